@@ -1,0 +1,76 @@
+// swift-tools-version: 6.1
+// The house of Mneme: a table of targets. An import points up this list, never down.
+
+import PackageDescription
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+/// A C library of the system: its pkg-config name, and the Debian package that brings it.
+func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {
+    .systemLibrary(name: name, path: "Sources/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+/// The kernels compiled for one instruction set. The folders of AVX2 and AVX-512 are links to the baseline's.
+func kernels(_ name: String, _ flags: [String]) -> Target {
+    .target(
+        name: name, dependencies: ["KernelTypes"],
+        swiftSettings: [.unsafeFlags(["-Ounchecked", "-wmo"] + flags, .when(configuration: .release)), .unsafeFlags(["-O"] + flags, .when(configuration: .debug))])
+}
+
+let systemLibraries: [Target] = [
+    systemLibrary("CMPI", pkgConfig: "mpi-c", apt: "libopenmpi-dev"),
+    systemLibrary("COpenBLAS", pkgConfig: "openblas", apt: "libopenblas-dev"),
+    systemLibrary("CHDF5", pkgConfig: "hdf5", apt: "libhdf5-dev"),
+    systemLibrary("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev"),
+    systemLibrary("CSentencePieceLibrary", pkgConfig: "sentencepiece", apt: "libsentencepiece-dev"),
+    .target(name: "CSentencePiece", dependencies: ["CSentencePieceLibrary"]),
+]
+
+let modules: [Target] = [
+    .target(name: "Diagnostics"),
+    .target(name: "Configuration", dependencies: ["Diagnostics", yams]),
+    .target(name: "KernelTypes"),
+    kernels("KernelsBaseline", []),
+    kernels("KernelsAVX2", ["-Xcc", "-march=x86-64-v3", "-D", "MNEME_FMA"]),
+    kernels("KernelsAVX512", ["-Xcc", "-march=x86-64-v4", "-Xcc", "-mprefer-vector-width=512", "-D", "MNEME_FMA", "-D", "MNEME_AVX512"]),
+    .target(name: "Kernels", dependencies: ["KernelTypes", "KernelsBaseline", "KernelsAVX2", "KernelsAVX512", "Diagnostics"]),
+    .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS", "Diagnostics"]),
+    .target(name: "NeuralNetworks", dependencies: ["Tensors"]),
+    .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors"]),
+    .target(name: "Models", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"]),
+    .target(name: "Optimizers", dependencies: ["Kernels", "Configuration", "Diagnostics"]),
+    .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Diagnostics"]),
+    .target(name: "HDF5", dependencies: ["CHDF5", "Diagnostics"]),
+    .target(name: "Checkpoints", dependencies: ["HDF5", "CZlib", "Diagnostics"]),
+    .target(name: "Corpora", dependencies: ["HDF5", "CSentencePiece", "CZlib", "Collectives", "Diagnostics", logging]),
+    .target(
+        name: "Evaluation", dependencies: ["Models", "Tensors", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
+    .target(
+        name: "Training",
+        dependencies: ["Models", "Tensors", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "Diagnostics", logging, yams]),
+    .executableTarget(
+        name: "mneme",
+        dependencies: [
+            "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "HDF5", "Configuration",
+            "Diagnostics", argumentParser, logging,
+        ]),
+]
+
+let tests: [Target] = [
+    .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
+]
+
+let package = Package(
+    name: "mneme",
+    products: [.executable(name: "mneme", targets: ["mneme"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
+    ],
+    targets: systemLibraries + modules + tests
+)

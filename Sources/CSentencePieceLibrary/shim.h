@@ -1,0 +1,1 @@
+// The library is C++; only the target CSentencePiece includes its headers.

@@ -1,0 +1,4 @@
+#ifndef MNEME_CZLIB_SHIM_H
+#define MNEME_CZLIB_SHIM_H
+#include <zlib.h>
+#endif

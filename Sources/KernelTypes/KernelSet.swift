@@ -1,0 +1,149 @@
+// The list of SIMD kernels: one protocol, implemented once in Sources/KernelsBaseline and compiled once for each instruction set.
+//
+// Legend: n elements, R rows, C columns; all arrays are float32, row-major and contiguous, and may be unaligned.
+// Unless said otherwise output and input may be the same array, but may not overlap in part.
+// Every reduction runs in a fixed order that depends on the sizes alone, so results repeat bit for bit.
+
+/// Read-only float32 elements.
+public typealias FloatInput = UnsafePointer<Float>
+/// Writable float32 elements.
+public typealias FloatOutput = UnsafeMutablePointer<Float>
+
+/// Functions of one argument that have a kernel, with the gradient of each.
+public enum UnaryFunction: UInt8, Sendable, CaseIterable {
+    case exponential, logarithm, hyperbolicTangent, sigmoid, rectifier, softplus, squareRoot, reciprocal, square, absolute, negate
+    /// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), GPT-2's approximation.
+    case geluTanh
+    /// x Phi(x), the exact form.
+    case gelu
+    case sine, cosine
+}
+
+/// What one optimizer step needs besides the arrays. Fields that a rule does not use are ignored.
+public struct UpdateSettings: Sendable {
+    /// Learning rate of this step.
+    public var learningRate: Float = 0
+    /// Every gradient is multiplied by this first (1 / token count, times the clipping factor).
+    public var gradientScale: Float = 1
+    /// Decoupled decay: value -= learningRate * weightDecay * value.
+    public var weightDecay: Float = 0
+    /// First decay rate (Adam's beta 1, SGD's and RMSProp's momentum).
+    public var beta1: Float = 0
+    /// Second decay rate (Adam's beta 2, RMSProp's smoothing).
+    public var beta2: Float = 0
+    /// Added to the denominator, after the square root.
+    public var epsilon: Float = 1e-8
+    /// 1 / (1 - beta1^step), Adam only.
+    public var biasCorrection1: Float = 1
+    /// 1 / (1 - beta2^step), Adam only.
+    public var biasCorrection2: Float = 1
+    /// Nesterov's form of momentum, SGD only.
+    public var nesterov: Bool = false
+
+    public init() {}
+}
+
+/// The kernels of one instruction set.
+public protocol KernelSet: Sendable {
+    /// "sse2", "avx2" or "avx512".
+    var instructionSet: String { get }
+
+    // MARK: elementwise
+
+    /// out[i] = value
+    func fill(_ out: FloatOutput, _ value: Float, _ n: Int)
+    /// out[i] = a[i] + b[i]
+    func add(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int)
+    /// out[i] = a[i] - b[i]
+    func subtract(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int)
+    /// out[i] = a[i] * b[i]
+    func multiply(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int)
+    /// out[i] = a[i] / b[i]
+    func divide(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int)
+    /// out[i] += a[i] * b[i]
+    func addProduct(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int)
+    /// out[i] = scale * a[i] + offset
+    func affine(_ out: FloatOutput, _ a: FloatInput, scale: Float, offset: Float, _ n: Int)
+    /// out[i] += scale * a[i]
+    func addScaled(_ out: FloatOutput, _ a: FloatInput, scale: Float, _ n: Int)
+    /// out[i] = min(max(a[i], lower), upper)
+    func clamp(_ out: FloatOutput, _ a: FloatInput, lower: Float, upper: Float, _ n: Int)
+    /// out[i] = function(a[i])
+    func unary(_ function: UnaryFunction, _ out: FloatOutput, _ a: FloatInput, _ n: Int)
+    /// gradient[i] += outputGradient[i] * function'(input[i]); `output` holds function(input).
+    func unaryGradient(_ function: UnaryFunction, _ gradient: FloatOutput, outputGradient: FloatInput, input: FloatInput, output: FloatInput, _ n: Int)
+
+    // MARK: rows
+
+    /// out[r, c] = a[r, c] + row[c]
+    func addRow(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
+    /// row[c] += sum over r of a[r, c]
+    func accumulateColumnSums(_ row: FloatOutput, _ a: FloatInput, rows: Int, columns: Int)
+    /// out[r, c] = geluTanh(a[r, c] + row[c]); `a` may not be `out`.
+    func addRowGELU(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
+    /// gradient[r, c] = outputGradient[r, c] * geluTanh'(a[r, c] + row[c]) (stored, not accumulated)
+    func addRowGELUGradient(_ gradient: FloatOutput, outputGradient: FloatInput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
+
+    // MARK: reductions
+
+    /// The sum of a, accumulated in several float32 lanes and combined in float64.
+    func sum(_ a: FloatInput, _ n: Int) -> Double
+    /// The sum of squares of a, accumulated in float64 at least every 4,096 elements.
+    func sumOfSquares(_ a: FloatInput, _ n: Int) -> Double
+    /// The sum of a[i] * b[i], float32.
+    func dot(_ a: FloatInput, _ b: FloatInput, _ n: Int) -> Float
+    /// The largest element; -infinity for n = 0; NaN if any is NaN.
+    func maximum(_ a: FloatInput, _ n: Int) -> Float
+    /// True when no element is NaN or infinite.
+    func isFinite(_ a: FloatInput, _ n: Int) -> Bool
+
+    // MARK: softmax and cross-entropy
+
+    /// out[c] = exp(scale * a[c] - m) / sum, m the largest of scale * a, for c < n. A row of only -infinity gives zeros.
+    func softmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, _ n: Int)
+    /// gradient[c] = scale * probability[c] * (outputGradient[c] - sum over k of outputGradient[k] * probability[k])  (stored)
+    func softmaxGradient(_ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, scale: Float, _ n: Int)
+    /// log(sum(exp(a))), max-subtracted.
+    func logSumExponential(_ a: FloatInput, _ n: Int) -> Float
+    /// One row of cross-entropy over n classes with label smoothing e: target distribution (1 - e) one-hot + e / n uniform.
+    /// Overwrites `logits` with softmax(logits) - target distribution. Returns (loss, negative log-likelihood of target), nats.
+    func crossEntropy(_ logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (loss: Float, negativeLogLikelihood: Float)
+
+    // MARK: normalisation
+
+    /// Layer normalisation of each row: out = (a - mean) * reciprocalDeviation * gain + bias, biased variance. `bias` may be nil.
+    /// mean[r] and reciprocalDeviation[r] are written for the gradient.
+    func layerNorm(_ out: FloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
+                   epsilon: Float, rows: Int, columns: Int)
+    /// inputGradient (stored when `accumulate` is false, else added to); gainGradient and biasGradient (either may be nil) are added to.
+    func layerNormGradient(_ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: FloatInput,
+                           _ a: FloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int)
+    /// Root-mean-square normalisation: out = a * reciprocalRoot * gain.
+    func rmsNorm(_ out: FloatOutput, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int)
+    /// As `layerNormGradient`.
+    func rmsNormGradient(_ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: FloatInput, _ a: FloatInput,
+                         gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int)
+
+    // MARK: dropout
+
+    /// out[i] = a[i] * scale where hash(key, first + i) as a 32-bit integer is below `keepThreshold`, else 0. A counter-based generator:
+    /// element i depends on key and first + i alone, so any part of a mask can be made again, in any order and at any vector width.
+    func dropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
+    /// The same, added: out[i] += ...
+    func addDropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
+
+    // MARK: optimizers (one pass; `gradient` is only read)
+
+    func adamW(_ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+    /// momentum = beta1 * momentum + g; value -= learningRate * (nesterov ? g + beta1 * momentum : momentum)
+    func sgd(_ value: FloatOutput, _ momentum: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+    /// average = beta2 * average + (1 - beta2) g^2; momentum = beta1 * momentum + g / (sqrt(average) + epsilon); value -= learningRate * momentum
+    func rmsProp(_ value: FloatOutput, _ average: FloatOutput, _ momentum: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+    /// accumulator += g^2; value -= learningRate * g / (sqrt(accumulator) + epsilon)
+    func adagrad(_ value: FloatOutput, _ accumulator: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+
+    // MARK: bfloat16 (bit patterns; round to nearest even, NaN stays NaN)
+
+    func toBFloat16(_ out: UnsafeMutablePointer<UInt16>, _ a: FloatInput, _ n: Int)
+    func fromBFloat16(_ out: FloatOutput, _ a: UnsafePointer<UInt16>, _ n: Int)
+}

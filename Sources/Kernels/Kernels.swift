@@ -1,0 +1,2 @@
+// Placeholder: the choice of the kernel set follows.
+@_exported import KernelTypes

@@ -1,0 +1,24 @@
+// The root of the command line: parses, calls, prints, and turns errors into exit codes.
+
+import ArgumentParser
+import Diagnostics
+
+@main
+struct Mneme: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mneme",
+        abstract: "Trains language models that remember.",
+        subcommands: [])
+
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch let error as UserError {
+            CommandLineOutput.error(error.description)
+            exit(withCode: error.exitCode)
+        } catch {
+            exit(withError: error)
+        }
+    }
+}
