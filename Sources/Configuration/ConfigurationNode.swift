@@ -153,8 +153,8 @@ extension YamlError {
     private func secondLine(of key: String, in yaml: String, from mark: Mark) -> Int {
         let lines = yaml.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
         let matches = lines.indices.dropFirst(max(0, mark.line - 1)).filter { index in
-            let line = lines[index].dropFirst(max(0, mark.column - 1))
-            return line.hasPrefix(key) && line.dropFirst(key.count).drop { $0 == " " }.first == ":"
+            let line = lines[index].dropFirst(max(0, mark.column - 1)).drop { $0 == "\"" || $0 == "'" }
+            return line.hasPrefix(key) && line.dropFirst(key.count).drop { " \"'".contains($0) }.first == ":"
         }
         return matches.count > 1 ? matches[1] + 1 : mark.line
     }

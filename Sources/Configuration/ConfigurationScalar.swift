@@ -101,7 +101,7 @@ enum ConfigurationScalar {
     }
 
     /// Words that some YAML reader takes for a truth value or for null.
-    private static let reservedWords: Set<String> = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+    private static let reservedWords: Set<String> = ["true", "false", "null", "yes", "no", "on", "off"]
 
     private static func isSafePlain(_ text: String) -> Bool {
         guard let first = text.utf8.first, !reservedWords.contains(text.lowercased()) else { return false }
