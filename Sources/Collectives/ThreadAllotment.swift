@@ -1,8 +1,6 @@
 // How many threads a rank's BLAS may use, so that the ranks of a node together do not ask for more cores than it has.
 
-#if canImport(Glibc)
-import Glibc
-#endif
+import Foundation
 
 /// The number of threads that a rank computes with, and why.
 public struct ThreadAllotment: Sendable {
@@ -52,14 +50,18 @@ package func allotThreads(mask: [UInt8], neighbours: [[UInt8]], requested: Int?)
     return ThreadAllotment(threads: max(1, requested), description: "\(max(1, requested)) BLAS \(requested > 1 ? "threads" : "thread") a rank as requested: \(sharing)\(excess)")
 }
 
-/// The cores that this thread may run on, one bit each, without zeros at the end.
+/// The cores that this thread may run on, one bit each, without zeros at the end; one core where the system does not tell.
 private func affinityMask() -> [UInt8] {
-    #if os(Linux)
-    var set = [cpu_set_t](repeating: cpu_set_t(), count: 8)
-    if sched_getaffinity(0, set.count * MemoryLayout<cpu_set_t>.size, &set) == 0 {
-        let bytes = set.withUnsafeBytes { Array($0) }
-        if let last = bytes.lastIndex(where: { $0 != 0 }) { return Array(bytes[...last]) }
-    }
-    #endif
-    return [1]
+    guard let status = try? String(contentsOfFile: "/proc/thread-self/status", encoding: .utf8),
+        let line = status.split(separator: "\n").first(where: { $0.hasPrefix("Cpus_allowed:") })
+    else { return [1] }
+    return coreMask(hexadecimal: line.dropFirst("Cpus_allowed:".count))
+}
+
+/// A mask as Linux prints it: hexadecimal digits, the highest cores first, in groups parted by commas.
+package func coreMask(hexadecimal text: some StringProtocol) -> [UInt8] {
+    let digits = text.compactMap(\.hexDigitValue).reversed() as [Int]
+    var mask = stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0] | ($0 + 1 < digits.count ? digits[$0 + 1] << 4 : 0)) }
+    while mask.count > 1, mask.last == 0 { mask.removeLast() }
+    return mask.isEmpty || mask == [0] ? [1] : mask
 }
