@@ -61,6 +61,8 @@ let modules: [Target] = [
 
 let tests: [Target] = [
     .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
+    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Diagnostics"]),
+    .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics"], exclude: ["Golden"]),
 ]
 
 let package = Package(
