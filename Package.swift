@@ -61,7 +61,7 @@ let modules: [Target] = [
 
 let tests: [Target] = [
     .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
-    .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics"]),
+    .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
 ]
 
 let package = Package(

@@ -46,6 +46,9 @@ static inline hsize_t mneme_h5s_unlimited(void) { return H5S_UNLIMITED; }
 static inline H5F_libver_t mneme_h5f_libver_latest(void) { return H5F_LIBVER_LATEST; }
 static inline haddr_t mneme_haddr_undefined(void) { return HADDR_UNDEF; }
 
+// The C library's, which its headers hide from plain C: a file in memory.
+int memfd_create(const char *name, unsigned int flags);
+
 // Present since 1.10.7; an older library locks files as its environment says.
 #if H5_VERSION_GE(1, 10, 7)
 static inline herr_t mneme_h5p_unlock_files(hid_t access) { return H5Pset_file_locking(access, 0, 1); }

@@ -131,11 +131,16 @@ public final class HDF5Dataset: @unchecked Sendable {
         shape = extents
     }
 
-    /// Closes the dataset. Closing twice is harmless, and a dataset that goes out of use is closed then.
+    /// Closes the dataset. Closing twice is harmless, and a dataset that goes out of use is closed then;
+    /// what fails there is thrown when the file is flushed or closed.
     ///
     /// - Throws: `UserError(.inputOutput)` where what the library held back cannot be written.
     public func close() throws {
         try HDF5Library.checked(.writing, file.path, "close dataset '\(name)'") { handle.close() }
+    }
+
+    deinit {
+        do { try close() } catch { file.remember(error) }
     }
 
     /// The identifier of the open dataset.

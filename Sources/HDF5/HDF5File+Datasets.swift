@@ -9,7 +9,7 @@ public struct HDF5VirtualSource: Sendable, Hashable {
     public var file: String
     /// The dataset's path in that file.
     public var dataset: String
-    /// The shape of that dataset; beyond the first axis it equals the virtual dataset's.
+    /// The shape of that dataset; beyond the first axis it equals the virtual dataset's. The file keeps it only as far as ``sourceRows`` reach.
     public var shape: [Int]
     /// The rows of that dataset that are meant.
     public var sourceRows: Range<Int>

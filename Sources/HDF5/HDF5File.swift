@@ -22,11 +22,13 @@ public final class HDF5File: @unchecked Sendable {
     /// Whether the file was opened for reading only.
     public let isReadOnly: Bool
     let handle: HDF5Handle
+    /// The failure of a dataset that closed without anybody to tell; ``flush()`` and ``close(synchronizing:)`` tell it.
+    private var untoldFailure: (any Error)?
 
     private init(path: String, isReadOnly: Bool, identifier: hid_t) {
         self.path = path
         self.isReadOnly = isReadOnly
-        handle = HDF5Handle(identifier) { H5Fclose($0) }
+        handle = HDF5Handle(identifier) { HDF5File.closeOrAbandon($0) }
     }
 
     // MARK: Opening and closing
@@ -36,11 +38,12 @@ public final class HDF5File: @unchecked Sendable {
     /// - Parameter replacing: whether a file that exists is emptied; otherwise it is an error.
     /// - Throws: `UserError(.inputOutput)`.
     public static func create(_ path: String, replacing: Bool = false) throws -> HDF5File {
-        let flags = replacing ? mneme_h5f_acc_trunc() : mneme_h5f_acc_excl()
-        return try withAccess { access in
+        try withAccess { access in
             try HDF5Library.withProperties(mneme_h5p_file_create()) { creation in
                 HDF5Library.set(H5Pset_obj_track_times(creation, false))
-                let identifier = try HDF5Library.checked(.writing, path, "create the file") { H5Fcreate(path, flags, creation, access) }
+                let identifier = try HDF5Library.checked(.writing, path, "create the file") {
+                    H5Fcreate(path, replacing ? mneme_h5f_acc_trunc() : mneme_h5f_acc_excl(), creation, access)
+                }
                 return HDF5File(path: path, isReadOnly: false, identifier: identifier)
             }
         }
@@ -82,7 +85,10 @@ public final class HDF5File: @unchecked Sendable {
     ///
     /// - Throws: `UserError(.inputOutput)`.
     public func flush() throws {
-        try HDF5Library.checked(.writing, path, "write the file") { H5Fflush(openIdentifier, H5F_SCOPE_LOCAL) }
+        try HDF5Library.locked {
+            if let untoldFailure { throw untoldFailure }
+            try HDF5Library.checked(.writing, path, "write the file") { H5Fflush(openIdentifier, H5F_SCOPE_LOCAL) }
+        }
     }
 
     /// Writes what is left and closes the file with every dataset in it. Closing twice is harmless.
@@ -92,15 +98,35 @@ public final class HDF5File: @unchecked Sendable {
     public func close(synchronizing: Bool = false) throws {
         try HDF5Library.locked {
             guard handle.isOpen else { return }
-            let failure = isReadOnly ? nil : Swift.Result { try flush() }.failure
+            let written = isReadOnly ? .success(()) : Swift.Result { try flush() }
             let code = handle.close()
-            if let failure {
-                H5Eclear2(mneme_h5e_default())
-                throw failure
-            }
+            try written.get()
             if code < 0 { throw HDF5Library.error(isReadOnly ? .reading : .writing, path, "close the file") }
         }
         if synchronizing { try HDF5File.synchronize(path) }
+    }
+
+    /// Remembers a failure for the next ``flush()`` or ``close(synchronizing:)``.
+    func remember(_ failure: any Error) {
+        HDF5Library.locked { untoldFailure = untoldFailure ?? failure }
+    }
+
+    /// Closes a file, even where what the library still holds of it cannot be written.
+    ///
+    /// The library refuses to let go of a file that it cannot write. Then the file's descriptor is turned to a file in memory, which takes the rest.
+    private static func closeOrAbandon(_ identifier: hid_t) -> herr_t {
+        if H5Fflush(identifier, H5F_SCOPE_LOCAL) < 0 {
+            var descriptor: UnsafeMutableRawPointer?
+            if H5Fget_vfd_handle(identifier, mneme_h5p_default(), &descriptor) >= 0, let descriptor {
+                let sink = memfd_create("mneme-abandoned-hdf5", 0)
+                if sink >= 0 {
+                    dup2(sink, descriptor.load(as: Int32.self))
+                    Glibc.close(sink)
+                }
+            }
+            H5Eclear2(mneme_h5e_default())
+        }
+        return H5Fclose(identifier)
     }
 
     /// Waits until the file or directory at `path` is on the disk.
@@ -231,12 +257,5 @@ public final class HDF5File: @unchecked Sendable {
 
     private func linkExists(_ object: String) throws -> Bool {
         try HDF5Library.checked(.reading, path, "look for '\(object)'") { H5Lexists(openIdentifier, object, mneme_h5p_default()) } > 0
-    }
-}
-
-extension Swift.Result {
-    /// The error, where there is one.
-    fileprivate var failure: Failure? {
-        if case .failure(let error) = self { error } else { nil }
     }
 }

@@ -33,9 +33,9 @@ final class HDF5Handle {
 
 extension HDF5Library {
     /// Makes a property list of `propertyClass`, lets `body` set and use it, and closes it.
-    static func withProperties<Result>(_ propertyClass: hid_t, _ body: (hid_t) throws -> Result) rethrows -> Result {
+    static func withProperties<Result>(_ propertyClass: @autoclosure () -> hid_t, _ body: (hid_t) throws -> Result) rethrows -> Result {
         try locked {
-            let list = H5Pcreate(propertyClass)
+            let list = H5Pcreate(propertyClass())
             precondition(list >= 0, "HDF5 cannot create a property list")
             defer { H5Pclose(list) }
             return try body(list)

@@ -3,6 +3,7 @@
 import Diagnostics
 import Foundation
 import HDF5
+import TestSupport
 import Testing
 
 @Suite(.serialized) struct FailureTests {
@@ -13,7 +14,7 @@ import Testing
 
     @Test("an absent file, a directory, a file that is not HDF5, and a truncated one")
     func opening() throws {
-        try withTemporaryDirectory { directory in
+        try withScratchDirectory { directory in
             let absent = try failure { _ = try HDF5File.openReadOnly(directory + "/absent.h5") }
             #expect(absent.exitCode == .missingInput)
             #expect(absent.description.hasPrefix("\(directory)/absent.h5: cannot open the file: No such file or directory"))
@@ -39,7 +40,7 @@ import Testing
 
     @Test("a file that exists is not replaced unasked, and a directory must exist")
     func creating() throws {
-        try withTemporaryDirectory { directory in
+        try withScratchDirectory { directory in
             let path = directory + "/a.h5"
             try HDF5File.create(path).close()
             let taken = try failure { _ = try HDF5File.create(path) }
@@ -54,7 +55,7 @@ import Testing
 
     @Test("absent and foreign datasets and attributes name the file and the object")
     func absentObjects() throws {
-        try withTemporaryDirectory { directory in
+        try withScratchDirectory { directory in
             let path = directory + "/a.h5"
             let file = try HDF5File.create(path)
             try file.createDataset("x", .float32, shape: [1]).write([Float(0)])
@@ -72,7 +73,7 @@ import Testing
 
     @Test("every identifier is closed exactly once, whichever way the objects go")
     func identifiers() throws {
-        try withTemporaryDirectory { directory in
+        try withScratchDirectory { directory in
             let before = HDF5Library.openObjectCount
             let file = try HDF5File.create(directory + "/a.h5")
             let kept = try file.createDataset("kept", .float32, shape: [2])
@@ -103,47 +104,64 @@ import Testing
         }
     }
 
-    @Test("a write beyond the limit of the disk fails with the reason, at the latest at the close, and leaves nothing open")
-    func shortWrites() throws {
-        try withTemporaryDirectory { directory in
-            // A limit on file sizes stands in for a full disk: it too fails single writes in the middle of a file.
+    @Test("a full disk fails with the reason, at the latest at the close, and leaves nothing open", .enabled(if: TinyDisk.isPermitted))
+    func fullDisk() throws {
+        try withTinyDisk(kilobytes: 256) { directory in
+            let before = HDF5Library.openObjectCount
+            let descriptors = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+            let failures = try [failure { try writeLarge(directory + "/0.h5") }, failure { try writeLate(directory + "/1.h5") }]
+            for (index, error) in failures.enumerated() {
+                #expect(error.exitCode == .inputOutput)
+                #expect(error.description.hasPrefix("\(directory)/\(index).h5: cannot "))
+                #expect(error.description.contains("No space left on device"))
+                #expect(error.description.hasSuffix("free some space or choose another directory"))
+            }
+            #expect(HDF5Library.openObjectCount == before)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count == descriptors)
+            for index in 0..<2 { try? FileManager.default.removeItem(atPath: "\(directory)/\(index).h5") }
+            try HDF5File.create(directory + "/after.h5").close()
+        }
+    }
+
+    @Test("a limit on file sizes fails with the reason, at the latest at the close")
+    func fileSizeLimit() throws {
+        try withScratchDirectory { directory in
             signal(SIGXFSZ, SIG_IGN)
             var old = rlimit()
             getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &old)
             var low = old
             low.rlim_cur = 64 * 1024
-            let before = HDF5Library.openObjectCount
-            let descriptors = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
-
             setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &low)
-            let large = try #require(throws: UserError.self) {
-                let file = try HDF5File.create(directory + "/large.h5")
-                let dataset = try file.createDataset("x", .float32, shape: [1 << 20])
-                try dataset.write([Float](repeating: 1, count: 1 << 20))
-                try file.close()
-            }
-            // Chunks wait in the library's cache, so that only the close can tell.
-            let late = try #require(throws: UserError.self) {
-                let file = try HDF5File.create(directory + "/late.h5")
-                let dataset = try file.createDataset("x", .uint8, shape: [0], layout: .chunked(rows: 100 * 1024))
-                try [UInt8](repeating: 1, count: 100 * 1024).withUnsafeBytes { try dataset.append($0) }
-                try file.close()
-            }
-            setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &old)
-
-            for (error, name) in [(large, "large.h5"), (late, "late.h5")] {
+            defer { setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &old) }
+            for error in try [failure { try writeLarge(directory + "/0.h5") }, failure { try writeLate(directory + "/1.h5") }] {
                 #expect(error.exitCode == .inputOutput)
-                #expect(error.description.hasPrefix("\(directory)/\(name): cannot "))
                 #expect(error.description.contains("File too large"))
             }
-            #expect(HDF5Library.openObjectCount == before)
-            #expect(try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count == descriptors)
         }
+    }
+
+    /// Writes more at once than fits.
+    private func writeLarge(_ path: String) throws {
+        let file = try HDF5File.create(path)
+        try file.createDataset("x", .float32, shape: [1 << 20]).write([Float](repeating: 1, count: 1 << 20))
+        try file.close()
+    }
+
+    /// Writes a chunk that waits in the library's cache, so that only the close can tell that it does not fit.
+    private func writeLate(_ path: String) throws {
+        let file = try HDF5File.create(path)
+        do {
+            let dataset = try file.createDataset("x", .uint8, shape: [0], layout: .chunked(rows: 300 * 1024))
+            try [UInt8](repeating: 1, count: 300 * 1024).withUnsafeBytes { try dataset.append($0) }
+        } catch {
+            Issue.record("the append failed, not the close: \(error)")
+        }
+        try file.close()
     }
 
     @Test("files may be used from several threads at once")
     func threads() throws {
-        try withTemporaryDirectory { directory in
+        try withScratchDirectory { directory in
             let failures = Failures()
             DispatchQueue.concurrentPerform(iterations: 8) { index in
                 do {
