@@ -75,6 +75,7 @@ let tests: [Target] = [
     .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics"], exclude: ["Golden"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"], exclude: ["Polynomials"]),
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
+    .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
 ]
 
 let package = Package(
