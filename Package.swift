@@ -39,6 +39,7 @@ let systemLibraries: [Target] = [
     systemLibrary("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev"),
     systemLibrary("CSentencePieceLibrary", pkgConfig: "sentencepiece", apt: "libsentencepiece-dev"),
     .target(name: "CSentencePiece", dependencies: ["CSentencePieceLibrary"]),
+    .target(name: "CSignals"),
 ]
 
 let modules: [Target] = [
@@ -60,7 +61,7 @@ let modules: [Target] = [
         name: "Evaluation", dependencies: ["Models", "Tensors", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
     .target(
         name: "Training",
-        dependencies: ["Models", "Tensors", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "Diagnostics", logging, yams]),
+        dependencies: ["Models", "Tensors", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "CSignals", "Diagnostics", logging, yams]),
     .executableTarget(
         name: "mneme",
         dependencies: [
