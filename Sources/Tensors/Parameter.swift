@@ -1,0 +1,145 @@
+// Parameters: named tensors in one flat memory, with their gradients in another.
+
+import Diagnostics
+
+/// How a parameter's values start.
+public enum Initializer: Sendable {
+    case zeros, ones
+    case constant(Float)
+    /// Normal distribution, mean 0.
+    case normal(standardDeviation: Float)
+    /// Uniform on -bound ... bound.
+    case uniform(bound: Float)
+    /// Uniform with bound sqrt(6 / (fanIn + fanOut)), from the last two extents (Glorot and Bengio 2010).
+    case xavierUniform
+}
+
+/// A named tensor that is trained.
+public final class Parameter {
+    /// The stable path, such as `blocks.0.attention.qkv.weight`.
+    public let name: String
+    /// The extents.
+    public let shape: Shape
+    /// True when weight decay applies (matrices, not biases or norm gains).
+    public let decays: Bool
+    /// The place in the store's order.
+    public let index: Int
+    /// How the values start.
+    public let initializer: Initializer
+    /// The first element's place in the flat memory, in elements.
+    public internal(set) var offset = 0
+    /// The values: a window into the store's flat memory.
+    public internal(set) var value: Tensor
+    /// The gradient: a window into the store's flat gradient memory.
+    public internal(set) var gradient: Tensor
+    /// False until the first contribution of a step, which is stored instead of added.
+    public internal(set) var hasGradient = false
+
+    init(name: String, shape: Shape, decays: Bool, index: Int, initializer: Initializer) {
+        self.name = name
+        self.shape = shape
+        self.decays = decays
+        self.index = index
+        self.initializer = initializer
+        let nothing = Tensor(storage: Storage(byteCount: 0), offset: 0, shape: shape, dataType: .float32)
+        value = nothing
+        gradient = nothing
+    }
+}
+
+/// All parameters of a model, in the order in which the forward pass uses them.
+///
+/// Layers call `add` while the model is built; `allocate` then lays all of them out in one flat buffer (each on a 64-byte boundary) and
+/// fills in the starting values. Every parameter's starting values depend on the seed and on its name alone.
+public final class ParameterStore {
+    /// The parameters by index.
+    public private(set) var parameters: [Parameter] = []
+    private var names: [String: Int] = [:]
+    private var flatValues: Storage?
+    private var flatGradients: Storage?
+    /// The length of the flat buffers in elements, padding included.
+    public private(set) var flatCount = 0
+
+    /// Makes an empty store.
+    public init() {}
+
+    /// Declares a parameter. Names must be unique.
+    public func add(_ name: String, _ shape: Shape, _ initializer: Initializer, decays: Bool? = nil) -> Parameter {
+        precondition(flatValues == nil, "parameter \(name) was added after allocation")
+        precondition(names[name] == nil, "two parameters are named \(name)")
+        let parameter = Parameter(name: name, shape: shape, decays: decays ?? (shape.rank >= 2), index: parameters.count, initializer: initializer)
+        names[name] = parameter.index
+        parameters.append(parameter)
+        return parameter
+    }
+
+    /// The parameter of that name.
+    public subscript(name: String) -> Parameter? { names[name].map { parameters[$0] } }
+
+    /// The number of trained values, padding excluded.
+    public var parameterCount: Int { parameters.reduce(0) { $0 + $1.shape.count } }
+
+    /// Lays out the flat memory and fills in the starting values.
+    /// - Parameters:
+    ///   - seed: the run's seed.
+    ///   - gradients: false for inference: no gradient memory.
+    public func allocate(seed: UInt64, gradients: Bool = true) {
+        precondition(flatValues == nil, "the store was already allocated")
+        flatCount = 0
+        for parameter in parameters {
+            parameter.offset = flatCount
+            flatCount += (parameter.shape.count + 15) / 16 * 16
+        }
+        let values = Storage(byteCount: max(flatCount, 1) * 4)
+        let gradientStorage = gradients ? Storage(byteCount: max(flatCount, 1) * 4) : nil
+        kernels.fill(values.pointer.assumingMemoryBound(to: Float.self), 0, flatCount)
+        if let gradientStorage { kernels.fill(gradientStorage.pointer.assumingMemoryBound(to: Float.self), 0, flatCount) }
+        flatValues = values
+        flatGradients = gradientStorage
+        for parameter in parameters {
+            parameter.value = Tensor(storage: values, offset: parameter.offset, shape: parameter.shape, dataType: .float32)
+            if let gradientStorage {
+                parameter.gradient = Tensor(storage: gradientStorage, offset: parameter.offset, shape: parameter.shape, dataType: .float32)
+            }
+            initialize(parameter, seed: seed)
+        }
+    }
+
+    /// The flat values, padding included (padding is zero).
+    public var values: UnsafeMutableBufferPointer<Float> { flat(flatValues) }
+    /// The flat gradients, padding included (padding is zero).
+    public var gradients: UnsafeMutableBufferPointer<Float> { flat(flatGradients) }
+
+    private func flat(_ storage: Storage?) -> UnsafeMutableBufferPointer<Float> {
+        guard let storage else { preconditionFailure("the store has no such memory: call allocate first") }
+        return UnsafeMutableBufferPointer(start: storage.pointer.assumingMemoryBound(to: Float.self), count: flatCount)
+    }
+
+    /// Forgets the gradients of the last step: the next contribution to each is stored, not added.
+    public func clearGradients() {
+        for parameter in parameters { parameter.hasGradient = false }
+    }
+
+    /// Writes zeros to the gradients that got no contribution.
+    public func zeroMissingGradients() {
+        for parameter in parameters where !parameter.hasGradient {
+            kernels.fill(parameter.gradient.floats, 0, parameter.shape.count)
+            parameter.hasGradient = true
+        }
+    }
+
+    private func initialize(_ parameter: Parameter, seed: UInt64) {
+        var random = RandomStream(seed: seed, name: parameter.name)
+        let values = UnsafeMutableBufferPointer(start: parameter.value.floats, count: parameter.shape.count)
+        switch parameter.initializer {
+        case .zeros: values.update(repeating: 0)
+        case .ones: values.update(repeating: 1)
+        case .constant(let constant): values.update(repeating: constant)
+        case .normal(let deviation): for index in values.indices { values[index] = deviation * random.nextNormal() }
+        case .uniform(let bound): for index in values.indices { values[index] = bound * (2 * random.nextUniform() - 1) }
+        case .xavierUniform:
+            let bound = (6 / Float(parameter.shape[-1] + parameter.shape[-2])).squareRoot()
+            for index in values.indices { values[index] = bound * (2 * random.nextUniform() - 1) }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+// Reverse-mode differentiation: a tape of operations, each with a hand-written gradient.
+
+import Kernels
+
+/// The kernels of this machine's instruction set.
+let kernels: any KernelSet = Kernels.active
+
+/// A value's place on a tape: where its gradient gathers.
+public final class Node {
+    /// The tape it was recorded on.
+    unowned let tape: Tape
+    /// The shape of the value, and of its gradient.
+    public let shape: Shape
+    /// What has gathered so far; `nil` before the first contribution.
+    var gathered: Tensor?
+    /// The parameter whose value this is, if it is one.
+    let parameter: Parameter?
+    var isUsed = false
+
+    init(tape: Tape, shape: Shape, parameter: Parameter? = nil) {
+        self.tape = tape
+        self.shape = shape
+        self.parameter = parameter
+    }
+
+    /// The gradient after `Tape.backward`, for inputs made by `Tape.variable` and for parameters.
+    public var gradient: Tensor? { parameter?.gradient ?? gathered }
+
+    /// Adds `contribution` (this node's shape) to the gradient. The first one is kept without a copy.
+    public func accumulate(_ contribution: Tensor) {
+        if parameter == nil, gathered == nil {
+            gathered = contribution.shape == shape ? contribution.stopGradient() : contribution.viewed(as: shape)
+            return
+        }
+        let count = shape.count
+        precondition(contribution.count == count, "a gradient of shape \(contribution.shape) for a value of shape \(shape)")
+        withGradient { gradient, accumulate in
+            if accumulate {
+                kernels.add(gradient, gradient, contribution.floats, count)
+            } else {
+                gradient.update(from: contribution.floats, count: count)
+            }
+        }
+    }
+
+    /// Calls `body` with the gradient's memory. `accumulate` false: the memory is undefined, store every element; true: add to it.
+    @inline(__always)
+    public func withGradient(_ body: (_ gradient: UnsafeMutablePointer<Float>, _ accumulate: Bool) -> Void) {
+        if let parameter {
+            body(parameter.gradient.floats, parameter.hasGradient)
+            parameter.hasGradient = true
+            return
+        }
+        guard var existing = gathered else {
+            let fresh = Tensor(uninitialized: shape)
+            gathered = fresh
+            body(fresh.floats, false)
+            return
+        }
+        gathered = nil
+        if !existing.hasOwnStorage() { existing = existing.copied() }
+        body(existing.floats, true)
+        gathered = existing
+    }
+
+    /// As `withGradient`, with memory that holds zeros or what has gathered: for contributions that touch only some elements.
+    public func withZeroedGradient(_ body: (_ gradient: UnsafeMutablePointer<Float>) -> Void) {
+        let count = shape.count
+        withGradient { gradient, accumulate in
+            if !accumulate { kernels.fill(gradient, 0, count) }
+            body(gradient)
+        }
+    }
+}
+
+/// Records operations and runs them backwards.
+///
+/// A tape is for one forward and one backward pass, by one thread. Values that come from `variable` or `parameter`, and everything
+/// computed from them, are on the tape; anything else is a constant and costs nothing.
+public final class Tape {
+    struct Entry {
+        let output: Node
+        let backward: (Tensor) -> Void
+        /// The parameters whose first use this is: their gradients are complete once it has run backwards.
+        let completes: [Parameter]
+    }
+
+    private var entries: [Entry] = []
+    private var parameterNodes: [Int: Node] = [:]
+
+    /// Called during `backward` for each parameter as soon as its gradient is complete, and once between any two operations (with
+    /// `nil`) so that communication can make progress.
+    public var onProgress: ((Parameter?) -> Void)?
+
+    /// Makes an empty tape.
+    public init() { entries.reserveCapacity(256) }
+
+    /// The number of operations recorded.
+    public var count: Int { entries.count }
+
+    /// A value on the tape whose gradient is wanted.
+    public func variable(_ value: Tensor) -> Tensor {
+        var result = value.stopGradient()
+        result.node = Node(tape: self, shape: value.shape)
+        return result
+    }
+
+    /// A parameter's value on the tape. Its gradient gathers in place in `Parameter.gradient`.
+    public func parameter(_ parameter: Parameter) -> Tensor {
+        var result = parameter.value
+        if let node = parameterNodes[parameter.index] {
+            result.node = node
+        } else {
+            let node = Node(tape: self, shape: parameter.shape, parameter: parameter)
+            parameterNodes[parameter.index] = node
+            result.node = node
+        }
+        return result
+    }
+
+    /// Puts an operation on the tape of its inputs.
+    ///
+    /// - Parameters:
+    ///   - value: the operation's result.
+    ///   - inputs: its inputs. With none on a tape, `value` is returned as it is and `backward` is dropped.
+    ///   - backward: takes the gradient with respect to `value` and adds to the gradients of the inputs' nodes.
+    public static func record(_ value: Tensor, from inputs: Tensor..., backward: @escaping (Tensor) -> Void) -> Tensor {
+        record(value, from: inputs, backward: backward)
+    }
+
+    /// The same for a list of inputs.
+    public static func record(_ value: Tensor, from inputs: [Tensor], backward: @escaping (Tensor) -> Void) -> Tensor {
+        guard let tape = inputs.lazy.compactMap({ $0.node?.tape }).first else { return value }
+        var completes: [Parameter] = []
+        for input in inputs {
+            guard let node = input.node else { continue }
+            precondition(node.tape === tape, "two tapes meet in one operation")
+            if !node.isUsed {
+                node.isUsed = true
+                if let parameter = node.parameter { completes.append(parameter) }
+            }
+        }
+        let node = Node(tape: tape, shape: value.shape)
+        tape.entries.append(Entry(output: node, backward: backward, completes: completes))
+        var result = value
+        result.node = node
+        return result
+    }
+
+    /// Runs the tape backwards from a scalar, and empties it. Memory of the forward pass is released on the way.
+    ///
+    /// - Parameters:
+    ///   - loss: a one-element tensor on this tape.
+    ///   - seed: the gradient of the loss with respect to itself.
+    public func backward(from loss: Tensor, seed: Float = 1) {
+        precondition(loss.count == 1, "backward starts from a scalar, not from shape \(loss.shape)")
+        backward(from: loss, gradient: Tensor(repeating: seed, loss.shape))
+    }
+
+    /// Runs the tape backwards from any value, given the gradient with respect to it.
+    public func backward(from output: Tensor, gradient: Tensor) {
+        guard let start = output.node, start.tape === self else { preconditionFailure("the value is not on this tape") }
+        start.accumulate(gradient)
+        while let entry = entries.popLast() {
+            if let gradient = entry.output.gathered {
+                entry.output.gathered = nil
+                entry.backward(gradient)
+            }
+            if let onProgress {
+                for parameter in entry.completes { onProgress(parameter) }
+                onProgress(nil)
+            }
+        }
+        parameterNodes.removeAll(keepingCapacity: true)
+    }
+}

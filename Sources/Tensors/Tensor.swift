@@ -1,0 +1,123 @@
+// The tensor: a shape over shared storage, and, while a tape records, its place on that tape.
+
+/// What the elements of a tensor are.
+public enum DataType: UInt8, Sendable {
+    case float32, bfloat16, int32
+
+    /// Bytes of one element.
+    public var byteCount: Int { self == .bfloat16 ? 2 : 4 }
+}
+
+/// An n-dimensional array, row-major and contiguous.
+///
+/// Copies share storage. Operations never change their inputs; members that write in place say so in their names.
+public struct Tensor {
+    /// The memory; several tensors may share it.
+    public private(set) var storage: Storage
+    /// The first element's index in the storage, in elements.
+    public let offset: Int
+    /// The extents.
+    public let shape: Shape
+    /// What the elements are.
+    public let dataType: DataType
+    /// The place on a tape, when gradients are wanted for this tensor.
+    public internal(set) var node: Node?
+
+    init(storage: Storage, offset: Int, shape: Shape, dataType: DataType, node: Node? = nil) {
+        self.storage = storage
+        self.offset = offset
+        self.shape = shape
+        self.dataType = dataType
+        self.node = node
+    }
+
+    /// A tensor whose elements are undefined until written.
+    public init(uninitialized shape: Shape, _ dataType: DataType = .float32) {
+        self.init(storage: Storage(byteCount: shape.count * dataType.byteCount), offset: 0, shape: shape, dataType: dataType)
+    }
+
+    /// A float32 tensor of one value everywhere.
+    public init(repeating value: Float, _ shape: Shape) {
+        self.init(uninitialized: shape)
+        kernels.fill(floats, value, shape.count)
+    }
+
+    /// A float32 tensor of zeros.
+    public init(zeros shape: Shape) { self.init(repeating: 0, shape) }
+
+    /// A float32 tensor of the given elements, row-major.
+    public init(_ elements: [Float], _ shape: Shape) {
+        precondition(elements.count == shape.count, "\(elements.count) elements for shape \(shape)")
+        self.init(uninitialized: shape)
+        elements.withUnsafeBufferPointer { if let base = $0.baseAddress { floats.update(from: base, count: $0.count) } }
+    }
+
+    /// A float32 scalar (rank 0).
+    public init(_ value: Float) { self.init(repeating: value, []) }
+
+    /// An int32 tensor of the given elements, row-major: indices, classes.
+    public init(_ elements: [Int32], _ shape: Shape) {
+        precondition(elements.count == shape.count, "\(elements.count) elements for shape \(shape)")
+        self.init(uninitialized: shape, .int32)
+        elements.withUnsafeBufferPointer { if let base = $0.baseAddress { integers.update(from: base, count: $0.count) } }
+    }
+
+    /// A float32 tensor over memory that `owner` keeps alive.
+    public init(borrowing pointer: UnsafeMutablePointer<Float>, _ shape: Shape, owner: AnyObject) {
+        self.init(
+            storage: Storage(borrowing: UnsafeMutableRawPointer(pointer), byteCount: shape.count * 4, owner: owner), offset: 0, shape: shape,
+            dataType: .float32)
+    }
+
+    /// The number of elements.
+    public var count: Int { shape.count }
+
+    /// The first element. Writing is for the code that made the tensor, before anybody else holds it.
+    @inline(__always)
+    public var floats: UnsafeMutablePointer<Float> {
+        precondition(dataType == .float32, "a float32 tensor was expected, not \(dataType)")
+        return storage.pointer.assumingMemoryBound(to: Float.self) + offset
+    }
+
+    /// The first element of an int32 tensor.
+    @inline(__always)
+    public var integers: UnsafeMutablePointer<Int32> {
+        precondition(dataType == .int32, "an int32 tensor was expected, not \(dataType)")
+        return storage.pointer.assumingMemoryBound(to: Int32.self) + offset
+    }
+
+    /// The elements of a float32 tensor as an array. Cost: a copy.
+    public var array: [Float] { Array(UnsafeBufferPointer(start: floats, count: count)) }
+    /// The elements of an int32 tensor as an array. Cost: a copy.
+    public var integerArray: [Int32] { Array(UnsafeBufferPointer(start: integers, count: count)) }
+
+    /// The only element of a one-element float32 tensor.
+    public var scalar: Float {
+        precondition(count == 1, "a scalar was expected, not shape \(shape)")
+        return floats[0]
+    }
+
+    /// True when a tape will compute a gradient for this tensor.
+    public var requiresGradient: Bool { node != nil }
+
+    /// The same values off the tape: no gradient flows through the result.
+    public func stopGradient() -> Tensor {
+        Tensor(storage: storage, offset: offset, shape: shape, dataType: dataType)
+    }
+
+    /// The same elements under another shape, off the tape. Shares storage.
+    func viewed(as shape: Shape, offset: Int = 0) -> Tensor {
+        Tensor(storage: storage, offset: self.offset + offset, shape: shape, dataType: dataType)
+    }
+
+    /// A copy with storage of its own, off the tape.
+    public func copied() -> Tensor {
+        let result = Tensor(uninitialized: shape, dataType)
+        let bytes = count * dataType.byteCount
+        result.storage.pointer.copyMemory(from: storage.pointer + offset * dataType.byteCount, byteCount: bytes)
+        return result
+    }
+
+    /// True when no other tensor shares the storage.
+    mutating func hasOwnStorage() -> Bool { isKnownUniquelyReferenced(&storage) }
+}
