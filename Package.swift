@@ -62,6 +62,7 @@ let modules: [Target] = [
 let tests: [Target] = [
     .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics"]),
 ]
 
 let package = Package(
