@@ -3,6 +3,7 @@
 #ifndef MNEME_CMPI_SHIM_H
 #define MNEME_CMPI_SHIM_H
 #include <mpi.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct { MPI_Comm handle; } mneme_mpi_comm;
