@@ -32,21 +32,25 @@ struct TextPortions: Sequence, IteratorProtocol {
     }
 }
 
-/// Counts words and lines of a text in one pass.
+/// Counts words and line breaks of a text in one pass.
 package enum WordCount {
-    /// The number of words between white space (the six ASCII white-space characters) and of line ends: perplexity per word divides by
-    /// their sum. A last line without a line break counts as a line; an empty text has none.
-    package static func words(in text: UnsafeBufferPointer<UInt8>) -> (words: Int, lines: Int) {
+    /// The number of words between white space (the six ASCII white-space characters), and the number of line feeds.
+    package static func words(in text: UnsafeBufferPointer<UInt8>) -> (words: Int, lineBreaks: Int) {
         var words = 0
-        var lines = 0
+        var lineBreaks = 0
         var afterSpace: UInt8 = 1
         for byte in text {
             let isSpace: UInt8 = byte == 0x20 || (byte &- 9) <= 4 ? 1 : 0
             words &+= Int(afterSpace & (isSpace ^ 1))
-            lines &+= byte == 0x0a ? 1 : 0
+            lineBreaks &+= byte == 0x0a ? 1 : 0
             afterSpace = isSpace
         }
-        if let last = text.last, last != 0x0a { lines += 1 }
-        return (words, lines)
+        return (words, lineBreaks)
+    }
+
+    /// What perplexity per word divides by: the words of a whole text, and one end for each line. A last line without a line break has an end too.
+    package static func wordsAndLineEnds(in text: UnsafeBufferPointer<UInt8>) -> Int {
+        let counted = words(in: text)
+        return counted.words + counted.lineBreaks + (text.last.map { $0 == 0x0a ? 0 : 1 } ?? 0)
     }
 }
