@@ -14,11 +14,23 @@ func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {
 }
 
 /// The kernels compiled for one instruction set. The folders of AVX2 and AVX-512 are links to the baseline's.
+/// Without errno the compiler turns squareRoot of a vector into one instruction.
 func kernels(_ name: String, _ flags: [String]) -> Target {
-    .target(
+    let flags = flags + ["-Xcc", "-fno-math-errno"]
+    return .target(
         name: name, dependencies: ["KernelTypes"],
         swiftSettings: [.unsafeFlags(["-Ounchecked", "-wmo"] + flags, .when(configuration: .release)), .unsafeFlags(["-O"] + flags, .when(configuration: .debug))])
 }
+
+#if arch(x86_64)
+    let kernelVariants: [Target] = [
+        kernels("KernelsBaseline", []),
+        kernels("KernelsAVX2", ["-Xcc", "-march=x86-64-v3", "-D", "MNEME_FMA"]),
+        kernels("KernelsAVX512", ["-Xcc", "-march=x86-64-v4", "-Xcc", "-mprefer-vector-width=512", "-D", "MNEME_FMA", "-D", "MNEME_AVX512"]),
+    ]
+#else
+    let kernelVariants: [Target] = [kernels("KernelsBaseline", [])]
+#endif
 
 let systemLibraries: [Target] = [
     systemLibrary("CMPI", pkgConfig: "mpi-c", apt: "libopenmpi-dev"),
@@ -33,10 +45,8 @@ let modules: [Target] = [
     .target(name: "Diagnostics"),
     .target(name: "Configuration", dependencies: ["Diagnostics", yams]),
     .target(name: "KernelTypes"),
-    kernels("KernelsBaseline", []),
-    kernels("KernelsAVX2", ["-Xcc", "-march=x86-64-v3", "-D", "MNEME_FMA"]),
-    kernels("KernelsAVX512", ["-Xcc", "-march=x86-64-v4", "-Xcc", "-mprefer-vector-width=512", "-D", "MNEME_FMA", "-D", "MNEME_AVX512"]),
-    .target(name: "Kernels", dependencies: ["KernelTypes", "KernelsBaseline", "KernelsAVX2", "KernelsAVX512", "Diagnostics"]),
+    .target(name: "CProcessor"),
+    .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
     .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS", "Diagnostics"]),
     .target(name: "NeuralNetworks", dependencies: ["Tensors"]),
     .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors"]),
@@ -61,6 +71,8 @@ let modules: [Target] = [
 
 let tests: [Target] = [
     .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels"], exclude: ["Polynomials"]),
+    .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
 ]
 
 let package = Package(
@@ -72,5 +84,5 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
     ],
-    targets: systemLibraries + modules + tests
+    targets: systemLibraries + kernelVariants + modules + tests
 )

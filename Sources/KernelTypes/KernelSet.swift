@@ -20,23 +20,24 @@ public enum UnaryFunction: UInt8, Sendable, CaseIterable {
 }
 
 /// What one optimizer step needs besides the arrays. Fields that a rule does not use are ignored.
+/// They are float64 because a rule combines them (1 - beta2, say, would keep only 13 bits in float32) before it rounds to float32.
 public struct UpdateSettings: Sendable {
     /// Learning rate of this step.
-    public var learningRate: Float = 0
+    public var learningRate: Double = 0
     /// Every gradient is multiplied by this first (1 / token count, times the clipping factor).
-    public var gradientScale: Float = 1
-    /// Decoupled decay: value -= learningRate * weightDecay * value.
-    public var weightDecay: Float = 0
+    public var gradientScale: Double = 1
+    /// AdamW: decoupled, value -= learningRate * weightDecay * value. The other rules: weightDecay * value is added to the scaled gradient.
+    public var weightDecay: Double = 0
     /// First decay rate (Adam's beta 1, SGD's and RMSProp's momentum).
-    public var beta1: Float = 0
+    public var beta1: Double = 0
     /// Second decay rate (Adam's beta 2, RMSProp's smoothing).
-    public var beta2: Float = 0
+    public var beta2: Double = 0
     /// Added to the denominator, after the square root.
-    public var epsilon: Float = 1e-8
+    public var epsilon: Double = 1e-8
     /// 1 / (1 - beta1^step), Adam only.
-    public var biasCorrection1: Float = 1
+    public var biasCorrection1: Double = 1
     /// 1 / (1 - beta2^step), Adam only.
-    public var biasCorrection2: Float = 1
+    public var biasCorrection2: Double = 1
     /// Nesterov's form of momentum, SGD only.
     public var nesterov: Bool = false
 
@@ -45,7 +46,7 @@ public struct UpdateSettings: Sendable {
 
 /// The kernels of one instruction set.
 public protocol KernelSet: Sendable {
-    /// "sse2", "avx2" or "avx512".
+    /// "sse2", "avx2" or "avx512"; "neon" on arm64.
     var instructionSet: String { get }
 
     // MARK: elementwise
@@ -132,13 +133,16 @@ public protocol KernelSet: Sendable {
     /// The same, added: out[i] += ...
     func addDropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
 
-    // MARK: optimizers (one pass; `gradient` is only read)
+    // MARK: optimizers (one pass; `gradient` is only read; g = gradientScale * gradient, for all but AdamW plus weightDecay * value)
 
+    /// m = m + (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g^2;
+    /// value = (1 - learningRate * weightDecay) value - learningRate * biasCorrection1 * m / (sqrt(biasCorrection2 * v) + epsilon)
     func adamW(_ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
-    /// momentum = beta1 * momentum + g; value -= learningRate * (nesterov ? g + beta1 * momentum : momentum)
-    func sgd(_ value: FloatOutput, _ momentum: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
-    /// average = beta2 * average + (1 - beta2) g^2; momentum = beta1 * momentum + g / (sqrt(average) + epsilon); value -= learningRate * momentum
-    func rmsProp(_ value: FloatOutput, _ average: FloatOutput, _ momentum: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+    /// momentum = beta1 * momentum + g; value -= learningRate * (nesterov ? g + beta1 * momentum : momentum). Without momentum (nil) value -= learningRate * g.
+    func sgd(_ value: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+    /// average = beta2 * average + (1 - beta2) g^2; momentum = beta1 * momentum + g / (sqrt(average) + epsilon); value -= learningRate * momentum.
+    /// Without momentum (nil) the quotient itself is applied.
+    func rmsProp(_ value: FloatOutput, _ average: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
     /// accumulator += g^2; value -= learningRate * g / (sqrt(accumulator) + epsilon)
     func adagrad(_ value: FloatOutput, _ accumulator: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
 

@@ -1,0 +1,69 @@
+// A row vector added to every row of a matrix, with GELU, and the sums down the columns.
+//
+// Legend: R rows, C columns.
+
+import KernelTypes
+
+/// Rows whose column sums are kept apart, so that the rounding error grows with R / 64 rather than with R.
+private let columnSumBlock = 64
+
+extension VariantKernels {
+    public func addRow(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
+        for r in 0..<rows {
+            add(out + r &* columns, a + r &* columns, row, columns)
+        }
+    }
+
+    public func accumulateColumnSums(_ row: FloatOutput, _ a: FloatInput, rows: Int, columns: Int) {
+        var start = 0
+        while start < rows {
+            let end = min(start &+ columnSumBlock, rows)
+            var c = 0
+            // Four vectors of columns at once stay in registers down the rows.
+            while c &+ 4 &* width <= columns {
+                var s0 = Vector.zero, s1 = Vector.zero, s2 = Vector.zero, s3 = Vector.zero
+                var p = a + start &* columns + c
+                for _ in start..<end {
+                    s0 += load(p)
+                    s1 += load(p + width)
+                    s2 += load(p + 2 &* width)
+                    s3 += load(p + 3 &* width)
+                    p += columns
+                }
+                store(row + c, load(row + c) + s0)
+                store(row + c + width, load(row + c + width) + s1)
+                store(row + c + 2 &* width, load(row + c + 2 &* width) + s2)
+                store(row + c + 3 &* width, load(row + c + 3 &* width) + s3)
+                c &+= 4 &* width
+            }
+            while c < columns {
+                let count = min(width, columns &- c)
+                var s = Vector.zero
+                var p = a + start &* columns + c
+                for _ in start..<end {
+                    s += load(p, count: count)
+                    p += columns
+                }
+                store(row + c, load(row + c, count: count) + s, count: count)
+                c &+= width
+            }
+            start = end
+        }
+    }
+
+    public func addRowGELU(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
+        for r in 0..<rows {
+            map(out + r &* columns, a + r &* columns, row, columns) { geluTanh($0 + $1) }
+        }
+    }
+
+    public func addRowGELUGradient(_ gradient: FloatOutput, outputGradient: FloatInput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
+        for r in 0..<rows {
+            let offset = r &* columns
+            forEachVector(columns) { i, count in
+                let slope = geluTanhDerivative(load(a + offset + i, count: count) + load(row + i, count: count))
+                store(gradient + offset + i, load(outputGradient + offset + i, count: count) * slope, count: count)
+            }
+        }
+    }
+}

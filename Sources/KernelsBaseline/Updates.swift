@@ -1,0 +1,76 @@
+// The update rules of the optimizers, one pass over the arrays each.
+//
+// Legend: n elements. Scalars of the rules are combined in float64 and rounded to float32 once, as PyTorch does.
+// AdamW: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019; RMSProp: Tieleman and Hinton, 2012; Adagrad: Duchi et al., 2011.
+
+import KernelTypes
+
+extension VariantKernels {
+    public func adamW(_ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
+        let scale = splat(Float(settings.gradientScale))
+        let keep = splat(Float(1 - settings.learningRate * settings.weightDecay))
+        let beta2 = splat(Float(settings.beta2))
+        let rest1 = splat(Float(1 - settings.beta1)), rest2 = splat(Float(1 - settings.beta2))
+        let step = splat(Float(settings.learningRate * settings.biasCorrection1))
+        let root = splat(Float(settings.biasCorrection2.squareRoot()))
+        let epsilon = splat(Float(settings.epsilon))
+        forEachVector(n) { i, count in
+            let g = load(gradient + i, count: count) * scale
+            let m0 = load(firstMoment + i, count: count)
+            let m = multiplyAdd(rest1, g - m0, m0)
+            let v = multiplyAdd(g * rest2, g, load(secondMoment + i, count: count) * beta2)
+            let denominator = multiplyAdd(v.squareRoot(), root, epsilon)
+            let x = load(value + i, count: count) * keep
+            store(firstMoment + i, m, count: count)
+            store(secondMoment + i, v, count: count)
+            store(value + i, multiplySubtract(step, m / denominator, from: x), count: count)
+        }
+    }
+
+    public func sgd(_ value: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
+        let scale = splat(Float(settings.gradientScale)), decay = splat(Float(settings.weightDecay))
+        let beta1 = splat(Float(settings.beta1)), rate = splat(Float(settings.learningRate))
+        let nesterov = settings.nesterov
+        forEachVector(n) { i, count in
+            let x = load(value + i, count: count)
+            let g = multiplyAdd(decay, x, load(gradient + i, count: count) * scale)
+            var direction = g
+            if let momentum {
+                let m = multiplyAdd(beta1, load(momentum + i, count: count), g)
+                store(momentum + i, m, count: count)
+                direction = nesterov ? multiplyAdd(beta1, m, g) : m
+            }
+            store(value + i, multiplySubtract(rate, direction, from: x), count: count)
+        }
+    }
+
+    public func rmsProp(_ value: FloatOutput, _ average: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
+        let scale = splat(Float(settings.gradientScale)), decay = splat(Float(settings.weightDecay))
+        let beta1 = splat(Float(settings.beta1)), beta2 = splat(Float(settings.beta2)), rest2 = splat(Float(1 - settings.beta2))
+        let rate = splat(Float(settings.learningRate)), epsilon = splat(Float(settings.epsilon))
+        forEachVector(n) { i, count in
+            let x = load(value + i, count: count)
+            let g = multiplyAdd(decay, x, load(gradient + i, count: count) * scale)
+            let v = multiplyAdd(g * rest2, g, load(average + i, count: count) * beta2)
+            store(average + i, v, count: count)
+            var direction = g / (v.squareRoot() + epsilon)
+            if let momentum {
+                direction = multiplyAdd(beta1, load(momentum + i, count: count), direction)
+                store(momentum + i, direction, count: count)
+            }
+            store(value + i, multiplySubtract(rate, direction, from: x), count: count)
+        }
+    }
+
+    public func adagrad(_ value: FloatOutput, _ accumulator: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
+        let scale = splat(Float(settings.gradientScale)), decay = splat(Float(settings.weightDecay))
+        let rate = splat(Float(settings.learningRate)), epsilon = splat(Float(settings.epsilon))
+        forEachVector(n) { i, count in
+            let x = load(value + i, count: count)
+            let g = multiplyAdd(decay, x, load(gradient + i, count: count) * scale)
+            let s = multiplyAdd(g, g, load(accumulator + i, count: count))
+            store(accumulator + i, s, count: count)
+            store(value + i, multiplySubtract(rate, g / (s.squareRoot() + epsilon), from: x), count: count)
+        }
+    }
+}
