@@ -6,12 +6,12 @@ import Foundation
 import Tensors
 
 /// Draws tokens as `SamplingSettings` say. Holds scratch memory, so one serves all sequences of a batch in turn.
-struct TokenSampler {
+package struct TokenSampler {
     private let settings: SamplingSettings
     private var scores: [Float]
     private var candidates: [(token: Int32, score: Float)] = []
 
-    init(_ settings: SamplingSettings, vocabularySize: Int) {
+    package init(_ settings: SamplingSettings, vocabularySize: Int) {
         self.settings = settings
         scores = [Float](repeating: 0, count: vocabularySize)
         candidates.reserveCapacity(vocabularySize)
@@ -22,9 +22,14 @@ struct TokenSampler {
     /// - Parameters:
     ///   - logits: V of them.
     ///   - history: the tokens that the repetition penalty holds against.
-    ///   - random: the sequence's own stream; one number is drawn, none at temperature 0.
+    ///   - random: the sequence's own stream, of which one number is drawn.
     /// - Complexity: V; V log V where top-p is close to 1 and the distribution is flat.
     mutating func next(_ logits: UnsafePointer<Float>, history: Set<Int32>, _ random: inout RandomStream) -> Int32 {
+        token(logits, history: history, uniform: random.nextUnit())
+    }
+
+    /// The same for a given number of 0 ..< 1: the token in whose share of the kept probability it falls.
+    package mutating func token(_ logits: UnsafePointer<Float>, history: Set<Int32>, uniform: Double) -> Int32 {
         let count = scores.count
         scores.withUnsafeMutableBufferPointer { scores in
             for index in 0..<count { scores[index] = logits[index] }
@@ -41,7 +46,7 @@ struct TokenSampler {
         for score in scores where score > largest { largest = score }
         let inverse = 1 / settings.temperature
         for index in 0..<count { scores[index] = scores[index] == largest ? 0 : (scores[index] - largest) * inverse }
-        return draw(random.nextUnit())
+        return draw(uniform)
     }
 
     private func mostProbable() -> Int32 {
@@ -52,7 +57,7 @@ struct TokenSampler {
         }
     }
 
-    /// Takes the token in whose share of the kept probability the number 0 ..< 1 falls. Scores are at most 0, the largest is 0.
+    /// Applies top-k and top-p, and draws. Scores are at most 0, the largest is 0.
     private mutating func draw(_ uniform: Double) -> Int32 {
         candidates.removeAll(keepingCapacity: true)
         let threshold = settings.topK.map { kthLargest(min($0, scores.count)) } ?? -.infinity
