@@ -120,11 +120,11 @@ import Testing
         }
     }
 
-    /// The files in `directory` that this process holds open, and the files in memory that stand in for abandoned ones.
+    /// The files in `directory` that this process holds open.
     private func openDescriptors(under directory: String) -> [String] {
         let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
         return descriptors.compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)") }
-            .filter { $0.hasPrefix(directory) || $0.contains("mneme-abandoned-hdf5") }
+            .filter { $0.hasPrefix(directory) }
     }
 
     /// Writes more at once than fits.
