@@ -215,15 +215,22 @@ public final class CheckpointReader: @unchecked Sendable {
     ///   - part: with `parts`, takes every `parts`-th item only, so that ranks may share the work.
     /// - Throws: `UserError(.missingInput)` where a shard is missing; `UserError(.badData)` naming the first item that differs, or the shard that is truncated.
     public func verify(part: Int = 0, of parts: Int = 1) throws {
-        for rank in 0..<worldSize { _ = try shard(CheckpointFormat.shardFile(rank: rank, worldSize: worldSize)) }
+        try requireShards()
         for index in stride(from: part, to: items.count, by: parts) { try verify(items[index]) }
+    }
+
+    /// Makes sure that every shard is there and opens, without reading data.
+    ///
+    /// - Throws: `UserError(.missingInput)` where a shard is missing; `UserError(.badData)` where one is truncated.
+    public func requireShards() throws {
+        for rank in 0..<worldSize { _ = try shard(CheckpointFormat.shardFile(rank: rank, worldSize: worldSize)) }
     }
 
     private func verify(_ item: CheckpointItemDescription) throws {
         var whole = Checksum()
         for part in try parts(of: item) {
             let dataset = try dataset(of: part)
-            // HDF5 does not tell which shard lies: the shard's own checksum does.
+            // The item's own checksum tells of damage, the shard's tells where it is.
             let checksum = try dataset.checksum(of: part.sourceRows)
             let stored = try dataset.integers(CheckpointFormat.Attribute.checksum).map { Checksum($0) }
             guard stored.contains(checksum) else {

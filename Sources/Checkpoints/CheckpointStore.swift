@@ -57,7 +57,7 @@ public struct CheckpointStore: Sendable {
                 let reader = try CheckpointReader(directory: directory)
                 if case .string(let text) = reader.attributes[CheckpointFormat.Attribute.created] { created = text }
                 worldSize = reader.worldSize
-                try reader.verify(part: reader.items.count)
+                try reader.requireShards()
                 try reader.close()
             }
             return CheckpointSummary(

@@ -1,6 +1,7 @@
 // Looking into items: figures about one, and the difference between two checkpoints. Values are seen as Double.
 
 import Diagnostics
+import Foundation
 import HDF5
 
 /// Figures about the values of an item.
@@ -44,20 +45,20 @@ public enum CheckpointDifference: Sendable, Hashable {
 extension CheckpointElementType {
     /// Calls `body` with every element of `bytes` as a Double. 64-bit integers beyond 2^53 are rounded.
     func forEachValue(in bytes: UnsafeRawBufferPointer, _ body: (Double) -> Void) {
-        func visit<Element: BitwiseCopyable>(_ type: Element.Type, _ convert: (Element) -> Double) {
-            for index in 0..<bytes.count / MemoryLayout<Element>.stride {
-                body(convert(bytes.loadUnaligned(fromByteOffset: index * MemoryLayout<Element>.stride, as: type)))
-            }
-        }
+        for start in stride(from: 0, to: bytes.count, by: byteCount) { body(value(at: start, in: bytes)) }
+    }
+
+    /// The element that begins at byte `start`.
+    func value(at start: Int, in bytes: UnsafeRawBufferPointer) -> Double {
         switch self {
-        case .float32: visit(Float.self) { Double($0) }
-        case .float64: visit(Double.self) { $0 }
-        case .uint8: visit(UInt8.self) { Double($0) }
-        case .uint16: visit(UInt16.self) { Double($0) }
-        case .uint32: visit(UInt32.self) { Double($0) }
-        case .uint64: visit(UInt64.self) { Double($0) }
-        case .int32: visit(Int32.self) { Double($0) }
-        case .int64: visit(Int64.self) { Double($0) }
+        case .float32: Double(bytes.loadUnaligned(fromByteOffset: start, as: Float.self))
+        case .float64: bytes.loadUnaligned(fromByteOffset: start, as: Double.self)
+        case .uint8: Double(bytes[start])
+        case .uint16: Double(bytes.loadUnaligned(fromByteOffset: start, as: UInt16.self))
+        case .uint32: Double(bytes.loadUnaligned(fromByteOffset: start, as: UInt32.self))
+        case .uint64: Double(bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self))
+        case .int32: Double(bytes.loadUnaligned(fromByteOffset: start, as: Int32.self))
+        case .int64: Double(bytes.loadUnaligned(fromByteOffset: start, as: Int64.self))
         }
     }
 }
@@ -110,14 +111,11 @@ extension CheckpointReader {
                 try read(item.name, item.elementType, shape: item.shape, rows: slice, into: first)
                 try other.read(item.name, item.elementType, shape: item.shape, rows: slice, into: second)
                 let size = item.elementType.byteCount
-                for start in stride(from: 0, to: byteCount, by: size) {
-                    let (a, b) = (UnsafeRawBufferPointer(first)[start..<start + size], UnsafeRawBufferPointer(second)[start..<start + size])
-                    if a.elementsEqual(b) { continue }
+                if memcmp(first.baseAddress!, second.baseAddress!, byteCount) == 0 { return }
+                for start in stride(from: 0, to: byteCount, by: size) where memcmp(first.baseAddress! + start, second.baseAddress! + start, size) != 0 {
                     count += 1
-                    var pair: [Double] = []
-                    item.elementType.forEachValue(in: UnsafeRawBufferPointer(rebasing: a)) { pair.append($0) }
-                    item.elementType.forEachValue(in: UnsafeRawBufferPointer(rebasing: b)) { pair.append($0) }
-                    let difference = pair[0] == pair[1] ? 0 : abs(pair[0] - pair[1])
+                    let values = [first, second].map { item.elementType.value(at: start, in: UnsafeRawBufferPointer($0)) }
+                    let difference = abs(values[0] - values[1])
                     // A NaN, once met, stays.
                     largest = largest.isNaN || difference.isNaN ? .nan : max(largest, difference)
                 }
