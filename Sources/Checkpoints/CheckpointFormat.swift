@@ -14,8 +14,6 @@ public enum CheckpointFormat {
     public static let version = 1
     /// The `format` attribute of `checkpoint.h5`.
     static let joinedFormat = "mneme-checkpoint"
-    /// The `format` attribute of a shard.
-    static let shardFormat = "mneme-checkpoint-shard"
 
     /// The file that joins the shards.
     public static let joinedFile = "checkpoint.h5"
@@ -46,11 +44,10 @@ public enum CheckpointFormat {
         static let worldSize = "world_size"
         static let rank = "rank"
         static let created = "created"
-        static let attributesChecksum = "attributes_crc32"
         static let checksum = "crc32"
         static let shape = "shape"
         static let rows = "rows"
         /// Those of `checkpoint.h5` that the writer sets itself.
-        static let reserved: Set<String> = [format, version, step, worldSize, created, attributesChecksum]
+        static let reserved: Set<String> = [format, version, step, worldSize, created]
     }
 }

@@ -83,7 +83,7 @@ struct CheckpointPublisher {
     }
 
     private func write(_ items: [String: Joined]) throws {
-        let file = try HDF5File.create(partial + "/" + CheckpointFormat.joinedFile, replacing: true)
+        let file = try HDF5File.create(partial + "/" + CheckpointFormat.joinedFile, replacing: true, userBlock: JoinedFile.userBlockByteCount)
         do {
             for (name, item) in items.sorted(by: { $0.key < $1.key }) {
                 let rowByteCount = item.shape.dropFirst().reduce(item.elementType.byteCount, *)
@@ -101,12 +101,12 @@ struct CheckpointPublisher {
             all[CheckpointFormat.Attribute.worldSize] = .integer(Int64(worldSize))
             all[CheckpointFormat.Attribute.created] = .string(Date.now.formatted(.iso8601))
             for (name, value) in all.sorted(by: { $0.key < $1.key }) { try file.setAttribute(name, value) }
-            try file.setAttribute(CheckpointFormat.Attribute.attributesChecksum, .integer(Checksum(attributes: all).stored))
         } catch {
             // The first failure is the one to tell.
             try? file.close()
             throw error
         }
-        try file.close(synchronizing: true)
+        try file.close()
+        try JoinedFile.seal(file.path)
     }
 }

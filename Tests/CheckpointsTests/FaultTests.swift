@@ -113,7 +113,7 @@ import Testing
     func foreignFormats() throws {
         try withScratchDirectory { directory in
             let path = directory + "/checkpoint.h5"
-            try HDF5File.create(path).close()
+            try HDF5File.create(path, userBlock: JoinedFile.userBlockByteCount).close()
             let foreign = try #require(throws: UserError.self) { _ = try CheckpointReader(directory: directory) }
             #expect(foreign.exitCode == .badData)
             #expect(foreign.description == "\(path): it is not a Mneme checkpoint")
@@ -121,6 +121,7 @@ import Testing
             try file.setAttribute("format", .string("mneme-checkpoint"))
             try file.setAttribute("format_version", .integer(99))
             try file.close()
+            try JoinedFile.seal(path)
             let newer = try #require(throws: UserError.self) { _ = try CheckpointReader(directory: directory) }
             #expect(newer.description.contains("its format version 99 is newer than 1"))
         }
@@ -210,7 +211,7 @@ import Testing
             writer.begin(step: 2, attributes: ["configuration": .string(String(repeating: "x", count: 100_000))], items: [CheckpointItem("x", .float32, elements: [Float(1)])])
             try writer.waitForShard()
             // Somebody else takes the rest of the disk.
-            FileManager.default.createFile(atPath: directory + "/filler", contents: nil)
+            _ = FileManager.default.createFile(atPath: directory + "/filler", contents: nil)
             let filler = try #require(FileHandle(forWritingAtPath: directory + "/filler"))
             while (try? filler.write(contentsOf: Data(count: 4096))) != nil {}
             let error = try #require(throws: UserError.self) { try writer.publish() }
