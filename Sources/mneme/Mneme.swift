@@ -8,7 +8,9 @@ struct Mneme: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mneme",
         abstract: "Trains language models that remember.",
-        subcommands: [])
+        subcommands: [
+            CorpusCommand.self,
+        ])
 
     static func main() {
         do {
