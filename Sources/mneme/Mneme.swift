@@ -8,7 +8,7 @@ struct Mneme: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mneme",
         abstract: "Trains language models that remember.",
-        subcommands: [])
+        subcommands: [ScoreCommand.self])
 
     static func main() {
         do {
