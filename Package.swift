@@ -76,7 +76,15 @@ let tests: [Target] = [
     .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics"], exclude: ["Golden"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"], exclude: ["Polynomials"]),
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
+    .testTarget(
+        name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
+    .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors", "Collectives"], path: "Tests/TestSupport"),
+    .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
+    .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
+    .testTarget(name: "DistributedTests", dependencies: ["TestSupport"], path: "Tests/Distributed"),
+    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics"]),
 ]
 
 let package = Package(

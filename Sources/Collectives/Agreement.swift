@@ -18,7 +18,7 @@ extension Communicator {
         if ends[0] == ~ends[1] { return }
         let everyRank = try allGather(packed).map { unpack($0) }
         guard let difference = Difference.first(in: everyRank) else { return }
-        throw difference
+        throw difference.shared
     }
 
     /// Makes one rank's error everyone's, so that all ranks end together. Collective.
@@ -37,7 +37,8 @@ extension Communicator {
         precondition(fields.count == 4, "rank \(first) sent an error of \(fields.count) fields")
         throw UserError(
             Int32(fields[0]).flatMap(ExitCode.init) ?? .software, fields[1], at: fields[2].isEmpty ? "rank \(first)" : "rank \(first), \(fields[2])",
-            advice: fields[3].isEmpty ? nil : fields[3])
+            advice: fields[3].isEmpty ? nil : fields[3]
+        ).shared
     }
 
     /// Runs `body`, in which any rank may fail, on every rank; all go on or all throw. Collective: `body` itself must not wait for other ranks.

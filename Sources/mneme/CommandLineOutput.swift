@@ -10,11 +10,16 @@ enum CommandLineOutput {
     static func error(_ message: String) {
         FileHandle.standardError.write(Data("mneme: error: \(message)\n".utf8))
     }
+
+    /// Prints a line of progress on standard error.
+    static func note(_ message: String) {
+        FileHandle.standardError.write(Data("\(message)\n".utf8))
+    }
 }
 
 extension ParsableCommand {
     /// Ends the process with `exitCode`.
-    static func exit(withCode exitCode: Diagnostics.ExitCode) -> Never {
+    static func exit(withCode exitCode: ExitCode) -> Never {
         Foundation.exit(exitCode.rawValue)
     }
 }
