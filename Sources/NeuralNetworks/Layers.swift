@@ -98,7 +98,7 @@ public struct FeedForward {
             inner = linearGELU(x, weight: pass(input.weight), bias: pass(bias))
         } else {
             inner = input(x, pass)
-            inner = activation == .gelu ? inner.geluTanh() : inner.relu()
+            inner = activation == .gelu ? inner.geluTanh() : inner.rectified()
         }
         return output(dropout(inner, rate: dropoutRate, pass.dropout), pass)
     }

@@ -170,20 +170,22 @@ struct AttentionComputation {
     }
 
     func backward(_ gradient: Tensor, _ probabilities: Tensor) {
-        let same = query.tensor.node === key.tensor.node && key.tensor.node === value.tensor.node
-        let keyAndValueShare = key.tensor.node === value.tensor.node
-        // Every gradient element of a packed operand is written here when the operands cover it; the others start from zero.
-        if same {
-            query.tensor.node?.withZeroedGradient { run(gradient, probabilities, $0, $0, $0) }
-        } else if keyAndValueShare {
-            withTarget(query) { q in withTarget(key) { kv in run(gradient, probabilities, q, kv, kv) } }
-        } else {
-            withTarget(query) { q in withTarget(key) { k in withTarget(value) { v in run(gradient, probabilities, q, k, v) } } }
+        // Operands may be parts of one packed tensor: then they share its gradient, which starts from zero because each covers some columns only.
+        let (queryNode, keyNode, valueNode) = (query.tensor.node, key.tensor.node, value.tensor.node)
+        let keyIsQuery = keyNode === queryNode
+        let (valueIsQuery, valueIsKey) = (valueNode === queryNode, valueNode === keyNode)
+        withTarget(queryNode) { q in
+            withTarget(keyIsQuery ? nil : keyNode) { ownKey in
+                let k = keyIsQuery ? q : ownKey
+                withTarget(valueIsQuery || valueIsKey ? nil : valueNode) { ownValue in
+                    run(gradient, probabilities, q, k, valueIsQuery ? q : valueIsKey ? k : ownValue)
+                }
+            }
         }
     }
 
-    private func withTarget(_ operand: AttentionOperand, _ body: (UnsafeMutablePointer<Float>?) -> Void) {
-        if let node = operand.tensor.node { node.withZeroedGradient { body($0) } } else { body(nil) }
+    private func withTarget(_ node: Node?, _ body: (UnsafeMutablePointer<Float>?) -> Void) {
+        if let node { node.withZeroedGradient { body($0) } } else { body(nil) }
     }
 
     private func run(

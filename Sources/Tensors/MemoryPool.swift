@@ -111,6 +111,9 @@ public final class Storage {
     private let pool: MemoryPool?
     private let owner: AnyObject?
 
+    /// True for memory that belongs to somebody else.
+    var isBorrowed: Bool { owner != nil }
+
     /// Takes a block from `pool`.
     public init(byteCount: Int, pool: MemoryPool = .shared) {
         (pointer, classIndex) = pool.allocate(byteCount)

@@ -25,6 +25,12 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
         self.init(elements)
     }
 
+    /// A shape of extents of 1.
+    private init(rank: Int) {
+        extents = InlineArray(repeating: 1)
+        self.rank = rank
+    }
+
     /// The number of elements.
     public var count: Int {
         var product = 1
@@ -63,14 +69,17 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     /// The shape without `axis`.
     public func removing(_ axis: Int) -> Shape {
         let axis = normalized(axis)
-        return Shape((0..<rank).filter { $0 != axis }.map { extents[$0] })
+        var result = Shape(rank: rank - 1)
+        for i in 0..<result.rank { result.extents[i] = extents[i < axis ? i : i + 1] }
+        return result
     }
 
     /// The shape with one more axis of `extent` before `axis` (which may be `rank`).
     public func inserting(_ extent: Int, at axis: Int) -> Shape {
-        var list = array
-        list.insert(extent, at: axis)
-        return Shape(list)
+        precondition(rank < Shape.maximumRank && axis >= 0 && axis <= rank, "an axis before axis \(axis) of a tensor of shape \(self)")
+        var result = Shape(rank: rank + 1)
+        for i in 0..<result.rank { result.extents[i] = i < axis ? extents[i] : i == axis ? extent : extents[i - 1] }
+        return result
     }
 
     /// The same shape with another last extent.
@@ -101,14 +110,13 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
 
     /// The shape that `a` and `b` broadcast to by NumPy's rule: axes are matched from the last one, an extent of 1 stretches.
     public static func broadcast(_ a: Shape, _ b: Shape) -> Shape {
-        let rank = max(a.rank, b.rank)
-        var result = [Int](repeating: 1, count: rank)
-        for back in 1...max(rank, 1) where back <= rank {
+        var result = Shape(rank: max(a.rank, b.rank))
+        for back in stride(from: 1, through: result.rank, by: 1) {
             let x = back <= a.rank ? a[-back] : 1
             let y = back <= b.rank ? b[-back] : 1
             precondition(x == y || x == 1 || y == 1, "shapes \(a) and \(b) do not broadcast")
-            result[rank - back] = x == 1 ? y : x
+            result[-back] = x == 1 ? y : x
         }
-        return Shape(result)
+        return result
     }
 }

@@ -118,6 +118,6 @@ public struct Tensor {
         return result
     }
 
-    /// True when no other tensor shares the storage.
-    mutating func hasOwnStorage() -> Bool { isKnownUniquelyReferenced(&storage) }
+    /// True when no other tensor shares the storage and it is not borrowed from elsewhere: it may be written in place.
+    mutating func hasOwnStorage() -> Bool { isKnownUniquelyReferenced(&storage) && !storage.isBorrowed }
 }

@@ -164,44 +164,46 @@ extension ModelConfiguration {
 extension OptimizerConfiguration {
     /// Reads the section `optimizer`.
     init(_ section: ConfigurationSection) throws {
-        self.init()
-        let standard = self
-        kind = try section.choice("kind", default: standard.kind)
-        learningRate = try section.double("learningRate", in: 0...)
-        clip = try section.double("clip", default: 1, in: 0...)
-        weightDecay = try section.double("weightDecay", default: kind == .adamW ? 0.01 : 0, in: 0...)
+        let kind = try section.choice("kind", default: OptimizerKind.adamw)
+        let standard = OptimizerConfiguration(kind: kind)
+        self.init(kind: kind, learningRate: try section.double("learningRate", default: standard.learningRate))
+        weightDecay = try section.double("weightDecay", default: standard.weightDecay)
+        clip = try section.double("clip", default: 1)
         switch kind {
-        case .adamW:
+        case .adamw:
             betas = try section.doubles("betas", default: standard.betas)
-            epsilon = try section.double("epsilon", default: 1e-8, in: 0...)
+            epsilon = try section.double("epsilon", default: standard.epsilon)
         case .sgd:
-            momentum = try section.double("momentum", default: 0, in: 0..<1)
-            nesterov = try section.bool("nesterov", default: false)
-        case .rmsProp:
-            smoothing = try section.double("smoothing", default: 0.99, in: 0..<1)
-            momentum = try section.double("momentum", default: 0, in: 0..<1)
-            epsilon = try section.double("epsilon", default: 1e-8, in: 0...)
+            momentum = try section.double("momentum", default: standard.momentum)
+            nesterov = try section.bool("nesterov", default: standard.nesterov)
+        case .rmsprop:
+            smoothing = try section.double("smoothing", default: standard.smoothing)
+            momentum = try section.double("momentum", default: standard.momentum)
+            epsilon = try section.double("epsilon", default: standard.epsilon)
         case .adagrad:
-            initialAccumulator = try section.double("initialAccumulator", default: 0, in: 0...)
-            epsilon = try section.double("epsilon", default: 1e-10, in: 0...)
+            initialAccumulator = try section.double("initialAccumulator", default: standard.initialAccumulator)
+            epsilon = try section.double("epsilon", default: standard.epsilon)
         }
         try validate()
     }
 }
 
 extension ScheduleConfiguration {
-    /// Reads the section `schedule`.
+    /// Reads the section `schedule`. The curve ends at the run's last step unless `schedule.steps` says otherwise.
     init(_ section: ConfigurationSection, totalSteps: Int) throws {
         self.init()
         kind = try section.choice("kind", default: kind)
-        warmup = try section.int("warmup", default: 0, in: 0...)
-        self.totalSteps = totalSteps
+        warmup = try section.int("warmup", default: warmup, in: 0...)
         switch kind {
-        case .cosine, .linear: floor = try section.double("floor", default: 0, in: 0...1)
+        case .cosine, .linear:
+            steps = try section.int("steps", default: totalSteps, in: 1...)
+            floor = try section.double("floor", default: floor)
         case .step:
-            decayFactor = try section.double("factor", default: 0.5, in: 0...1)
-            decayEvery = try section.int("every", in: 1...)
-        case .constant, .inverseSquareRoot: break
+            factor = try section.double("factor", default: factor)
+            every = try section.int("every", in: 1...)
+            floor = try section.double("floor", default: floor)
+        case .inverseSquareRoot: floor = try section.double("floor", default: floor)
+        case .constant: break
         }
         try validate()
     }

@@ -78,7 +78,7 @@ public final class Trainer {
         source = try communicator.onEveryRank {
             try BatchSource(corpus: corpus, configuration: configuration, inputKind: model.inputKind, lanes: ownership.microBatches.flatMap { $0 })
         }
-        optimizer = makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
+        optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
         ranges = model.store.parameters.map { ParameterRange(offset: $0.offset, count: $0.shape.count, decays: $0.decays) }
         reduction = GradientReduction(
             store: model.store, communicator: communicator, tree: tree, microBatches: ownership.microBatches.count,
@@ -175,8 +175,9 @@ public final class Trainer {
                 advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
         }
         let learningRate = configuration.schedule.learningRate(base: configuration.optimizer.learningRate, step: step)
+        guard let values = model.store.values.baseAddress, let gradients = model.store.gradients.baseAddress else { preconditionFailure("no parameters") }
         optimizer.step(
-            values: model.store.values, gradients: UnsafeBufferPointer(model.store.gradients), ranges: ranges, learningRate: learningRate,
+            values: values, gradients: gradients, ranges: ranges, learningRate: learningRate,
             gradientScale: scale * clipFactor(norm: norm, clip: configuration.optimizer.clip), step: step)
         return StepMetrics(
             step: step, tokens: tokens, loss: sums.loss * scale, gradientNorm: norm, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
