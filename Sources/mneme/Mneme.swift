@@ -9,7 +9,10 @@ struct Mneme: ParsableCommand {
         commandName: "mneme",
         abstract: "Trains language models that remember.",
         subcommands: [
-            TokenizerCommand.self, CorpusCommand.self, TrainCommand.self,
+            TokenizerCommand.self,
+            CorpusCommand.self,
+            TrainCommand.self,
+            ScoreCommand.self,
         ])
 
     static func main() {
