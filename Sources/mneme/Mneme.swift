@@ -12,6 +12,7 @@ struct Mneme: ParsableCommand {
             TokenizerCommand.self,
             CorpusCommand.self,
             TrainCommand.self,
+            PlotCommand.self,
             ScoreCommand.self,
         ])
 
