@@ -76,7 +76,7 @@ public final class Trainer {
         model = makeModel(configuration.model, vocabularySize: corpus.vocabularySize)
         model.store.allocate(seed: configuration.seed)
         source = try communicator.onEveryRank {
-            try BatchSource(corpus: corpus, configuration: configuration, inputKind: model.inputKind, lanes: ownership.microBatches.flatMap { $0 })
+            try BatchSource(corpus: corpus, configuration: configuration, model: model, lanes: ownership.microBatches.flatMap { $0 })
         }
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
         ranges = model.store.parameters.map { ParameterRange(offset: $0.offset, count: $0.shape.count, decays: $0.decays) }
@@ -132,7 +132,7 @@ public final class Trainer {
             if evaluates, let validation {
                 let result = try evaluatePerplexity(
                     model: model, corpus: validation, communicator: communicator,
-                    settings: PerplexitySettings(lanes: source.lanesPerBatch, length: configuration.batch.length, maximumBatches: configuration.evaluationBatches))
+                    settings: PerplexitySettings(rows: source.evaluationRows, length: configuration.batch.length, maximumBatches: configuration.evaluationBatches))
                 logged.validationLoss = result.lossPerToken
                 logged.validationPerplexityPerWord = result.perplexityPerWord
                 lastEvaluation = ContinuousClock.now
