@@ -17,9 +17,14 @@ public struct AllReduceTiming: Sendable {
     public var bytesPerSecond: Double { Double(bytes) / medianSeconds }
 }
 
-/// Whether a measured all-reduce blocks, or is started and then waited for as gradient buckets are.
+/// Which way of summing is measured.
 public enum AllReduceMode: Sendable {
-    case blocking, started
+    /// One call that blocks.
+    case blocking
+    /// One call that starts and one that waits.
+    case started
+    /// `GradientBuckets` of so many bytes, all ready at once.
+    case bucketed(bytes: Int, concurrency: Int)
 }
 
 /// Measures float32 all-reduces in place. Collective.
@@ -48,6 +53,11 @@ public func measureAllReduce(
             try communicator.barrier()
             let start = clock.now
             switch mode {
+            case .bucketed(let bucketBytes, let concurrency):
+                let buckets = GradientBuckets(ranges: [0..<count], bucketBytes: bucketBytes, concurrency: concurrency)
+                buckets.begin(gradients: values, communicator: communicator)
+                try buckets.markReady(0)
+                try buckets.finish()
             case .blocking: try communicator.allReduce(values, .sum)
             case .started: try communicator.startAllReduce(values).wait()
             }

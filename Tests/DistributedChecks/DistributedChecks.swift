@@ -131,7 +131,7 @@ struct DistributedChecks {
     /// A table of all-reduce times, as OSU's benchmarks print them. Further arguments are sizes in bytes.
     static func measure(_ communicator: any Communicator) throws {
         let sizes = CommandLine.arguments.dropFirst(2).compactMap { Int($0) }
-        for mode in [AllReduceMode.blocking, .started] {
+        for mode in [AllReduceMode.blocking, .started, .bucketed(bytes: 4 << 20, concurrency: 4), .bucketed(bytes: 4 << 20, concurrency: 1000)] {
             let timings = try measureAllReduce(communicator: communicator, sizes: sizes.isEmpty ? [4096, 1 << 20] : sizes, mode: mode)
             guard communicator.rank == 0 else { continue }
             for timing in timings {
