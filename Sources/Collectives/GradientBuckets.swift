@@ -66,7 +66,8 @@ public final class GradientBuckets {
     ///   - communicator: the ranks that sum.
     public func begin(gradients: UnsafeMutableBufferPointer<Float>, communicator: any Communicator) {
         precondition(!isUnderWay, "begin without the finish of the step before")
-        precondition(gradients.count >= buckets.first?.upperBound ?? 0, "\(gradients.count) gradients, parameters end at \(buckets.first?.upperBound ?? 0)")
+        let end = buckets.first?.upperBound ?? 0
+        precondition(gradients.count >= end, "\(gradients.count) gradients, parameters end at \(end)")
         isUnderWay = true
         guard communicator.size > 1 else { return }
         self.gradients = gradients
