@@ -12,7 +12,7 @@ public enum AlignedText {
     /// - Throws: `UserError`: `missingInput` when there is no such file, `inputOutput` when it cannot be read, `badData` with the line and byte where
     ///   it is not UTF-8.
     public static func lines(ofFile path: String) throws -> [String] {
-        let bytes = try read(path)
+        let bytes = try bytes(ofFile: path)
         var lines: [String] = []
         var start = 0
         for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
@@ -45,7 +45,8 @@ public enum AlignedText {
         return (hypothesisLines, referenceLines)
     }
 
-    private static func read(_ path: String) throws -> Data {
+    /// The bytes of a file, or of standard input for `-`.
+    static func bytes(ofFile path: String) throws -> Data {
         if path == "-" { return FileHandle.standardInput.readDataToEndOfFile() }
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
