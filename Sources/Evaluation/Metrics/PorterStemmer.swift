@@ -5,7 +5,9 @@
 // as a short syllable; -alli is resolved before -bli; -fulli and -logi have rules.
 
 /// Reduces English words to stems.
-struct PorterStemmer {
+package struct PorterStemmer {
+    package init() {}
+
     /// The word being stemmed: ASCII lower-case letters and digits.
     private var word: [UInt8] = []
 
@@ -13,7 +15,7 @@ struct PorterStemmer {
     ///
     /// - Parameter word: ASCII lower-case letters and digits.
     /// - Complexity: O(length) for each of the eight steps.
-    mutating func stem(_ word: some Collection<UInt8>) -> [UInt8] {
+    package mutating func stem(_ word: some Collection<UInt8>) -> [UInt8] {
         if let irregular = Self.irregularStems[Array(word)] { return irregular }
         if word.count <= 2 { return Array(word) }
         self.word = Array(word)
