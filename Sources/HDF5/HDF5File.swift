@@ -35,12 +35,15 @@ public final class HDF5File: @unchecked Sendable {
 
     /// Creates a file.
     ///
-    /// - Parameter replacing: whether a file that exists is emptied; otherwise it is an error.
+    /// - Parameters:
+    ///   - replacing: whether a file that exists is emptied; otherwise it is an error.
+    ///   - userBlock: bytes at the beginning of the file that HDF5 leaves alone: 0, or a power of two from 512 on.
     /// - Throws: `UserError(.inputOutput)`.
-    public static func create(_ path: String, replacing: Bool = false) throws -> HDF5File {
+    public static func create(_ path: String, replacing: Bool = false, userBlock: Int = 0) throws -> HDF5File {
         try withAccess { access in
             try HDF5Library.withProperties(mneme_h5p_file_create()) { creation in
                 HDF5Library.set(H5Pset_obj_track_times(creation, false))
+                HDF5Library.set(H5Pset_userblock(creation, hsize_t(userBlock)))
                 let identifier = try HDF5Library.checked(.writing, path, "create the file") {
                     H5Fcreate(path, replacing ? mneme_h5f_acc_trunc() : mneme_h5f_acc_excl(), creation, access)
                 }

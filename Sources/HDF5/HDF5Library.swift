@@ -39,9 +39,17 @@ public enum HDF5Library {
         }
     }
 
-    /// How many HDF5 objects (files, groups, datasets, types, attributes) the process holds open.
-    package static var openObjectCount: Int {
-        locked { H5Fget_obj_count(mneme_h5f_every_file(), mneme_h5f_obj_all()) }
+    /// How many HDF5 objects (files, groups, datasets, attributes) of the files in and below `directory` the process holds open.
+    package static func openObjectCount(under directory: String) -> Int {
+        locked {
+            var identifiers = [hid_t](repeating: 0, count: max(0, H5Fget_obj_count(mneme_h5f_every_file(), mneme_h5f_obj_all())))
+            let found = H5Fget_obj_ids(mneme_h5f_every_file(), mneme_h5f_obj_all(), identifiers.count, &identifiers)
+            return identifiers.prefix(max(0, found)).count { identifier in
+                withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) { name in
+                    H5Fget_name(identifier, name.baseAddress, name.count) > 0 && String(cString: name.baseAddress!).hasPrefix(directory + "/")
+                }
+            }
+        }
     }
 
     /// Guards the library, and remembers the thread that last used it.

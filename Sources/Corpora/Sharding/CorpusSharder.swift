@@ -5,43 +5,6 @@ import Diagnostics
 import Foundation
 import HDF5
 
-/// What is made into a corpus, and how.
-public struct ShardingPlan {
-    /// The format of the inputs, as recorded in corpus.json.
-    public var format: CorpusFormat
-    /// Input files and directories, as the user gave them.
-    public var inputs: [String]
-    /// Opens the inputs from their beginning. Called once on each rank; every rank gets the same records.
-    public var makeReader: () throws -> any CorpusReader
-    /// Options that decide what the reader gives, by name; recorded in corpus.json.
-    public var readerOptions: [String: String]
-    /// What is left out.
-    public var rules: CleaningRules
-    public var tokenizer: SentencePieceTokenizer
-    /// The corpus directory to write.
-    public var output: String
-    /// Bytes of text, before cleaning, after which a new shard begins.
-    public var shardSize: Int
-    /// How many wrong records are passed over before one becomes an error.
-    public var badRecordLimit: Int
-
-    /// - Parameter shardSize: bytes; 16 MiB unless given.
-    public init(
-        format: CorpusFormat, inputs: [String], readerOptions: [String: String] = [:], rules: CleaningRules, tokenizer: SentencePieceTokenizer, output: String,
-        shardSize: Int = 16 << 20, badRecordLimit: Int = 0, makeReader: @escaping () throws -> any CorpusReader
-    ) {
-        self.format = format
-        self.inputs = inputs
-        self.readerOptions = readerOptions
-        self.rules = rules
-        self.tokenizer = tokenizer
-        self.output = output
-        self.shardSize = shardSize
-        self.badRecordLimit = badRecordLimit
-        self.makeReader = makeReader
-    }
-}
-
 /// How far sharding has come.
 public struct ShardingProgress: Sendable {
     /// Bytes of text read so far, before cleaning.

@@ -95,6 +95,12 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
         return UnsafeBufferPointer(start: result, count: Int(max(0, count))).contains(lineBreakID)
     }
 
+    /// Writes a model file, in one step.
+    /// - Throws: `UserError(.inputOutput)`; a file that was there is then untouched.
+    public static func write(_ modelBytes: [UInt8], to path: String) throws {
+        try FileBytes.writeAtomically(modelBytes, to: path)
+    }
+
     // MARK: Encoding
 
     /// Encodes UTF-8 bytes and hands the ids to `body`; no memory is allocated once buffers have grown.
