@@ -36,7 +36,7 @@ public final class ConfigurationTree {
         guard !isDirectory.boolValue else {
             throw UserError(.missingInput, "a configuration file is expected here, found a directory", at: path)
         }
-        guard let bytes = FileManager.default.contents(atPath: path) else {
+        guard let handle = FileHandle(forReadingAtPath: path), let bytes = try? handle.readToEnd() ?? Data() else {
             throw UserError(.inputOutput, "the configuration file cannot be read", at: path, advice: "check its permissions")
         }
         try self.init(utf8: Array(bytes), file: path, overrides: overrides)
