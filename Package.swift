@@ -58,10 +58,10 @@ let modules: [Target] = [
     .target(name: "Checkpoints", dependencies: ["HDF5", "CZlib", "Diagnostics"]),
     .target(name: "Corpora", dependencies: ["HDF5", "CSentencePiece", "CZlib", "Collectives", "Diagnostics", logging]),
     .target(
-        name: "Evaluation", dependencies: ["Models", "Tensors", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
+        name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
     .target(
         name: "Training",
-        dependencies: ["Models", "Tensors", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "CSignals", "Diagnostics", logging, yams]),
+        dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "CSignals", "Diagnostics", logging, yams]),
     .executableTarget(
         name: "mneme",
         dependencies: [

@@ -121,7 +121,7 @@ final class RunCheckpoints {
         }
         try reader.requireFit(
             model.store.parameters.map { ("parameters/\($0.name)", $0.shape.array) }, under: "parameters/")
-        guard text("corpus_fingerprint") == corpus.fingerprint else {
+        guard text("corpus_fingerprint") == corpus.manifest.fingerprint else {
             throw UserError(
                 .configuration, "it was trained on another corpus than \(configuration.corpus.shards)", at: reader.directory,
                 advice: "name the corpus of the run in corpus.shards, or start again with --fresh")
@@ -153,7 +153,7 @@ final class RunCheckpoints {
                 "tokens": .integer(Int64(state.tokens)), "seconds": .real(state.seconds), "configuration": .string(configuration.resolvedYAML),
                 "seed": .integer(Int64(configuration.seed)), "model": .string(configuration.model.kind.rawValue),
                 "vocabulary_size": .integer(Int64(corpus.vocabularySize)), "tokenizer_fingerprint": .string(corpus.tokenizerFingerprint),
-                "corpus_fingerprint": .string(corpus.fingerprint), "mneme_version": .string(MnemeVersion.current),
+                "corpus_fingerprint": .string(corpus.manifest.fingerprint), "mneme_version": .string(MnemeVersion.current),
             ], items: items)
         phase = .writing
     }

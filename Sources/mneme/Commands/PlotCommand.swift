@@ -14,8 +14,8 @@ struct PlotCommand: ParsableCommand {
               mneme plot checkpoints/quickstart --output loss.svg
             """)
 
-    @Argument(help: "The run directory.")
-    var run: String
+    @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
+    var runDirectory: String
 
     @Option(help: ArgumentHelp("Write an SVG file too.", valueName: "file.svg"))
     var output: String?
@@ -28,7 +28,7 @@ struct PlotCommand: ParsableCommand {
     }
 
     func run() throws {
-        let curve = try LossCurve(runDirectory: run)
+        let curve = try LossCurve(runDirectory: runDirectory)
         print(curve.terminalDrawing(columns: columns), terminator: "")
         guard let output else { return }
         do { try Data(curve.svg().utf8).write(to: URL(fileURLWithPath: output), options: .atomic) } catch {
