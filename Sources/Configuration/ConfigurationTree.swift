@@ -51,7 +51,8 @@ public final class ConfigurationTree {
             let line = bytes[..<offset].count { $0 == newline } + 1
             let column = offset - (bytes[..<offset].lastIndex(of: newline).map { $0 + 1 } ?? 0) + 1
             throw UserError(
-                .configuration, "not UTF-8: byte 0x\(String(bytes[offset], radix: 16))", at: "\(file):\(line):\(column)", advice: "save the file as UTF-8")
+                .configuration, "not UTF-8: byte 0x\(String(bytes[offset], radix: 16))", at: "\(file):\(line):\(column)",
+                advice: "save the file as UTF-8")
         }
         try self.init(yaml: String(decoding: bytes, as: UTF8.self), file: file, overrides: overrides)
     }

@@ -37,7 +37,8 @@ public enum AlignedText {
             let lines = try lines(ofFile: path)
             guard lines.count == hypothesisLines.count else {
                 throw UserError(
-                    .badData, "\(lines.count) lines, but \(hypotheses) has \(hypothesisLines.count)", at: path, advice: "give files that are aligned line by line")
+                    .badData, "\(lines.count) lines, but \(hypotheses) has \(hypothesisLines.count)", at: path,
+                    advice: "give files that are aligned line by line")
             }
             return lines
         }
