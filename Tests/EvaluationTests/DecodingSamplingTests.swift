@@ -123,7 +123,7 @@ import Testing
 
     @Test func theContextEndsASequenceOrSlides() throws {
         let logits = irregularLogits(6, seed: 33)
-        let model = TableModel(.decoderOnly, vocabularySize: 6, context: 8, logits: { prompt, output in logits(Array((prompt + output).suffix(2)), []) })
+        let model = TableModel(.decoderOnly, vocabularySize: 6, context: 8) { prompt, output in logits(Array((prompt + output).suffix(2)), []) }
         let prompts: [[Int32]] = [[1], [3, 4, 5, 0, 1], [0, 0, 0, 0, 0, 0, 0, 5]]
         let cut = try generator(model, end: nil).generate(prompts: prompts, settings: GenerationSettings(limit: .tokens(30)))
         #expect(cut.map { $0[0].tokens.count } == [8, 4, 1], "the last token needs no position")

@@ -79,7 +79,8 @@ public struct GenerationSettings: Sendable, Equatable {
     public var continuesBeyondContext: Bool
 
     public init(
-        method: GenerationMethod = .sampling(.greedy), limit: GenerationLimit, sequences: Int = 1, batchSize: Int = 256, continuesBeyondContext: Bool = false
+        method: GenerationMethod = .sampling(.greedy), limit: GenerationLimit, sequences: Int = 1, batchSize: Int = 256,
+        continuesBeyondContext: Bool = false
     ) {
         self.method = method
         self.limit = limit
@@ -114,7 +115,8 @@ public struct GenerationSettings: Sendable, Equatable {
         case .beamSearch(let beam):
             try require(beam.beamSize >= 1, "a beam of \(beam.beamSize)", "use at least 1")
             try require(beam.lengthPenalty.isFinite, "a length penalty of \(beam.lengthPenalty)", "use a finite number, such as 0.6")
-            try require(sequences <= beam.beamSize, "the \(sequences) best of a beam of \(beam.beamSize)", "widen the beam or ask for fewer sequences")
+            try require(
+                sequences <= beam.beamSize, "the \(sequences) best of a beam of \(beam.beamSize)", "widen the beam or ask for fewer sequences")
         }
     }
 }

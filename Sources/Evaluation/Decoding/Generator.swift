@@ -66,7 +66,8 @@ public struct Generator {
         let place = "prompt \(number + 1)"
         if let wrong = prompt.first(where: { $0 < 0 || $0 >= model.vocabularySize }) {
             throw UserError(
-                .badData, "token \(wrong) is none of the model's \(model.vocabularySize)", at: place, advice: "encode it with the model's own tokenizer")
+                .badData, "token \(wrong) is none of the model's \(model.vocabularySize)", at: place,
+                advice: "encode it with the model's own tokenizer")
         }
         var limit = settings.limit.tokens(promptLength: prompt.count)
         if let context = model.maximumLength {
