@@ -71,8 +71,8 @@ let modules: [Target] = [
 
 let tests: [Target] = [
     .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
-    .testTarget(name: "KernelsTests", dependencies: ["Kernels"], exclude: ["Polynomials"]),
-    .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics"], exclude: ["Polynomials"]),
+    .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Diagnostics"], resources: [.copy("Golden")]),
 ]
 
 let package = Package(
