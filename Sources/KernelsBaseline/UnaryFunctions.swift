@@ -101,7 +101,7 @@ private func absolute(_ out: FloatOutput, _ a: FloatInput, _ n: Int) {
 
 @inline(never)
 private func negate(_ out: FloatOutput, _ a: FloatInput, _ n: Int) {
-    for i in blocks(n) { store(out, i, floats(bits(load(a, i)) ^ splat(Int32.min))) }
+    for i in blocks(n) { store(out, i, negated(load(a, i))) }
 }
 
 @inline(never)
@@ -169,7 +169,7 @@ private func squareRootGradient(_ gradient: FloatOutput, _ outputGradient: Float
 
 @inline(never)
 private func reciprocalGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput, _ y: FloatInput, _ n: Int) {
-    for i in blocks(n) { accumulate(gradient, outputGradient, i, -(load(y, i) * load(y, i))) }
+    for i in blocks(n) { accumulate(gradient, outputGradient, i, negated(load(y, i) * load(y, i))) }
 }
 
 @inline(never)
@@ -204,5 +204,5 @@ private func sineGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput,
 
 @inline(never)
 private func cosineGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput, _ x: FloatInput, _ n: Int) {
-    for i in blocks(n) { accumulate(gradient, outputGradient, i, -sine(load(x, i))) }
+    for i in blocks(n) { accumulate(gradient, outputGradient, i, negated(sine(load(x, i)))) }
 }

@@ -26,7 +26,7 @@ struct UpdateTests {
                 }
             }
             expectClose(value, wideValue, .relative(2e-6, floor: 1), "\(what) values, n = \(n)")
-            expectClose(first, wideFirst, .relative(2e-6, floor: 1e-2), "\(what) first state, n = \(n)")
+            expectClose(first, wideFirst, .relative(1e-5, floor: 4), "\(what) first state, n = \(n)")
             expectClose(second, wideSecond, .relative(2e-6, floor: 1e-2), "\(what) second state, n = \(n)")
         }
     }
