@@ -4,6 +4,34 @@
 
 import KernelTypes
 
+/// Adds dy * gain and dy * gain * x^ of block i to two sums.
+@_transparent
+private func addTerms(
+    _ i: Block, _ dy: FloatInput, _ x: FloatInput, _ gain: FloatInput, _ mean: Vector, _ scale: Vector, to gradients: inout VectorSum,
+    _ products: inout VectorSum
+) {
+    let g = load(dy, i) * load(gain, i)
+    gradients.add(g)
+    products.add(g * ((load(x, i) - mean) * scale))
+}
+
+/// dx = (dy * gain - first - x^ * second) * scale in block i, stored or added.
+@_transparent
+private func storeGradient(
+    _ i: Block, _ dx: FloatOutput, _ accumulate: Bool, _ dy: FloatInput, _ x: FloatInput, _ gain: FloatInput, _ mean: Vector, _ scale: Vector, _ first: Vector,
+    _ second: Vector
+) {
+    let normal = (load(x, i) - mean) * scale
+    let g = multiplySubtract(normal, second, from: load(dy, i) * load(gain, i) - first) * scale
+    store(dx, i, accumulate ? load(dx, i) + g : g)
+}
+
+/// gainGradient += dy * x^ for one row.
+@_transparent
+private func addGainGradient(_ gainGradient: FloatOutput, _ dy: FloatInput, _ x: FloatInput, _ mean: Vector, _ scale: Vector, _ n: Int) {
+    for i in blocks(n) { store(gainGradient, i, multiplyAdd(load(dy, i), (load(x, i) - mean) * scale, load(gainGradient, i))) }
+}
+
 extension VariantKernels {
     public func layerNorm(
         _ out: FloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?, epsilon: Float,
@@ -45,23 +73,17 @@ extension VariantKernels {
             var sumOfGradients = 0.0, sumOfProducts = 0.0
             for span in Spans(columns) {
                 var gradients = VectorSum(), products = VectorSum()
-                for i in span {
-                    let g = load(dy, i) * load(gain, i)
-                    gradients.add(g)
-                    products.add(g * ((load(x, i) - m) * scale))
-                }
+                for i in span.full { addTerms(i, dy, x, gain, m, scale, to: &gradients, &products) }
+                if let i = span.rest { addTerms(i, dy, x, gain, m, scale, to: &gradients, &products) }
                 sumOfGradients += gradients.total
                 sumOfProducts += products.total
             }
             let first = splat(Float(sumOfGradients / Double(columns))), second = splat(Float(sumOfProducts / Double(columns)))
-            for i in blocks(columns) {
-                let d = load(dy, i)
-                let normal = (load(x, i) - m) * scale
-                let g = multiplySubtract(normal, second, from: d * load(gain, i) - first) * scale
-                if let gainGradient { store(gainGradient, i, multiplyAdd(d, normal, load(gainGradient, i))) }
-                if let biasGradient { store(biasGradient, i, load(biasGradient, i) + d) }
-                store(dx, i, accumulate ? load(dx, i) + g : g)
-            }
+            // Before the input gradient, which may take the place of what these read.
+            if let gainGradient { addGainGradient(gainGradient, dy, x, m, scale, columns) }
+            if let biasGradient { add(biasGradient, biasGradient, dy, columns) }
+            for i in blocks(columns).full { storeGradient(i, dx, accumulate, dy, x, gain, m, scale, first, second) }
+            if let i = blocks(columns).rest { storeGradient(i, dx, accumulate, dy, x, gain, m, scale, first, second) }
         }
     }
 

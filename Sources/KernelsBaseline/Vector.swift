@@ -107,6 +107,38 @@ struct Blocks: Sequence, IteratorProtocol {
     }
 }
 
+/// The blocks of W elements of a range, without a remainder. A loop over these holds no call, so that accumulators stay in registers; its body is
+/// repeated for `Blocks.rest` by hand, which pays where a loop carries several sums.
+struct FullBlocks: Sequence, IteratorProtocol {
+    var offset: Int
+    let end: Int
+
+    @_transparent
+    init(_ blocks: Blocks) {
+        offset = blocks.offset
+        end = blocks.end
+    }
+
+    @_transparent
+    mutating func next() -> Block? {
+        if offset &+ width > end { return nil }
+        let block = Block(offset: offset, count: width)
+        offset &+= width
+        return block
+    }
+}
+
+extension Blocks {
+    /// All but a remainder.
+    @_transparent var full: FullBlocks { FullBlocks(self) }
+
+    /// The remainder; nil when the range is a multiple of W.
+    @_transparent var rest: Block? {
+        let count = (end &- offset) % width
+        return count == 0 ? nil : Block(offset: end &- count, count: count)
+    }
+}
+
 /// The blocks of 0 ..< n.
 @_transparent
 func blocks(_ n: Int) -> Blocks {
