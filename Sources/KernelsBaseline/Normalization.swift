@@ -18,7 +18,8 @@ private func addTerms(
 /// dx = (dy * gain - first - x^ * second) * scale in block i, stored or added.
 @_transparent
 private func storeGradient(
-    _ i: Block, _ dx: FloatOutput, _ accumulate: Bool, _ dy: FloatInput, _ x: FloatInput, _ gain: FloatInput, _ mean: Vector, _ scale: Vector, _ first: Vector,
+    _ i: Block, _ dx: FloatOutput, _ accumulate: Bool, _ dy: FloatInput, _ x: FloatInput, _ gain: FloatInput, _ mean: Vector, _ scale: Vector,
+    _ first: Vector,
     _ second: Vector
 ) {
     let normal = (load(x, i) - mean) * scale
@@ -38,7 +39,8 @@ extension VariantKernels {
         rows: Int, columns: Int
     ) {
         for r in 0..<rows {
-            let x = a + r &* columns, y = out + r &* columns
+            let x = a + r &* columns
+            let y = out + r &* columns
             let average = Float(sum(x, columns) / Double(columns))
             let m = splat(average)
             var squares = 0.0
@@ -64,21 +66,28 @@ extension VariantKernels {
     }
 
     public func layerNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: FloatInput, _ a: FloatInput,
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: FloatInput,
+        _ a: FloatInput,
         gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int
     ) {
         for r in 0..<rows {
-            let x = a + r &* columns, dy = outputGradient + r &* columns, dx = inputGradient + r &* columns
-            let m = splat(mean[r]), scale = splat(reciprocalDeviation[r])
-            var sumOfGradients = 0.0, sumOfProducts = 0.0
+            let x = a + r &* columns
+            let dy = outputGradient + r &* columns
+            let dx = inputGradient + r &* columns
+            let m = splat(mean[r])
+            let scale = splat(reciprocalDeviation[r])
+            var sumOfGradients = 0.0
+            var sumOfProducts = 0.0
             for span in Spans(columns) {
-                var gradients = VectorSum(), products = VectorSum()
+                var gradients = VectorSum()
+                var products = VectorSum()
                 for i in span.full { addTerms(i, dy, x, gain, m, scale, to: &gradients, &products) }
                 if let i = span.rest { addTerms(i, dy, x, gain, m, scale, to: &gradients, &products) }
                 sumOfGradients += gradients.total
                 sumOfProducts += products.total
             }
-            let first = splat(Float(sumOfGradients / Double(columns))), second = splat(Float(sumOfProducts / Double(columns)))
+            let first = splat(Float(sumOfGradients / Double(columns)))
+            let second = splat(Float(sumOfProducts / Double(columns)))
             // Before the input gradient, which may take the place of what these read.
             if let gainGradient { addGainGradient(gainGradient, dy, x, m, scale, columns) }
             if let biasGradient { add(biasGradient, biasGradient, dy, columns) }
@@ -91,7 +100,8 @@ extension VariantKernels {
         _ out: FloatOutput, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int
     ) {
         for r in 0..<rows {
-            let x = a + r &* columns, y = out + r &* columns
+            let x = a + r &* columns
+            let y = out + r &* columns
             let reciprocal = Float(1 / (sumOfSquares(x, columns) / Double(columns) + Double(epsilon)).squareRoot())
             reciprocalRoot[r] = reciprocal
             let scale = splat(reciprocal)
@@ -104,7 +114,9 @@ extension VariantKernels {
         reciprocalRoot: FloatInput, rows: Int, columns: Int
     ) {
         for r in 0..<rows {
-            let x = a + r &* columns, dy = outputGradient + r &* columns, dx = inputGradient + r &* columns
+            let x = a + r &* columns
+            let dy = outputGradient + r &* columns
+            let dx = inputGradient + r &* columns
             let scale = splat(reciprocalRoot[r])
             var sumOfProducts = 0.0
             for span in Spans(columns) {

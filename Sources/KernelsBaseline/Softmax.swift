@@ -16,7 +16,8 @@ import KernelTypes
 @_transparent
 private func scaledMaximum(_ a: FloatInput, scale: Float, _ n: Int) -> Float {
     let s = splat(scale)
-    var older = splat(-Float.infinity), newer = older
+    var older = splat(-Float.infinity)
+    var newer = older
     for i in Blocks(from: 0, to: n - n % width) {
         let m = larger(older, load(a, i) * s)
         older = newer
@@ -41,49 +42,38 @@ private func lanes(before count: Int, _ v: Vector) -> Vector {
     v.replacing(with: Vector.zero, where: laneIndices .>= splat(Int32(truncatingIfNeeded: count)))
 }
 
-/// out = exp(scale * a - m); returns the sum. `out` may be `a`.
-/// A remainder is done as the last W elements, read before anything is stored, and those done already count once.
+/// out = exp(scale * a - m) / total - offset; returns the total, the sum of the exponentials. `out` may be `a`.
+/// A remainder is done as the last W elements: read before anything is stored, those done already counted once, and stored last.
 @_transparent
-private func storeExponentials(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus m: Float, _ n: Int) -> Double {
-    let s = splat(scale), shift = splat(m)
-    let rest = n % width
+private func storeSoftmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus m: Float, offset: Float, _ n: Int) -> Double {
+    let s = splat(scale)
+    let shift = splat(m)
+    let o = splat(offset)
     if n < width {
         let i = Block(offset: 0, count: n)
         let e = lanes(before: n, exponential(load(a, i) * s - shift))
-        store(out, i, e)
-        return horizontalSum(e)
+        let total = horizontalSum(e)
+        store(out, i, e * splat(Float(1 / total)) - o)
+        return total
     }
-    let last = load(a + (n - width))
+    let rest = n % width
+    let last = load(a + (n - width)) * s - shift
     var total = 0.0
     for span in Spans(n - rest) {
         var sum = Vector.zero
-        for i in span {
+        for i in span.full {
             let e = exponential(load(a, i) * s - shift)
             store(out, i, e)
             sum += e
         }
         total += horizontalSum(sum)
     }
-    if rest != 0 {
-        let e = exponential(last * s - shift)
-        store(out + (n - width), e)
-        total += horizontalSum(lanes(from: width - rest, e))
-    }
+    let e = exponential(last)
+    if rest != 0 { total += horizontalSum(lanes(from: width - rest, e)) }
+    let reciprocal = splat(Float(1 / total))
+    for i in Blocks(from: 0, to: n - rest).full { store(out, i, load(out, i) * reciprocal - o) }
+    if rest != 0 { store(out + (n - width), e * reciprocal - o) }
     return total
-}
-
-/// a = a * scale - offset, in place; a remainder as in `storeExponentials`.
-@_transparent
-private func scaleInPlace(_ a: FloatOutput, by scale: Float, minus offset: Float, _ n: Int) {
-    let s = splat(scale), o = splat(offset)
-    let rest = n % width
-    if n < width {
-        let i = Block(offset: 0, count: n)
-        return store(a, i, load(a, i) * s - o)
-    }
-    let last = load(a + (n - width)) * s - o
-    for i in Blocks(from: 0, to: n - rest) { store(a, i, load(a, i) * s - o) }
-    if rest != 0 { store(a + (n - width), last) }
 }
 
 extension VariantKernels {
@@ -91,12 +81,12 @@ extension VariantKernels {
         if n == 0 { return }
         let m = scaledMaximum(a, scale: scale, n)
         if m == -.infinity && !containsNaN(a, n) { return fill(out, 0, n) }
-        let total = storeExponentials(out, a, scale: scale, minus: m, n)
-        scaleInPlace(out, by: Float(1 / total), minus: 0, n)
+        _ = storeSoftmax(out, a, scale: scale, minus: m, offset: 0, n)
     }
 
     public func softmaxGradient(_ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, scale: Float, _ n: Int) {
-        let inner = splat(dot(outputGradient, probability, n)), s = splat(scale)
+        let inner = splat(dot(outputGradient, probability, n))
+        let s = splat(scale)
         for i in blocks(n) { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - inner)) }
     }
 
@@ -117,8 +107,7 @@ extension VariantKernels {
         let m = scaledMaximum(logits, scale: 1, n)
         let targetLogit = Double(logits[target])
         let mean = labelSmoothing == 0 ? 0 : sum(logits, n) / Double(n)
-        let total = storeExponentials(logits, logits, scale: 1, minus: m, n)
-        scaleInPlace(logits, by: Float(1 / total), minus: labelSmoothing / Float(n), n)
+        let total = storeSoftmax(logits, logits, scale: 1, minus: m, offset: labelSmoothing / Float(n), n)
         logits[target] -= 1 - labelSmoothing
         let logTotal = log(total) + Double(m)
         let negativeLogLikelihood = logTotal - targetLogit

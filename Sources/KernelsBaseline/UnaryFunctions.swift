@@ -26,7 +26,9 @@ extension VariantKernels {
         }
     }
 
-    public func unaryGradient(_ function: UnaryFunction, _ gradient: FloatOutput, outputGradient: FloatInput, input: FloatInput, output: FloatInput, _ n: Int) {
+    public func unaryGradient(
+        _ function: UnaryFunction, _ gradient: FloatOutput, outputGradient: FloatInput, input: FloatInput, output: FloatInput, _ n: Int
+    ) {
         switch function {
         case .exponential: exponentialGradient(gradient, outputGradient, output, n)
         case .logarithm: logarithmGradient(gradient, outputGradient, input, n)
@@ -179,7 +181,9 @@ private func squareGradient(_ gradient: FloatOutput, _ outputGradient: FloatInpu
 
 @inline(never)
 private func absoluteGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput, _ x: FloatInput, _ n: Int) {
-    for i in blocks(n) { accumulate(gradient, outputGradient, i, withSign(Vector.zero.replacing(with: splat(1), where: load(x, i) .!= splat(0)), of: load(x, i))) }
+    for i in blocks(n) {
+        accumulate(gradient, outputGradient, i, withSign(Vector.zero.replacing(with: splat(1), where: load(x, i) .!= splat(0)), of: load(x, i)))
+    }
 }
 
 @inline(never)

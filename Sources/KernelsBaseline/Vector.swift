@@ -145,7 +145,8 @@ func blocks(_ n: Int) -> Blocks {
     Blocks(from: 0, to: n)
 }
 
-/// The sum of vectors: float32 accumulators, combined in float64 after every 4,096 elements, so that the error of a long sum stays that of a short one.
+/// The sum of vectors: float32 accumulators, combined in float64 after every 4,096 elements, so that the error of a long sum stays that of a
+/// short one.
 /// Four accumulators take turns, so that additions need not wait for one another.
 struct VectorSum {
     private var s0 = Vector.zero, s1 = Vector.zero, s2 = Vector.zero, s3 = Vector.zero

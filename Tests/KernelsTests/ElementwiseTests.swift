@@ -11,7 +11,9 @@ struct ElementwiseTests {
         let k = try kernelSet(name)
         var generator = SeededGenerator(seed: 1)
         for n in sizes {
-            let a = generator.floats(n), b = generator.floats(n, 0.5...2), start = generator.floats(n)
+            let a = generator.floats(n)
+            let b = generator.floats(n, 0.5...2)
+            let start = generator.floats(n)
             var out = start
             func check(_ what: String, _ ulps: Double = 0.5, _ expected: (Int) -> Double) {
                 expectClose(out, (0..<n).map(expected), .relative(ulps * 1.2e-7, floor: 1), "\(what), n = \(n)")
@@ -69,7 +71,8 @@ struct ElementwiseTests {
         func expectLimits(_ function: UnaryFunction, _ expected: [Double]) {
             expectClose(values(function), expected, .relative(2e-7, floor: 1e-30), "\(function)", inputs: a)
         }
-        let inf = Double.infinity, tiny = Double(Float(1e-40))
+        let inf = Double.infinity
+        let tiny = Double(Float(1e-40))
         expectLimits(.exponential, [inf, 0, .nan, 1, 1, inf, 0, 1, 1])
         expectLimits(.logarithm, [inf, .nan, .nan, -inf, -inf, log(Double(Float(1e30))), .nan, log(tiny), .nan])
         expectLimits(.hyperbolicTangent, [1, -1, .nan, 0, 0, 1, -1, tiny, -tiny])
@@ -96,7 +99,8 @@ struct ElementwiseTests {
         }
     }
 
-    @Test("an element's result depends neither on n, nor on alignment, nor on where the output is", arguments: instructionSets, UnaryFunction.allCases)
+    @Test(
+        "an element's result depends neither on n, nor on alignment, nor on where the output is", arguments: instructionSets, UnaryFunction.allCases)
     func independence(name: String, function: UnaryFunction) throws {
         let k = try kernelSet(name)
         var generator = SeededGenerator(seed: 4)
@@ -111,7 +115,9 @@ struct ElementwiseTests {
             }
         }
         var inPlace = a
-        inPlace.withUnsafeMutableBufferPointer { k.unary(function, $0.baseAddress.unsafelyUnwrapped, UnsafePointer($0.baseAddress.unsafelyUnwrapped), a.count) }
+        inPlace.withUnsafeMutableBufferPointer {
+            k.unary(function, $0.baseAddress.unsafelyUnwrapped, UnsafePointer($0.baseAddress.unsafelyUnwrapped), a.count)
+        }
         #expect(patterns(inPlace) == patterns(whole))
     }
 
@@ -120,8 +126,11 @@ struct ElementwiseTests {
         let k = try kernelSet(name)
         var generator = SeededGenerator(seed: 5)
         for n in sizes {
-            let a = generator.floats(n, function.smoothRange), outputGradient = generator.floats(n), start = generator.floats(n)
-            var output = [Float](repeating: 0, count: n), gradient = start
+            let a = generator.floats(n, function.smoothRange)
+            let outputGradient = generator.floats(n)
+            let start = generator.floats(n)
+            var output = [Float](repeating: 0, count: n)
+            var gradient = start
             k.unary(function, &output, a, n)
             k.unaryGradient(function, &gradient, outputGradient: outputGradient, input: a, output: output, n)
             let expected = (0..<n).map { Double(start[$0]) + Double(outputGradient[$0]) * slope(at: Double(a[$0]), function.reference) }
@@ -132,9 +141,11 @@ struct ElementwiseTests {
     @Test("gradients at the ends of the range are finite", arguments: instructionSets)
     func gradientLimits(name: String) throws {
         let k = try kernelSet(name)
-        let a: [Float] = [1e30, -1e30, .infinity, -.infinity], ones = [Float](repeating: 1, count: 4)
+        let a: [Float] = [1e30, -1e30, .infinity, -.infinity]
+        let ones = [Float](repeating: 1, count: 4)
         for function in [UnaryFunction.geluTanh, .gelu, .softplus, .sigmoid, .hyperbolicTangent] {
-            var output = ones, gradient = [Float](repeating: 0, count: 4)
+            var output = ones
+            var gradient = [Float](repeating: 0, count: 4)
             k.unary(function, &output, a, 4)
             k.unaryGradient(function, &gradient, outputGradient: ones, input: a, output: output, 4)
             let top: Double = function == .sigmoid || function == .hyperbolicTangent ? 0 : 1
@@ -149,7 +160,9 @@ struct ElementwiseTests {
         let gelu = UnaryFunction.geluTanh.reference
         for (rows, columns) in [(1, 1), (3, 7), (5, 16), (65, 33), (130, 100), (2, 255), (200, 64), (0, 4)] {
             let n = rows * columns
-            let a = generator.floats(n), row = generator.floats(columns), dy = generator.floats(n)
+            let a = generator.floats(n)
+            let row = generator.floats(columns)
+            let dy = generator.floats(n)
             var out = [Float](repeating: 0, count: n)
             k.addRow(&out, a, row: row, rows: rows, columns: columns)
             expectClose(out, (0..<n).map { Double(a[$0]) + Double(row[$0 % columns]) }, .relative(1e-7, floor: 1), "addRow")

@@ -10,7 +10,8 @@ import Testing
 struct DropoutTests {
     @Test("a mask is the same on every instruction set, for any split, and by its definition")
     func masks() throws {
-        let n = 333, key: UInt64 = 0x1234_5678_9ABC_DEF0
+        let n = 333
+        let key: UInt64 = 0x1234_5678_9ABC_DEF0
         let threshold = UInt32(0.9 * 4_294_967_296)
         let a = (0..<n).map { Float($0 + 1) }
         func finalized(_ word: UInt64) -> UInt64 {
@@ -21,7 +22,8 @@ struct DropoutTests {
         }
         for first: UInt64 in [0, 1, 1000, 0xFFFF_FFFD, UInt64.max - 100] {
             let expected = (0..<n).map { index -> Float in
-                let counter = first &+ UInt64(index), golden: UInt64 = 0x9E37_79B9_7F4A_7C15
+                let counter = first &+ UInt64(index)
+                let golden: UInt64 = 0x9E37_79B9_7F4A_7C15
                 let word = finalized(finalized(key &+ golden) &+ (counter >> 1) &* golden)
                 return UInt32(truncatingIfNeeded: counter & 1 == 0 ? word : word >> 32) < threshold ? a[index] * 2 : 0
             }
@@ -29,7 +31,9 @@ struct DropoutTests {
             let count = first > UInt64.max - 200 ? 100 : n
             for k in Kernels.available {
                 for pieces in [[count], [1, count - 1], [16, 17, count - 33], [3, 64, 1, count - 68]] {
-                    var out = [Float](repeating: -1, count: count), sum = [Float](repeating: 1, count: count), start = 0
+                    var out = [Float](repeating: -1, count: count)
+                    var sum = [Float](repeating: 1, count: count)
+                    var start = 0
                     for piece in pieces {
                         a.withUnsafeBufferPointer { a in
                             out.withUnsafeMutableBufferPointer { out in
@@ -112,7 +116,8 @@ struct BFloat16Tests {
     func roundTrip(name: String) throws {
         let k = try kernelSet(name)
         let all = (0...UInt16.max).map { $0 }
-        var wide = [Float](repeating: 0, count: all.count), narrow = [UInt16](repeating: 0, count: all.count)
+        var wide = [Float](repeating: 0, count: all.count)
+        var narrow = [UInt16](repeating: 0, count: all.count)
         k.fromBFloat16(&wide, all, all.count)
         k.toBFloat16(&narrow, wide, all.count)
         for (pattern, back) in zip(all, narrow) {

@@ -11,11 +11,15 @@ struct RowTests {
         let k = try kernelSet(name)
         var generator = SeededGenerator(seed: 11)
         for n in sizes + [4095, 4096, 4097, 20_000] {
-            let a = generator.floats(n), b = generator.floats(n)
+            let a = generator.floats(n)
+            let b = generator.floats(n)
             let size = a.reduce(0.0) { $0 + abs(Double($1)) }
             expectClose([Float(k.sum(a, n))], [a.reduce(0.0) { $0 + Double($1) }], .relative(3e-7, floor: max(1, size)), "sum, n = \(n)")
-            expectClose([Float(k.sumOfSquares(a, n))], [a.reduce(0.0) { $0 + Double($1) * Double($1) }], .relative(3e-7, floor: 1e-3), "sumOfSquares, n = \(n)")
-            expectClose([k.dot(a, b, n)], [zip(a, b).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }], .relative(3e-7, floor: max(1, size)), "dot, n = \(n)")
+            expectClose(
+                [Float(k.sumOfSquares(a, n))], [a.reduce(0.0) { $0 + Double($1) * Double($1) }], .relative(3e-7, floor: 1e-3),
+                "sumOfSquares, n = \(n)")
+            expectClose(
+                [k.dot(a, b, n)], [zip(a, b).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }], .relative(3e-7, floor: max(1, size)), "dot, n = \(n)")
             #expect(k.maximum(a, n) == a.max() ?? -.infinity)
             #expect(k.isFinite(a, n))
         }
@@ -52,8 +56,10 @@ struct RowTests {
         }
         for n in sizes + [5000] {
             for scale: Float in [1, 0.125, -2] {
-                let a = generator.floats(n, -10...10), dy = generator.floats(n)
-                var out = [Float](repeating: 0, count: n), gradient = out
+                let a = generator.floats(n, -10...10)
+                let dy = generator.floats(n)
+                var out = [Float](repeating: 0, count: n)
+                var gradient = out
                 k.softmax(&out, a, scale: scale, n)
                 let expected = reference(a.map(Double.init), Double(scale))
                 expectClose(out, expected, .relative(4e-6, floor: 1e-30), "softmax, n = \(n), scale \(scale)")
@@ -129,11 +135,17 @@ struct RowTests {
         var generator = SeededGenerator(seed: 14)
         for (rows, columns) in [(1, 2), (2, 3), (3, 16), (2, 17), (4, 33), (3, 64), (2, 100)] {
             let n = rows * columns
-            let a = generator.floats(n).map { $0 + 2 }, gain = generator.floats(columns), bias = generator.floats(columns), dy = generator.floats(n)
+            let a = generator.floats(n).map { $0 + 2 }
+            let gain = generator.floats(columns)
+            let bias = generator.floats(columns)
+            let dy = generator.floats(n)
             let epsilon: Float = 1e-5
-            var out = [Float](repeating: 0, count: n), mean = [Float](repeating: 0, count: rows), reciprocal = mean
+            var out = [Float](repeating: 0, count: n)
+            var mean = [Float](repeating: 0, count: rows)
+            var reciprocal = mean
             if centred {
-                k.layerNorm(&out, mean: &mean, reciprocalDeviation: &reciprocal, a, gain: gain, bias: bias, epsilon: epsilon, rows: rows, columns: columns)
+                k.layerNorm(
+                    &out, mean: &mean, reciprocalDeviation: &reciprocal, a, gain: gain, bias: bias, epsilon: epsilon, rows: rows, columns: columns)
             } else {
                 k.rmsNorm(&out, reciprocalRoot: &reciprocal, a, gain: gain, epsilon: epsilon, rows: rows, columns: columns)
             }
@@ -146,20 +158,27 @@ struct RowTests {
             expectClose(out, reference(wide, gain, bias), .relative(3e-6, floor: 1), "output \(rows) x \(columns)")
 
             let start = generator.floats(n)
-            var stored = start, added = start, gainGradient = gain, biasGradient = bias, gainAgain = gain
+            var stored = start
+            var added = start
+            var gainGradient = gain
+            var biasGradient = bias
+            var gainAgain = gain
             if centred {
                 k.layerNormGradient(
-                    &stored, accumulate: false, gainGradient: &gainGradient, biasGradient: &biasGradient, outputGradient: dy, a, gain: gain, mean: mean,
+                    &stored, accumulate: false, gainGradient: &gainGradient, biasGradient: &biasGradient, outputGradient: dy, a, gain: gain,
+                    mean: mean,
                     reciprocalDeviation: reciprocal, rows: rows, columns: columns)
                 k.layerNormGradient(
                     &added, accumulate: true, gainGradient: nil, biasGradient: nil, outputGradient: dy, a, gain: gain, mean: mean,
                     reciprocalDeviation: reciprocal, rows: rows, columns: columns)
             } else {
                 k.rmsNormGradient(
-                    &stored, accumulate: false, gainGradient: &gainGradient, outputGradient: dy, a, gain: gain, reciprocalRoot: reciprocal, rows: rows,
+                    &stored, accumulate: false, gainGradient: &gainGradient, outputGradient: dy, a, gain: gain, reciprocalRoot: reciprocal,
+                    rows: rows,
                     columns: columns)
                 k.rmsNormGradient(
-                    &added, accumulate: true, gainGradient: &gainAgain, outputGradient: dy, a, gain: gain, reciprocalRoot: reciprocal, rows: rows, columns: columns)
+                    &added, accumulate: true, gainGradient: &gainAgain, outputGradient: dy, a, gain: gain, reciprocalRoot: reciprocal, rows: rows,
+                    columns: columns)
             }
             func objective(_ output: [Double]) -> Double { zip(output, dy).reduce(0) { $0 + $1.0 * Double($1.1) } }
             let slopes = (0..<n).map { index in
@@ -174,7 +193,9 @@ struct RowTests {
             expectClose(stored, slopes, bound, "input gradient \(rows) x \(columns)")
             expectClose(added, zip(slopes, start).map { $0 + Double($1) }, bound, "added input gradient \(rows) x \(columns)")
             let unit = reference(wide, [Float](repeating: 1, count: columns), [Float](repeating: 0, count: columns))
-            let gainSlopes = (0..<columns).map { c in (0..<rows).reduce(Double(gain[c])) { $0 + Double(dy[$1 * columns + c]) * unit[$1 * columns + c] } }
+            let gainSlopes = (0..<columns).map { c in
+                (0..<rows).reduce(Double(gain[c])) { $0 + Double(dy[$1 * columns + c]) * unit[$1 * columns + c] }
+            }
             expectClose(gainGradient, gainSlopes, .relative(5e-6, floor: 1), "gain gradient \(rows) x \(columns)")
             if centred {
                 let biasSlopes = (0..<columns).map { c in (0..<rows).reduce(Double(bias[c])) { $0 + Double(dy[$1 * columns + c]) } }
@@ -186,8 +207,11 @@ struct RowTests {
     @Test("layer normalisation without bias, and of a constant row", arguments: instructionSets)
     func constantRow(name: String) throws {
         let k = try kernelSet(name)
-        let a = [Float](repeating: 3.25, count: 37), gain = [Float](repeating: 2, count: 37)
-        var out = a, mean: [Float] = [0], reciprocal: [Float] = [0]
+        let a = [Float](repeating: 3.25, count: 37)
+        let gain = [Float](repeating: 2, count: 37)
+        var out = a
+        var mean: [Float] = [0]
+        var reciprocal: [Float] = [0]
         k.layerNorm(&out, mean: &mean, reciprocalDeviation: &reciprocal, a, gain: gain, bias: nil, epsilon: 1e-5, rows: 1, columns: 37)
         #expect(out == [Float](repeating: 0, count: 37))
         #expect(mean == [3.25])

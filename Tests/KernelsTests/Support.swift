@@ -45,13 +45,15 @@ enum Tolerance {
 
 /// Compares lengths, then values, and reports the worst element. NaN must meet NaN and an infinity the same infinity.
 func expectClose(
-    _ actual: [Float], _ expected: [Double], _ tolerance: Tolerance, _ what: String = "", inputs: [Float]? = nil, sourceLocation: SourceLocation = #_sourceLocation
+    _ actual: [Float], _ expected: [Double], _ tolerance: Tolerance, _ what: String = "", inputs: [Float]? = nil,
+    sourceLocation: SourceLocation = #_sourceLocation
 ) {
     guard actual.count == expected.count else {
         Issue.record("\(what): \(actual.count) elements, expected \(expected.count)", sourceLocation: sourceLocation)
         return
     }
-    var worst = 0.0, worstIndex = -1
+    var worst = 0.0
+    var worstIndex = -1
     for (index, (a, e)) in zip(actual, expected).enumerated() {
         let error: Double
         let rounded = Float(e)
@@ -75,7 +77,10 @@ func expectClose(
     if worst > bound {
         let input = inputs.map { " for input \($0[worstIndex])" } ?? ""
         Issue.record(
-            "\(what): element \(worstIndex) of \(actual.count) is \(actual[worstIndex]), expected \(expected[worstIndex])\(input): error \(worst) \(unit), bound \(bound)",
+            """
+            \(what): element \(worstIndex) of \(actual.count) is \(actual[worstIndex]), expected \(expected[worstIndex])\(input): \
+            error \(worst) \(unit), bound \(bound)
+            """,
             sourceLocation: sourceLocation)
     }
 }

@@ -23,11 +23,13 @@ struct SymbolTests {
 
     /// A function that is weak and not named after its module is merged by the linker with any other copy of it, so code for a large
     /// instruction set could run on a processor without it.
-    @Test("no shared functions", .enabled(if: canLook, "needs nm and the object files"), arguments: ["KernelsBaseline", "KernelsAVX2", "KernelsAVX512"])
+    @Test(
+        "no shared functions", .enabled(if: canLook, "needs nm and the object files"), arguments: ["KernelsBaseline", "KernelsAVX2", "KernelsAVX512"])
     func noSharedFunctions(module: String) throws {
         let objects = Self.objects(module)
         if objects.isEmpty { return }
-        let process = Process(), output = Pipe()
+        let process = Process()
+        let output = Pipe()
         process.executableURL = Self.nm
         process.arguments = ["--defined-only"] + objects
         process.standardOutput = output

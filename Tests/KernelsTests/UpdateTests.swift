@@ -9,16 +9,22 @@ struct UpdateTests {
     /// Three steps of a rule by the kernel and by its naive twin; compares values and state.
     private func compare(
         _ name: String, _ what: String, _ settings: (Int) -> UpdateSettings,
-        kernel: (any KernelSet, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, [Float], UpdateSettings, Int) -> Void,
+        kernel: (any KernelSet, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, [Float], UpdateSettings, Int)
+            -> Void,
         twin: (inout Double, inout Double, inout Double, Double, UpdateSettings) -> Void
     ) throws {
         let k = try kernelSet(name)
         var generator = SeededGenerator(seed: 21)
         for n in sizes {
-            var value = generator.floats(n), first = [Float](repeating: 0, count: n), second = first
-            var wideValue = value.map(Double.init), wideFirst = first.map(Double.init), wideSecond = wideFirst
+            var value = generator.floats(n)
+            var first = [Float](repeating: 0, count: n)
+            var second = first
+            var wideValue = value.map(Double.init)
+            var wideFirst = first.map(Double.init)
+            var wideSecond = wideFirst
             for step in 1...3 {
-                let gradient = generator.floats(n), s = settings(step)
+                let gradient = generator.floats(n)
+                let s = settings(step)
                 kernel(k, &value, &first, &second, gradient, s, n)
                 for i in 0..<n {
                     let g = Double(gradient[i]) * s.gradientScale
@@ -58,7 +64,8 @@ struct UpdateTests {
 
     @Test("SGD with momentum", arguments: instructionSets, [true, false])
     func sgd(name: String, nesterov: Bool) throws {
-        try compare(name, "SGD", { settings($0, nesterov: nesterov) }, kernel: { k, x, m, _, g, s, n in k.sgd(x, m, g, s, n) }) { x, m, _, gradient, s in
+        try compare(name, "SGD", { settings($0, nesterov: nesterov) }, kernel: { k, x, m, _, g, s, n in k.sgd(x, m, g, s, n) }) {
+            x, m, _, gradient, s in
             let g = gradient + s.weightDecay * x
             m = s.beta1 * m + g
             x -= s.learningRate * (nesterov ? g + s.beta1 * m : m)

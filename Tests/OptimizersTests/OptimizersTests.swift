@@ -24,7 +24,8 @@ private struct Golden: Decodable {
 
         var configuration: OptimizerConfiguration {
             OptimizerConfiguration(
-                kind: kind, learningRate: learningRate, betas: options.betas ?? [0.9, 0.999], epsilon: options.epsilon, weightDecay: options.weightDecay,
+                kind: kind, learningRate: learningRate, betas: options.betas ?? [0.9, 0.999], epsilon: options.epsilon,
+                weightDecay: options.weightDecay,
                 momentum: options.momentum ?? 0, nesterov: options.nesterov ?? false, smoothing: options.smoothing ?? 0.99,
                 initialAccumulator: options.initialAccumulator ?? 0)
         }
@@ -57,36 +58,43 @@ struct OptimizerTests {
     func golden(index: Int) throws {
         let golden = try Golden.load()
         #expect(golden.cases.count == 9)
-        let expected = golden.cases[index], count = golden.initial.count
+        let expected = golden.cases[index]
+        let count = golden.initial.count
         let optimizer = try makeOptimizer(expected.configuration, parameterCount: count)
         let ranges = [
             ParameterRange(offset: 0, count: golden.decaying, decays: true),
             ParameterRange(offset: golden.decaying, count: count - golden.decaying, decays: false),
         ]
-        var values = golden.initial, scales = golden.initial.map(abs)
+        var values = golden.initial
+        var scales = golden.initial.map(abs)
         for (step, gradient) in golden.gradients.enumerated() {
             // The scale undoes a division, as that by the token count does.
             let scaled = gradient.map { $0 * 8 }
             optimizer.step(
-                values: &values, gradients: scaled, ranges: ranges, learningRate: expected.configuration.learningRate, gradientScale: 0.125, step: step + 1)
+                values: &values, gradients: scaled, ranges: ranges, learningRate: expected.configuration.learningRate, gradientScale: 0.125,
+                step: step + 1)
             #expect(expected.values[step].count == count)
             scales = zip(scales, expected.values[step]).map { max($0, abs($1)) }
             let (error, place) = worst(values, expected.values[step], scales: scales)
             #expect(
-                error < 1e-6, "\(expected.kind), step \(step + 1): parameter \(place) is \(values[place]), expected \(expected.values[step][place]): \(error)")
+                error < 1e-6,
+                "\(expected.kind), step \(step + 1): parameter \(place) is \(values[place]), expected \(expected.values[step][place]): \(error)")
         }
     }
 
     @Test("state that is saved and restored goes on bit for bit", arguments: 0..<9)
     func restore(index: Int) throws {
         let golden = try Golden.load()
-        let configuration = golden.cases[index].configuration, count = golden.initial.count
+        let configuration = golden.cases[index].configuration
+        let count = golden.initial.count
         let ranges = [ParameterRange(offset: 0, count: count, decays: true)]
-        let first = try makeOptimizer(configuration, parameterCount: count), second = try makeOptimizer(configuration, parameterCount: count)
+        let first = try makeOptimizer(configuration, parameterCount: count)
+        let second = try makeOptimizer(configuration, parameterCount: count)
         var values = golden.initial
         func run(_ optimizer: any Optimizer, _ steps: Range<Int>, _ values: inout [Float]) {
             for step in steps {
-                optimizer.step(values: &values, gradients: golden.gradients[step], ranges: ranges, learningRate: 0.01, gradientScale: 1, step: step + 1)
+                optimizer.step(
+                    values: &values, gradients: golden.gradients[step], ranges: ranges, learningRate: 0.01, gradientScale: 1, step: step + 1)
             }
         }
         run(first, 0..<5, &values)
@@ -117,7 +125,8 @@ struct OptimizerTests {
     @Test("parameters outside the ranges stay, and pieces equal the whole", arguments: OptimizerKind.allCases)
     func ranges(kind: OptimizerKind) throws {
         let count = 100
-        let initial = (0..<count).map { Float($0) * 0.01 - 0.3 }, gradient = (0..<count).map { Float($0 % 7) - 3 }
+        let initial = (0..<count).map { Float($0) * 0.01 - 0.3 }
+        let gradient = (0..<count).map { Float($0 % 7) - 3 }
         let configuration = OptimizerConfiguration(kind: kind, momentum: 0.5)
         func run(_ ranges: [ParameterRange]) throws -> [Float] {
             let optimizer = try makeOptimizer(configuration, parameterCount: count)
@@ -139,7 +148,8 @@ struct OptimizerTests {
     @Test("the default of each rule is PyTorch's")
     func defaults() {
         let adamw = OptimizerConfiguration()
-        #expect(adamw.kind == .adamw && adamw.learningRate == 1e-3 && adamw.epsilon == 1e-8 && adamw.weightDecay == 0.01 && adamw.betas == [0.9, 0.999])
+        #expect(
+            adamw.kind == .adamw && adamw.learningRate == 1e-3 && adamw.epsilon == 1e-8 && adamw.weightDecay == 0.01 && adamw.betas == [0.9, 0.999])
         let adagrad = OptimizerConfiguration(kind: .adagrad)
         #expect(adagrad.learningRate == 1e-2 && adagrad.epsilon == 1e-10 && adagrad.weightDecay == 0)
         #expect(OptimizerConfiguration(kind: .rmsprop).learningRate == 1e-2)
@@ -153,7 +163,8 @@ struct OptimizerTests {
             ("betas", OptimizerConfiguration(betas: [0.9])), ("betas", OptimizerConfiguration(betas: [0.9, 1])),
             ("epsilon", OptimizerConfiguration(epsilon: -1)), ("weightDecay", OptimizerConfiguration(weightDecay: -0.1)),
             ("momentum", OptimizerConfiguration(kind: .sgd, momentum: 1)), ("nesterov", OptimizerConfiguration(kind: .sgd, nesterov: true)),
-            ("smoothing", OptimizerConfiguration(kind: .rmsprop, smoothing: 1.5)), ("initialAccumulator", OptimizerConfiguration(kind: .adagrad, initialAccumulator: -1)),
+            ("smoothing", OptimizerConfiguration(kind: .rmsprop, smoothing: 1.5)),
+            ("initialAccumulator", OptimizerConfiguration(kind: .adagrad, initialAccumulator: -1)),
         ]
         wrong.append(("clip", OptimizerConfiguration(clip: -.infinity)))
         for (key, configuration) in wrong {

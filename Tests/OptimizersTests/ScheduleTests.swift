@@ -7,7 +7,9 @@ import Testing
 @Suite("Schedules")
 struct ScheduleTests {
     /// Compares with expected (step, rate) pairs.
-    private func expect(_ schedule: ScheduleConfiguration, base: Double, _ expected: [(Int, Double)], sourceLocation: SourceLocation = #_sourceLocation) {
+    private func expect(
+        _ schedule: ScheduleConfiguration, base: Double, _ expected: [(Int, Double)], sourceLocation: SourceLocation = #_sourceLocation
+    ) {
         for (step, rate) in expected {
             let actual = schedule.learningRate(base: base, step: step)
             #expect(abs(actual - rate) <= 1e-12 * max(abs(rate), 1e-6), "step \(step): \(actual), expected \(rate)", sourceLocation: sourceLocation)
