@@ -84,6 +84,9 @@ let tests: [Target] = [
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "TestSupport", "Diagnostics"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport"]),
+    .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics"], exclude: ["Polynomials"]),
+    .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Diagnostics"], resources: [.copy("Golden")]),
 ]
 
 let package = Package(
