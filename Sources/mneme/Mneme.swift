@@ -8,7 +8,7 @@ struct Mneme: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mneme",
         abstract: "Trains language models that remember.",
-        subcommands: [TokenizerCommand.self, CorpusCommand.self])
+        subcommands: [TokenizerCommand.self, CorpusCommand.self, CheckpointCommand.self])
 
     static func main() {
         do {
