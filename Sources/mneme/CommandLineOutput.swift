@@ -19,7 +19,7 @@ enum CommandLineOutput {
 
 extension ParsableCommand {
     /// Ends the process with `exitCode`.
-    static func exit(withCode exitCode: ExitCode) -> Never {
+    static func exit(withCode exitCode: Diagnostics.ExitCode) -> Never {
         Foundation.exit(exitCode.rawValue)
     }
 }
