@@ -32,7 +32,7 @@ struct ReaderRealDataTests {
         let xml = try Reading(.wmt, [RealData.path("wmt21/xml/newstest2021.de-fr.all.xml")])
         #expect(xml.records.count == 1_000)
         #expect(xml.errors.isEmpty)
-        #expect(xml.targets.first == "Banque Mattersburg : l’ÖVP et le FPÖ ouvrent le feu sur le SPÖ")
+        #expect(xml.targets.first == "Banque Mattersburg\u{a0}: l’ÖVP et le FPÖ ouvrent le feu sur le SPÖ")
     }
 
     @Test func unequalRealFilesAreRefused() throws {

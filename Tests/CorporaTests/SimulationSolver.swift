@@ -36,7 +36,8 @@ struct ParsedStory {
 /// Answers questions of all tasks from sentences told in order.
 struct StorySolver {
     private var place: [String: String] = [:]
-    private var carried: [String: [String]] = [:]
+    /// What each person carries or carried, in the order in which it first came.
+    private var acquaintances: [String: [String]] = [:]
     private var holder: [String: String] = [:]
     private var leftAt: [String: String] = [:]
     private var trail: [String: [String]] = [:]
@@ -45,8 +46,9 @@ struct StorySolver {
     private var subjects: [String] = []
     private var timed: [String: [Int: String]] = [:]
     private var kind: [String: String] = [:]
+    private var namesByKind: [String: [String]] = [:]
     private var fear: [String: String] = [:]
-    private var color: [(name: String, color: String)] = []
+    private var color: [String: String] = [:]
     private var feeling: [String: String] = [:]
     /// The first lies, is bigger, or is found in `relation` to the second.
     private var relations: [(subject: String, relation: String, object: String)] = []
@@ -81,8 +83,9 @@ struct StorySolver {
             tellRelation(Array(words.dropFirst()))
         } else if words[1] == "is", words.count == 4, words[2] == "a" {
             kind[words[0].lowercased()] = words[3]
+            namesByKind[words[3], default: []].append(words[0])
         } else if words[1] == "is", words.count == 3 {
-            if Self.motives[words[2]] != nil { feeling[words[0].lowercased()] = words[2] } else { color.append((words[0], words[2])) }
+            if Self.motives[words[2]] != nil { feeling[words[0].lowercased()] = words[2] } else { color[words[0]] = words[2] }
         } else if words[1] == "and" {
             tellMove([words[0], words[2]], words)
         } else if Self.moves.contains(words[1]) {
@@ -122,7 +125,7 @@ struct StorySolver {
         for person in people {
             place[person] = target
             statement[person] = ["in", "the", target]
-            for thing in carried[person] ?? [] where trail[thing]?.last != target { trail[thing, default: []].append(target) }
+            for thing in carried(by: person) where trail[thing]?.last != target { trail[thing, default: []].append(target) }
         }
     }
 
@@ -132,24 +135,29 @@ struct StorySolver {
         let person = words[0]
         if Self.gives.contains(words[1]) {
             let receiver = words[5]
-            carried[person]?.removeAll { $0 == words[3] }
-            carried[receiver, default: []].append(words[3])
-            holder[words[3]] = receiver
+            hand(words[3], to: receiver)
             gifts.append((person, words[3], receiver))
         } else if Self.takes.contains(words[1]) {
             let thing = words[words.count - 1]
-            carried[person, default: []].append(thing)
-            holder[thing] = person
+            hand(thing, to: person)
             leftAt[thing] = nil
             if let here = place[person], trail[thing]?.last != here { trail[thing, default: []].append(here) }
         } else if Self.drops.contains(words[1]) {
             let thing = words[words.count - 1]
-            carried[person]?.removeAll { $0 == thing }
             holder[thing] = nil
             leftAt[thing] = place[person]
         } else {
             Issue.record("unknown sentence: \(sentence)")
         }
+    }
+
+    private mutating func hand(_ thing: String, to person: String) {
+        holder[thing] = person
+        if acquaintances[person]?.contains(thing) != true { acquaintances[person, default: []].append(thing) }
+    }
+
+    private func carried(by person: String) -> [String] {
+        (acquaintances[person] ?? []).filter { holder[$0] == person }
     }
 
     /// "pink rectangle is to the left of the blue square", "office is north of the kitchen", "box fits inside the chest".
@@ -177,7 +185,7 @@ struct StorySolver {
         case ("Where", "was"): return timed.isEmpty ? trailAnswer(words[3], before: words[6]) : timedAnswer(words[2], before: words[5])
         case ("Where", "will"): return feeling[words[2]].flatMap { Self.motives[$0] }
         case ("Why", "did"): return feeling[words[2]]
-        case ("How", "many"): return ["none", "one", "two", "three"][carried[words[4]]?.count ?? 0]
+        case ("How", "many"): return ["none", "one", "two", "three"][carried(by: words[4]).count]
         case ("How", "do"): return path(from: words[6], to: words[9])
         case ("What", "did"): return gifts.last { $0.giver == words[2] && $0.receiver == words[5] }?.thing
         case ("What", "color"): return inducedColor(words[3])
@@ -217,7 +225,7 @@ struct StorySolver {
 
     private func whatIs(_ words: [String]) -> String? {
         if words[words.count - 1] == "carrying" {
-            let things = carried[words[2]] ?? []
+            let things = carried(by: words[2])
             return things.isEmpty ? "nothing" : things.joined(separator: ",")
         }
         if words[3] == "afraid" { return kind[words[2]].flatMap { fear[$0] } }
@@ -225,10 +233,10 @@ struct StorySolver {
         return relations.first { $0.object == words[5] && $0.relation == words[2] }?.subject
     }
 
-    /// The colour of the last animal of the same kind whose colour is told.
+    /// The colour of the animal that was last said to be of the same kind.
     private func inducedColor(_ name: String) -> String? {
-        guard let kind = kind[name.lowercased()] else { return nil }
-        return color.last { self.kind[$0.name.lowercased()] == kind && $0.name != name }?.color
+        guard let kind = kind[name.lowercased()], let other = namesByKind[kind]?.last(where: { color[$0] != nil && $0 != name }) else { return nil }
+        return color[other]
     }
 
     private func relationAnswer(_ words: [String]) -> String? {
