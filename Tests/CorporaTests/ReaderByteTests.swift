@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct ReaderByteTests {
     /// All lines of a file with their faults.
-    private func lines(_ path: String, limit: Int = LineReader.defaultLimit) throws -> (lines: [[UInt8]], faults: [RecordError], bytes: [Int]) {
+    private func lines(_ path: String, limit: Int = ReaderOptions.defaultMaximumLineBytes) throws -> (lines: [[UInt8]], faults: [RecordError], bytes: [Int]) {
         let reader = try LineReader(path: path, maximumLineBytes: limit)
         var lines: [[UInt8]] = []
         var faults: [RecordError] = []

@@ -48,6 +48,28 @@ import Testing
         }
     }
 
+    /// The fast count and the normaliser against the obvious ones, over texts of all lengths around the block size and beyond the lanes' range.
+    @Test func whitespaceAgreesWithItsNaiveTwin() {
+        var choices = SeededChoices(seed: 9)
+        let alphabet: [[UInt8]] = [Array("ab é€\u{a0}".utf8), Array(" \t\n\u{b}\u{c}\r".utf8), [0x08, 0x0e, 0x1f, 0x21, 0x7f, 0x80, 0xff]]
+        for length in Array(0...100) + [4095, 4096, 4097, 9000] {
+            for density in [1, 3, 12] {
+                let text = (0..<length).map { _ in choices.pick(choices.chance(1, in: density + 1) ? alphabet[1] : choices.pick([alphabet[0], alphabet[2]])) }
+                let words = text.split { $0 == 0x20 || (0x09...0x0d).contains($0) }
+                let normal = Array(words.joined(separator: [0x20]))
+                let scan = WhitespaceScan(text)
+                #expect(scan.words == words.count)
+                #expect(scan.bytes == text.count)
+                #expect(scan.isNormal == (normal == text))
+                var normalized = text
+                normalizeWhitespace(&normalized)
+                #expect(normalized == normal)
+            }
+        }
+        let alternating = Array(repeating: Array("a ".utf8), count: 5000).flatMap(\.self)
+        #expect(WhitespaceScan(alternating).words == 5000)
+    }
+
     @Test func countsAddUpAndReadBack() throws {
         var first = CleaningCounts()
         first.count(nil)

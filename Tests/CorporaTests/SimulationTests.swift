@@ -57,7 +57,7 @@ import Testing
     }
 
     private static let digestsOfSeedOne =
-        "31ec53a9 8c9eb0ee e68b97c9 ba2c2209 2def35c0 3359cad4 ac087a64 1fca5e6e 629f9b13 3f17f50a "
+        "31ec53a9 8c9eb0ee e68b97c9 ba2c2209 2def35c0 3359cad4 6093b571 fde33225 629f9b13 3f17f50a "
         + "e8800118 722d37b6 ee122b31 165bed65 3ec96d47 9305803f eb07e5e0 432ae198 07dce7e8 b770b626"
 
     @Test func choicesAreEven() {

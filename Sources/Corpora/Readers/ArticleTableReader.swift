@@ -12,7 +12,7 @@ public final class ArticleCSVReader: CorpusReader {
 
     /// - Parameter selection: the articles to read, by their `id`; `nil` for all.
     /// - Throws: `UserError(.missingInput)` when the file cannot be opened.
-    package init(path: String, selection: ArticleSelection? = nil, maximumRecordBytes: Int = LineReader.defaultLimit) throws {
+    package init(path: String, selection: ArticleSelection? = nil, maximumRecordBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
         records = try CommaSeparatedRecords(path: path, maximumRecordBytes: maximumRecordBytes)
         self.selection = selection
     }
@@ -68,7 +68,7 @@ public final class ArticleJSONReader: CorpusReader {
 
     /// - Parameter selection: the articles to read, by their `id`; `nil` for all.
     /// - Throws: `UserError(.missingInput)` when the file cannot be opened.
-    package init(path: String, selection: ArticleSelection? = nil, maximumLineBytes: Int = LineReader.defaultLimit) throws {
+    package init(path: String, selection: ArticleSelection? = nil, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
         lines = try LineReader(path: path, maximumLineBytes: maximumLineBytes)
         self.selection = selection
     }

@@ -66,19 +66,22 @@ extension BabiSimulator {
             throw UserError(.inputOutput, "cannot create the file: \(String(cString: strerror(errno)))", at: path, advice: "check permissions and free space")
         }
         var file = Summary.File(name: task.fileName(split: split.rawValue), task: task.number, split: split, stories: count, questions: 0, bytes: 0)
-        var failed = false
+        var failure: CInt = 0
         for index in 0..<count {
             let story = story(task: task, index: index, split: split)
             file.questions += story.questionCount
             var text = story.text
             let written = text.withUTF8 { fwrite($0.baseAddress, 1, $0.count, stream) == $0.count }
             file.bytes += text.utf8.count
-            failed = failed || !written
-            if failed { break }
+            if !written {
+                failure = errno
+                break
+            }
         }
-        let code = errno
-        guard fclose(stream) == 0, !failed else {
-            throw UserError(.inputOutput, "cannot write the file: \(String(cString: strerror(code)))", at: path, advice: "check the free space of the device")
+        // What is still buffered is written now, so closing may be what fails.
+        if fclose(stream) != 0, failure == 0 { failure = errno }
+        guard failure == 0 else {
+            throw UserError(.inputOutput, "cannot write the file: \(String(cString: strerror(failure)))", at: path, advice: "check the free space of the device")
         }
         return file
     }

@@ -91,8 +91,9 @@ enum ThingTasks {
                 told += 1
                 involved = world.people.indices.filter { !world.carryingFacts[$0].isEmpty }
             }
-            // Those who carry more are asked about more often, since answers of two and three are rare.
-            let weighted = involved.flatMap { Array(repeating: $0, count: 1 + 2 * world.carried(by: $0).count) }
+            // How often a person is asked about, by the number of things carried: empty hands and full ones are rarer than one thing.
+            let weights = [4, 2, 5, 8]
+            let weighted = involved.flatMap { Array(repeating: $0, count: weights[world.carried(by: $0).count]) }
             let person = world.choices.pick(weighted)
             let (text, answer) = question(world, person)
             world.story.ask(text, answer: answer, supporting: world.carryingFacts[person])
