@@ -51,7 +51,9 @@ import Testing
         #expect(try CorpusFormat.babi.makeReader(inputs: [own]).labels == ["my-stories"])
     }
 
-    @Test(arguments: ["Mary moved.", "x Mary moved.", "2 Out of order.", "9 Where?\t\t1", "9 Where?\there\t8", "9 Where?\there\t3", "9 Where?\there\tx", "0 Zero."])
+    @Test(arguments: [
+        "Mary moved.", "x Mary moved.", "2 Out of order.", "9 Where?\t\t1", "9 Where?\there\t8", "9 Where?\there\t3", "9 Where?\there\tx", "0 Zero.",
+    ])
     func aMalformedLineCostsTheRestOfItsStory(_ line: String) throws {
         let directory = try TemporaryDirectory()
         let path = try directory.write("1 A.\n2 B.\n3 q?\ty\t1\n\(line)\n10 C.\n11 r?\ty\t1\n1 D.\n2 s?\tz\t1\n", to: "qa1_train.txt")

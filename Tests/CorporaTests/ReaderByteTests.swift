@@ -5,7 +5,9 @@ import Testing
 
 @Suite struct ReaderByteTests {
     /// All lines of a file with their faults.
-    private func lines(_ path: String, limit: Int = ReaderOptions.defaultMaximumLineBytes) throws -> (lines: [[UInt8]], faults: [RecordError], bytes: [Int]) {
+    private func lines(_ path: String, limit: Int = ReaderOptions.defaultMaximumLineBytes) throws -> (
+        lines: [[UInt8]], faults: [RecordError], bytes: [Int]
+    ) {
         let reader = try LineReader(path: path, maximumLineBytes: limit)
         var lines: [[UInt8]] = []
         var faults: [RecordError] = []
@@ -40,7 +42,9 @@ import Testing
         #expect(got.faults.isEmpty)
     }
 
-    @Test(arguments: [("", []), ("\n", [""]), ("a", ["a"]), ("a\n", ["a"]), ("a\n\n", ["a", ""]), ("\r\n", [""]), ("\u{feff}a\nb", ["a", "b"]), ("\r", ["\r"])])
+    @Test(arguments: [
+        ("", []), ("\n", [""]), ("a", ["a"]), ("a\n", ["a"]), ("a\n\n", ["a", ""]), ("\r\n", [""]), ("\u{feff}a\nb", ["a", "b"]), ("\r", ["\r"]),
+    ])
     func smallFiles(_ text: String, _ expected: [String]) throws {
         let directory = try TemporaryDirectory()
         let got = try lines(try directory.write(text, to: "a.txt"))
@@ -82,7 +86,9 @@ import Testing
 
     @Test func validationAgreesWithTheStandardLibrary() {
         // Every sequence of up to three bytes from the classes' borders, at every offset of a 32-byte block.
-        let borders: [UInt8] = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf4, 0xf5, 0xff]
+        let borders: [UInt8] = [
+            0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf4, 0xf5, 0xff,
+        ]
         for a in borders {
             for b in borders {
                 for c in borders {

@@ -4,7 +4,9 @@ import Testing
 
 @Suite struct ReaderCleaningTests {
     private func record(_ source: String, _ target: String? = nil, starts: Bool = true) -> CorpusRecord {
-        CorpusRecord(source: Array(source.utf8), target: target.map { Array($0.utf8) }, startsDocument: starts, place: RecordPlace(file: "f", line: 1, byte: 0))
+        CorpusRecord(
+            source: Array(source.utf8), target: target.map { Array($0.utf8) }, startsDocument: starts, place: RecordPlace(file: "f", line: 1, byte: 0)
+        )
     }
 
     private func words(_ count: Int) -> String { Array(repeating: "w", count: count).joined(separator: " ") }
@@ -30,7 +32,9 @@ import Testing
         rules.minimumLength = 2
         rules.maximumLength = 4
         rules.dropsIdenticalPairs = true
-        for (source, target, expected) in [("ä", "xyz", nil), ("a", "xy", DropReason.tooShort), ("ab", "x", .tooShort), ("äöü", "xy", .tooLong), ("ab", "ab", .identicalPair)] {
+        for (source, target, expected) in [
+            ("ä", "xyz", nil), ("a", "xy", DropReason.tooShort), ("ab", "x", .tooShort), ("äöü", "xy", .tooLong), ("ab", "ab", .identicalPair),
+        ] {
             var pair = record(source, target)
             #expect(rules.apply(to: &pair) == expected)
         }
@@ -54,7 +58,9 @@ import Testing
         let alphabet: [[UInt8]] = [Array("ab é€\u{a0}".utf8), Array(" \t\n\u{b}\u{c}\r".utf8), [0x08, 0x0e, 0x1f, 0x21, 0x7f, 0x80, 0xff]]
         for length in Array(0...100) + [4095, 4096, 4097, 9000] {
             for density in [1, 3, 12] {
-                let text = (0..<length).map { _ in choices.pick(choices.chance(1, in: density + 1) ? alphabet[1] : choices.pick([alphabet[0], alphabet[2]])) }
+                let text = (0..<length).map { _ in
+                    choices.pick(choices.chance(1, in: density + 1) ? alphabet[1] : choices.pick([alphabet[0], alphabet[2]]))
+                }
                 let words = text.split { $0 == 0x20 || (0x09...0x0d).contains($0) }
                 let normal = Array(words.joined(separator: [0x20]))
                 let scan = WhitespaceScan(text)

@@ -145,7 +145,8 @@ import Testing
 
     @Test func badBytesInASegmentCostThatSegment() throws {
         let directory = try TemporaryDirectory()
-        let text = Array("<doc id=\"d\"><src><seg id=\"1\">a</seg><seg id=\"2\">b".utf8) + [0xfe]
+        let text =
+            Array("<doc id=\"d\"><src><seg id=\"1\">a</seg><seg id=\"2\">b".utf8) + [0xfe]
             + Array("</seg></src><ref translator=\"A\"><seg id=\"1\">A</seg><seg id=\"2\">B</seg></ref></doc>".utf8)
         let got = try Reading(.wmt, [try directory.write(text, to: "t.xml")])
         #expect(got.targets == ["A"])

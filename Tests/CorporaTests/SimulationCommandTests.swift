@@ -21,7 +21,8 @@ import Testing
     @Test func everyFlag() throws {
         let directory = try TemporaryDirectory()
         let output = directory.path + "/out"
-        let first = try simulate("--stories", "20", "--seed", "3", "--tasks", "1-3,15", "--test-stories", "4", "--valid-stories", "2", "--output", output, "--json")
+        let first = try simulate(
+            "--stories", "20", "--seed", "3", "--tasks", "1-3,15", "--test-stories", "4", "--valid-stories", "2", "--output", output, "--json")
         #expect(first.status == 0, "\(first.errors)")
         let summary = try JSONDecoder().decode(BabiSimulator.Summary.self, from: Data(first.output.utf8))
         #expect(summary.seed == 3)
@@ -45,7 +46,8 @@ import Testing
     @Test(arguments: [
         ["--output", "x"], ["--stories", "0", "--output", "x"], ["--stories", "1", "--tasks", "0-3", "--output", "x"],
         ["--stories", "1", "--tasks", "3-1", "--output", "x"], ["--stories", "1", "--tasks", "a", "--output", "x"],
-        ["--stories", "1", "--test-stories", "-1", "--output", "x"], ["--stories", "1", "--valid-stories=-1", "--output", "x"], ["--stories", "1", "--output", ""],
+        ["--stories", "1", "--test-stories", "-1", "--output", "x"], ["--stories", "1", "--valid-stories=-1", "--output", "x"],
+        ["--stories", "1", "--output", ""],
     ])
     func wrongUse(_ arguments: [String]) throws {
         let result = try run(try #require(Self.program, "mneme is not built"), ["corpus", "simulate", "babi"] + arguments)

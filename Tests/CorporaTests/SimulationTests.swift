@@ -49,7 +49,9 @@ import Testing
             #expect(BabiSimulator(seed: 11).stories(task: task, count: 30).prefix(20) == first[...])
             #expect(BabiSimulator(seed: 12).stories(task: task, count: 20) != first)
             #expect(BabiSimulator(seed: 11).stories(task: task, count: 20, split: .test) != first)
-            #expect(BabiSimulator(seed: 11).stories(task: task, count: 20, split: .valid) != BabiSimulator(seed: 11).stories(task: task, count: 20, split: .test))
+            #expect(
+                BabiSimulator(seed: 11).stories(task: task, count: 20, split: .valid)
+                    != BabiSimulator(seed: 11).stories(task: task, count: 20, split: .test))
         }
         // The text of one seed, kept: it must not change with the compiler, the machine or a rearrangement of the code.
         let digests = BabiTask.allCases.map { SHA1Digest(of: Array(text($0, count: 50, seed: 1).utf8)).hexadecimal.prefix(8) }

@@ -84,7 +84,8 @@ public final class BabiReader: CorpusReader {
         } else if skipsStory {
             return nil
         } else if identifier <= lastIdentifier || lastIdentifier == 0 {
-            throw RecordError("line number \(identifier) where \(lastIdentifier + 1) was expected; the rest of the story is left out", at: reader.place)
+            throw RecordError(
+                "line number \(identifier) where \(lastIdentifier + 1) was expected; the rest of the story is left out", at: reader.place)
         }
         lastIdentifier = identifier
         let text = UnsafeBufferPointer(rebasing: line[(space + 1)...]).trimmedASCII

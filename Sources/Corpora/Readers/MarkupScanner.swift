@@ -76,7 +76,8 @@ package final class MarkupScanner {
 
     private static func startsTag(_ byte: UInt8) -> Bool {
         let folded = byte | 0x20
-        return (folded >= UInt8(ascii: "a") && folded <= UInt8(ascii: "z")) || byte == UInt8(ascii: "/") || byte == UInt8(ascii: "!") || byte == UInt8(ascii: "?")
+        return (folded >= UInt8(ascii: "a") && folded <= UInt8(ascii: "z")) || byte == UInt8(ascii: "/") || byte == UInt8(ascii: "!")
+            || byte == UInt8(ascii: "?")
     }
 
     private func scanText() throws -> [UInt8] {
