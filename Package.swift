@@ -88,6 +88,7 @@ let tests: [Target] = [
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
+    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "TestSupport", "Diagnostics"]),
 ]
 
 let package = Package(
