@@ -69,7 +69,9 @@ private let reductionCases: [GradientCase] = [
     GradientCase("cumulative product", [normal("a", [2, 6])]) { $0[0].cumulativeProduct() },
     GradientCase("cumulative product, exclusive", [normal("a", [2, 6])]) { $0[0].cumulativeProduct(exclusive: true) },
     GradientCase("cumulative product at zeros", [Tensor([0.5, 0, 2, -1, 0, 3, 1, 2, 0.7, 1.2, -2, 0], [3, 4])]) { $0[0].cumulativeProduct() },
-    GradientCase("exclusive product at zeros", [Tensor([0.5, 0, 2, -1, 0, 3, 1, 2, 0.7, 0, 0, 2], [3, 4])]) { $0[0].cumulativeProduct(exclusive: true) },
+    GradientCase("exclusive product at zeros", [Tensor([0.5, 0, 2, -1, 0, 3, 1, 2, 0.7, 0, 0, 2], [3, 4])]) {
+        $0[0].cumulativeProduct(exclusive: true)
+    },
 ]
 
 private let shapingCases: [GradientCase] = [
@@ -118,7 +120,9 @@ private let memoryCases: [GradientCase] = [
     GradientCase("outer product", [normal("a", [2, 3]), normal("b", [2, 4])]) { outerProduct($0[0], $0[1]) },
     GradientCase("cosine similarity", [normal("k", [2, 2, 5]), normal("m", [2, 4, 5])]) { cosineSimilarity($0[0], $0[1]) },
     GradientCase("mean squared error", [normal("a", [3, 4]), normal("b", [3, 4])]) { meanSquaredError($0[0], $0[1]) },
-    GradientCase("binary cross-entropy", [normal("a", [3, 4]), randomTensor("t", [3, 4], in: 0...1)]) { binaryCrossEntropy(logits: $0[0] * 3, targets: $0[1]) },
+    GradientCase("binary cross-entropy", [normal("a", [3, 4]), randomTensor("t", [3, 4], in: 0...1)]) {
+        binaryCrossEntropy(logits: $0[0] * 3, targets: $0[1])
+    },
     GradientCase("relative shift", [normal("a", [2, 3, 5])]) { relativeShift($0[0]).squared() },
     GradientCase("NTM head", [normal("k", [2, 1, 5]), normal("m", [2, 6, 5]), normal("s", [2, 1, 3]), normal("g", [2, 1, 1])]) { input in
         let content = softmax(cosineSimilarity(input[0], input[1]) * 2)
@@ -139,7 +143,9 @@ private let fusedCases: [GradientCase] = [
     GradientCase("matmul", [normal("a", [2, 3, 4]), normal("b", [2, 4, 5])]) { matmul($0[0], $0[1]) },
     GradientCase("matmul, A transposed", [normal("a", [2, 4, 3]), normal("b", [4, 5])]) { matmul($0[0], $0[1], transposeA: true) },
     GradientCase("matmul, B transposed", [normal("a", [2, 3, 4]), normal("b", [5, 4])]) { matmul($0[0], $0[1], transposeB: true) },
-    GradientCase("matmul, both transposed", [normal("a", [2, 4, 3]), normal("b", [2, 5, 4])]) { matmul($0[0], $0[1], transposeA: true, transposeB: true) },
+    GradientCase("matmul, both transposed", [normal("a", [2, 4, 3]), normal("b", [2, 5, 4])]) {
+        matmul($0[0], $0[1], transposeA: true, transposeB: true)
+    },
     GradientCase("matmul by itself", [normal("a", [2, 3, 3])]) { matmul($0[0], $0[0]) },
     GradientCase("layerNorm", [normal("x", [3, 8]), normal("g", [8]), normal("b", [8])]) { layerNorm($0[0], gain: $0[1], bias: $0[2]) },
     GradientCase("layerNorm without bias", [normal("x", [3, 8]), normal("g", [8])]) { layerNorm($0[0], gain: $0[1], bias: nil) },
@@ -198,7 +204,7 @@ struct OperationGradientTests {
         let needsPositive = [.logarithm, .squareRoot, .reciprocal].contains(function)
         let x = needsPositive ? positive("x", [37]) : Tensor((0..<37).map { (Float($0) - 18) * 0.21 + 0.1 }, [37])
         let report = checkGradients(inputs: [x]) { _, input in input[0].applying(function) }
-        #expect(report.passes(), "\(function): \(report)")
+        #expect(report.passes(worst: 2e-3, ofNorm: 5e-4), "\(function): \(report)")
     }
 
     @Test("parameters, one used twice, gathered in place")
@@ -221,7 +227,7 @@ struct OperationGradientTests {
 
     private func check(_ one: GradientCase) {
         let report = checkGradients(inputs: one.inputs()) { _, inputs in one.function(inputs) }
-        #expect(report.passes(), "\(one.name): \(report)")
+        #expect(report.passes(worst: 2e-3, ofNorm: 5e-4), "\(one.name): \(report)")
     }
 }
 

@@ -123,7 +123,9 @@ struct OperationValueTests {
         for (actual, expected) in zip(shifted.array, [0.15, 0.59, 0.23, 0.03] as [Float]) { #expect(abs(actual - expected) < 1e-6) }
         let sharp = power(shifted, Tensor(3))
         let normalized = sharp / sharp.sum(axis: -1, keepingAxis: true)
-        for (actual, expected) in zip(normalized.array, [0.015275, 0.929535, 0.055067, 0.000122] as [Float]) { #expect(abs(actual - expected) < 1e-6) }
+        for (actual, expected) in zip(normalized.array, [0.015275, 0.929535, 0.055067, 0.000122] as [Float]) {
+            #expect(abs(actual - expected) < 1e-6)
+        }
         // Entry 2 of a kernel of 3 moves to the right, entry 0 to the left.
         #expect(circularConvolution(weights, Tensor([0, 0, 1] as [Float], [1, 3])).array == [0, 0.1, 0.7, 0.2])
         #expect(circularConvolution(weights, Tensor([1, 0, 0] as [Float], [1, 3])).array == [0.7, 0.2, 0, 0.1])

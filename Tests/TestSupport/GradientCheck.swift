@@ -43,7 +43,8 @@ public struct GradientReport: CustomStringConvertible, Sendable {
 ///
 /// - Parameters:
 ///   - inputs: float32 tensors to differentiate; they are given to `function` on the tape, or as constants for the differences.
-///   - store: parameters that `function` takes from its tape with `Tape.parameter`; their values are changed and put back. Must be allocated with gradients.
+///   - store: parameters that `function` takes from its tape with `Tape.parameter`; their values are changed and put back. It must be
+///     allocated with gradients.
 ///   - names: the parameters to check; `nil` is all.
 ///   - step: the larger of the two relative steps; the absolute step is `step` * max(|x|, 1/2).
 ///   - elementLimit: at most so many elements of each tensor are checked, evenly spread.
