@@ -39,6 +39,7 @@ let systemLibraries: [Target] = [
     systemLibrary("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev"),
     systemLibrary("CSentencePieceLibrary", pkgConfig: "sentencepiece", apt: "libsentencepiece-dev"),
     .target(name: "CSentencePiece", dependencies: ["CSentencePieceLibrary"]),
+    .target(name: "CSignals"),
 ]
 
 let modules: [Target] = [
@@ -57,10 +58,10 @@ let modules: [Target] = [
     .target(name: "Checkpoints", dependencies: ["HDF5", "CZlib", "Diagnostics"]),
     .target(name: "Corpora", dependencies: ["HDF5", "CSentencePiece", "CZlib", "Collectives", "Diagnostics", logging]),
     .target(
-        name: "Evaluation", dependencies: ["Models", "Tensors", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
+        name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
     .target(
         name: "Training",
-        dependencies: ["Models", "Tensors", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "Diagnostics", logging, yams]),
+        dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "CSignals", "Diagnostics", logging, yams]),
     .executableTarget(
         name: "mneme",
         dependencies: [
@@ -72,8 +73,19 @@ let modules: [Target] = [
 let tests: [Target] = [
     .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], exclude: ["Golden"]),
+    .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors", "Collectives"], path: "Tests/TestSupport"),
+    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Diagnostics"]),
+    .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics", "CZlib"], exclude: ["Golden"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"], exclude: ["Polynomials"]),
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
+    .testTarget(
+        name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"], resources: [.copy("Golden")]),
+    .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics", "TestSupport"]),
+    .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
+    .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
+    .testTarget(name: "DistributedTests", dependencies: ["TestSupport"], path: "Tests/Distributed"),
+    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport"]),
 ]
 
 let package = Package(

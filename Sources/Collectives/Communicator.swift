@@ -9,14 +9,17 @@ public enum Reduction: Sendable {
 /// A collective that was started and may still be running.
 public protocol PendingCollective: AnyObject {
     /// Gives the library a chance to make progress; true once the buffer holds the result. Cheap, never blocks.
+    /// - Throws: `UserError` (.unavailable) when the library reports an error.
     func test() throws -> Bool
     /// Blocks until the buffer holds the result.
+    /// - Throws: `UserError` (.unavailable) when the library reports an error.
     func wait() throws
 }
 
 /// A group of ranks that call the same collectives in the same order.
 ///
-/// All calls of one communicator come from one thread. Every member marked *collective* must be called by all ranks.
+/// All calls of one communicator come from one thread at a time. Every member marked *collective* must be called by all ranks.
+/// Every throwing member throws `UserError` (.unavailable) with the call's name and the library's own text when the library reports an error.
 public protocol Communicator: AnyObject {
     /// This process's number, 0 ..< size.
     var rank: Int { get }
@@ -33,20 +36,59 @@ public protocol Communicator: AnyObject {
 
     /// Returns once every rank has called it. Collective.
     func barrier() throws
-    /// Reduces float32 values in place over all ranks. Collective.
+    /// Reduces float32 values in place over all ranks. Every rank ends with the same bits. Collective.
     func allReduce(_ values: UnsafeMutableBufferPointer<Float>, _ reduction: Reduction) throws
-    /// Reduces float64 values in place over all ranks. Collective.
+    /// Reduces float64 values in place over all ranks. Every rank ends with the same bits. Collective.
     func allReduce(_ values: UnsafeMutableBufferPointer<Double>, _ reduction: Reduction) throws
     /// Reduces 64-bit integers in place over all ranks. Collective.
     func allReduce(_ values: UnsafeMutableBufferPointer<Int64>, _ reduction: Reduction) throws
-    /// Starts summing float32 values in place; `values` must stay alive and untouched until the result waited for. Collective.
+    /// Starts summing float32 values in place; `values` must stay alive and untouched until the result was waited for. Collective.
     func startAllReduce(_ values: UnsafeMutableBufferPointer<Float>) throws -> any PendingCollective
-    /// Copies root's bytes to every rank. Collective.
+    /// Copies root's bytes to every rank. All ranks pass the same length. Collective.
     func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws
     /// Every rank's bytes, by rank; lengths may differ. Collective.
     func allGather(_ bytes: [UInt8]) throws -> [[UInt8]]
-    /// Sends `outgoing` to `partner` while receiving `incoming` from it (both ranks call it). Either may be empty.
-    func exchange(_ outgoing: UnsafeBufferPointer<Float>, _ incoming: UnsafeMutableBufferPointer<Float>, with partner: Int) throws
+    /// Sends `outgoing` to `partner` while receiving `incoming` from it. Both ranks call it, and the length that one sends is the length
+    /// that the other receives. Either may be empty.
+    func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) throws
     /// Ends every rank at once with `exitCode`. For errors that one rank alone has seen.
     func abort(_ exitCode: Int32) -> Never
+}
+
+extension Communicator {
+    /// The reduction of one float64 value over all ranks. Collective.
+    public func allReduced(_ value: Double, _ reduction: Reduction) throws -> Double {
+        var value = value
+        try withUnsafeMutablePointer(to: &value) { try allReduce(UnsafeMutableBufferPointer(start: $0, count: 1), reduction) }
+        return value
+    }
+
+    /// The reduction of one integer over all ranks. Collective.
+    public func allReduced(_ value: Int, _ reduction: Reduction) throws -> Int {
+        var value = Int64(value)
+        try withUnsafeMutablePointer(to: &value) { try allReduce(UnsafeMutableBufferPointer(start: $0, count: 1), reduction) }
+        return Int(value)
+    }
+
+    /// The elementwise reduction of float64 values over all ranks; every rank passes as many. Collective.
+    public func allReduced(_ values: [Double], _ reduction: Reduction) throws -> [Double] {
+        var values = values
+        try values.withUnsafeMutableBufferPointer { try allReduce($0, reduction) }
+        return values
+    }
+
+    /// The elementwise reduction of integers over all ranks; every rank passes as many. Collective.
+    public func allReduced(_ values: [Int64], _ reduction: Reduction) throws -> [Int64] {
+        var values = values
+        try values.withUnsafeMutableBufferPointer { try allReduce($0, reduction) }
+        return values
+    }
+
+    /// Root's bytes, of any length, on every rank; what the others pass is ignored. Collective.
+    public func broadcasted(_ bytes: [UInt8], root: Int) throws -> [UInt8] {
+        let count = try allReduced(rank == root ? bytes.count : 0, .maximum)
+        var result = rank == root ? bytes : [UInt8](repeating: 0, count: count)
+        try result.withUnsafeMutableBytes { try broadcast($0, root: root) }
+        return result
+    }
 }

@@ -32,6 +32,8 @@ public struct UserError: Error, Sendable, CustomStringConvertible {
     public let place: String?
     /// What the user can do about it.
     public let advice: String?
+    /// True when every rank has thrown this very error, so that one of them prints it and all end by themselves.
+    public var isShared = false
 
     /// - Parameters:
     ///   - exitCode: the code that the process ends with.
@@ -43,6 +45,13 @@ public struct UserError: Error, Sendable, CustomStringConvertible {
         self.what = what
         self.place = place
         self.advice = advice
+    }
+
+    /// The same error, marked as one that every rank throws.
+    public var shared: UserError {
+        var copy = self
+        copy.isShared = true
+        return copy
     }
 
     /// One line: `place: what; advice`.

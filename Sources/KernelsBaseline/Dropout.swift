@@ -13,7 +13,7 @@ private let firstMultiplier: UInt64 = 0xBF58_476D_1CE4_E5B9
 private let secondMultiplier: UInt64 = 0x94D0_49BB_1331_11EB
 
 /// The finaliser f.
-@inline(__always)
+@_transparent
 private func finalized(_ word: UInt64) -> UInt64 {
     var z = word
     z = (z ^ (z &>> 30)) &* firstMultiplier
@@ -22,7 +22,7 @@ private func finalized(_ word: UInt64) -> UInt64 {
 }
 
 /// The finaliser f, on W / 2 words.
-@inline(__always)
+@_transparent
 private func finalized(_ word: WordVector) -> WordVector {
     var z = word
     z = (z ^ (z &>> WordVector(repeating: 30))) &* WordVector(repeating: firstMultiplier)
@@ -30,46 +30,59 @@ private func finalized(_ word: WordVector) -> WordVector {
     return z ^ (z &>> WordVector(repeating: 31))
 }
 
-/// Calls body(offset, count, keep) for every vector; the first element goes alone when `first` is odd, so that words are never split.
-@inline(__always)
-private func forEachMask(key: UInt64, first: UInt64, keepThreshold: UInt32, _ n: Int, _ body: (_ offset: Int, _ count: Int, _ keep: Mask) -> Void) {
-    if n == 0 { return }
-    let seed = finalized(key &+ golden)
-    // Signed comparison with both sides shifted by 2^31 is unsigned comparison.
-    let threshold = splat(Int32(bitPattern: keepThreshold ^ 0x8000_0000))
-    var steps = WordVector.zero
-    for lane in 0..<width / 2 { steps[lane] = UInt64(truncatingIfNeeded: lane) &* golden }
-    var start = 0
-    if first & 1 == 1 {
-        let pattern = UInt32(truncatingIfNeeded: finalized(seed &+ (first &>> 1) &* golden) &>> 32)
-        let kept: Int32 = pattern < keepThreshold ? 1 : 0
-        body(0, 1, splat(kept) .== splat(Int32(1)))
-        start = 1
+/// The masks of successive blocks.
+private struct MaskGenerator {
+    private let threshold: IntegerVector
+    private let seed: UInt64
+    private let steps: WordVector
+    private var word: UInt64 = 0
+
+    @_transparent
+    init(key: UInt64, first: UInt64, keepThreshold: UInt32) {
+        // Signed comparison with both sides shifted by 2^31 is unsigned comparison.
+        threshold = splat(Int32(bitPattern: keepThreshold ^ 0x8000_0000))
+        seed = finalized(key &+ golden)
+        var steps = WordVector.zero
+        for lane in 0..<width / 2 { steps[lane] = UInt64(truncatingIfNeeded: lane) &* golden }
+        self.steps = steps
+        word = seed &+ (first &>> 1) &* golden
     }
-    var word = seed &+ ((first &+ UInt64(truncatingIfNeeded: start)) &>> 1) &* golden
-    var i = start
-    while i < n {
+
+    /// The mask of the next W counters, of which the first is even.
+    @_transparent
+    mutating func next() -> Mask {
         let hash = unsafeBitCast(finalized(WordVector(repeating: word) &+ steps), to: IntegerVector.self)
-        let keep = (hash ^ splat(Int32.min)) .< threshold
-        if i &+ width <= n { body(i, width, keep) } else { body(i, n &- i, keep) }
         word = word &+ UInt64(truncatingIfNeeded: width / 2) &* golden
-        i &+= width
+        return (hash ^ splat(Int32.min)) .< threshold
     }
+}
+
+/// Whether the element of one counter is kept.
+@_transparent
+private func isKept(key: UInt64, counter: UInt64, keepThreshold: UInt32) -> Bool {
+    let word = finalized(finalized(key &+ golden) &+ (counter &>> 1) &* golden)
+    return UInt32(truncatingIfNeeded: word &>> ((counter & 1) &* 32)) < keepThreshold
 }
 
 extension VariantKernels {
     public func dropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
         let s = splat(scale)
-        forEachMask(key: key, first: first, keepThreshold: keepThreshold, n) { i, count, keep in
-            store(out + i, Vector.zero.replacing(with: load(a + i, count: count) * s, where: keep), count: count)
+        // A first element with an odd counter goes alone, so that no word is split between blocks.
+        let start = first & 1 == 1 && n > 0 ? 1 : 0
+        if start == 1 { out[0] = isKept(key: key, counter: first, keepThreshold: keepThreshold) ? a[0] * scale : 0 }
+        var masks = MaskGenerator(key: key, first: first &+ UInt64(truncatingIfNeeded: start), keepThreshold: keepThreshold)
+        for i in Blocks(from: start, to: n) {
+            store(out, i, Vector.zero.replacing(with: load(a, i) * s, where: masks.next()))
         }
     }
 
     public func addDropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
         let s = splat(scale)
-        forEachMask(key: key, first: first, keepThreshold: keepThreshold, n) { i, count, keep in
-            let kept = Vector.zero.replacing(with: load(a + i, count: count) * s, where: keep)
-            store(out + i, load(out + i, count: count) + kept, count: count)
+        let start = first & 1 == 1 && n > 0 ? 1 : 0
+        if start == 1 && isKept(key: key, counter: first, keepThreshold: keepThreshold) { out[0] += a[0] * scale }
+        var masks = MaskGenerator(key: key, first: first &+ UInt64(truncatingIfNeeded: start), keepThreshold: keepThreshold)
+        for i in Blocks(from: start, to: n) {
+            store(out, i, load(out, i) + Vector.zero.replacing(with: load(a, i) * s, where: masks.next()))
         }
     }
 }

@@ -17,7 +17,7 @@ private let roundingShift: Float = 0x1.8p23
 private let roundingShiftBits: Int32 = 0x4B40_0000
 
 /// exp(x), error below 2 ulp. 0 at -infinity, infinity from 88.73 up.
-@inline(__always)
+@_transparent
 func exponential(_ argument: Vector) -> Vector {
     let x = atMost(atLeast(argument, -105), 90)
     let shifted = multiplyAdd(x, splat(0x1.715476p0), splat(roundingShift))
@@ -38,7 +38,7 @@ func exponential(_ argument: Vector) -> Vector {
 }
 
 /// log(x), error below 2 ulp. -infinity at 0, NaN below.
-@inline(__always)
+@_transparent
 func logarithm(_ x: Vector) -> Vector {
     let isSmall = x .< splat(0x1p-126)
     let scaled = x.replacing(with: x * splat(0x1p23), where: isSmall)
@@ -68,7 +68,7 @@ func logarithm(_ x: Vector) -> Vector {
 }
 
 /// tanh(x), error below 4 ulp.
-@inline(__always)
+@_transparent
 func hyperbolicTangent(_ x: Vector) -> Vector {
     let a = magnitude(x)
     let z = a * a
@@ -84,14 +84,14 @@ func hyperbolicTangent(_ x: Vector) -> Vector {
 }
 
 /// 1 / (1 + exp(-x)), error below 4 ulp: only exp(-|x|) is taken, so nothing overflows.
-@inline(__always)
+@_transparent
 func sigmoid(_ x: Vector) -> Vector {
     let e = exponential(-magnitude(x))
     return e.replacing(with: splat(1), where: x .>= splat(0)) / (splat(1) + e)
 }
 
 /// log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), error below 4 ulp.
-@inline(__always)
+@_transparent
 func softplus(_ x: Vector) -> Vector {
     let y = exponential(-magnitude(x))
     let u = y + splat(1)
@@ -102,7 +102,7 @@ func softplus(_ x: Vector) -> Vector {
 
 /// The standard normal distribution: P(X <= x), error below 8 ulp, also in the lower tail; and its density.
 /// The tail is exp(-x^2 / 2) times a polynomial in 1 / (1 + |x| / sqrt(8)).
-@inline(__always)
+@_transparent
 func normalDistribution(_ argument: Vector) -> (cumulative: Vector, density: Vector) {
     let x = atMost(atLeast(argument, -16), 16)
     let a = magnitude(x)
@@ -134,21 +134,21 @@ func normalDistribution(_ argument: Vector) -> (cumulative: Vector, density: Vec
 
 /// What GPT-2's approximation of GELU is made of: the clamped argument, sigmoid(2 u) with u = sqrt(2/pi) (x + 0.044715 x^3), so that
 /// 0.5 x (1 + tanh(u)) = x sigmoid(2 u).
-@inline(__always)
+@_transparent
 private func geluGate(_ x: Vector) -> Vector {
     let cubic = multiplyAdd(x * x, splat(0.044715), splat(1))
     return sigmoid(x * cubic * splat(2 * 0.7978845608))
 }
 
 /// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
-@inline(__always)
+@_transparent
 func geluTanh(_ x: Vector) -> Vector {
     let bounded = atLeast(x, -64)
     return bounded * geluGate(bounded)
 }
 
 /// The derivative of `geluTanh`.
-@inline(__always)
+@_transparent
 func geluTanhDerivative(_ argument: Vector) -> Vector {
     let x = atMost(atLeast(argument, -64), 64)
     let s = geluGate(x)
@@ -157,13 +157,13 @@ func geluTanhDerivative(_ argument: Vector) -> Vector {
 }
 
 /// x P(X <= x)
-@inline(__always)
+@_transparent
 func gelu(_ x: Vector) -> Vector {
     atLeast(x, -64) * normalDistribution(x).cumulative
 }
 
 /// The derivative of `gelu`.
-@inline(__always)
+@_transparent
 func geluDerivative(_ argument: Vector) -> Vector {
     let x = atMost(atLeast(argument, -64), 64)
     let (cumulative, density) = normalDistribution(x)
@@ -176,7 +176,7 @@ func geluDerivative(_ argument: Vector) -> Vector {
 private let trigonometricLimit: Float = 8192
 
 /// sin(x) for `quarter` 0, cos(x) for 1: error below 2 ulp where the result is above 2^-12 in magnitude, and 2^-36 absolute below.
-@inline(__always)
+@_transparent
 private func sineShifted(_ argument: Vector, quarter: Int32) -> Vector {
     // Not <= rather than >: NaN and infinity are reduced as 0 here and mended by the caller.
     let isReduced = magnitude(argument) .<= splat(trigonometricLimit)
@@ -202,7 +202,7 @@ private func sineShifted(_ argument: Vector, quarter: Int32) -> Vector {
 }
 
 /// Applies sine (`quarter` 0) or cosine (1); lanes with large arguments, infinities and NaN go through the C library in float64.
-@inline(__always)
+@_transparent
 private func trigonometric(_ x: Vector, quarter: Int32) -> Vector {
     var value = sineShifted(x, quarter: quarter)
     let beyond = ~integers(magnitude(x) .<= splat(trigonometricLimit))
@@ -215,9 +215,9 @@ private func trigonometric(_ x: Vector, quarter: Int32) -> Vector {
 }
 
 /// sin(x)
-@inline(__always)
+@_transparent
 func sine(_ x: Vector) -> Vector { trigonometric(x, quarter: 0) }
 
 /// cos(x)
-@inline(__always)
+@_transparent
 func cosine(_ x: Vector) -> Vector { trigonometric(x, quarter: 1) }

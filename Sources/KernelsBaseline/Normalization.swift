@@ -13,22 +13,24 @@ extension VariantKernels {
             let x = a + r &* columns, y = out + r &* columns
             let average = Float(sum(x, columns) / Double(columns))
             let m = splat(average)
-            let squares = sumOfVectors(columns) { i, count in
-                // Padding with the mean leaves the lanes beyond the row at 0.
-                let d = load(x + i, count: count, padding: average) - m
-                return d * d
+            var squares = 0.0
+            for span in Spans(columns) {
+                var sum = VectorSum()
+                for i in span {
+                    // Padding with the mean leaves the lanes beyond the row at 0.
+                    let d = load(x, i, padding: average) - m
+                    sum.add(d * d)
+                }
+                squares += sum.total
             }
             let reciprocal = Float(1 / (squares / Double(columns) + Double(epsilon)).squareRoot())
             mean[r] = average
             reciprocalDeviation[r] = reciprocal
             let scale = splat(reciprocal)
             if let bias {
-                forEachVector(columns) { i, count in
-                    let normal = (load(x + i, count: count) - m) * scale
-                    store(y + i, multiplyAdd(normal, load(gain + i, count: count), load(bias + i, count: count)), count: count)
-                }
+                for i in blocks(columns) { store(y, i, multiplyAdd((load(x, i) - m) * scale, load(gain, i), load(bias, i))) }
             } else {
-                map(y, x, gain, columns) { ($0 - m) * scale * $1 }
+                for i in blocks(columns) { store(y, i, (load(x, i) - m) * scale * load(gain, i)) }
             }
         }
     }
@@ -40,18 +42,25 @@ extension VariantKernels {
         for r in 0..<rows {
             let x = a + r &* columns, dy = outputGradient + r &* columns, dx = inputGradient + r &* columns
             let m = splat(mean[r]), scale = splat(reciprocalDeviation[r])
-            let sumOfGradients = dot(dy, gain, columns)
-            let sumOfProducts = sumOfVectors(columns) { i, count in
-                load(dy + i, count: count) * load(gain + i, count: count) * ((load(x + i, count: count) - m) * scale)
+            var sumOfGradients = 0.0, sumOfProducts = 0.0
+            for span in Spans(columns) {
+                var gradients = VectorSum(), products = VectorSum()
+                for i in span {
+                    let g = load(dy, i) * load(gain, i)
+                    gradients.add(g)
+                    products.add(g * ((load(x, i) - m) * scale))
+                }
+                sumOfGradients += gradients.total
+                sumOfProducts += products.total
             }
-            let first = splat(sumOfGradients / Float(columns)), second = splat(Float(sumOfProducts / Double(columns)))
-            forEachVector(columns) { i, count in
-                let d = load(dy + i, count: count)
-                let normal = (load(x + i, count: count) - m) * scale
-                let g = multiplySubtract(normal, second, from: d * load(gain + i, count: count) - first) * scale
-                if let gainGradient { store(gainGradient + i, multiplyAdd(d, normal, load(gainGradient + i, count: count)), count: count) }
-                if let biasGradient { store(biasGradient + i, load(biasGradient + i, count: count) + d, count: count) }
-                store(dx + i, accumulate ? load(dx + i, count: count) + g : g, count: count)
+            let first = splat(Float(sumOfGradients / Double(columns))), second = splat(Float(sumOfProducts / Double(columns)))
+            for i in blocks(columns) {
+                let d = load(dy, i)
+                let normal = (load(x, i) - m) * scale
+                let g = multiplySubtract(normal, second, from: d * load(gain, i) - first) * scale
+                if let gainGradient { store(gainGradient, i, multiplyAdd(d, normal, load(gainGradient, i))) }
+                if let biasGradient { store(biasGradient, i, load(biasGradient, i) + d) }
+                store(dx, i, accumulate ? load(dx, i) + g : g)
             }
         }
     }
@@ -60,11 +69,11 @@ extension VariantKernels {
         _ out: FloatOutput, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int
     ) {
         for r in 0..<rows {
-            let x = a + r &* columns
+            let x = a + r &* columns, y = out + r &* columns
             let reciprocal = Float(1 / (sumOfSquares(x, columns) / Double(columns) + Double(epsilon)).squareRoot())
             reciprocalRoot[r] = reciprocal
             let scale = splat(reciprocal)
-            map(out + r &* columns, x, gain, columns) { $0 * scale * $1 }
+            for i in blocks(columns) { store(y, i, load(x, i) * scale * load(gain, i)) }
         }
     }
 
@@ -75,16 +84,19 @@ extension VariantKernels {
         for r in 0..<rows {
             let x = a + r &* columns, dy = outputGradient + r &* columns, dx = inputGradient + r &* columns
             let scale = splat(reciprocalRoot[r])
-            let sumOfProducts = sumOfVectors(columns) { i, count in
-                load(dy + i, count: count) * load(gain + i, count: count) * (load(x + i, count: count) * scale)
+            var sumOfProducts = 0.0
+            for span in Spans(columns) {
+                var products = VectorSum()
+                for i in span { products.add(load(dy, i) * load(gain, i) * (load(x, i) * scale)) }
+                sumOfProducts += products.total
             }
             let second = splat(Float(sumOfProducts / Double(columns)))
-            forEachVector(columns) { i, count in
-                let d = load(dy + i, count: count)
-                let normal = load(x + i, count: count) * scale
-                let g = multiplySubtract(normal, second, from: d * load(gain + i, count: count)) * scale
-                if let gainGradient { store(gainGradient + i, multiplyAdd(d, normal, load(gainGradient + i, count: count)), count: count) }
-                store(dx + i, accumulate ? load(dx + i, count: count) + g : g, count: count)
+            for i in blocks(columns) {
+                let d = load(dy, i)
+                let normal = load(x, i) * scale
+                let g = multiplySubtract(normal, second, from: d * load(gain, i)) * scale
+                if let gainGradient { store(gainGradient, i, multiplyAdd(d, normal, load(gainGradient, i))) }
+                store(dx, i, accumulate ? load(dx, i) + g : g)
             }
         }
     }

@@ -6,25 +6,39 @@ import KernelTypes
 
 extension VariantKernels {
     public func sum(_ a: FloatInput, _ n: Int) -> Double {
-        sumOfVectors(n) { load(a + $0, count: $1) }
+        var total = 0.0
+        for span in Spans(n) {
+            var sum = VectorSum()
+            for i in span { sum.add(load(a, i)) }
+            total += sum.total
+        }
+        return total
     }
 
     public func sumOfSquares(_ a: FloatInput, _ n: Int) -> Double {
-        sumOfVectors(n) {
-            let v = load(a + $0, count: $1)
-            return v * v
-        }
+        dot64(a, a, n)
     }
 
     public func dot(_ a: FloatInput, _ b: FloatInput, _ n: Int) -> Float {
-        Float(sumOfVectors(n) { load(a + $0, count: $1) * load(b + $0, count: $1) })
+        Float(dot64(a, b, n))
+    }
+
+    /// The sum of a[i] * b[i] as the float64 that its blocks are combined in.
+    func dot64(_ a: FloatInput, _ b: FloatInput, _ n: Int) -> Double {
+        var total = 0.0
+        for span in Spans(n) {
+            var sum = VectorSum()
+            for i in span { sum.add(load(a, i) * load(b, i)) }
+            total += sum.total
+        }
+        return total
     }
 
     public func maximum(_ a: FloatInput, _ n: Int) -> Float {
         var m = splat(-Float.infinity)
         var unordered = IntegerVector.zero
-        forEachVector(n) { i, count in
-            let v = load(a + i, count: count, padding: -.infinity)
+        for i in blocks(n) {
+            let v = load(a, i, padding: -.infinity)
             m = larger(m, v)
             unordered |= integers(v .!= v)
         }
@@ -32,15 +46,12 @@ extension VariantKernels {
     }
 
     public func isFinite(_ a: FloatInput, _ n: Int) -> Bool {
-        var start = 0
-        while start < n {
-            let end = min(start &+ sumBlock, n)
+        for span in Spans(n) {
             var bad = IntegerVector.zero
-            forEachVector(end &- start) { i, count in
-                bad |= integers((bits(load(a + start + i, count: count)) & splat(0x7FFF_FFFF)) .>= splat(Int32(0x7F80_0000)))
+            for i in span {
+                bad |= integers((bits(load(a, i)) & splat(0x7FFF_FFFF)) .>= splat(Int32(0x7F80_0000)))
             }
             if anyBit(bad) { return false }
-            start = end
         }
         return true
     }

@@ -36,16 +36,14 @@ extension VariantKernels {
                 store(row + c + 3 &* width, load(row + c + 3 &* width) + s3)
                 c &+= 4 &* width
             }
-            while c < columns {
-                let count = min(width, columns &- c)
+            for i in Blocks(from: c, to: columns) {
                 var s = Vector.zero
-                var p = a + start &* columns + c
+                var p = a + start &* columns
                 for _ in start..<end {
-                    s += load(p, count: count)
+                    s += load(p, i)
                     p += columns
                 }
-                store(row + c, load(row + c, count: count) + s, count: count)
-                c &+= width
+                store(row, i, load(row, i) + s)
             }
             start = end
         }
@@ -53,17 +51,15 @@ extension VariantKernels {
 
     public func addRowGELU(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
         for r in 0..<rows {
-            map(out + r &* columns, a + r &* columns, row, columns) { geluTanh($0 + $1) }
+            let x = a + r &* columns, y = out + r &* columns
+            for i in blocks(columns) { store(y, i, geluTanh(load(x, i) + load(row, i))) }
         }
     }
 
     public func addRowGELUGradient(_ gradient: FloatOutput, outputGradient: FloatInput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
         for r in 0..<rows {
-            let offset = r &* columns
-            forEachVector(columns) { i, count in
-                let slope = geluTanhDerivative(load(a + offset + i, count: count) + load(row + i, count: count))
-                store(gradient + offset + i, load(outputGradient + offset + i, count: count) * slope, count: count)
-            }
+            let x = a + r &* columns, dy = outputGradient + r &* columns, dx = gradient + r &* columns
+            for i in blocks(columns) { store(dx, i, load(dy, i) * geluTanhDerivative(load(x, i) + load(row, i))) }
         }
     }
 }

@@ -14,16 +14,16 @@ extension VariantKernels {
         let step = splat(Float(settings.learningRate * settings.biasCorrection1))
         let root = splat(Float(settings.biasCorrection2.squareRoot()))
         let epsilon = splat(Float(settings.epsilon))
-        forEachVector(n) { i, count in
-            let g = load(gradient + i, count: count) * scale
-            let m0 = load(firstMoment + i, count: count)
+        for i in blocks(n) {
+            let g = load(gradient, i) * scale
+            let m0 = load(firstMoment, i)
             let m = multiplyAdd(rest1, g - m0, m0)
-            let v = multiplyAdd(g * rest2, g, load(secondMoment + i, count: count) * beta2)
+            let v = multiplyAdd(g * rest2, g, load(secondMoment, i) * beta2)
             let denominator = multiplyAdd(v.squareRoot(), root, epsilon)
-            let x = load(value + i, count: count) * keep
-            store(firstMoment + i, m, count: count)
-            store(secondMoment + i, v, count: count)
-            store(value + i, multiplySubtract(step, m / denominator, from: x), count: count)
+            let x = load(value, i) * keep
+            store(firstMoment, i, m)
+            store(secondMoment, i, v)
+            store(value, i, multiplySubtract(step, m / denominator, from: x))
         }
     }
 
@@ -31,16 +31,16 @@ extension VariantKernels {
         let scale = splat(Float(settings.gradientScale)), decay = splat(Float(settings.weightDecay))
         let beta1 = splat(Float(settings.beta1)), rate = splat(Float(settings.learningRate))
         let nesterov = settings.nesterov
-        forEachVector(n) { i, count in
-            let x = load(value + i, count: count)
-            let g = multiplyAdd(decay, x, load(gradient + i, count: count) * scale)
+        for i in blocks(n) {
+            let x = load(value, i)
+            let g = multiplyAdd(decay, x, load(gradient, i) * scale)
             var direction = g
             if let momentum {
-                let m = multiplyAdd(beta1, load(momentum + i, count: count), g)
-                store(momentum + i, m, count: count)
+                let m = multiplyAdd(beta1, load(momentum, i), g)
+                store(momentum, i, m)
                 direction = nesterov ? multiplyAdd(beta1, m, g) : m
             }
-            store(value + i, multiplySubtract(rate, direction, from: x), count: count)
+            store(value, i, multiplySubtract(rate, direction, from: x))
         }
     }
 
@@ -48,29 +48,29 @@ extension VariantKernels {
         let scale = splat(Float(settings.gradientScale)), decay = splat(Float(settings.weightDecay))
         let beta1 = splat(Float(settings.beta1)), beta2 = splat(Float(settings.beta2)), rest2 = splat(Float(1 - settings.beta2))
         let rate = splat(Float(settings.learningRate)), epsilon = splat(Float(settings.epsilon))
-        forEachVector(n) { i, count in
-            let x = load(value + i, count: count)
-            let g = multiplyAdd(decay, x, load(gradient + i, count: count) * scale)
-            let v = multiplyAdd(g * rest2, g, load(average + i, count: count) * beta2)
-            store(average + i, v, count: count)
+        for i in blocks(n) {
+            let x = load(value, i)
+            let g = multiplyAdd(decay, x, load(gradient, i) * scale)
+            let v = multiplyAdd(g * rest2, g, load(average, i) * beta2)
+            store(average, i, v)
             var direction = g / (v.squareRoot() + epsilon)
             if let momentum {
-                direction = multiplyAdd(beta1, load(momentum + i, count: count), direction)
-                store(momentum + i, direction, count: count)
+                direction = multiplyAdd(beta1, load(momentum, i), direction)
+                store(momentum, i, direction)
             }
-            store(value + i, multiplySubtract(rate, direction, from: x), count: count)
+            store(value, i, multiplySubtract(rate, direction, from: x))
         }
     }
 
     public func adagrad(_ value: FloatOutput, _ accumulator: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
         let scale = splat(Float(settings.gradientScale)), decay = splat(Float(settings.weightDecay))
         let rate = splat(Float(settings.learningRate)), epsilon = splat(Float(settings.epsilon))
-        forEachVector(n) { i, count in
-            let x = load(value + i, count: count)
-            let g = multiplyAdd(decay, x, load(gradient + i, count: count) * scale)
-            let s = multiplyAdd(g, g, load(accumulator + i, count: count))
-            store(accumulator + i, s, count: count)
-            store(value + i, multiplySubtract(rate, g / (s.squareRoot() + epsilon), from: x), count: count)
+        for i in blocks(n) {
+            let x = load(value, i)
+            let g = multiplyAdd(decay, x, load(gradient, i) * scale)
+            let s = multiplyAdd(g, g, load(accumulator, i))
+            store(accumulator, i, s)
+            store(value, i, multiplySubtract(rate, g / (s.squareRoot() + epsilon), from: x))
         }
     }
 }

@@ -19,17 +19,17 @@ import KernelTypes
     /// A vector of the same size, seen as 64-bit words.
     typealias WordVector = SIMD8<UInt64>
     /// Lanes of a vector.
-    @inline(__always) var width: Int { 16 }
+    @_transparent var width: Int { 16 }
 #elseif MNEME_FMA
     typealias Vector = SIMD8<Float>
     typealias IntegerVector = SIMD8<Int32>
     typealias WordVector = SIMD4<UInt64>
-    @inline(__always) var width: Int { 8 }
+    @_transparent var width: Int { 8 }
 #else
     typealias Vector = SIMD4<Float>
     typealias IntegerVector = SIMD4<Int32>
     typealias WordVector = SIMD2<UInt64>
-    @inline(__always) var width: Int { 4 }
+    @_transparent var width: Int { 4 }
 #endif
 
 /// True or false in each lane.
@@ -38,93 +38,121 @@ typealias Mask = SIMDMask<IntegerVector>
 // MARK: loads and stores
 
 /// W elements from p.
-@inline(__always)
+@_transparent
 func load(_ p: FloatInput) -> Vector {
     UnsafeRawPointer(p).loadUnaligned(as: Vector.self)
 }
 
 /// W elements to p.
-@inline(__always)
+@_transparent
 func store(_ p: FloatOutput, _ v: Vector) {
     UnsafeMutableRawPointer(p).storeBytes(of: v, as: Vector.self)
 }
 
-/// `count` elements from p, the other lanes `padding`.
-@inline(__always)
-func load(_ p: FloatInput, count: Int, padding: Float = 0) -> Vector {
-    if count == width { return load(p) }
+/// The elements of block i of p; lanes beyond the block are `padding`.
+@_transparent
+func load(_ p: FloatInput, _ i: Block, padding: Float = 0) -> Vector {
+    if i.isFull { return load(p + i.offset) }
     var v = Vector(repeating: padding)
-    withUnsafeMutableBytes(of: &v) { $0.baseAddress.unsafelyUnwrapped.copyMemory(from: p, byteCount: count &* 4) }
+    withUnsafeMutableBytes(of: &v) { $0.baseAddress.unsafelyUnwrapped.copyMemory(from: p + i.offset, byteCount: i.count &* 4) }
     return v
 }
 
-/// The first `count` lanes to p.
-@inline(__always)
-func store(_ p: FloatOutput, _ v: Vector, count: Int) {
-    if count == width { return store(p, v) }
-    withUnsafeBytes(of: v) { UnsafeMutableRawPointer(p).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: count &* 4) }
+/// The lanes of block i to p.
+@_transparent
+func store(_ p: FloatOutput, _ i: Block, _ v: Vector) {
+    if i.isFull { return store(p + i.offset, v) }
+    withUnsafeBytes(of: v) { UnsafeMutableRawPointer(p + i.offset).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: i.count &* 4) }
 }
 
 // MARK: loops
 
-/// Calls `body(offset, count)` for every vector of 0 ..< n: count is W, but for the last, which may be shorter.
-@inline(__always)
-func forEachVector(_ n: Int, _ body: (_ offset: Int, _ count: Int) -> Void) {
-    var i = 0
-    while i &+ width <= n {
-        body(i, width)
-        i &+= width
+/// A run of W elements, or of fewer at the end of an array.
+struct Block {
+    /// The first element.
+    let offset: Int
+    /// Elements: 1 ... W.
+    let count: Int
+    /// True for W elements.
+    @_transparent var isFull: Bool { count == width }
+}
+
+/// The blocks of W elements of a range, the last of them perhaps shorter: `for i in blocks(n) { store(out, i, -load(a, i)) }`.
+struct Blocks: Sequence, IteratorProtocol {
+    var offset: Int
+    let end: Int
+
+    @_transparent
+    init(from start: Int, to end: Int) {
+        offset = start
+        self.end = end
     }
-    if i < n { body(i, n &- i) }
-}
 
-/// out[i] = function(a[i])
-@inline(__always)
-func map(_ out: FloatOutput, _ a: FloatInput, _ n: Int, _ function: (Vector) -> Vector) {
-    forEachVector(n) { store(out + $0, function(load(a + $0, count: $1)), count: $1) }
-}
-
-/// out[i] = function(a[i], b[i])
-@inline(__always)
-func map(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int, _ function: (Vector, Vector) -> Vector) {
-    forEachVector(n) { store(out + $0, function(load(a + $0, count: $1), load(b + $0, count: $1)), count: $1) }
-}
-
-/// Elements that are summed in float32 before the partial sums are combined in float64.
-@inline(__always) var sumBlock: Int { 4096 }
-
-/// The sum of the vectors term(offset, count), which must be 0 in the lanes beyond count: four float32 accumulators over blocks of 4,096 elements,
-/// blocks combined in float64.
-@inline(__always)
-func sumOfVectors(_ n: Int, _ term: (_ offset: Int, _ count: Int) -> Vector) -> Double {
-    var total = 0.0
-    var start = 0
-    while start < n {
-        let end = min(start &+ sumBlock, n)
-        var s0 = Vector.zero, s1 = Vector.zero, s2 = Vector.zero, s3 = Vector.zero
-        var i = start
-        while i &+ 4 &* width <= end {
-            s0 += term(i, width)
-            s1 += term(i &+ width, width)
-            s2 += term(i &+ 2 &* width, width)
-            s3 += term(i &+ 3 &* width, width)
-            i &+= 4 &* width
-        }
-        while i &+ width <= end {
-            s0 += term(i, width)
-            i &+= width
-        }
-        if i < end { s1 += term(i, end &- i) }
-        total += horizontalSum((s0 + s1) + (s2 + s3))
-        start = end
+    @_transparent
+    mutating func next() -> Block? {
+        if offset >= end { return nil }
+        let block = Block(offset: offset, count: Swift.min(width, end &- offset))
+        offset &+= width
+        return block
     }
-    return total
+}
+
+/// The blocks of 0 ..< n.
+@_transparent
+func blocks(_ n: Int) -> Blocks {
+    Blocks(from: 0, to: n)
+}
+
+/// The sum of vectors: float32 accumulators, combined in float64 after every 4,096 elements, so that the error of a long sum stays that of a short one.
+/// Four accumulators take turns, so that additions need not wait for one another.
+struct VectorSum {
+    private var s0 = Vector.zero, s1 = Vector.zero, s2 = Vector.zero, s3 = Vector.zero
+
+    @_transparent
+    init() {}
+
+    /// Adds v, which must be 0 in lanes that do not count.
+    @_transparent
+    mutating func add(_ v: Vector) {
+        let oldest = s0
+        s0 = s1
+        s1 = s2
+        s2 = s3
+        s3 = oldest + v
+    }
+
+    /// The sum of all lanes.
+    @_transparent
+    var total: Double { horizontalSum((s0 + s1) + (s2 + s3)) }
+}
+
+/// Elements that are summed in float32 before the partial sum is added in float64.
+@_transparent var sumSpan: Int { 4096 }
+
+/// The spans of at most 4,096 elements of 0 ..< n.
+struct Spans: Sequence, IteratorProtocol {
+    var offset = 0
+    let end: Int
+
+    @_transparent
+    init(_ n: Int) {
+        end = n
+    }
+
+    @_transparent
+    mutating func next() -> Blocks? {
+        if offset >= end { return nil }
+        let stop = Swift.min(offset &+ sumSpan, end)
+        let span = Blocks(from: offset, to: stop)
+        offset = stop
+        return span
+    }
 }
 
 // MARK: lanes
 
 /// The lanes added as a tree: halves in float32 down to four, those in float64.
-@inline(__always)
+@_transparent
 func horizontalSum(_ v: Vector) -> Double {
     #if MNEME_AVX512
         let half = v.lowHalf + v.highHalf
@@ -138,7 +166,7 @@ func horizontalSum(_ v: Vector) -> Double {
 }
 
 /// The largest lane; a NaN may be lost.
-@inline(__always)
+@_transparent
 func horizontalMaximum(_ v: Vector) -> Float {
     #if MNEME_AVX512
         let half = v.lowHalf.replacing(with: v.highHalf, where: v.highHalf .> v.lowHalf)
@@ -154,7 +182,7 @@ func horizontalMaximum(_ v: Vector) -> Float {
 }
 
 /// True when any bit of any lane is set.
-@inline(__always)
+@_transparent
 func anyBit(_ v: IntegerVector) -> Bool {
     #if MNEME_AVX512
         let half = v.lowHalf | v.highHalf
@@ -168,37 +196,37 @@ func anyBit(_ v: IntegerVector) -> Bool {
 }
 
 /// The mask as integers: all bits set where true.
-@inline(__always)
+@_transparent
 func integers(_ mask: Mask) -> IntegerVector {
     unsafeBitCast(mask, to: IntegerVector.self)
 }
 
 /// The bit patterns of the lanes.
-@inline(__always)
+@_transparent
 func bits(_ v: Vector) -> IntegerVector {
     unsafeBitCast(v, to: IntegerVector.self)
 }
 
 /// The lanes with these bit patterns.
-@inline(__always)
+@_transparent
 func floats(_ v: IntegerVector) -> Vector {
     unsafeBitCast(v, to: Vector.self)
 }
 
 /// `value` in every lane.
-@inline(__always)
+@_transparent
 func splat(_ value: Float) -> Vector {
     Vector(repeating: value)
 }
 
 /// `value` in every lane.
-@inline(__always)
+@_transparent
 func splat(_ value: Int32) -> IntegerVector {
     IntegerVector(repeating: value)
 }
 
 /// a * b + c, rounded once where the instruction set can.
-@inline(__always)
+@_transparent
 func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
     #if MNEME_FMA
         return c.addingProduct(a, b)
@@ -208,7 +236,7 @@ func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
 }
 
 /// c - a * b, rounded once where the instruction set can.
-@inline(__always)
+@_transparent
 func multiplySubtract(_ a: Vector, _ b: Vector, from c: Vector) -> Vector {
     #if MNEME_FMA
         return c.addingProduct(-a, b)
@@ -218,37 +246,37 @@ func multiplySubtract(_ a: Vector, _ b: Vector, from c: Vector) -> Vector {
 }
 
 /// The larger of v and `bound`; NaN stays.
-@inline(__always)
+@_transparent
 func atLeast(_ v: Vector, _ bound: Float) -> Vector {
     v.replacing(with: splat(bound), where: v .< splat(bound))
 }
 
 /// The smaller of v and `bound`; NaN stays.
-@inline(__always)
+@_transparent
 func atMost(_ v: Vector, _ bound: Float) -> Vector {
     v.replacing(with: splat(bound), where: v .> splat(bound))
 }
 
 /// The larger lane of the two; a NaN in `b` is passed over.
-@inline(__always)
+@_transparent
 func larger(_ a: Vector, _ b: Vector) -> Vector {
     a.replacing(with: b, where: b .> a)
 }
 
 /// |v|
-@inline(__always)
+@_transparent
 func magnitude(_ v: Vector) -> Vector {
     floats(bits(v) & splat(0x7FFF_FFFF))
 }
 
 /// |v| with the sign of s.
-@inline(__always)
+@_transparent
 func withSign(_ v: Vector, of s: Vector) -> Vector {
     floats((bits(v) & splat(0x7FFF_FFFF)) | (bits(s) & splat(Int32.min)))
 }
 
 /// 0, 1, 2, ... in the lanes.
-@inline(__always)
+@_transparent
 var laneIndices: IntegerVector {
     #if MNEME_AVX512
         IntegerVector(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)

@@ -10,6 +10,11 @@ enum CommandLineOutput {
     static func error(_ message: String) {
         FileHandle.standardError.write(Data("mneme: error: \(message)\n".utf8))
     }
+
+    /// Prints a line of progress on standard error.
+    static func note(_ message: String) {
+        FileHandle.standardError.write(Data("\(message)\n".utf8))
+    }
 }
 
 extension ParsableCommand {

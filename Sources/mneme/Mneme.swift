@@ -8,7 +8,13 @@ struct Mneme: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mneme",
         abstract: "Trains language models that remember.",
-        subcommands: [])
+        subcommands: [
+            TokenizerCommand.self,
+            CorpusCommand.self,
+            TrainCommand.self,
+            PlotCommand.self,
+            ScoreCommand.self,
+        ])
 
     static func main() {
         do {

@@ -1,0 +1,23 @@
+#include "CSignals.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+
+static atomic_int caught;
+
+static void handle(int signal) {
+    int none = 0;
+    atomic_compare_exchange_strong(&caught, &none, signal);
+}
+
+int mneme_catch_signal(int signal) {
+    struct sigaction action = {0};
+    action.sa_handler = handle;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    return sigaction(signal, &action, 0);
+}
+
+int mneme_caught_signal(void) { return atomic_load(&caught); }
+
+void mneme_clear_caught_signal(void) { atomic_store(&caught, 0); }

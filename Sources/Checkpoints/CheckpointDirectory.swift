@@ -1,0 +1,71 @@
+// The operations on directories that checkpoints need, with errors that name the path.
+
+import Diagnostics
+import Foundation
+
+/// Making, moving, listing and removing.
+enum CheckpointDirectory {
+    /// Makes a directory and those above it, where they do not exist.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    static func make(_ path: String) throws {
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw failure("make the directory", path, error)
+        }
+    }
+
+    /// The names in a directory, sorted; none where it does not exist.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    static func names(in path: String) throws -> [String] {
+        guard FileManager.default.fileExists(atPath: path) else { return [] }
+        do {
+            return try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+        } catch {
+            throw failure("list the directory", path, error)
+        }
+    }
+
+    /// Removes a file, or a directory with all in it; one that does not exist is removed already.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    static func remove(_ path: String) throws {
+        do {
+            try FileManager.default.removeItem(atPath: path)
+        } catch {
+            if !FileManager.default.fileExists(atPath: path) { return }
+            throw failure("remove it", path, error)
+        }
+    }
+
+    /// Removes a directory if nothing is in it.
+    static func removeIfEmpty(_ path: String) {
+        rmdir(path)
+    }
+
+    /// Renames a directory.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    static func rename(_ old: String, to new: String) throws {
+        guard Foundation.rename(old, new) == 0 else {
+            throw UserError(.inputOutput, "cannot rename it to \(new): \(String(cString: strerror(errno)))", at: old, advice: "check the permissions")
+        }
+    }
+
+    /// Bytes of the files in a directory, not below it.
+    static func byteCount(of path: String) throws -> Int {
+        try names(in: path).reduce(0) { sum, name in
+            var status = stat()
+            return stat(path + "/" + name, &status) == 0 ? sum + Int(status.st_size) : sum
+        }
+    }
+
+    /// The system's reason, where Foundation kept it.
+    private static func failure(_ action: String, _ path: String, _ error: any Error) -> UserError {
+        let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError ?? error as NSError
+        let text = cause.domain == NSPOSIXErrorDomain ? String(cString: strerror(Int32(cause.code))) : error.localizedDescription
+        return UserError(.inputOutput, "cannot \(action): \(text)", at: path, advice: "check the path, its permissions and the free space")
+    }
+}

@@ -1,0 +1,101 @@
+// What a rank hands over to be saved: named arrays, and which of their rows it holds.
+
+import HDF5
+
+/// Which rows of an item this rank holds. A row is all that shares one index of the first axis.
+public enum CheckpointPlacement: Sendable, Hashable {
+    /// Every rank holds all rows, with equal values. The ranks share the writing.
+    case replicated
+    /// This rank holds these rows of the whole, in ascending order and without overlap, and the source holds their bytes one after the other.
+    /// Over all ranks every row has one holder. The list may be empty.
+    case rows([Range<Int>])
+}
+
+/// A named array to be saved, such as a parameter, a moment of the optimizer, or the memory of lanes.
+///
+/// A borrowed source has to stay as it is until ``CheckpointWriter/begin(step:attributes:items:)`` returns, and no longer.
+public struct CheckpointItem {
+    /// Where the bytes are.
+    enum Source {
+        case borrowed(UnsafeRawBufferPointer)
+        case owned([UInt8])
+    }
+
+    /// A stable path such as `parameters/blocks.0.attention.qkv.weight`; its parts become HDF5 groups.
+    public let name: String
+    public let elementType: CheckpointElementType
+    /// The whole item's extents, over all ranks; empty for a single element.
+    public let shape: [Int]
+    public let placement: CheckpointPlacement
+    let source: Source
+
+    /// An item whose bytes lie in memory of the caller's.
+    ///
+    /// - Parameter bytes: row-major elements, of all rows or of those that `placement` names. Borrowed until the writer has copied them.
+    /// - Precondition: the count of bytes fits.
+    public init(
+        _ name: String, _ elementType: CheckpointElementType, shape: [Int], placement: CheckpointPlacement = .replicated, bytes: UnsafeRawBufferPointer
+    ) {
+        self.init(name, elementType, shape, placement, .borrowed(bytes), byteCount: bytes.count)
+    }
+
+    /// A small item that brings its own elements, such as a position or the state of a random generator.
+    ///
+    /// - Parameters:
+    ///   - elements: of all rows or of those that `placement` names. Their size is that of `elementType`.
+    ///   - shape: the whole item's extents; a list as long as `elements` unless given.
+    public init<Element: BitwiseCopyable>(
+        _ name: String, _ elementType: CheckpointElementType, shape: [Int]? = nil, placement: CheckpointPlacement = .replicated, elements: [Element]
+    ) {
+        precondition(MemoryLayout<Element>.stride == elementType.byteCount, "\(name): \(Element.self) is not \(elementType)")
+        let bytes = elements.withUnsafeBytes { Array($0) }
+        self.init(name, elementType, shape ?? [elements.count], placement, .owned(bytes), byteCount: bytes.count)
+    }
+
+    private init(
+        _ name: String, _ elementType: CheckpointElementType, _ shape: [Int], _ placement: CheckpointPlacement, _ source: Source, byteCount: Int
+    ) {
+        self.name = name
+        self.elementType = elementType
+        self.shape = shape
+        self.placement = placement
+        self.source = source
+        precondition(CheckpointItem.isPath(name), "'\(name)' is not a path of an item")
+        precondition(byteCount == heldRows.reduce(0) { $0 + $1.count } * rowByteCount, "\(name): \(byteCount) bytes for \(placement) of shape \(shape)")
+    }
+
+    /// Rows of the whole item. A single element counts as one row.
+    var rowCount: Int { shape.first ?? 1 }
+    /// Bytes of one row.
+    var rowByteCount: Int { shape.dropFirst().reduce(elementType.byteCount, *) }
+    /// Bytes of the whole item.
+    var byteCount: Int { rowCount * rowByteCount }
+
+    /// The rows that this rank holds.
+    var heldRows: [Range<Int>] {
+        switch placement {
+        case .replicated: return [0..<rowCount]
+        case .rows(let rows):
+            var end = 0
+            for range in rows {
+                precondition(range.lowerBound >= end && range.upperBound <= rowCount, "\(name) of shape \(shape) cannot be held as rows \(rows)")
+                end = range.upperBound
+            }
+            return rows.filter { !$0.isEmpty }
+        }
+    }
+
+    /// Calls `body` with the bytes of the rows that this rank holds.
+    func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+        switch source {
+        case .borrowed(let bytes): try body(bytes)
+        case .owned(let bytes): try bytes.withUnsafeBytes(body)
+        }
+    }
+
+    /// Whether `name` is a relative path whose parts HDF5 takes as names.
+    private static func isPath(_ name: String) -> Bool {
+        let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+        return parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." } && !name.utf8.contains(0)
+    }
+}

@@ -1,0 +1,125 @@
+// The checkpoints of a run: listing them, and choosing the one to resume from.
+
+import Diagnostics
+import Foundation
+
+/// A checkpoint in a list.
+public struct CheckpointSummary: Sendable {
+    public let step: Int
+    /// Its directory.
+    public let directory: String
+    /// Bytes of all its files.
+    public let byteCount: Int
+    /// When it was written, in ISO 8601; `nil` where `checkpoint.h5` cannot be read.
+    public let created: String?
+    /// How many ranks wrote it; `nil` where `checkpoint.h5` cannot be read.
+    public let worldSize: Int?
+    /// What is wrong with it as far as shows without reading the data; `nil` where it is complete.
+    public let problem: String?
+
+    public var isComplete: Bool { problem == nil }
+}
+
+/// What the search for a checkpoint to resume from has found.
+public struct CheckpointSearch: Sendable {
+    /// The newest checkpoint that verifies; `nil` where there is none.
+    public let reader: CheckpointReader?
+    /// Newer ones that do not verify, newest first, and why.
+    public let passedOver: [(step: Int, reason: String)]
+}
+
+/// The checkpoints in a run's directory. What is still being written, or was when a crash came, is not among them.
+public struct CheckpointStore: Sendable {
+    /// The run's directory. It need not exist.
+    public let directory: String
+
+    public init(directory: String) { self.directory = directory }
+
+    /// The steps of which there are checkpoints, whole or damaged, oldest first.
+    ///
+    /// - Throws: `UserError(.inputOutput)` where the directory cannot be read.
+    public func steps() throws -> [Int] {
+        try CheckpointDirectory.names(in: directory).compactMap { CheckpointFormat.step(of: $0, prefix: "step-") }.sorted()
+    }
+
+    /// The directory of a step's checkpoint.
+    public func directory(step: Int) -> String { directory + "/" + CheckpointFormat.directory(step: step) }
+
+    /// Every checkpoint, oldest first. Files are opened, data are not read.
+    ///
+    /// - Throws: `UserError(.inputOutput)` where the directory cannot be read.
+    public func list() throws -> [CheckpointSummary] {
+        try steps().map { step in
+            let directory = directory(step: step)
+            var created: String?
+            var worldSize: Int?
+            let problem = reason {
+                let reader = try CheckpointReader(directory: directory)
+                if case .string(let text) = reader.attributes[CheckpointFormat.Attribute.created] { created = text }
+                worldSize = reader.worldSize
+                try reader.requireShards()
+                try reader.close()
+            }
+            return CheckpointSummary(
+                step: step, directory: directory, byteCount: try CheckpointDirectory.byteCount(of: directory), created: created, worldSize: worldSize,
+                problem: problem)
+        }
+    }
+
+    /// Reads checkpoints from the newest to the oldest until one verifies.
+    ///
+    /// - Throws: `UserError(.inputOutput)` where the directory cannot be read.
+    /// - Complexity: reads the data of the checkpoint that it finds once, and those of damaged ones up to the damage.
+    public func newestVerified() throws -> CheckpointSearch {
+        var passedOver: [(step: Int, reason: String)] = []
+        for step in try steps().reversed() {
+            var found: CheckpointReader?
+            let problem = reason {
+                let reader = try CheckpointReader(directory: directory(step: step))
+                try reader.verify()
+                guard reader.step == step else { throw UserError(.badData, "it says that it is of step \(reader.step)", at: reader.directory) }
+                found = reader
+            }
+            if let found { return CheckpointSearch(reader: found, passedOver: passedOver) }
+            passedOver.append((step, problem ?? "unknown"))
+        }
+        return CheckpointSearch(reader: nil, passedOver: passedOver)
+    }
+
+    /// The directory of the checkpoint that a path of the user's means: a run's directory (its newest checkpoint), a checkpoint's own, or its
+    /// `checkpoint.h5`.
+    ///
+    /// - Throws: `UserError(.missingInput)` where there is none.
+    public static func resolve(_ path: String) throws -> String {
+        let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: trimmed, isDirectory: &isDirectory) else {
+            throw UserError(.missingInput, "there is no such file or directory", at: path, advice: "name a run directory or a checkpoint")
+        }
+        if !isDirectory.boolValue {
+            let url = URL(fileURLWithPath: trimmed)
+            guard url.lastPathComponent == CheckpointFormat.joinedFile else {
+                throw UserError(.missingInput, "it is not a \(CheckpointFormat.joinedFile)", at: path, advice: "name a run directory or a checkpoint")
+            }
+            return url.deletingLastPathComponent().path
+        }
+        if FileManager.default.fileExists(atPath: trimmed + "/" + CheckpointFormat.joinedFile) { return trimmed }
+        let name = URL(fileURLWithPath: trimmed).lastPathComponent
+        if CheckpointFormat.step(of: name, prefix: "step-") != nil { return trimmed }
+        let store = CheckpointStore(directory: trimmed)
+        guard let newest = try store.steps().last else {
+            throw UserError(.missingInput, "there is no checkpoint in it", at: path, advice: "name a run directory or a checkpoint")
+        }
+        return store.directory(step: newest)
+    }
+
+    /// The line that says why `body` failed.
+    private func reason(_ body: () throws -> Void) -> String? {
+        do {
+            try body()
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
+}

@@ -1,0 +1,238 @@
+// Saving: a copy in memory, a background thread that writes this rank's shard, and the publication by rank 0.
+
+import Diagnostics
+import Foundation
+import HDF5
+
+/// Writes the checkpoints of a run, one at a time, on every rank.
+///
+/// The order of events for each checkpoint:
+/// 1. every rank calls ``begin(step:attributes:items:)`` at the same step, and goes on training;
+/// 2. every rank's ``waitForShard()`` returns or throws, at once where ``isShardWritten`` is true already;
+/// 3. the ranks agree, through their communicator, whether all shards are written;
+/// 4. if so rank 0 calls ``publish()`` or ``startPublishing()``; otherwise every rank calls ``abandon()``.
+///
+/// Until the publication's last rename the run's earlier checkpoints are all there is; after it the new one is there too. An instance is used by one
+/// thread at a time.
+public final class CheckpointWriter: @unchecked Sendable {
+    /// The run's directory.
+    public let directory: String
+    public let rank: Int
+    public let worldSize: Int
+    /// How many checkpoints are kept.
+    public let keep: Int
+
+    private enum Phase {
+        case idle, writing, written, publishing
+        case failed(any Error)
+    }
+
+    private let condition = NSCondition()
+    private var phase = Phase.idle
+    private var step: Int?
+    private var attributes: [String: CheckpointAttribute] = [:]
+    private var seconds = 0.0
+    private let snapshot = CheckpointSnapshot()
+    private let queue = DispatchQueue(label: "mneme.checkpoint-writer", qos: .utility)
+
+    /// - Parameters:
+    ///   - directory: the run's directory; made when it is needed.
+    ///   - keep: how many checkpoints are kept, at least 1.
+    public init(directory: String, rank: Int, worldSize: Int, keep: Int) {
+        precondition(worldSize > 0 && (0..<worldSize).contains(rank) && keep > 0)
+        self.directory = directory
+        self.rank = rank
+        self.worldSize = worldSize
+        self.keep = keep
+    }
+
+    /// Makes the run's directory and clears away what a crash has left in it. Rank 0 calls it at the start, before any rank saves.
+    ///
+    /// - Throws: `UserError(.inputOutput)` where the directory cannot be made or written.
+    public func prepare() throws {
+        precondition(rank == 0, "only rank 0 prepares the directory")
+        try CheckpointDirectory.make(directory)
+        for name in try CheckpointDirectory.names(in: directory) {
+            let path = directory + "/" + name
+            if CheckpointFormat.step(of: name, prefix: ".partial-step-") != nil {
+                try CheckpointDirectory.remove(path)
+            } else if let step = CheckpointFormat.step(of: name, prefix: ".replaced-step-") {
+                // The crash fell between the two renames of a replacement: the old checkpoint is still good.
+                let final = directory + "/" + CheckpointFormat.directory(step: step)
+                if FileManager.default.fileExists(atPath: final) {
+                    try CheckpointDirectory.remove(path)
+                } else {
+                    try CheckpointDirectory.rename(path, to: final)
+                }
+            }
+        }
+        guard access(directory, W_OK) == 0 else {
+            throw UserError(.inputOutput, "cannot write into the directory: \(String(cString: strerror(errno)))", at: directory, advice: "check the permissions")
+        }
+    }
+
+    // MARK: Writing
+
+    /// Copies this rank's share of the items and starts writing it.
+    ///
+    /// - Parameters:
+    ///   - attributes: what `checkpoint.h5` says about itself beyond format, version, step, world size and time, which the writer adds. Used on rank 0.
+    ///   - items: all replicated items, in the same order on every rank, and the rows that this rank holds of the others.
+    /// - Precondition: the checkpoint before is published or abandoned (on rank 0), or its shard at least written (on others).
+    /// - Complexity: returns after one copy of the share.
+    public func begin(step: Int, attributes: [String: CheckpointAttribute], items: [CheckpointItem]) {
+        precondition(step >= 0 && CheckpointFormat.Attribute.reserved.isDisjoint(with: attributes.keys), "an attribute of a checkpoint has a reserved name")
+        condition.withLock {
+            switch phase {
+            case .idle: break
+            case .written where rank != 0: break
+            default: preconditionFailure("a checkpoint is begun while step \(self.step ?? -1) is still in hand")
+            }
+            phase = .writing
+        }
+        self.step = step
+        self.attributes = attributes
+        snapshot.take(items, rank: rank, worldSize: worldSize)
+        queue.async { [self] in
+            let start = DispatchTime.now().uptimeNanoseconds
+            let outcome = Result { try writeShard(step: step) }
+            condition.withLock {
+                seconds = Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9
+                switch outcome {
+                case .success: phase = .written
+                case .failure(let error): phase = .failed(error)
+                }
+                condition.broadcast()
+            }
+        }
+    }
+
+    /// Whether nothing is being written any more, well or badly: ``waitForShard()`` will not wait.
+    public var isShardWritten: Bool {
+        condition.withLock { if case .writing = phase { false } else { true } }
+    }
+
+    /// Waits until this rank's shard is written and on the disk.
+    ///
+    /// - Throws: `UserError(.inputOutput)` with the path. This rank's shard is removed then; ``abandon()`` clears away the rest.
+    public func waitForShard() throws {
+        try condition.withLock {
+            while case .writing = phase { condition.wait() }
+            if case .failed(let error) = phase { throw error }
+        }
+    }
+
+    /// Bytes of this rank's latest shard, and the seconds that writing it, synchronizing and reading back took.
+    public var shardStatistics: (byteCount: Int, seconds: Double) {
+        condition.withLock { (snapshot.pieces.reduce(0) { $0 + $1.byteCount }, seconds) }
+    }
+
+    // MARK: Publishing
+
+    /// Publishes the checkpoint: joins the shards, makes the checkpoint exist, and removes those beyond ``keep``. Rank 0 calls it once all shards are written.
+    ///
+    /// - Throws: `UserError(.inputOutput)` with the path; the partial checkpoint is removed and the earlier ones are as they were.
+    public func publish() throws {
+        startPublishing()
+        try waitForPublication()
+    }
+
+    /// Starts ``publish()`` on the background thread. ``waitForPublication()`` tells its end.
+    public func startPublishing() {
+        condition.withLock {
+            guard rank == 0, case .written = phase else { preconditionFailure("rank \(rank) publishes a checkpoint that is not written") }
+            phase = .publishing
+        }
+        queue.async { [self] in
+            let outcome = Result { try publishNow() }
+            condition.withLock {
+                switch outcome {
+                case .success: phase = .idle
+                case .failure(let error): phase = .failed(error)
+                }
+                condition.broadcast()
+            }
+        }
+    }
+
+    /// Whether no publication is under way.
+    public var isPublished: Bool {
+        condition.withLock { if case .publishing = phase { false } else { true } }
+    }
+
+    /// Waits for ``startPublishing()``.
+    ///
+    /// - Throws: as ``publish()``. The writer is ready for another checkpoint then.
+    public func waitForPublication() throws {
+        try condition.withLock {
+            while case .publishing = phase { condition.wait() }
+            if case .failed(let error) = phase {
+                phase = .idle
+                throw error
+            }
+        }
+    }
+
+    /// Gives up the checkpoint in hand, if there is one: waits for the background thread and removes what was written. Earlier checkpoints stay.
+    public func abandon() {
+        condition.withLock {
+            while true {
+                switch phase {
+                case .writing, .publishing: condition.wait()
+                case .idle: return
+                case .written, .failed:
+                    phase = .idle
+                    if let step { removePartial(step: step) }
+                    return
+                }
+            }
+        }
+    }
+
+    // MARK: On the background thread
+
+    private func partialDirectory(step: Int) -> String { directory + "/" + CheckpointFormat.partialDirectory(step: step) }
+
+    private func writeShard(step: Int) throws {
+        let partial = partialDirectory(step: step)
+        do {
+            try CheckpointDirectory.make(partial)
+            try ShardFile(directory: partial, rank: rank, worldSize: worldSize).write(snapshot, step: step, rank: rank, worldSize: worldSize)
+        } catch {
+            removeShard(step: step)
+            throw error
+        }
+    }
+
+    private func publishNow() throws {
+        guard let step else { return }
+        do {
+            try CheckpointPublisher(directory: directory, step: step, worldSize: worldSize, attributes: attributes).publish()
+        } catch {
+            removePartial(step: step)
+            throw error
+        }
+        try removeOld(published: step)
+    }
+
+    /// Removes all but the checkpoint just published and the `keep - 1` newest others.
+    ///
+    /// The published one was read back by every rank, so the newest checkpoint that verifies is never among those removed.
+    private func removeOld(published: Int) throws {
+        let others = try CheckpointDirectory.names(in: directory).compactMap { CheckpointFormat.step(of: $0, prefix: "step-") }
+            .filter { $0 != published }.sorted(by: >)
+        for step in others.dropFirst(keep - 1) { try CheckpointDirectory.remove(directory + "/" + CheckpointFormat.directory(step: step)) }
+    }
+
+    /// Removes this rank's shard, and the partial directory if nothing else is in it.
+    private func removeShard(step: Int) {
+        let partial = partialDirectory(step: step)
+        try? CheckpointDirectory.remove(ShardFile(directory: partial, rank: rank, worldSize: worldSize).path)
+        CheckpointDirectory.removeIfEmpty(partial)
+    }
+
+    /// Removes the partial directory; rank 0 with all in it, the others their part. What cannot be removed now goes at the next ``prepare()``.
+    private func removePartial(step: Int) {
+        if rank == 0 { try? CheckpointDirectory.remove(partialDirectory(step: step)) } else { removeShard(step: step) }
+    }
+}

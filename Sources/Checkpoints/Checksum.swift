@@ -1,0 +1,28 @@
+// CRC-32, as zlib and Python's zlib.crc32 compute it.
+
+import CZlib
+
+/// A running CRC-32 (ISO 3309, polynomial 0xEDB88320 reflected). It finds every burst of up to 32 wrong bits; it does not guard against intent.
+struct Checksum: Equatable {
+    private(set) var value: UInt = 0
+
+    init() {}
+
+    init(_ value: Int64) { self.value = UInt(truncatingIfNeeded: value) }
+
+    /// The checksum as attributes hold it: 0 ..< 2^32.
+    var stored: Int64 { Int64(value) }
+
+    /// Adds `bytes`. Some 4 GB/s on a current core.
+    mutating func update(_ bytes: UnsafeRawBufferPointer) {
+        guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
+        value = crc32_z(value, start.assumingMemoryBound(to: UInt8.self), bytes.count)
+    }
+
+    /// Adds bytes that are known by their checksum and count only.
+    ///
+    /// - Complexity: O(log `byteCount`).
+    mutating func append(_ other: Checksum, byteCount: Int) {
+        value = crc32_combine(value, other.value, byteCount)
+    }
+}

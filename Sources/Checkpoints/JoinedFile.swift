@@ -1,0 +1,64 @@
+// The seal on checkpoint.h5: a checksum of the whole file in its user block.
+
+import Diagnostics
+import Foundation
+import HDF5
+
+/// Sealing `checkpoint.h5` and checking the seal.
+///
+/// The file holds no data, so reading all of it is cheap. HDF5 keeps texts and the places of virtual datasets where it has no checksums of its own, and
+/// may crash on wrong bytes there; so the seal is checked before the library sees the file.
+package enum JoinedFile {
+    /// Bytes of the user block: what HDF5 leaves to others at the beginning of a file.
+    package static let userBlockByteCount = 512
+    private static let magic = "MNEME-CHECKPOINT"
+
+    /// Writes the seal into the user block of a file that is otherwise complete, and waits until it is on the disk.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    package static func seal(_ path: String) throws {
+        let contents = try read(path, .inputOutput)
+        let text = Data(sealText(contents).utf8)
+        let descriptor = open(path, O_WRONLY)
+        guard descriptor >= 0 else { throw failure("open it", path, .inputOutput) }
+        let written = text.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
+        let reason = written == text.count ? nil : failure("write the seal", path, .inputOutput)
+        close(descriptor)
+        if let reason { throw reason }
+        try HDF5File.synchronize(path)
+    }
+
+    /// Makes sure that the file is as it was sealed.
+    ///
+    /// - Throws: `UserError(.missingInput)` where it is absent; `UserError(.badData)` where it has no seal or differs from it.
+    static func check(_ path: String) throws {
+        let contents = try read(path, .missingInput)
+        guard contents.starts(with: Array(magic.utf8)) else { throw UserError(.badData, "it is not a Mneme checkpoint", at: path) }
+        let expected = sealText(contents).utf8
+        guard contents.prefix(userBlockByteCount).elementsEqual(Array(expected) + [UInt8](repeating: 0, count: userBlockByteCount - expected.count)) else {
+            throw UserError(.badData, "checksum mismatch: the file is damaged or was changed", at: path, advice: "use another checkpoint")
+        }
+    }
+
+    /// What the user block of a file of these contents holds, before zeros.
+    private static func sealText(_ contents: Data) -> String {
+        var checksum = Checksum()
+        contents.dropFirst(userBlockByteCount).withUnsafeBytes { checksum.update($0) }
+        let digits = String(checksum.stored, radix: 16)
+        return "\(magic)\ncrc32 \(String(repeating: "0", count: 8 - digits.count))\(digits) of the \(max(0, contents.count - userBlockByteCount)) bytes from \(userBlockByteCount) on\n"
+    }
+
+    private static func read(_ path: String, _ absent: ExitCode) throws -> Data {
+        do {
+            return try Data(contentsOf: URL(fileURLWithPath: path))
+        } catch {
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError ?? error as NSError
+            errno = cause.domain == NSPOSIXErrorDomain ? Int32(cause.code) : (error as? CocoaError)?.code == .fileReadNoSuchFile ? ENOENT : EIO
+            throw failure("open the file", path, errno == EIO ? .inputOutput : absent)
+        }
+    }
+
+    private static func failure(_ action: String, _ path: String, _ code: ExitCode) -> UserError {
+        UserError(code, "cannot \(action): \(String(cString: strerror(errno)))", at: path)
+    }
+}

@@ -1,0 +1,161 @@
+// One rank's file of a checkpoint: written from a snapshot, read back, and listed for joining.
+
+import Diagnostics
+import Foundation
+import HDF5
+
+/// What a shard says about one of its datasets.
+struct ShardEntry {
+    let name: String
+    let elementType: CheckpointElementType
+    /// The extents of the whole item.
+    let itemShape: [Int]
+    /// The rows of the item that the dataset holds, one range after the other.
+    let rows: [Range<Int>]
+    /// A checksum for each range.
+    let checksums: [Checksum]
+}
+
+/// A shard in a checkpoint's directory.
+struct ShardFile {
+    /// Bytes handed to the library at a time, so that others may get at it in between and the checksum reads what is in the cache.
+    static let sliceByteCount = 4 << 20
+
+    let path: String
+
+    init(directory: String, rank: Int, worldSize: Int) {
+        path = directory + "/" + CheckpointFormat.shardFile(rank: rank, worldSize: worldSize)
+    }
+
+    // MARK: Writing
+
+    /// Writes the snapshot, waits until it is on the disk, and reads it back from there.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    func write(_ snapshot: CheckpointSnapshot, step: Int, rank: Int, worldSize: Int) throws {
+        let file = try HDF5File.create(path, replacing: true)
+        do {
+            // Numbers only: texts would lie where HDF5 has no checksums of its own.
+            try file.setAttribute(CheckpointFormat.Attribute.version, .integer(Int64(CheckpointFormat.version)))
+            try file.setAttribute(CheckpointFormat.Attribute.step, .integer(Int64(step)))
+            try file.setAttribute(CheckpointFormat.Attribute.rank, .integer(Int64(rank)))
+            try file.setAttribute(CheckpointFormat.Attribute.worldSize, .integer(Int64(worldSize)))
+            for piece in snapshot.pieces { try write(piece, snapshot.bytes(of: piece), to: file) }
+        } catch {
+            // The first failure is the one to tell.
+            try? file.close()
+            throw error
+        }
+        try file.close(synchronizing: true)
+        try readBack()
+    }
+
+    private func write(_ piece: CheckpointPiece, _ bytes: UnsafeRawBufferPointer, to file: HDF5File) throws {
+        let dataset = try file.createDataset(piece.name, piece.elementType, shape: piece.shape)
+        var checksums: [Checksum] = []
+        var row = 0
+        for range in piece.rows {
+            var checksum = Checksum()
+            for slice in ShardFile.slices(of: row..<row + range.count, rowByteCount: piece.rowByteCount) {
+                let part = UnsafeRawBufferPointer(rebasing: bytes[slice.lowerBound * piece.rowByteCount..<slice.upperBound * piece.rowByteCount])
+                checksum.update(part)
+                if piece.itemShape.isEmpty { try dataset.write(part) } else { try dataset.write(part, rows: slice) }
+            }
+            checksums.append(checksum)
+            row += range.count
+        }
+        try dataset.setAttribute(CheckpointFormat.Attribute.shape, .integers(piece.itemShape.map { Int64($0) }))
+        try dataset.setAttribute(CheckpointFormat.Attribute.rows, .integers(piece.rows.flatMap { [Int64($0.lowerBound), Int64($0.upperBound)] }))
+        try dataset.setAttribute(CheckpointFormat.Attribute.checksum, .integers(checksums.map(\.stored)))
+        try dataset.close()
+    }
+
+    /// Cuts rows into runs of about ``sliceByteCount``.
+    static func slices(of rows: Range<Int>, rowByteCount: Int) -> some Sequence<Range<Int>> {
+        let step = max(1, sliceByteCount / max(1, rowByteCount))
+        return stride(from: rows.lowerBound, to: rows.upperBound, by: step).lazy.map { $0..<min($0 + step, rows.upperBound) }
+    }
+
+    /// Reads every dataset from the disk, not from the system's cache, and compares checksums.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    private func readBack() throws {
+        let descriptor = open(path, O_RDONLY)
+        if descriptor >= 0 {
+            posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+            close(descriptor)
+        }
+        let file = try HDF5File.openReadOnly(path)
+        for entry in try ShardFile.entries(of: file) {
+            let dataset = try file.dataset(entry.name)
+            var row = 0
+            for (range, expected) in zip(entry.rows, entry.checksums) {
+                guard try dataset.checksum(of: row..<row + range.count) == expected else {
+                    throw UserError(
+                        .inputOutput, "'\(entry.name)' reads back differently from what was written", at: path, advice: "check the disk")
+                }
+                row += range.count
+            }
+        }
+        try file.close()
+    }
+
+    // MARK: Reading
+
+    /// What the shard holds, without the data.
+    ///
+    /// - Throws: `UserError(.badData)` where it is damaged.
+    func entries() throws -> [ShardEntry] {
+        let file = try HDF5File.openReadOnly(path)
+        let entries = try ShardFile.entries(of: file)
+        try file.close()
+        return entries
+    }
+
+    private static func entries(of file: HDF5File) throws -> [ShardEntry] {
+        try file.datasetPaths().map { name in
+            let dataset = try file.dataset(name)
+            let shape = try dataset.integers(CheckpointFormat.Attribute.shape)
+            let rows = try dataset.integers(CheckpointFormat.Attribute.rows)
+            let checksums = try dataset.integers(CheckpointFormat.Attribute.checksum)
+            let ranges = stride(from: 0, to: rows.count - 1, by: 2).compactMap { rows[$0] <= rows[$0 + 1] ? Int(rows[$0])..<Int(rows[$0 + 1]) : nil }
+            guard ranges.count * 2 == rows.count, checksums.count == ranges.count,
+                dataset.shape == (shape.isEmpty ? [] : [ranges.reduce(0) { $0 + $1.count }] + shape.dropFirst().map { Int($0) })
+            else {
+                throw UserError(.badData, "dataset '\(name)' does not have the rows that it says it has", at: file.path)
+            }
+            return ShardEntry(
+                name: name, elementType: dataset.elementType, itemShape: shape.map { Int($0) }, rows: ranges, checksums: checksums.map { Checksum($0) })
+        }
+    }
+}
+
+extension HDF5Dataset {
+    /// Reads rows slice by slice; for a dataset without axes the one element.
+    ///
+    /// - Complexity: memory for one slice.
+    func forEachSlice(of rows: Range<Int>, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+        guard !rows.isEmpty, rowByteCount > 0 else { return }
+        for slice in ShardFile.slices(of: rows, rowByteCount: rowByteCount) {
+            try withUnsafeTemporaryAllocation(byteCount: slice.count * rowByteCount, alignment: 64) { buffer in
+                if shape.isEmpty { try read(into: buffer) } else { try read(into: buffer, rows: slice) }
+                try body(UnsafeRawBufferPointer(buffer))
+            }
+        }
+    }
+
+    /// The checksum of rows.
+    func checksum(of rows: Range<Int>) throws -> Checksum {
+        var checksum = Checksum()
+        try forEachSlice(of: rows) { checksum.update($0) }
+        return checksum
+    }
+
+    /// An attribute that is a list of integers.
+    func integers(_ attribute: String) throws -> [Int64] {
+        guard case .integers(let values) = try self.attribute(attribute) else {
+            throw UserError(.badData, "attribute '\(attribute)' of '\(name)' is not a list of integers", at: file.path)
+        }
+        return values
+    }
+}

@@ -1,0 +1,116 @@
+// Gradients travel in buckets while the backward pass still runs.
+
+/// Sums a flat gradient buffer over ranks, bucket by bucket, each as soon as its gradients are ready.
+///
+/// The buffer is cut into pieces of equal size from its end, since the gradients at its start finish last in a backward pass. Pieces
+/// start in this order on every rank, whatever the order in which gradients become ready there: a piece that is ready early waits for the
+/// ones before it. A parameter larger than a bucket lies in several; a bucket waits for every parameter that it holds a part of.
+///
+/// In a world of one rank every call returns at once.
+///
+/// - Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", 2020, section 3.2.
+public final class GradientBuckets {
+    /// The elements of each bucket, in the order in which buckets start.
+    public let buckets: [Range<Int>]
+
+    /// The buckets that hold a part of a parameter, by parameter.
+    private let bucketsOfParameter: [Range<Int>]
+    /// How many parameters a bucket holds a part of.
+    private let parametersInBucket: [Int]
+
+    private var gradients = UnsafeMutableBufferPointer<Float>(start: nil, count: 0)
+    /// The communicator between `begin` and `finish`; nil in a world of one rank.
+    private var communicator: (any Communicator)?
+    private var isUnderWay = false
+    private var isReady: [Bool]
+    /// How many parameters of each bucket are not ready.
+    private var missing: [Int]
+    private let concurrency: Int
+    private var pending: [any PendingCollective] = []
+    /// How many of `pending`, from its start, are known to be complete.
+    private var completedCount = 0
+
+    /// How many buckets are on their way or complete since `begin`.
+    public var startedCount: Int { pending.count }
+
+    /// - Parameters:
+    ///   - ranges: the elements of each parameter's gradient in the flat buffer, in any order, without overlap. Gaps are summed too.
+    ///   - bucketBytes: the size of a bucket in bytes; the last one to start may be smaller.
+    ///   - concurrency: how many buckets may be on their way at once. Few are faster than many: the library takes memory for each, and
+    ///     what it frees is warm for the next.
+    public init(ranges: [Range<Int>], bucketBytes: Int = 4 << 20, concurrency: Int = 4) {
+        precondition(concurrency > 0, "\(concurrency) buckets at once")
+        precondition(bucketBytes >= MemoryLayout<Float>.stride, "buckets of \(bucketBytes) bytes")
+        let bucketCount = bucketBytes / MemoryLayout<Float>.stride
+        let lowest = ranges.map(\.lowerBound).min() ?? 0
+        let highest = ranges.map(\.upperBound).max() ?? 0
+        precondition(lowest >= 0, "a parameter begins at element \(lowest)")
+        let buckets = stride(from: highest, to: lowest, by: -bucketCount).map { max(lowest, $0 - bucketCount)..<$0 }
+        bucketsOfParameter = ranges.map { range in
+            range.isEmpty ? 0..<0 : (highest - range.upperBound) / bucketCount..<(highest - range.lowerBound - 1) / bucketCount + 1
+        }
+        var parametersInBucket = [Int](repeating: 0, count: buckets.count)
+        for bucket in bucketsOfParameter.joined() { parametersInBucket[bucket] += 1 }
+        self.buckets = buckets
+        self.concurrency = concurrency
+        self.parametersInBucket = parametersInBucket
+        missing = parametersInBucket
+        isReady = Array(repeating: false, count: ranges.count)
+        pending.reserveCapacity(buckets.count)
+    }
+
+    /// Opens the last backward pass of a step. Collective.
+    ///
+    /// - Parameters:
+    ///   - gradients: the flat buffer, float32, borrowed and summed in place until `finish` returns.
+    ///   - communicator: the ranks that sum.
+    public func begin(gradients: UnsafeMutableBufferPointer<Float>, communicator: any Communicator) {
+        precondition(!isUnderWay, "begin without the finish of the step before")
+        let end = buckets.first?.upperBound ?? 0
+        precondition(gradients.count >= end, "\(gradients.count) gradients, parameters end at \(end)")
+        isUnderWay = true
+        guard communicator.size > 1 else { return }
+        self.gradients = gradients
+        self.communicator = communicator
+        pending.removeAll(keepingCapacity: true)
+        completedCount = 0
+        for bucket in missing.indices { missing[bucket] = parametersInBucket[bucket] }
+        for parameter in isReady.indices { isReady[parameter] = false }
+    }
+
+    /// Says that a parameter's gradient has its final value on this rank, and starts every bucket whose turn it is.
+    ///
+    /// - Parameter parameter: the parameter's place in `ranges`. Each may be marked once a step.
+    public func markReady(_ parameter: Int) throws {
+        precondition(isUnderWay, "markReady before begin")
+        guard communicator != nil else { return }
+        precondition(!isReady[parameter], "parameter \(parameter) is marked ready twice")
+        isReady[parameter] = true
+        for bucket in bucketsOfParameter[parameter] { missing[bucket] -= 1 }
+        try poll()
+    }
+
+    /// Lets the library work on the buckets under way, and starts those whose turn it is. Cheap; call it between operations of the backward pass.
+    public func poll() throws {
+        guard let communicator else { return }
+        while completedCount < pending.count, try pending[completedCount].test() { completedCount += 1 }
+        while pending.count < buckets.count, missing[pending.count] == 0, pending.count - completedCount < concurrency { try startNext(communicator) }
+    }
+
+    /// Starts what was not started and waits until the whole buffer holds the sum. Collective.
+    public func finish() throws {
+        precondition(isUnderWay, "finish before begin")
+        isUnderWay = false
+        guard let communicator else { return }
+        self.communicator = nil
+        while completedCount < buckets.count {
+            while pending.count < buckets.count, pending.count - completedCount < concurrency { try startNext(communicator) }
+            try pending[completedCount].wait()
+            completedCount += 1
+        }
+    }
+
+    private func startNext(_ communicator: any Communicator) throws {
+        pending.append(try communicator.startAllReduce(UnsafeMutableBufferPointer(rebasing: gradients[buckets[pending.count]])))
+    }
+}

@@ -1,0 +1,141 @@
+// Ranks as threads of one process, for tests: no launcher, no library, sums in the order of ranks.
+
+import Diagnostics
+import Foundation
+
+/// One rank of a world that lives in this process.
+///
+/// Sums are made in the order of ranks, so results repeat bit for bit. Ranks that call different collectives, or pass different lengths,
+/// get an error that names both, instead of a hang; so do ranks that wait for one that has ended.
+public final class LoopbackCommunicator: Communicator {
+    public let rank: Int
+    public let size: Int
+    public var localRank: Int { rank }
+    public var localSize: Int { size }
+    public let nodeName = "loopback"
+    public let libraryDescription = "loopback, threads of one process"
+
+    private let world: LoopbackWorld
+    /// The number of the next collective; the same collective has the same number on every rank.
+    private var sequence = 0
+
+    private init(rank: Int, world: LoopbackWorld) {
+        self.rank = rank
+        self.size = world.size
+        self.world = world
+    }
+
+    /// Runs `body` once a rank, each on a thread of its own.
+    ///
+    /// - Parameters:
+    ///   - size: the number of ranks.
+    ///   - body: what a rank does.
+    /// - Returns: what the ranks returned, by rank.
+    /// - Throws: the error of the lowest rank that failed by itself. The other ranks end with an error too, at their next collective.
+    public static func run<Value: Sendable>(size: Int, _ body: @escaping @Sendable (LoopbackCommunicator) throws -> Value) throws -> [Value] {
+        precondition(size > 0, "a world of \(size) ranks")
+        let world = LoopbackWorld(size: size)
+        let outcomes = LoopbackOutcomes<Value>(size: size)
+        for rank in 0..<size {
+            let thread = Thread {
+                let outcome = Result { try body(LoopbackCommunicator(rank: rank, world: world)) }
+                outcomes.set(outcome, of: rank)
+                var failed = false
+                if case .failure = outcome { failed = true }
+                world.leave(rank, failed: failed)
+            }
+            thread.stackSize = 16 << 20
+            thread.start()
+        }
+        world.waitUntilAllLeft()
+        if let culprit = world.firstCulprit { _ = try outcomes.value(of: culprit) }
+        return try (0..<size).map { try outcomes.value(of: $0) }
+    }
+
+    public func barrier() throws { try complete(.barrier) }
+
+    public func allReduce(_ values: UnsafeMutableBufferPointer<Float>, _ reduction: Reduction) throws {
+        try complete(.reduceFloats(count: values.count, reduction), UnsafeMutableRawBufferPointer(values))
+    }
+
+    public func allReduce(_ values: UnsafeMutableBufferPointer<Double>, _ reduction: Reduction) throws {
+        try complete(.reduceDoubles(count: values.count, reduction), UnsafeMutableRawBufferPointer(values))
+    }
+
+    public func allReduce(_ values: UnsafeMutableBufferPointer<Int64>, _ reduction: Reduction) throws {
+        try complete(.reduceIntegers(count: values.count, reduction), UnsafeMutableRawBufferPointer(values))
+    }
+
+    public func startAllReduce(_ values: UnsafeMutableBufferPointer<Float>) throws -> any PendingCollective {
+        try start(.reduceFloats(count: values.count, .sum), UnsafeMutableRawBufferPointer(values))
+    }
+
+    public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
+        precondition((0..<size).contains(root), "root \(root) of \(size) ranks")
+        try complete(.broadcast(count: bytes.count, root: root), bytes)
+    }
+
+    public func allGather(_ bytes: [UInt8]) throws -> [[UInt8]] {
+        let pending = try start(.gather, gathered: bytes)
+        try pending.wait()
+        return pending.gathered
+    }
+
+    public func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) throws {
+        precondition((0..<size).contains(partner), "partner \(partner) of \(size) ranks")
+        world.send(Array(outgoing), from: rank, to: partner)
+        let received = try world.receive(from: partner, to: rank)
+        guard received.count == incoming.count else {
+            throw UserError(.unavailable, "rank \(partner) sent \(received.count) bytes where \(incoming.count) were expected", at: "rank \(rank)")
+        }
+        incoming.copyBytes(from: received)
+    }
+
+    public func abort(_ exitCode: Int32) -> Never { exit(exitCode) }
+
+    private func complete(_ kind: LoopbackOperation.Kind, _ bytes: UnsafeMutableRawBufferPointer = .init(start: nil, count: 0)) throws {
+        try start(kind, bytes).wait()
+    }
+
+    private func start(
+        _ kind: LoopbackOperation.Kind, _ bytes: UnsafeMutableRawBufferPointer = .init(start: nil, count: 0), gathered: [UInt8] = []
+    ) throws -> LoopbackPending {
+        let operation = try world.contribute(kind, bytes, gathered, rank: rank, sequence: sequence)
+        sequence += 1
+        return LoopbackPending(operation, world: world, rank: rank)
+    }
+}
+
+/// A started collective, seen from one rank.
+private final class LoopbackPending: PendingCollective {
+    private let operation: LoopbackOperation
+    private let world: LoopbackWorld
+    private let rank: Int
+
+    init(_ operation: LoopbackOperation, world: LoopbackWorld, rank: Int) {
+        self.operation = operation
+        self.world = world
+        self.rank = rank
+    }
+
+    /// Every rank's bytes, once the operation is complete.
+    var gathered: [[UInt8]] { operation.gathered }
+
+    func test() throws -> Bool { try world.isComplete(operation, rank: rank) }
+    func wait() throws { try world.wait(for: operation, rank: rank) }
+}
+
+/// What the ranks' bodies returned or threw.
+private final class LoopbackOutcomes<Value: Sendable>: @unchecked Sendable {
+    private let lock = NSLock()
+    private var outcomes: [Result<Value, any Error>?]
+
+    init(size: Int) { outcomes = Array(repeating: nil, count: size) }
+
+    func set(_ outcome: Result<Value, any Error>, of rank: Int) { lock.withLock { outcomes[rank] = outcome } }
+
+    func value(of rank: Int) throws -> Value {
+        guard let outcome = lock.withLock({ outcomes[rank] }) else { preconditionFailure("rank \(rank) has not ended") }
+        return try outcome.get()
+    }
+}

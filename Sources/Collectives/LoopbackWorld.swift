@@ -1,0 +1,166 @@
+// What the ranks of a loopback world share: the collectives under way, the messages under way, and who has left.
+
+import Diagnostics
+import Foundation
+
+/// One collective of a loopback world. All members are guarded by the world's lock.
+final class LoopbackOperation {
+    enum Kind: Equatable {
+        case barrier
+        case reduceFloats(count: Int, Reduction)
+        case reduceDoubles(count: Int, Reduction)
+        case reduceIntegers(count: Int, Reduction)
+        case broadcast(count: Int, root: Int)
+        case gather
+    }
+
+    let kind: Kind
+    let firstRank: Int
+    fileprivate(set) var gathered: [[UInt8]]
+    fileprivate var contributions: [UnsafeMutableRawBufferPointer?]
+    fileprivate var isComplete = false
+
+    fileprivate init(_ kind: Kind, firstRank: Int, size: Int) {
+        self.kind = kind
+        self.firstRank = firstRank
+        gathered = Array(repeating: [], count: size)
+        contributions = Array(repeating: nil, count: size)
+    }
+
+    /// Does the work once every rank has contributed.
+    fileprivate func execute() {
+        switch kind {
+        case .barrier, .gather: break
+        case .reduceFloats(_, let reduction): reduce(Float.self, reduction) { $0 + $1 }
+        case .reduceDoubles(_, let reduction): reduce(Double.self, reduction) { $0 + $1 }
+        case .reduceIntegers(_, let reduction): reduce(Int64.self, reduction) { $0 &+ $1 }
+        case .broadcast(_, let root):
+            let buffers = contributions.compactMap { $0 }
+            for rank in buffers.indices where rank != root { buffers[rank].copyMemory(from: UnsafeRawBufferPointer(buffers[root])) }
+        }
+        isComplete = true
+    }
+
+    /// Element by element, in the order of ranks, into every rank's buffer.
+    private func reduce<Scalar: Comparable>(_ type: Scalar.Type, _ reduction: Reduction, _ sum: (Scalar, Scalar) -> Scalar) {
+        let buffers = contributions.compactMap { $0?.bindMemory(to: Scalar.self) }
+        for index in buffers[0].indices {
+            var value = buffers[0][index]
+            for buffer in buffers.dropFirst() {
+                switch reduction {
+                case .sum: value = sum(value, buffer[index])
+                case .minimum: value = min(value, buffer[index])
+                case .maximum: value = max(value, buffer[index])
+                }
+            }
+            for buffer in buffers { buffer[index] = value }
+        }
+    }
+}
+
+/// The shared state of a loopback world; every access holds the condition's lock.
+final class LoopbackWorld: @unchecked Sendable {
+    let size: Int
+    private let condition = NSCondition()
+    /// Collectives that not every rank has contributed to.
+    private var open: [Int: LoopbackOperation] = [:]
+    /// Messages under way, oldest first, by sender * size + receiver.
+    private var messages: [[[UInt8]]]
+    private var hasLeft: [Bool]
+    private var hasFailed: [Bool]
+    /// Ranks that were told that another one is lost: their own failure is a consequence.
+    private var wasTold: [Bool]
+
+    init(size: Int) {
+        self.size = size
+        messages = Array(repeating: [], count: size * size)
+        hasLeft = Array(repeating: false, count: size)
+        hasFailed = hasLeft
+        wasTold = hasLeft
+    }
+
+    /// The lowest rank that failed by itself.
+    var firstCulprit: Int? {
+        condition.withLock { (0..<size).first { hasFailed[$0] && !wasTold[$0] } }
+    }
+
+    func leave(_ rank: Int, failed: Bool) {
+        condition.withLock {
+            hasLeft[rank] = true
+            hasFailed[rank] = failed
+            condition.broadcast()
+        }
+    }
+
+    func waitUntilAllLeft() {
+        condition.withLock {
+            while hasLeft.contains(false) { condition.wait() }
+        }
+    }
+
+    func contribute(
+        _ kind: LoopbackOperation.Kind, _ bytes: UnsafeMutableRawBufferPointer, _ gathered: [UInt8], rank: Int, sequence: Int
+    ) throws -> LoopbackOperation {
+        try condition.withLock {
+            let operation = open[sequence] ?? LoopbackOperation(kind, firstRank: rank, size: size)
+            guard operation.kind == kind else {
+                let first = "rank \(operation.firstRank) calls \(operation.kind)"
+                throw UserError(.unavailable, "rank \(rank) calls \(kind) where \(first)", at: "rank \(rank)")
+            }
+            operation.contributions[rank] = bytes
+            operation.gathered[rank] = gathered
+            open[sequence] = operation
+            if !operation.contributions.contains(where: { $0 == nil }) {
+                operation.execute()
+                open[sequence] = nil
+                condition.broadcast()
+            }
+            return operation
+        }
+    }
+
+    func isComplete(_ operation: LoopbackOperation, rank: Int) throws -> Bool {
+        try condition.withLock {
+            if !operation.isComplete { try checkForLostRanks(operation, rank: rank) }
+            return operation.isComplete
+        }
+    }
+
+    func wait(for operation: LoopbackOperation, rank: Int) throws {
+        try condition.withLock {
+            while !operation.isComplete {
+                try checkForLostRanks(operation, rank: rank)
+                condition.wait()
+            }
+        }
+    }
+
+    func send(_ bytes: [UInt8], from sender: Int, to receiver: Int) {
+        condition.withLock {
+            messages[sender * size + receiver].append(bytes)
+            condition.broadcast()
+        }
+    }
+
+    func receive(from sender: Int, to receiver: Int) throws -> [UInt8] {
+        try condition.withLock {
+            let box = sender * size + receiver
+            while messages[box].isEmpty {
+                if hasLeft[sender] { throw lost(sender, seenBy: receiver, during: "exchange") }
+                condition.wait()
+            }
+            return messages[box].removeFirst()
+        }
+    }
+
+    private func checkForLostRanks(_ operation: LoopbackOperation, rank: Int) throws {
+        if let missing = (0..<size).first(where: { hasLeft[$0] && operation.contributions[$0] == nil }) {
+            throw lost(missing, seenBy: rank, during: "\(operation.kind)")
+        }
+    }
+
+    private func lost(_ missing: Int, seenBy rank: Int, during call: String) -> UserError {
+        wasTold[rank] = hasFailed[missing]
+        return UserError(.unavailable, "rank \(missing) has ended while rank \(rank) waits for it in \(call)", at: "rank \(rank)")
+    }
+}

@@ -1,0 +1,69 @@
+// How many threads a rank's BLAS may use, so that the ranks of a node together do not ask for more cores than it has.
+
+import Foundation
+
+/// The number of threads that a rank computes with, and why.
+public struct ThreadAllotment: Sendable {
+    /// Threads of this rank, at least 1.
+    public let threads: Int
+    /// One line for the start-up report.
+    public let description: String
+}
+
+extension Communicator {
+    /// Decides how many threads this rank's BLAS uses. Collective.
+    ///
+    /// A core that several ranks of a node may use counts for each of them as its share. Ranks that a launcher has bound to cores of their
+    /// own therefore keep all of theirs, and ranks that are not bound divide the node.
+    ///
+    /// - Parameter requested: the number that the user asks for, which always holds; nil to decide here.
+    public func blasThreads(requested: Int?) throws -> ThreadAllotment {
+        let mask = affinityMask()
+        let everyRank = try allGather(Array(nodeName.utf8) + [0] + mask)
+        let neighbours = everyRank.compactMap { entry -> [UInt8]? in
+            guard let end = entry.firstIndex(of: 0), entry[..<end].elementsEqual(nodeName.utf8) else { return nil }
+            return Array(entry[(end + 1)...])
+        }
+        return allotThreads(mask: mask, neighbours: neighbours, requested: requested)
+    }
+}
+
+/// Divides cores between the ranks of one node.
+///
+/// - Parameters:
+///   - mask: the cores this rank may use, one bit each.
+///   - neighbours: the masks of all ranks of the node, this one's included.
+///   - requested: the number of threads that the user asks for.
+package func allotThreads(mask: [UInt8], neighbours: [[UInt8]], requested: Int?) -> ThreadAllotment {
+    func holds(_ mask: [UInt8], _ core: Int) -> Bool { core / 8 < mask.count && mask[core / 8] >> (core % 8) & 1 == 1 }
+    let cores = (0..<mask.count * 8).filter { holds(mask, $0) }
+    let sharers = cores.map { core in neighbours.count { holds($0, core) } }
+    // A small addition, so that three thirds are one.
+    let share = max(1, Int(sharers.reduce(0) { $0 + 1 / Double($1) } + 1e-6))
+    let available = cores.count == 1 ? "1 core" : "\(cores.count) cores"
+    let most = sharers.max() ?? 1
+    let sharing = most > 1 ? "\(available) shared by \(most) ranks" : "\(available) of its own"
+    guard let requested else {
+        return ThreadAllotment(threads: share, description: "\(share) BLAS \(share == 1 ? "thread" : "threads") a rank: \(sharing)")
+    }
+    let threads = max(1, requested)
+    let excess = threads > share ? ", more than its share of \(share)" : ""
+    let unit = threads == 1 ? "thread" : "threads"
+    return ThreadAllotment(threads: threads, description: "\(threads) BLAS \(unit) a rank as requested: \(sharing)\(excess)")
+}
+
+/// The cores that this thread may run on, one bit each, without zeros at the end; one core where the system does not tell.
+private func affinityMask() -> [UInt8] {
+    guard let status = try? String(contentsOfFile: "/proc/thread-self/status", encoding: .utf8),
+        let line = status.split(separator: "\n").first(where: { $0.hasPrefix("Cpus_allowed:") })
+    else { return [1] }
+    return coreMask(hexadecimal: line.dropFirst("Cpus_allowed:".count))
+}
+
+/// A mask as Linux prints it: hexadecimal digits, the highest cores first, in groups parted by commas.
+package func coreMask(hexadecimal text: some StringProtocol) -> [UInt8] {
+    let digits = text.compactMap(\.hexDigitValue).reversed() as [Int]
+    var mask = stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0] | ($0 + 1 < digits.count ? digits[$0 + 1] << 4 : 0)) }
+    while mask.count > 1, mask.last == 0 { mask.removeLast() }
+    return mask.isEmpty || mask == [0] ? [1] : mask
+}

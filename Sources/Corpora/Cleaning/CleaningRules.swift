@@ -1,0 +1,125 @@
+// Which records of a corpus are left out for their length, and how many were.
+
+/// Why cleaning dropped a record.
+public enum DropReason: String, Sendable, CaseIterable, Codable, Hashable {
+    case emptySource = "empty-source"
+    case emptyTarget = "empty-target"
+    case tooShort = "too-short"
+    case tooLong = "too-long"
+    case lengthRatio = "length-ratio"
+    case identicalPair = "identical-pair"
+}
+
+/// Rules by which records are kept or dropped. They work on bytes; a word is a run of bytes that are not ASCII white space.
+public struct CleaningRules: Sendable, Hashable, Codable {
+    /// What lengths are counted in.
+    public enum Unit: String, Sendable, CaseIterable, Codable {
+        case words
+        case bytes
+    }
+
+    /// The unit of the lengths below.
+    public var unit: Unit = .words
+    /// Each side must be at least this long.
+    public var minimumLength: Int = 0
+    /// Each side may be at most this long; `nil` for no limit.
+    public var maximumLength: Int?
+    /// The longer side of a pair may be at most this many times the shorter one; `nil` for no limit.
+    public var maximumRatio: Double?
+    /// Drops a record with a side of nothing but white space.
+    public var dropsEmpty: Bool = true
+    /// Drops a pair whose sides are equal.
+    public var dropsIdenticalPairs: Bool = false
+    /// Makes each run of white space one space, and removes it at both ends, before anything is counted.
+    public var normalizesWhitespace: Bool = false
+
+    public init() {}
+
+    /// The rules that a format is cleaned by unless the user says otherwise.
+    ///
+    /// WMT: 1 to 250 words a side; a ratio of at most 9, the default of Moses' `clean-corpus-n.perl`; white space normalised, as that script does.
+    /// Other formats: only empty records are dropped.
+    public static func defaults(for format: CorpusFormat) -> CleaningRules {
+        var rules = CleaningRules()
+        if format == .wmt {
+            rules.minimumLength = 1
+            rules.maximumLength = 250
+            rules.maximumRatio = 9
+            rules.normalizesWhitespace = true
+        }
+        return rules
+    }
+
+    /// Applies the rules to one record: normalises it if they say so, and tells whether it must go.
+    ///
+    /// A record that continues a document is never dropped: a document is kept or left out as a whole, by its first piece.
+    /// - Returns: the reason to drop it; `nil` to keep it.
+    /// - Complexity: one pass over each side.
+    public func apply(to record: inout CorpusRecord) -> DropReason? {
+        if normalizesWhitespace {
+            Self.normalizeWhitespace(&record.source)
+            if record.target != nil { Self.normalizeWhitespace(&record.target!) }
+        }
+        guard record.startsDocument else { return nil }
+        let source = Self.measure(record.source)
+        let target = record.target.map(Self.measure)
+        if dropsEmpty {
+            if source.words == 0 { return .emptySource }
+            if let target, target.words == 0 { return .emptyTarget }
+        }
+        let sourceLength = source.length(in: unit)
+        let targetLength = target?.length(in: unit)
+        if sourceLength < minimumLength || (targetLength ?? .max) < minimumLength { return .tooShort }
+        if let maximumLength, sourceLength > maximumLength || (targetLength ?? 0) > maximumLength { return .tooLong }
+        if let maximumRatio, let targetLength {
+            let longer = Double(max(sourceLength, targetLength))
+            let shorter = Double(min(sourceLength, targetLength))
+            if longer > maximumRatio * shorter { return .lengthRatio }
+        }
+        if dropsIdenticalPairs, let other = record.target, other == record.source { return .identicalPair }
+        return nil
+    }
+
+    private struct Measure {
+        var words: Int
+        var bytes: Int
+
+        func length(in unit: Unit) -> Int { unit == .words ? words : bytes }
+    }
+
+    private static func measure(_ text: [UInt8]) -> Measure {
+        text.withUnsafeBufferPointer { bytes in
+            var words = 0
+            var inWord = false
+            for byte in bytes {
+                let isText = !byte.isASCIIWhitespace
+                if isText && !inWord { words &+= 1 }
+                inWord = isText
+            }
+            return Measure(words: words, bytes: bytes.count)
+        }
+    }
+
+    private static func normalizeWhitespace(_ text: inout [UInt8]) {
+        let count = text.withUnsafeMutableBufferPointer { bytes in
+            var written = 0
+            var pendingSpace = false
+            for i in 0..<bytes.count {
+                let byte = bytes[i]
+                if byte.isASCIIWhitespace {
+                    pendingSpace = written > 0
+                    continue
+                }
+                if pendingSpace {
+                    bytes[written] = 0x20
+                    written &+= 1
+                    pendingSpace = false
+                }
+                bytes[written] = byte
+                written &+= 1
+            }
+            return written
+        }
+        text.removeLast(text.count - count)
+    }
+}

@@ -1,0 +1,128 @@
+// bAbI's question-answering tasks: numbered lines, questions among them.
+
+import Diagnostics
+
+/// Questions of bAbI files, each with the facts that precede it in its story.
+///
+/// A record's source is every fact so far, one a line, then the question as the last line; earlier questions are not part of it. Its
+/// target is the answer as it is written, its label the task: an index into `labels`. A malformed line spoils the facts of its story, so the rest
+/// of that story is passed over with it.
+public final class BabiReader: CorpusReader {
+    public let isPaired = true
+    /// The tasks of the files read, by number, e.g. "qa1_single-supporting-fact".
+    public let labels: [String]
+
+    private let files: [(path: String, label: Int32)]
+    private let maximumLineBytes: Int
+    private var fileIndex = 0
+    private var lines: LineReader?
+    private var facts: [UInt8] = []
+    private var factIdentifiers = Set<Int>()
+    private var lastIdentifier = 0
+    private var skipsStory = false
+
+    /// - Parameter files: paths of task files; they are read in the order of their tasks, those of one task in the order given.
+    public init(files: [String], maximumLineBytes: Int = 16 << 20) {
+        let tasks = files.map(BabiTask.label(ofFile:))
+        let order = Set(tasks).sorted { ($0.number, $0.name) < ($1.number, $1.name) }
+        labels = order.map(\.name)
+        let sorted = zip(files, tasks).enumerated().sorted {
+            ($0.element.1.number, $0.element.1.name, $0.offset) < ($1.element.1.number, $1.element.1.name, $1.offset)
+        }
+        self.files = sorted.map { entry in
+            (path: entry.element.0, label: Int32(order.firstIndex(of: entry.element.1) ?? 0))
+        }
+        self.maximumLineBytes = maximumLineBytes
+    }
+
+    /// - Throws: `RecordError` for a line without a number, a number out of order, a question without an answer, a supporting fact that is
+    ///   none of the story's, or a line that is not UTF-8.
+    public func next() throws -> CorpusRecord? {
+        while true {
+            guard let reader = lines else {
+                guard fileIndex < files.count else { return nil }
+                lines = try LineReader(path: files[fileIndex].path, maximumLineBytes: maximumLineBytes)
+                startStory()
+                continue
+            }
+            guard try reader.advance() else {
+                lines = nil
+                fileIndex += 1
+                continue
+            }
+            do {
+                if let record = try readLine(reader) { return record }
+            } catch {
+                skipsStory = true
+                throw error
+            }
+        }
+    }
+
+    private func startStory() {
+        facts.removeAll(keepingCapacity: true)
+        factIdentifiers.removeAll(keepingCapacity: true)
+        lastIdentifier = 0
+        skipsStory = false
+    }
+
+    /// Takes one line in.
+    /// - Returns: the record of a question; `nil` for a fact, a blank line and a line of a spoilt story.
+    private func readLine(_ reader: LineReader) throws(RecordError) -> CorpusRecord? {
+        if let fault = reader.fault {
+            if skipsStory { return nil }
+            throw fault
+        }
+        let line = reader.line.trimmedASCII
+        if line.isEmpty { return nil }
+        guard let space = line.firstIndex(where: { $0.isASCIIWhitespace }), let identifier = Self.number(line[..<space]) else {
+            if skipsStory { return nil }
+            throw RecordError("no line number before the text; the rest of the story is left out", at: reader.place)
+        }
+        if identifier == 1 {
+            startStory()
+        } else if skipsStory {
+            return nil
+        } else if identifier <= lastIdentifier || lastIdentifier == 0 {
+            throw RecordError("line number \(identifier) where \(lastIdentifier + 1) was expected; the rest of the story is left out", at: reader.place)
+        }
+        lastIdentifier = identifier
+        let text = UnsafeBufferPointer(rebasing: line[(space + 1)...]).trimmedASCII
+        guard let tab = text.firstIndex(of: 0x09) else {
+            if !facts.isEmpty { facts.append(0x0a) }
+            facts.append(contentsOf: text)
+            factIdentifiers.insert(identifier)
+            return nil
+        }
+        let answer = try answer(in: UnsafeBufferPointer(rebasing: text[(tab + 1)...]), at: reader.place)
+        let question = UnsafeBufferPointer(rebasing: text[..<tab]).trimmedASCII
+        var source = facts
+        if !source.isEmpty { source.append(0x0a) }
+        source.append(contentsOf: question)
+        return CorpusRecord(source: source, target: answer, label: files[fileIndex].label, place: reader.place)
+    }
+
+    /// The answer in `columns`, that is the answer and, after a tab, the numbers of the supporting facts.
+    private func answer(in columns: UnsafeBufferPointer<UInt8>, at place: RecordPlace) throws(RecordError) -> [UInt8] {
+        let tab = columns.firstIndex(of: 0x09) ?? columns.count
+        let answer = UnsafeBufferPointer(rebasing: columns[..<tab]).trimmedASCII
+        if answer.isEmpty { throw RecordError("a question without an answer; the rest of the story is left out", at: place) }
+        for field in columns[tab...].split(whereSeparator: { $0.isASCIIWhitespace }) {
+            guard let number = Self.number(field), factIdentifiers.contains(number) else {
+                let text = String(decoding: field, as: UTF8.self)
+                throw RecordError("supporting fact \(text) is no fact of the story; the rest of the story is left out", at: place)
+            }
+        }
+        return Array(answer)
+    }
+
+    private static func number(_ digits: Slice<UnsafeBufferPointer<UInt8>>) -> Int? {
+        guard !digits.isEmpty, digits.count <= 9 else { return nil }
+        var value = 0
+        for digit in digits {
+            guard digit >= 0x30, digit <= 0x39 else { return nil }
+            value = value * 10 + Int(digit - 0x30)
+        }
+        return value > 0 ? value : nil
+    }
+}

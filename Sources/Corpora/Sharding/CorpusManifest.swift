@@ -1,0 +1,182 @@
+// What corpus.json says. The directory's layout is described in Corpora.docc/CorpusDirectory.md.
+
+import Diagnostics
+import Foundation
+
+/// What a corpus holds.
+public enum CorpusKind: String, Sendable, Codable {
+    /// Documents, one after the other, each closed by the end piece.
+    case text
+    /// Pairs of a source and a target.
+    case pairs
+}
+
+/// Counts of a shard or of a whole corpus.
+public struct CorpusCounts: Sendable, Codable, Equatable {
+    /// Documents, or pairs. A document that is longer than a shard counts once in each.
+    public var documents = 0
+    /// Tokens in the files; of both sides for pairs. Text has an end piece after each document, pairs have none.
+    public var tokens = 0
+    /// Tokens of source sides; 0 for text.
+    public var sourceTokens = 0
+    /// Tokens of target sides; 0 for text.
+    public var targetTokens = 0
+    /// Words between white space plus one for each line's end, which perplexity per word divides by; of the target side for pairs.
+    public var words = 0
+    /// Bytes of text kept, after cleaning; of both sides for pairs.
+    public var textBytes = 0
+    /// Tokens of the longest document, or of the longest source side.
+    public var longestSource = 0
+    /// Tokens of the longest target side; 0 for text.
+    public var longestTarget = 0
+
+    public init() {}
+
+    /// Adds another shard's counts.
+    public mutating func add(_ other: CorpusCounts) {
+        documents += other.documents
+        tokens += other.tokens
+        sourceTokens += other.sourceTokens
+        targetTokens += other.targetTokens
+        words += other.words
+        textBytes += other.textBytes
+        longestSource = max(longestSource, other.longestSource)
+        longestTarget = max(longestTarget, other.longestTarget)
+    }
+}
+
+/// The contents of corpus.json. It is written last: a directory without it is an unfinished corpus.
+public struct CorpusManifest: Sendable, Codable, Equatable {
+    /// The version of the directory's format that this program writes and reads.
+    public static let currentVersion = 1
+
+    /// One input file.
+    public struct Input: Sendable, Codable, Equatable {
+        /// The path as the user gave it.
+        public var path: String
+        /// Its size.
+        public var bytes: Int
+        /// XXH64 of its bytes, in hexadecimal.
+        public var xxh64: String
+    }
+
+    /// The tokenizer, a copy of which lies in the directory.
+    public struct Tokenizer: Sendable, Codable, Equatable {
+        /// The copy's name.
+        public var file: String
+        /// SHA-256 of the model file, in hexadecimal.
+        public var sha256: String
+        public var vocabularySize: Int
+        public var unknownId: Int32
+        public var beginningId: Int32
+        public var endId: Int32
+        /// The padding piece; where the model has none, the unknown piece (padding is masked anyway).
+        public var paddingId: Int32
+    }
+
+    /// A record that was wrong and left out.
+    public struct BadRecord: Sendable, Codable, Equatable {
+        public var what: String
+        public var file: String
+        public var line: Int
+        public var byte: Int
+    }
+
+    /// One shard file.
+    public struct Shard: Sendable, Codable, Equatable {
+        /// The file's name in the directory.
+        public var file: String
+        /// True when the first document goes on where the shard before ends.
+        public var continuesDocument: Bool
+        public var counts: CorpusCounts
+        public var cleaning: CleaningCounts
+        /// CRC-32 of each dataset's bytes, in hexadecimal, by name.
+        public var checksums: [String: String]
+    }
+
+    /// Always "mneme-corpus".
+    public var format: String
+    public var formatVersion: Int
+    public var kind: CorpusKind
+    /// SHA-256 over everything the shards hold: two corpora with the same fingerprint train the same model.
+    public var fingerprint: String
+    /// SHA-256 over the inputs, the options and the tokenizer: what the shards were made from.
+    public var recipe: String
+    /// The format that was read.
+    public var sourceFormat: CorpusFormat
+    public var inputs: [Input]
+    /// The options of reading, cleaning and sharding, by name.
+    public var options: [String: String]
+    public var tokenizer: Tokenizer
+    /// The type of the token datasets: "uint16" where the vocabulary allows it, else "int32".
+    public var tokenType: String
+    public var counts: CorpusCounts
+    public var cleaning: CleaningCounts
+    /// The number of records that were wrong.
+    public var badRecordCount: Int
+    /// The first of them.
+    public var badRecords: [BadRecord]
+    /// Names of the labels that pairs carry.
+    public var labels: [String]
+    public var shards: [Shard]
+
+    /// The manifest as JSON: sorted keys in snake case, the same bytes for the same content.
+    func encoded() throws -> [UInt8] {
+        try Self.encoder().encode(self) + [UInt8(ascii: "\n")]
+    }
+
+    /// Reads DIRECTORY/corpus.json.
+    /// - Throws: `UserError` where it is absent, of a later version, or no manifest.
+    public static func read(directory: String) throws -> CorpusManifest {
+        let path = Self.path(in: directory)
+        guard access(path, F_OK) == 0 else {
+            throw UserError(
+                .missingInput, "no corpus there: corpus.json is missing", at: directory, advice: "give a directory that `mneme corpus shard` has finished")
+        }
+        let data = Data(try FileBytes.read(path))
+        struct Version: Decodable {
+            var format: String
+            var formatVersion: Int
+        }
+        guard let version = try? decoder().decode(Version.self, from: data), version.format == "mneme-corpus" else {
+            throw UserError(.badData, "is not the description of a corpus", at: path, advice: "shard the corpus again")
+        }
+        guard version.formatVersion == currentVersion else {
+            throw UserError(
+                .badData, "has format version \(version.formatVersion), this program reads version \(currentVersion)", at: path,
+                advice: "shard the corpus again with this program")
+        }
+        do {
+            return try decoder().decode(CorpusManifest.self, from: data)
+        } catch {
+            throw UserError(.badData, "is damaged: \(reason(error))", at: path, advice: "shard the corpus again")
+        }
+    }
+
+    /// `directory/corpus.json`.
+    static func path(in directory: String) -> String {
+        (directory as NSString).appendingPathComponent("corpus.json")
+    }
+
+    static func encoder() -> JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        return encoder
+    }
+
+    static func decoder() -> JSONDecoder {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return decoder
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        switch error {
+        case DecodingError.keyNotFound(let key, _): "no key \(key.stringValue)"
+        case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context), DecodingError.dataCorrupted(let context):
+            (context.codingPath.map(\.stringValue) + [context.debugDescription]).joined(separator: " ")
+        default: "\(error)"
+        }
+    }
+}

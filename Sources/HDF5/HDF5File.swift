@@ -1,0 +1,264 @@
+// An HDF5 file: opening, closing, groups and links.
+
+import CHDF5
+import Diagnostics
+import Foundation
+
+/// What a link leads to.
+public enum HDF5ObjectKind: Sendable, Hashable {
+    case group, dataset
+    /// A named type, or a link whose target is missing.
+    case other
+}
+
+/// An open HDF5 file. Objects in it are named by paths from the root, such as `parameters/embedding`.
+///
+/// Equal contents give equal bytes: no times are stored. Objects of 8 bytes or more start at multiples of 64 bytes, so that a contiguous dataset
+/// may be mapped into memory and read as it is. Files are not locked: cluster file systems often cannot, and each file here has one writer.
+/// An instance may be used from any thread, one at a time; calls of several files are serialised by the library's lock.
+public final class HDF5File: @unchecked Sendable {
+    /// The file's path, as given.
+    public let path: String
+    /// Whether the file was opened for reading only.
+    public let isReadOnly: Bool
+    let handle: HDF5Handle
+    /// The failure of a dataset that closed without anybody to tell; ``flush()`` and ``close(synchronizing:)`` tell it.
+    private var untoldFailure: (any Error)?
+
+    private init(path: String, isReadOnly: Bool, identifier: hid_t) {
+        self.path = path
+        self.isReadOnly = isReadOnly
+        handle = HDF5Handle(identifier) { HDF5File.closeOrAbandon($0) }
+    }
+
+    // MARK: Opening and closing
+
+    /// Creates a file.
+    ///
+    /// - Parameters:
+    ///   - replacing: whether a file that exists is emptied; otherwise it is an error.
+    ///   - userBlock: bytes at the beginning of the file that HDF5 leaves alone: 0, or a power of two from 512 on.
+    /// - Throws: `UserError(.inputOutput)`.
+    public static func create(_ path: String, replacing: Bool = false, userBlock: Int = 0) throws -> HDF5File {
+        try withAccess { access in
+            try HDF5Library.withProperties(mneme_h5p_file_create()) { creation in
+                HDF5Library.set(H5Pset_obj_track_times(creation, false))
+                HDF5Library.set(H5Pset_userblock(creation, hsize_t(userBlock)))
+                let identifier = try HDF5Library.checked(.writing, path, "create the file") {
+                    H5Fcreate(path, replacing ? mneme_h5f_acc_trunc() : mneme_h5f_acc_excl(), creation, access)
+                }
+                return HDF5File(path: path, isReadOnly: false, identifier: identifier)
+            }
+        }
+    }
+
+    /// Opens a file that exists, for reading.
+    ///
+    /// - Throws: `UserError(.missingInput)` where it is absent or may not be read, `UserError(.badData)` where it is truncated or not HDF5.
+    public static func openReadOnly(_ path: String) throws -> HDF5File {
+        try withAccess { access in
+            let identifier = try HDF5Library.checked(.reading, path, "open the file") { H5Fopen(path, mneme_h5f_acc_rdonly(), access) }
+            return HDF5File(path: path, isReadOnly: true, identifier: identifier)
+        }
+    }
+
+    /// Opens a file that exists, for reading and writing.
+    ///
+    /// - Throws: as ``openReadOnly(_:)``, and `UserError(.inputOutput)` where it may not be written.
+    public static func openReadWrite(_ path: String) throws -> HDF5File {
+        try withAccess { access in
+            let identifier = try HDF5Library.checked(.updating, path, "open the file for writing") { H5Fopen(path, mneme_h5f_acc_rdwr(), access) }
+            return HDF5File(path: path, isReadOnly: false, identifier: identifier)
+        }
+    }
+
+    private static func withAccess<Result>(_ body: (hid_t) throws -> Result) rethrows -> Result {
+        try HDF5Library.withProperties(mneme_h5p_file_access()) { access in
+            // Strong: closing the file closes what is open in it, so that nothing is written after the close that reports errors.
+            HDF5Library.set(H5Pset_fclose_degree(access, H5F_CLOSE_STRONG))
+            // From 1.8 on, the format carries checksums of its metadata.
+            HDF5Library.set(H5Pset_libver_bounds(access, H5F_LIBVER_V18, mneme_h5f_libver_latest()))
+            HDF5Library.set(H5Pset_alignment(access, 8, 64))
+            HDF5Library.set(mneme_h5p_unlock_files(access))
+            return try body(access)
+        }
+    }
+
+    /// Hands what the library still holds of the file to the operating system.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    public func flush() throws {
+        try HDF5Library.locked {
+            if let untoldFailure { throw untoldFailure }
+            try HDF5Library.checked(.writing, path, "write the file") { H5Fflush(openIdentifier, H5F_SCOPE_LOCAL) }
+        }
+    }
+
+    /// Writes what is left and closes the file with every dataset in it. Closing twice is harmless.
+    ///
+    /// - Parameter synchronizing: whether to wait until the file is on the disk (`fsync`).
+    /// - Throws: `UserError(.inputOutput)`, also where the disk turns out to be full only now. The file is closed even then.
+    public func close(synchronizing: Bool = false) throws {
+        try HDF5Library.locked {
+            guard handle.isOpen else { return }
+            let written = isReadOnly ? .success(()) : Swift.Result { try flush() }
+            let code = handle.close()
+            try written.get()
+            if code < 0 { throw HDF5Library.error(isReadOnly ? .reading : .writing, path, "close the file") }
+        }
+        if synchronizing { try HDF5File.synchronize(path) }
+    }
+
+    /// Remembers a failure for the next ``flush()`` or ``close(synchronizing:)``.
+    func remember(_ failure: any Error) {
+        HDF5Library.locked { untoldFailure = untoldFailure ?? failure }
+    }
+
+    /// Closes a file, even where what the library still holds of it cannot be written.
+    ///
+    /// The library refuses to let go of a file that it cannot write. Then the file's descriptor is turned to a file in memory, which takes the rest.
+    private static func closeOrAbandon(_ identifier: hid_t) -> herr_t {
+        if H5Fflush(identifier, H5F_SCOPE_LOCAL) < 0 {
+            var descriptor: UnsafeMutableRawPointer?
+            if H5Fget_vfd_handle(identifier, mneme_h5p_default(), &descriptor) >= 0, let descriptor {
+                let sink = memfd_create("mneme-abandoned-hdf5", 0)
+                if sink >= 0 {
+                    dup2(sink, descriptor.load(as: Int32.self))
+                    Glibc.close(sink)
+                }
+            }
+            H5Eclear2(mneme_h5e_default())
+        }
+        return H5Fclose(identifier)
+    }
+
+    /// Waits until the file or directory at `path` is on the disk.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    public static func synchronize(_ path: String) throws {
+        let descriptor = Glibc.open(path, O_RDONLY)
+        guard descriptor >= 0 else { throw UserError(.inputOutput, "cannot open it to synchronize: \(String(cString: strerror(errno)))", at: path) }
+        let code = fsync(descriptor)
+        let systemError = errno
+        Glibc.close(descriptor)
+        // EINVAL: a file system that has nothing to synchronize for a directory.
+        if code != 0, systemError != EINVAL {
+            throw UserError(.inputOutput, "cannot write it to the disk: \(String(cString: strerror(systemError)))", at: path)
+        }
+    }
+
+    /// The identifier of the open file.
+    ///
+    /// - Precondition: the file is open.
+    var openIdentifier: hid_t {
+        precondition(handle.isOpen, "\(path) is closed")
+        return handle.identifier
+    }
+
+    /// How many identifiers are open in this file, the file's own among them.
+    package var openObjectCount: Int {
+        HDF5Library.locked { handle.isOpen ? H5Fget_obj_count(handle.identifier, mneme_h5f_obj_all()) : 0 }
+    }
+
+    // MARK: Groups and links
+
+    /// Makes a group, and the groups above it, where they do not exist yet.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    public func createGroup(_ group: String) throws {
+        try HDF5Library.locked {
+            var prefix = ""
+            for component in group.split(separator: "/") {
+                prefix += "/" + component
+                if try linkExists(prefix) { continue }
+                try HDF5Library.withProperties(mneme_h5p_group_create()) { creation in
+                    HDF5Library.set(H5Pset_obj_track_times(creation, false))
+                    let identifier = try HDF5Library.checked(.writing, path, "create group '\(prefix)'") {
+                        H5Gcreate2(openIdentifier, prefix, mneme_h5p_default(), creation, mneme_h5p_default())
+                    }
+                    H5Gclose(identifier)
+                }
+            }
+        }
+    }
+
+    /// Whether every link of the path `object` exists.
+    ///
+    /// - Throws: `UserError(.badData)` where the file is damaged there.
+    public func exists(_ object: String) throws -> Bool {
+        try HDF5Library.locked {
+            var prefix = ""
+            for component in object.split(separator: "/") {
+                if try !prefix.isEmpty && kind(of: prefix) != .group { return false }
+                prefix += "/" + component
+                if try !linkExists(prefix) { return false }
+            }
+            return true
+        }
+    }
+
+    /// Removes the link to an object. The space in the file is not returned.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    public func remove(_ object: String) throws {
+        try HDF5Library.checked(.writing, path, "remove '\(object)'") { H5Ldelete(openIdentifier, object, mneme_h5p_default()) }
+    }
+
+    /// The names of the links in a group, in order of their bytes.
+    ///
+    /// - Throws: `UserError(.badData)` where there is no such group or the file is damaged there.
+    public func links(in group: String = "/") throws -> [String] {
+        try HDF5Library.locked {
+            var information = H5G_info_t()
+            try HDF5Library.checked(.reading, path, "read group '\(group)'") {
+                H5Gget_info_by_name(openIdentifier, group, &information, mneme_h5p_default())
+            }
+            return try (0..<information.nlinks).map { index in
+                let length = try HDF5Library.checked(.reading, path, "read a link of group '\(group)'") {
+                    H5Lget_name_by_idx(openIdentifier, group, H5_INDEX_NAME, H5_ITER_INC, index, nil, 0, mneme_h5p_default())
+                }
+                return try withUnsafeTemporaryAllocation(of: CChar.self, capacity: length + 1) { buffer in
+                    try HDF5Library.checked(.reading, path, "read a link of group '\(group)'") {
+                        H5Lget_name_by_idx(
+                            openIdentifier, group, H5_INDEX_NAME, H5_ITER_INC, index, buffer.baseAddress, buffer.count, mneme_h5p_default())
+                    }
+                    return String(decoding: buffer.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                }
+            }
+        }
+    }
+
+    /// What the path `object` leads to.
+    ///
+    /// - Throws: `UserError(.badData)` where there is no such object or the file is damaged there.
+    public func kind(of object: String) throws -> HDF5ObjectKind {
+        try HDF5Library.locked {
+            let identifier = try HDF5Library.checked(.reading, path, "open '\(object)'") { H5Oopen(openIdentifier, object, mneme_h5p_default()) }
+            defer { H5Oclose(identifier) }
+            return switch H5Iget_type(identifier) {
+            case H5I_GROUP: .group
+            case H5I_DATASET: .dataset
+            default: .other
+            }
+        }
+    }
+
+    /// The paths, from the root and without a leading slash, of all datasets in and below a group, in order of their bytes.
+    ///
+    /// - Throws: as ``links(in:)``.
+    public func datasetPaths(under group: String = "/") throws -> [String] {
+        let prefix = group.split(separator: "/").joined(separator: "/")
+        return try links(in: group).flatMap { name -> [String] in
+            let object = prefix.isEmpty ? name : "\(prefix)/\(name)"
+            return switch try kind(of: object) {
+            case .group: try datasetPaths(under: object)
+            case .dataset: [object]
+            case .other: []
+            }
+        }
+    }
+
+    private func linkExists(_ object: String) throws -> Bool {
+        try HDF5Library.checked(.reading, path, "look for '\(object)'") { H5Lexists(openIdentifier, object, mneme_h5p_default()) } > 0
+    }
+}

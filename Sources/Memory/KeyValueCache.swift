@@ -1,0 +1,68 @@
+// Working memory of a Transformer while it generates: the keys and values of all earlier positions.
+//
+// Legend: B sequences, C capacity, D width.
+
+import Tensors
+
+/// The keys and values of each layer, appended to position by position.
+///
+/// Lives for one generation. Every sequence has its own length, so prompts of different lengths share a batch.
+public final class KeyValueCache {
+    /// [B, C, 2 D] for each layer: keys, then values.
+    public private(set) var layers: [Tensor]
+    /// The positions that each sequence remembers, [B].
+    public private(set) var lengths: [Int]
+    /// C.
+    public let capacity: Int
+    private let width: Int
+
+    /// Memory for `capacity` positions of `batch` sequences. Cost: 8 layers B C D bytes.
+    public init(layers: Int, batch: Int, capacity: Int, width: Int) {
+        self.layers = (0..<layers).map { _ in Tensor(zeros: [batch, capacity, 2 * width]) }
+        lengths = [Int](repeating: 0, count: batch)
+        self.capacity = capacity
+        self.width = width
+    }
+
+    /// Stores the first `lengths[b]` positions of a prompt. `packed`: [B, T, 3 D], query, key and value. Does not change `lengths`.
+    public func store(prompt packed: Tensor, layer: Int, lengths: [Int]) {
+        let stride = packed.shape[1]
+        for (b, length) in lengths.enumerated() {
+            precondition(length <= capacity, "a prompt of \(length) positions in a cache of \(capacity)")
+            for t in 0..<length { copy(from: packed.floats + (b * stride + t) * 3 * width + width, layer: layer, sequence: b, position: t) }
+        }
+    }
+
+    /// Stores one new position a sequence at its length. `packed`: [B, 1, 3 D]. Returns what `SelfAttention.step` asks for.
+    public func append(_ packed: Tensor, layer: Int) -> (keysAndValues: Tensor, lengths: [Int]) {
+        for (b, length) in lengths.enumerated() {
+            precondition(length < capacity, "a cache of \(capacity) positions is full")
+            copy(from: packed.floats + b * 3 * width + width, layer: layer, sequence: b, position: length)
+        }
+        return (layers[layer], lengths.map { $0 + 1 })
+    }
+
+    /// Moves on after all layers have stored: each sequence's length becomes the given one.
+    public func advance(to lengths: [Int]) {
+        precondition(lengths.count == self.lengths.count, "\(lengths.count) lengths for \(self.lengths.count) sequences")
+        self.lengths = lengths
+    }
+
+    /// Sequence b continues what sequence `parents[b]` remembers. The number of sequences may change.
+    public func reorder(_ parents: [Int]) {
+        guard parents != Array(lengths.indices) else { return }
+        let block = capacity * 2 * width
+        for (index, old) in layers.enumerated() {
+            let new = Tensor(uninitialized: [parents.count, capacity, 2 * width])
+            for (b, parent) in parents.enumerated() {
+                (new.floats + b * block).update(from: old.floats + parent * block, count: lengths[parent] * 2 * width)
+            }
+            layers[index] = new
+        }
+        lengths = parents.map { lengths[$0] }
+    }
+
+    private func copy(from source: UnsafePointer<Float>, layer: Int, sequence: Int, position: Int) {
+        (layers[layer].floats + (sequence * capacity + position) * 2 * width).update(from: source, count: 2 * width)
+    }
+}

@@ -1,0 +1,128 @@
+// The decoder-only Transformer in GPT-2's layout (Radford et al. 2019): pre-norm, learned positions, GELU, tied output.
+//
+// Legend: B sequences, T positions, D width, V vocabulary.
+
+import Memory
+import NeuralNetworks
+import Tensors
+
+/// A language model that reads left to right.
+public final class DecoderOnlyTransformer: LanguageModel {
+    public let configuration: ModelConfiguration
+    public let vocabularySize: Int
+    public let store = ParameterStore()
+    public let inputKind = ModelInputKind.tokens
+    public var maximumLength: Int? { configuration.context }
+
+    private let tokenEmbedding: Embedding
+    private let positionEmbedding: Embedding
+    private let blocks: [Block]
+    private let finalNorm: LayerNorm
+
+    private struct Block {
+        let attentionNorm: LayerNorm
+        let attention: SelfAttention
+        let feedForwardNorm: LayerNorm
+        let feedForward: FeedForward
+    }
+
+    /// Declares the parameters: N(0, 0.02), and N(0, 0.02 / sqrt(2 L)) where a block writes to the residual stream. The caller allocates.
+    public init(_ configuration: ModelConfiguration, vocabularySize: Int) {
+        self.configuration = configuration
+        self.vocabularySize = vocabularySize
+        let width = configuration.width
+        let normal = Initializer.normal(standardDeviation: 0.02)
+        let residual = Initializer.normal(standardDeviation: 0.02 / Float(2 * configuration.layers).squareRoot())
+        tokenEmbedding = Embedding(store, "tokenEmbedding", rows: vocabularySize, width: width, initializer: normal)
+        positionEmbedding = Embedding(store, "positionEmbedding", rows: configuration.context, width: width, initializer: normal)
+        blocks = (0..<configuration.layers).map { [store] index in
+            let path = "blocks.\(index)"
+            return Block(
+                attentionNorm: LayerNorm(store, "\(path).attentionNorm", width: width),
+                attention: SelfAttention(
+                    store, "\(path).attention", width: width, heads: configuration.heads, initializer: normal, outputInitializer: residual,
+                    dropoutRate: configuration.dropout),
+                feedForwardNorm: LayerNorm(store, "\(path).feedForwardNorm", width: width),
+                feedForward: FeedForward(
+                    store, "\(path).feedForward", width: width, inner: configuration.feedForward, activation: .gelu, initializer: normal,
+                    outputInitializer: residual, dropoutRate: 0))
+        }
+        finalNorm = LayerNorm(store, "finalNorm", width: width)
+    }
+
+    /// The hidden states before the output projection: int32 [B, T] to [B, T, D].
+    public func hidden(_ inputs: Tensor, _ pass: ForwardPass, onKeysAndValues: ((Int, Tensor) -> Void)? = nil) -> Tensor {
+        var x = addPositions(tokenEmbedding(inputs, pass), pass(positionEmbedding.weight))
+        x = dropout(x, rate: configuration.dropout, pass.dropout)
+        for (index, block) in blocks.enumerated() {
+            let mixed = block.attention(
+                block.attentionNorm(x, pass), mask: AttentionMask(causal: true), pass, onKeysAndValues: onKeysAndValues.map { body in { body(index, $0) } })
+            x = addDropout(x, mixed, rate: configuration.dropout, pass.dropout)
+            x = addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: configuration.dropout, pass.dropout)
+        }
+        return finalNorm(x, pass)
+    }
+
+    /// The logits of every position: int32 [B, T] to [B, T, V].
+    public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
+        linear(hidden(inputs, pass), weight: pass(tokenEmbedding.weight))
+    }
+
+    public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
+        guard case .tokens(let batch) = batch else { preconditionFailure("a decoder-only model takes token batches") }
+        return linearCrossEntropy(
+            hidden(batch.inputs, pass), weight: pass(tokenEmbedding.weight), targets: batch.targets,
+            labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
+    }
+
+    public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder {
+        Decoder(self, prompts, maximumNewTokens)
+    }
+
+    private final class Decoder: IncrementalDecoder {
+        private let model: DecoderOnlyTransformer
+        private let cache: KeyValueCache
+        private let pass = ForwardPass()
+        let firstLogits: Tensor?
+
+        init(_ model: DecoderOnlyTransformer, _ prompts: [[Int32]], _ maximumNewTokens: Int) {
+            self.model = model
+            let lengths = prompts.map(\.count)
+            let longest = lengths.max() ?? 0
+            let width = model.configuration.width
+            let cache = KeyValueCache(
+                layers: model.blocks.count, batch: prompts.count, capacity: min(longest + maximumNewTokens, model.configuration.context), width: width)
+            let padded = prompts.flatMap { $0 + [Int32](repeating: 0, count: longest - $0.count) }
+            let hidden = model.hidden(Tensor(padded, [prompts.count, longest]), pass) { cache.store(prompt: $1, layer: $0, lengths: lengths) }
+            cache.advance(to: lengths)
+            let last = Tensor(uninitialized: [prompts.count, width])
+            for (b, length) in lengths.enumerated() {
+                precondition(length > 0, "decoding starts from at least one token")
+                (last.floats + b * width).update(from: hidden.floats + (b * longest + length - 1) * width, count: width)
+            }
+            firstLogits = linear(last, weight: pass(model.tokenEmbedding.weight))
+            self.cache = cache
+        }
+
+        func advance(_ tokens: [Int32]) -> Tensor {
+            let count = tokens.count
+            var x = model.tokenEmbedding(Tensor(tokens, [count, 1]), pass)
+            let positions = embedding(pass(model.positionEmbedding.weight), Tensor(cache.lengths.map { Int32($0) }, [count, 1]))
+            x = addDropout(x, positions, rate: 0, nil)
+            for (index, block) in model.blocks.enumerated() {
+                let mixed = block.attention.step(block.attentionNorm(x, pass), pass) { cache.append($0, layer: index) }
+                x = addDropout(x, mixed, rate: 0, nil)
+                x = addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: 0, nil)
+            }
+            cache.advance(to: cache.lengths.map { $0 + 1 })
+            return linear(model.finalNorm(x, pass), weight: pass(model.tokenEmbedding.weight)).viewed(rows: count)
+        }
+
+        func reorder(_ parents: [Int]) { cache.reorder(parents) }
+    }
+}
+
+extension Tensor {
+    /// The same elements as a matrix of `rows` rows, off the tape.
+    func viewed(rows: Int) -> Tensor { reshaped(to: [rows, rows == 0 ? shape.columns : count / rows]) }
+}

@@ -1,0 +1,51 @@
+// What a model is made of, as the run file's section `model` says it.
+
+import Configuration
+import Diagnostics
+import NeuralNetworks
+
+/// The kinds of models.
+public enum ModelKind: String, Sendable, CaseIterable {
+    /// GPT-2's layout.
+    case decoderOnly = "decoder-only"
+    /// The WMT base recipe's layout.
+    case encoderDecoder = "encoder-decoder"
+}
+
+/// The section `model` of a run file.
+public struct ModelConfiguration: Sendable, Equatable {
+    /// Which model.
+    public var kind: ModelKind
+    /// Blocks; for an encoder-decoder, of each side.
+    public var layers: Int
+    /// D.
+    public var width: Int
+    /// H, a divisor of D.
+    public var heads: Int
+    /// The inner width of the feed-forward blocks.
+    public var feedForward: Int
+    /// The rate of all dropouts.
+    public var dropout: Float
+    /// The most positions (learned positions of a decoder-only model; the longest sequence of an encoder-decoder).
+    public var context: Int
+    /// The probability that is spread over the whole vocabulary in the training loss.
+    public var labelSmoothing: Float
+    /// Encoder-decoder: normalise before each sublayer instead of after it.
+    public var preNorm: Bool
+
+    /// A decoder-only model as GPT-2 small is made.
+    public init(
+        kind: ModelKind = .decoderOnly, layers: Int = 12, width: Int = 768, heads: Int = 12, feedForward: Int? = nil, dropout: Float = 0, context: Int = 1024,
+        labelSmoothing: Float = 0, preNorm: Bool? = nil
+    ) {
+        self.kind = kind
+        self.layers = layers
+        self.width = width
+        self.heads = heads
+        self.feedForward = feedForward ?? 4 * width
+        self.dropout = dropout
+        self.context = context
+        self.labelSmoothing = labelSmoothing
+        self.preNorm = preNorm ?? (kind == .decoderOnly)
+    }
+}

@@ -1,0 +1,105 @@
+// The layers that every model is made of.
+//
+// Legend: I input width, O output width, D width, F inner width, V table rows; "..." any leading axes.
+
+import Tensors
+
+/// A fully connected layer: y = x W^T + b.
+public struct Linear {
+    /// [O, I].
+    public let weight: Parameter
+    /// [O], or absent.
+    public let bias: Parameter?
+
+    /// Declares `path.weight` and, unless `hasBias` is false, `path.bias` (zeros).
+    public init(_ store: ParameterStore, _ path: String, inputs: Int, outputs: Int, initializer: Initializer, hasBias: Bool = true) {
+        weight = store.add("\(path).weight", [outputs, inputs], initializer)
+        bias = hasBias ? store.add("\(path).bias", [outputs], .zeros) : nil
+    }
+
+    /// [..., I] to [..., O].
+    public func callAsFunction(_ x: Tensor, _ pass: ForwardPass) -> Tensor {
+        linear(x, weight: pass(weight), bias: bias.map { pass($0) })
+    }
+}
+
+/// Layer normalisation of the last axis.
+public struct LayerNorm {
+    /// The gain, [D], starting at 1.
+    public let weight: Parameter
+    /// The bias, [D], starting at 0.
+    public let bias: Parameter
+    /// Added to the variance.
+    public let epsilon: Float
+
+    /// Declares `path.weight` and `path.bias`.
+    public init(_ store: ParameterStore, _ path: String, width: Int, epsilon: Float = 1e-5) {
+        weight = store.add("\(path).weight", [width], .ones)
+        bias = store.add("\(path).bias", [width], .zeros)
+        self.epsilon = epsilon
+    }
+
+    /// [..., D] to [..., D].
+    public func callAsFunction(_ x: Tensor, _ pass: ForwardPass) -> Tensor {
+        layerNorm(x, gain: pass(weight), bias: pass(bias), epsilon: epsilon)
+    }
+}
+
+/// A table of vectors, one for each token or position.
+public struct Embedding {
+    /// [V, D].
+    public let weight: Parameter
+
+    /// Declares `path.weight`.
+    public init(_ store: ParameterStore, _ path: String, rows: Int, width: Int, initializer: Initializer) {
+        weight = store.add("\(path).weight", [rows, width], initializer)
+    }
+
+    /// int32 [...] to [..., D], each row times `scale`.
+    public func callAsFunction(_ indices: Tensor, scale: Float = 1, _ pass: ForwardPass) -> Tensor {
+        embedding(pass(weight), indices, scale: scale)
+    }
+}
+
+/// The non-linearity between the two halves of a feed-forward block.
+public enum Activation: String, Sendable, CaseIterable {
+    /// max(0, x), the WMT base recipe.
+    case relu
+    /// GELU in its tanh approximation, GPT-2's.
+    case gelu
+}
+
+/// Two linear layers with a non-linearity between them.
+public struct FeedForward {
+    /// D to F.
+    public let input: Linear
+    /// F to D.
+    public let output: Linear
+    /// Between the two.
+    public let activation: Activation
+    /// Of the inner activations.
+    public let dropoutRate: Float
+
+    /// Declares `path.input` and `path.output`.
+    public init(
+        _ store: ParameterStore, _ path: String, width: Int, inner: Int, activation: Activation, initializer: Initializer, outputInitializer: Initializer,
+        dropoutRate: Float
+    ) {
+        input = Linear(store, "\(path).input", inputs: width, outputs: inner, initializer: initializer)
+        output = Linear(store, "\(path).output", inputs: inner, outputs: width, initializer: outputInitializer)
+        self.activation = activation
+        self.dropoutRate = dropoutRate
+    }
+
+    /// [B, T, D] to [B, T, D].
+    public func callAsFunction(_ x: Tensor, _ pass: ForwardPass) -> Tensor {
+        var inner: Tensor
+        if activation == .gelu, let bias = input.bias {
+            inner = linearGELU(x, weight: pass(input.weight), bias: pass(bias))
+        } else {
+            inner = input(x, pass)
+            inner = activation == .gelu ? inner.geluTanh() : inner.rectified()
+        }
+        return output(dropout(inner, rate: dropoutRate, pass.dropout), pass)
+    }
+}

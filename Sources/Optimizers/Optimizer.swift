@@ -1,0 +1,81 @@
+// The optimizer as training sees it: a rule over flat parameter memory, and the state that a checkpoint keeps.
+//
+// Legend: P parameters. Values, gradients and every slot are float32 arrays of P elements in the same order.
+
+import Kernels
+
+/// A run of parameters that are treated alike.
+public struct ParameterRange: Sendable, Equatable {
+    /// The first parameter.
+    public var offset: Int
+    /// Parameters.
+    public var count: Int
+    /// True when weight decay applies: matrices and embeddings, not biases and normalisation gains.
+    public var decays: Bool
+
+    public init(offset: Int, count: Int, decays: Bool) {
+        self.offset = offset
+        self.count = count
+        self.decays = decays
+    }
+}
+
+/// A named state buffer with one float32 for each parameter. The slot owns the memory.
+public final class OptimizerSlot {
+    /// The name in checkpoints: "first_moment", "second_moment", "momentum", "squared_average" or "squared_sum".
+    public let name: String
+    /// The state, P elements. Valid as long as the slot.
+    public let buffer: UnsafeMutableBufferPointer<Float>
+
+    /// P elements of one value.
+    init(name: String, count: Int, initial: Float = 0) {
+        self.name = name
+        buffer = .allocate(capacity: count)
+        buffer.initialize(repeating: initial)
+    }
+
+    deinit {
+        buffer.deallocate()
+    }
+
+    /// The first element.
+    var base: UnsafeMutablePointer<Float> {
+        buffer.baseAddress.unsafelyUnwrapped
+    }
+}
+
+/// An update rule with its state.
+///
+/// `step` may be called on several threads at once when their ranges do not overlap.
+public protocol Optimizer: AnyObject {
+    /// The state, in a fixed order; empty for SGD without momentum. Write through the buffers to restore a checkpoint.
+    var slots: [OptimizerSlot] { get }
+
+    /// One update of the parameters in `ranges`, in place.
+    ///
+    /// - Parameters:
+    ///   - values: P parameters, updated.
+    ///   - gradients: P gradients, read only.
+    ///   - ranges: what to update; other parameters and their state stay as they are.
+    ///   - learningRate: of this step, as the schedule gave it.
+    ///   - gradientScale: every gradient is multiplied by this first (1 / token count, times `clipFactor`).
+    ///   - step: the number of this update, from 1.
+    /// - Complexity: one pass: AdamW reads 16 bytes and writes 12 for each parameter.
+    func step(
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double, step: Int)
+}
+
+/// The optimizer that a configuration asks for, with fresh state.
+///
+/// - Parameter parameterCount: P; the slots take at most 8 P bytes.
+/// - Throws: `UserError` (configuration) from `OptimizerConfiguration.validate`.
+public func makeOptimizer(_ configuration: OptimizerConfiguration, parameterCount: Int) throws -> any Optimizer {
+    try configuration.validate()
+    precondition(parameterCount > 0, "an optimizer needs parameters")
+    switch configuration.kind {
+    case .adamw: return AdamW(configuration, parameterCount)
+    case .sgd: return StochasticGradientDescent(configuration, parameterCount)
+    case .rmsprop: return RMSProp(configuration, parameterCount)
+    case .adagrad: return Adagrad(configuration, parameterCount)
+    }
+}

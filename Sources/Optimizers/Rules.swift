@@ -1,0 +1,153 @@
+// The four update rules, each a thin owner of state around one kernel. Their arithmetic is PyTorch's (torch.optim, dampening 0, uncentered
+// RMSProp, Adagrad without learning-rate decay), and is tested against it.
+
+import Kernels
+
+/// Calls `body(offset, count, settings)` for each range, with the weight decay that the range has.
+private func forEach(
+    _ ranges: [ParameterRange], within parameterCount: Int, _ settings: UpdateSettings, _ body: (_ offset: Int, _ count: Int, _ settings: UpdateSettings) -> Void
+) {
+    var plain = settings
+    plain.weightDecay = 0
+    for range in ranges {
+        precondition(
+            range.offset >= 0 && range.count >= 0 && range.offset + range.count <= parameterCount,
+            "range \(range.offset) ..< \(range.offset + range.count) is outside \(parameterCount) parameters")
+        body(range.offset, range.count, range.decays ? settings : plain)
+    }
+}
+
+/// Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+final class AdamW: Optimizer {
+    private let configuration: OptimizerConfiguration
+    private let parameterCount: Int
+    private let firstMoment: OptimizerSlot
+    private let secondMoment: OptimizerSlot
+
+    init(_ configuration: OptimizerConfiguration, _ parameterCount: Int) {
+        self.configuration = configuration
+        self.parameterCount = parameterCount
+        firstMoment = OptimizerSlot(name: "first_moment", count: parameterCount)
+        secondMoment = OptimizerSlot(name: "second_moment", count: parameterCount)
+    }
+
+    var slots: [OptimizerSlot] { [firstMoment, secondMoment] }
+
+    func step(
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double, step: Int
+    ) {
+        precondition(step >= 1, "updates are numbered from 1")
+        var settings = UpdateSettings()
+        settings.learningRate = learningRate
+        settings.gradientScale = gradientScale
+        settings.weightDecay = configuration.weightDecay
+        settings.beta1 = configuration.betas[0]
+        settings.beta2 = configuration.betas[1]
+        settings.epsilon = configuration.epsilon
+        settings.biasCorrection1 = 1 / (1 - power(settings.beta1, step))
+        settings.biasCorrection2 = 1 / (1 - power(settings.beta2, step))
+        forEach(ranges, within: parameterCount, settings) { offset, count, settings in
+            Kernels.active.adamW(values + offset, firstMoment.base + offset, secondMoment.base + offset, gradients + offset, settings, count)
+        }
+    }
+}
+
+/// Stochastic gradient descent with momentum, plain or in Nesterov's form (Sutskever et al., 2013, as PyTorch writes it).
+final class StochasticGradientDescent: Optimizer {
+    private let configuration: OptimizerConfiguration
+    private let parameterCount: Int
+    private let momentum: OptimizerSlot?
+
+    init(_ configuration: OptimizerConfiguration, _ parameterCount: Int) {
+        self.configuration = configuration
+        self.parameterCount = parameterCount
+        momentum = configuration.momentum > 0 ? OptimizerSlot(name: "momentum", count: parameterCount) : nil
+    }
+
+    var slots: [OptimizerSlot] { momentum.map { [$0] } ?? [] }
+
+    func step(
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double, step: Int
+    ) {
+        var settings = UpdateSettings()
+        settings.learningRate = learningRate
+        settings.gradientScale = gradientScale
+        settings.weightDecay = configuration.weightDecay
+        settings.beta1 = configuration.momentum
+        settings.nesterov = configuration.nesterov
+        forEach(ranges, within: parameterCount, settings) { offset, count, settings in
+            Kernels.active.sgd(values + offset, momentum.map { $0.base + offset }, gradients + offset, settings, count)
+        }
+    }
+}
+
+/// RMSProp (Tieleman and Hinton, 2012), with momentum where asked for.
+final class RMSProp: Optimizer {
+    private let configuration: OptimizerConfiguration
+    private let parameterCount: Int
+    private let squaredAverage: OptimizerSlot
+    private let momentum: OptimizerSlot?
+
+    init(_ configuration: OptimizerConfiguration, _ parameterCount: Int) {
+        self.configuration = configuration
+        self.parameterCount = parameterCount
+        squaredAverage = OptimizerSlot(name: "squared_average", count: parameterCount)
+        momentum = configuration.momentum > 0 ? OptimizerSlot(name: "momentum", count: parameterCount) : nil
+    }
+
+    var slots: [OptimizerSlot] { [squaredAverage] + (momentum.map { [$0] } ?? []) }
+
+    func step(
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double, step: Int
+    ) {
+        var settings = UpdateSettings()
+        settings.learningRate = learningRate
+        settings.gradientScale = gradientScale
+        settings.weightDecay = configuration.weightDecay
+        settings.beta1 = configuration.momentum
+        settings.beta2 = configuration.smoothing
+        settings.epsilon = configuration.epsilon
+        forEach(ranges, within: parameterCount, settings) { offset, count, settings in
+            Kernels.active.rmsProp(values + offset, squaredAverage.base + offset, momentum.map { $0.base + offset }, gradients + offset, settings, count)
+        }
+    }
+}
+
+/// Adagrad (Duchi, Hazan and Singer, 2011).
+final class Adagrad: Optimizer {
+    private let configuration: OptimizerConfiguration
+    private let parameterCount: Int
+    private let squaredSum: OptimizerSlot
+
+    init(_ configuration: OptimizerConfiguration, _ parameterCount: Int) {
+        self.configuration = configuration
+        self.parameterCount = parameterCount
+        squaredSum = OptimizerSlot(name: "squared_sum", count: parameterCount, initial: Float(configuration.initialAccumulator))
+    }
+
+    var slots: [OptimizerSlot] { [squaredSum] }
+
+    func step(
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double, step: Int
+    ) {
+        var settings = UpdateSettings()
+        settings.learningRate = learningRate
+        settings.gradientScale = gradientScale
+        settings.weightDecay = configuration.weightDecay
+        settings.epsilon = configuration.epsilon
+        forEach(ranges, within: parameterCount, settings) { offset, count, settings in
+            Kernels.active.adagrad(values + offset, squaredSum.base + offset, gradients + offset, settings, count)
+        }
+    }
+}
+
+/// base^exponent by repeated squaring, the same on every system.
+private func power(_ base: Double, _ exponent: Int) -> Double {
+    var result = 1.0, square = base, rest = exponent
+    while rest > 0 {
+        if rest & 1 == 1 { result *= square }
+        square *= square
+        rest >>= 1
+    }
+    return result
+}

@@ -1,0 +1,103 @@
+// How gradients of micro-batches and ranks become one: buckets that travel during the backward pass, or the reproducible tree.
+
+import Collectives
+import Tensors
+
+/// Sums of one step that all ranks need.
+struct StepSums {
+    /// Training loss, nats.
+    var loss = 0.0
+    /// Predicted tokens.
+    var tokens = 0.0
+}
+
+/// Runs the micro-batches of a step and leaves the sum over all lanes of all ranks in the store's gradients.
+final class GradientReduction {
+    private let store: ParameterStore
+    private let communicator: any Communicator
+    private let buckets: GradientBuckets?
+    private let tree: ReproducibleTree?
+    private let accumulator: GroupAccumulator?
+    private var isMarked: [Bool]
+
+    init(store: ParameterStore, communicator: any Communicator, tree: ReproducibleTree?, microBatches: Int, bucketBytes: Int) {
+        self.store = store
+        self.communicator = communicator
+        self.tree = tree
+        isMarked = Array(repeating: false, count: store.parameters.count)
+        if tree != nil {
+            accumulator = GroupAccumulator(groupCount: microBatches, elementCount: store.flatCount)
+            buckets = nil
+        } else {
+            accumulator = nil
+            buckets = communicator.size == 1
+                ? nil : GradientBuckets(ranges: store.parameters.map { $0.offset..<$0.offset + $0.shape.count }, bucketBytes: bucketBytes)
+        }
+    }
+
+    /// - Parameters:
+    ///   - count: micro-batches of this rank.
+    ///   - compute: forward pass of one micro-batch; returns its summed loss, to be run backwards on the tape.
+    /// - Returns: the sums over all ranks.
+    func run(_ count: Int, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss) throws -> StepSums {
+        tree == nil ? try runBuckets(count, compute) : try runTree(count, compute)
+    }
+
+    private func runBuckets(_ count: Int, _ compute: (Int, Tape) throws -> SummedLoss) throws -> StepSums {
+        store.clearGradients()
+        var sums = StepSums()
+        var failure: (any Error)?
+        for index in 0..<count {
+            let tape = Tape()
+            let result = try compute(index, tape)
+            sums.loss += Double(result.loss.scalar)
+            sums.tokens += Double(result.count)
+            if let buckets, index == count - 1 {
+                buckets.begin(gradients: store.gradients, communicator: communicator)
+                for parameter in isMarked.indices { isMarked[parameter] = false }
+                tape.onProgress = { [self] parameter in
+                    guard failure == nil else { return }
+                    do {
+                        if let parameter {
+                            isMarked[parameter.index] = true
+                            try buckets.markReady(parameter.index)
+                        } else {
+                            try buckets.poll()
+                        }
+                    } catch { failure = error }
+                }
+            }
+            tape.backward(from: result.loss)
+            if let failure { throw failure }
+        }
+        store.zeroMissingGradients()
+        if let buckets {
+            for (index, done) in isMarked.enumerated() where !done { try buckets.markReady(index) }
+            try buckets.finish()
+            try withUnsafeTemporaryAllocation(of: Double.self, capacity: 2) { buffer in
+                buffer[0] = sums.loss
+                buffer[1] = sums.tokens
+                try communicator.allReduce(buffer, .sum)
+                sums = StepSums(loss: buffer[0], tokens: buffer[1])
+            }
+        }
+        return sums
+    }
+
+    private func runTree(_ count: Int, _ compute: (Int, Tape) throws -> SummedLoss) throws -> StepSums {
+        guard let tree, let accumulator else { preconditionFailure("no tree") }
+        var groupSums: [[Double]] = []
+        for index in 0..<count {
+            store.clearGradients()
+            let tape = Tape()
+            let result = try compute(index, tape)
+            groupSums.append([Double(result.loss.scalar), Double(result.count)])
+            tape.backward(from: result.loss)
+            store.zeroMissingGradients()
+            accumulator.add(store.gradients)
+        }
+        try tree.allReduce(store.gradients, communicator: communicator)
+        let sums = try tree.sum(groupSums, communicator: communicator)
+        return StepSums(loss: sums[0], tokens: sums[1])
+    }
+}

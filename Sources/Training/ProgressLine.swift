@@ -1,0 +1,79 @@
+// The line that shows how far a run is: redrawn in place on a terminal, one line a logged step elsewhere.
+
+import Foundation
+
+/// Progress of a run, on standard error.
+final class ProgressLine {
+    let totalSteps: Int
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private var isShown = false
+    private var firstStep: (step: Int, seconds: Double)?
+
+    init(totalSteps: Int) { self.totalSteps = totalSteps }
+
+    /// A step as one plain line.
+    static func plain(_ metrics: StepMetrics, totalSteps: Int, timeLeft: String? = nil) -> String {
+        var line = "step \(metrics.step)/\(totalSteps)  loss \(number(metrics.loss))  gradient norm \(number(metrics.gradientNorm))"
+        line += "  learning rate \(String(format: "%.3g", metrics.learningRate))  \(rate(metrics.tokensPerSecond)) tokens/s"
+        if let loss = metrics.validationLoss { line += "  validation loss \(number(loss))  perplexity \(number(exp(loss)))" }
+        if let timeLeft { line += "  \(timeLeft) left" }
+        return line
+    }
+
+    /// Shows a step.
+    func show(_ metrics: StepMetrics) {
+        let left = timeLeft(metrics)
+        guard isTerminal else { return emit(Self.plain(metrics, totalSteps: totalSteps, timeLeft: left) + "\n") }
+        let width = 24
+        let done = min(width, width * metrics.step / max(totalSteps, 1))
+        let bar = String(repeating: "█", count: done) + String(repeating: "░", count: width - done)
+        let line = "\(bar) \(Self.plain(metrics, totalSteps: totalSteps, timeLeft: left))"
+        emit("\r\u{1B}[K" + String(line.prefix(terminalWidth() - 1)))
+        isShown = true
+        if metrics.validationLoss != nil { finish() }
+    }
+
+    /// Prints a message above the progress line.
+    func interrupt(with message: String) {
+        if isShown { emit("\r\u{1B}[K") }
+        isShown = false
+        emit(message + "\n")
+    }
+
+    /// Leaves the last line standing.
+    func finish() {
+        if isShown { emit("\n") }
+        isShown = false
+    }
+
+    private func timeLeft(_ metrics: StepMetrics) -> String? {
+        guard let first = firstStep else {
+            firstStep = (metrics.step, metrics.seconds)
+            return nil
+        }
+        let seconds = (metrics.seconds - first.seconds) / Double(max(metrics.step - first.step, 1)) * Double(totalSteps - metrics.step)
+        return Self.duration(seconds)
+    }
+
+    /// "42 s", "3 min 05 s", "2 h 10 min", "3 d 4 h".
+    static func duration(_ seconds: Double) -> String {
+        let s = Int(max(0, seconds).rounded())
+        switch s {
+        case ..<60: return "\(s) s"
+        case ..<3600: return String(format: "%d min %02d s", s / 60, s % 60)
+        case ..<86_400: return String(format: "%d h %02d min", s / 3600, s / 60 % 60)
+        default: return "\(s / 86_400) d \(s / 3600 % 24) h"
+        }
+    }
+
+    private static func number(_ value: Double) -> String { String(format: abs(value) < 100 ? "%.4f" : "%.1f", value) }
+    private static func rate(_ value: Double) -> String { String(format: value < 100 ? "%.1f" : "%.0f", value) }
+
+    private func terminalWidth() -> Int {
+        var size = winsize()
+        guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 100 }
+        return Int(size.ws_col)
+    }
+
+    private func emit(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+}

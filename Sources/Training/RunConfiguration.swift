@@ -1,0 +1,210 @@
+// A run as one value: everything that decides what it computes, read from one YAML file and its overrides.
+
+import Configuration
+import Diagnostics
+import Foundation
+import Models
+import Optimizers
+
+/// The arithmetic of activations and matrix products.
+public enum Precision: String, Sendable, CaseIterable {
+    case float32
+}
+
+/// In which order a text corpus is read.
+public enum TextOrder: String, Sendable, CaseIterable {
+    /// Shuffled windows of `batch.length` tokens.
+    case windows
+    /// Documents one after the other, each lane its own stream: for models that remember across segments.
+    case streams
+}
+
+/// The section `corpus`.
+public struct CorpusSettings: Sendable {
+    /// The corpus directory to train on.
+    public var shards: String
+    /// The corpus directory to evaluate on during training.
+    public var validation: String?
+    /// The order of a text corpus.
+    public var order: TextOrder
+}
+
+/// The section `batch`: the global batch, fixed whatever the number of ranks.
+public struct BatchSettings: Sendable {
+    /// L, the lanes of the global batch.
+    public var lanes: Int
+    /// Positions a lane: the window of a text corpus, the longest source and target of pairs.
+    public var length: Int
+    /// G: the batch is cut into so many groups of lanes, a power of two. A rank owns whole groups.
+    public var groups: Int?
+    /// Without `parallel.reproducible`: micro-batches a step that each rank cuts its lanes into.
+    public var accumulation: Int
+}
+
+/// The section `parallel`.
+public struct ParallelSettings: Sendable {
+    /// Sum gradients along one fixed tree, so that every world size computes the same bits.
+    public var reproducible: Bool
+    /// Threads of a rank; `nil` divides the node's cores among its ranks.
+    public var threads: Int?
+    /// Bytes of a gradient bucket.
+    public var bucketBytes: Int
+}
+
+/// A resolved run configuration.
+public struct RunConfiguration: Sendable {
+    /// The run directory: a path, or a bare name under `checkpoints/`.
+    public var run: String
+    /// What every random number of the run is a function of.
+    public var seed: UInt64
+    /// Optimizer steps.
+    public var steps: Int
+    public var model: ModelConfiguration
+    public var corpus: CorpusSettings
+    public var batch: BatchSettings
+    public var optimizer: OptimizerConfiguration
+    public var schedule: ScheduleConfiguration
+    public var precision: Precision
+    public var parallel: ParallelSettings
+    /// When checkpoints are written.
+    public var checkpointEvery: ConfigurationInterval
+    /// How many checkpoints are kept.
+    public var checkpointKeep: Int
+    /// When the validation corpus is evaluated.
+    public var evaluationEvery: ConfigurationInterval
+    /// The most batches of one evaluation; `nil` for the whole validation corpus.
+    public var evaluationBatches: Int?
+    /// Steps between two logged lines.
+    public var logEvery: Int
+    /// The complete configuration as YAML, defaults included.
+    public var resolvedYAML: String
+
+    /// The run directory's path.
+    public var directory: String { run.contains("/") ? run : "checkpoints/\(run)" }
+
+    /// Reads a run file.
+    /// - Parameters:
+    ///   - path: the YAML file.
+    ///   - overrides: `section.key=value`, as `--set` takes them.
+    /// - Throws: `UserError` (.missingInput, .configuration) naming key, line and the nearest valid key.
+    public init(contentsOf path: String, overrides: [String] = []) throws {
+        try self.init(ConfigurationTree(contentsOf: path, overrides: overrides), defaultName: URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent)
+    }
+
+    /// Reads a run from YAML text, such as the one stored in a checkpoint.
+    public init(yaml: String, file: String) throws {
+        try self.init(ConfigurationTree(yaml: yaml, file: file), defaultName: "run")
+    }
+
+    private init(_ tree: ConfigurationTree, defaultName: String) throws {
+        let root = tree.root
+        run = try root.string("run", default: defaultName)
+        guard !run.isEmpty else { throw root.error("run", "is empty", advice: "name the run, or leave the key out") }
+        let seedValue = try root.int("seed", default: 1, in: 0...)
+        seed = UInt64(seedValue)
+        steps = try root.int("steps", in: 1...)
+        model = try ModelConfiguration(root.section("model"))
+
+        let corpusSection = try root.section("corpus")
+        corpus = CorpusSettings(
+            shards: try corpusSection.string("shards"), validation: try corpusSection.optionalString("validation"),
+            order: try corpusSection.choice("order", default: TextOrder.windows))
+
+        let batchSection = try root.section("batch")
+        batch = BatchSettings(
+            lanes: try batchSection.int("lanes", in: 1...), length: try batchSection.int("length", default: min(model.context, 1024), in: 1...),
+            groups: try batchSection.optionalInt("groups", in: 1...), accumulation: try batchSection.int("accumulation", default: 1, in: 1...))
+        if let groups = batch.groups {
+            guard groups.nonzeroBitCount == 1 else { throw batchSection.error("groups", "is \(groups), not a power of two") }
+            guard batch.lanes % groups == 0 else { throw batchSection.error("groups", "is \(groups), which does not divide batch.lanes, \(batch.lanes)") }
+        }
+        guard batch.length <= model.context else {
+            throw batchSection.error("length", "is \(batch.length), more than model.context, \(model.context)", advice: "raise model.context or shorten the batch")
+        }
+
+        optimizer = try OptimizerConfiguration(root.section("optimizer"))
+        schedule = try ScheduleConfiguration(root.section("schedule"), totalSteps: steps)
+        precision = try root.choice("precision", default: Precision.float32)
+
+        let parallelSection = try root.section("parallel")
+        parallel = ParallelSettings(
+            reproducible: try parallelSection.bool("reproducible", default: false), threads: try parallelSection.optionalInt("threads", in: 1...1024),
+            bucketBytes: try parallelSection.int("bucketBytes", default: 4 << 20, in: 4096...))
+        if parallel.reproducible, batch.groups == nil {
+            throw batchSection.error("groups", "is missing, and parallel.reproducible asks for it", advice: "set it to a power of two that every world size divides")
+        }
+
+        let checkpointSection = try root.section("checkpoint")
+        checkpointEvery = try checkpointSection.interval("every", default: .steps(500))
+        checkpointKeep = try checkpointSection.int("keep", default: 3, in: 1...)
+        let evaluationSection = try root.section("evaluation")
+        evaluationEvery = try evaluationSection.interval("every", default: .steps(500))
+        evaluationBatches = try evaluationSection.optionalInt("batches", in: 1...)
+        logEvery = try root.section("log").int("every", default: 10, in: 1...)
+        try tree.finish()
+        resolvedYAML = tree.resolvedYAML()
+    }
+}
+
+extension ModelConfiguration {
+    /// Reads the section `model`.
+    init(_ section: ConfigurationSection) throws {
+        let kind: ModelKind = try section.choice("kind")
+        let width = try section.int("width", in: 1...)
+        let heads = try section.int("heads", in: 1...)
+        guard width % heads == 0 else { throw section.error("heads", "is \(heads), which does not divide model.width, \(width)") }
+        self.init(
+            kind: kind, layers: try section.int("layers", in: 1...), width: width, heads: heads,
+            feedForward: try section.int("feedForward", default: 4 * width, in: 1...), dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
+            context: try section.int("context", default: 1024, in: 1...), labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)),
+            preNorm: kind == .decoderOnly ? true : try section.bool("preNorm", default: false))
+    }
+}
+
+extension OptimizerConfiguration {
+    /// Reads the section `optimizer`.
+    init(_ section: ConfigurationSection) throws {
+        let kind = try section.choice("kind", default: OptimizerKind.adamw)
+        let standard = OptimizerConfiguration(kind: kind)
+        self.init(kind: kind, learningRate: try section.double("learningRate", default: standard.learningRate))
+        weightDecay = try section.double("weightDecay", default: standard.weightDecay)
+        clip = try section.double("clip", default: 1)
+        switch kind {
+        case .adamw:
+            betas = try section.doubles("betas", default: standard.betas)
+            epsilon = try section.double("epsilon", default: standard.epsilon)
+        case .sgd:
+            momentum = try section.double("momentum", default: standard.momentum)
+            nesterov = try section.bool("nesterov", default: standard.nesterov)
+        case .rmsprop:
+            smoothing = try section.double("smoothing", default: standard.smoothing)
+            momentum = try section.double("momentum", default: standard.momentum)
+            epsilon = try section.double("epsilon", default: standard.epsilon)
+        case .adagrad:
+            initialAccumulator = try section.double("initialAccumulator", default: standard.initialAccumulator)
+            epsilon = try section.double("epsilon", default: standard.epsilon)
+        }
+        try validate()
+    }
+}
+
+extension ScheduleConfiguration {
+    /// Reads the section `schedule`. The curve ends at the run's last step unless `schedule.steps` says otherwise.
+    init(_ section: ConfigurationSection, totalSteps: Int) throws {
+        self.init()
+        kind = try section.choice("kind", default: kind)
+        warmup = try section.int("warmup", default: warmup, in: 0...)
+        switch kind {
+        case .cosine, .linear:
+            steps = try section.int("steps", default: totalSteps, in: 1...)
+            floor = try section.double("floor", default: floor)
+        case .step:
+            factor = try section.double("factor", default: factor)
+            every = try section.int("every", in: 1...)
+            floor = try section.double("floor", default: floor)
+        case .inverseSquareRoot: floor = try section.double("floor", default: floor)
+        case .constant: break
+        }
+        try validate()
+    }
+}

@@ -1,0 +1,222 @@
+// The training loop: step, log, evaluate, checkpoint, stop when asked.
+
+import Checkpoints
+import Collectives
+import Configuration
+import Corpora
+import Diagnostics
+import Evaluation
+import Foundation
+import Kernels
+import Models
+import NeuralNetworks
+import Optimizers
+import Tensors
+
+/// How a training session ended.
+public enum TrainingOutcome: Sendable {
+    /// All steps are done.
+    case finished
+    /// A signal asked to stop; a checkpoint of `step` was written.
+    case stopped(signal: Int32, step: Int)
+}
+
+/// One training session of a run: from its newest checkpoint (or from nothing) to its last step or a stop request.
+public final class Trainer {
+    private let configuration: RunConfiguration
+    private let communicator: any Communicator
+    private let model: any LanguageModel
+    private let optimizer: any Optimizer
+    private let source: BatchSource
+    private let validation: Corpus?
+    private let ownership: LaneOwnership
+    private let reduction: GradientReduction
+    private let ranges: [ParameterRange]
+    private let checkpoints: RunCheckpoints
+    private var log: RunLog?
+
+    private var step = 0
+    private var tokens = 0
+    private var secondsBefore = 0.0
+    private var sessionStart = ContinuousClock.now
+
+    /// Prepares a session: checks that ranks agree, opens the corpora, builds the model, reads the newest checkpoint. Collective.
+    ///
+    /// - Parameters:
+    ///   - configuration: the run, the same on every rank.
+    ///   - communicator: the ranks.
+    ///   - fresh: start from step 0 even when the run directory holds checkpoints, which are removed.
+    ///   - report: takes lines for the user on rank 0.
+    /// - Throws: `UserError`, the same on every rank.
+    public init(_ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, report: (String) -> Void) throws {
+        self.configuration = configuration
+        self.communicator = communicator
+        try communicator.agree(on: [("program", ProgramIdentity.fingerprint), ("configuration", configuration.resolvedYAML)])
+        let threads = try communicator.blasThreads(requested: configuration.parallel.threads)
+        BLAS.threads = threads.threads
+
+        let (corpus, validation) = try communicator.onEveryRank {
+            let corpus = try Corpus(directory: configuration.corpus.shards)
+            let validation = try configuration.corpus.validation.map { try Corpus(directory: $0) }
+            if let validation, validation.tokenizerFingerprint != corpus.tokenizerFingerprint {
+                throw UserError(
+                    .configuration, "its tokenizer is not the one that \(configuration.corpus.shards) was made with",
+                    at: configuration.corpus.validation, advice: "shard both with the same tokenizer")
+            }
+            return (corpus, validation)
+        }
+        self.validation = validation
+        try communicator.agree(on: [("corpus \(configuration.corpus.shards)", corpus.manifest.fingerprint), ("validation corpus", validation?.manifest.fingerprint ?? "none")])
+
+        let tree = try configuration.parallel.reproducible
+            ? configuration.batch.groups.map { try ReproducibleTree(groupCount: $0, size: communicator.size) } : nil
+        ownership = try communicator.onEveryRank {
+            try LaneOwnership(
+                batch: configuration.batch, reproducible: configuration.parallel.reproducible, rank: communicator.rank, size: communicator.size, tree: tree)
+        }
+        model = makeModel(configuration.model, vocabularySize: corpus.vocabularySize)
+        model.store.allocate(seed: configuration.seed)
+        let (model, lanes) = (model, ownership.microBatches.flatMap { $0 })
+        source = try communicator.onEveryRank { try BatchSource(corpus: corpus, configuration: configuration, model: model, lanes: lanes) }
+        optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
+        ranges = model.store.parameters.map { ParameterRange(offset: $0.offset, count: $0.shape.count, decays: $0.decays) }
+        reduction = GradientReduction(
+            store: model.store, communicator: communicator, tree: tree, microBatches: ownership.microBatches.count,
+            bucketBytes: configuration.parallel.bucketBytes)
+        checkpoints = try RunCheckpoints(configuration, communicator: communicator, corpus: corpus, fresh: fresh)
+
+        let restored = try checkpoints.restore(model: model, optimizer: optimizer, source: source)
+        for line in restored.passedOver where communicator.rank == 0 { report(line) }
+        if let state = restored.state {
+            step = state.step
+            tokens = state.tokens
+            secondsBefore = state.seconds
+        }
+        if communicator.rank == 0 {
+            report("run \(configuration.directory): \(communicator.size == 1 ? "1 rank" : "\(communicator.size) ranks") (\(communicator.libraryDescription))")
+            report("kernels \(Kernels.active.instructionSet), BLAS OpenBLAS \(BLAS.coreName), \(threads.description)")
+            report("model \(configuration.model.kind.rawValue), \(Self.grouped(model.store.parameterCount)) parameters; corpus \(corpus.directory), \(Self.grouped(corpus.tokenCount)) tokens")
+            report(step == 0 ? "starting at step 0" : "resuming at step \(step) from \(configuration.directory)/step-\(step)")
+        }
+        try communicator.onEveryRank {
+            guard communicator.rank == 0 else { return }
+            try checkpoints.writeConfiguration()
+            log = try RunLog(directory: configuration.directory, resumingFrom: step, totalSteps: configuration.steps)
+        }
+    }
+
+    /// Trains to the last step, or until a signal asks to stop. Collective.
+    /// - Throws: `UserError`. The run directory then still holds every checkpoint that was complete.
+    public func run() throws -> TrainingOutcome {
+        sessionStart = ContinuousClock.now
+        var lastCheckpoint = sessionStart
+        var lastEvaluation = sessionStart
+        var (loggedTokens, loggedSeconds) = (tokens, secondsBefore)
+        defer { log?.finish() }
+
+        while step < configuration.steps {
+            step += 1
+            let now = ContinuousClock.now
+            var request = StepRequests(
+                signal: StopSignals.received ?? 0,
+                checkpointIsDue: communicator.rank == 0 && isDue(configuration.checkpointEvery, since: lastCheckpoint, now: now),
+                evaluationIsDue: communicator.rank == 0 && isDue(configuration.evaluationEvery, since: lastEvaluation, now: now))
+            let metrics = try trainStep()
+            request = try request.agreed(communicator)
+            try checkpoints.poll()
+
+            let isLast = step == configuration.steps
+            let isStopping = request.signal != 0 && !isLast
+            let evaluates = validation != nil && (request.evaluationIsDue || isLast && configuration.evaluationEvery != .never) && !isStopping
+            var logged = metrics
+            if evaluates, let validation {
+                let result = try evaluatePerplexity(
+                    model: model, corpus: validation, communicator: communicator,
+                    settings: PerplexitySettings(rows: source.evaluationRows, length: configuration.batch.length, maximumBatches: configuration.evaluationBatches))
+                logged.validationLoss = result.lossPerToken
+                logged.validationPerplexityPerWord = result.perplexityPerWord
+                lastEvaluation = ContinuousClock.now
+            }
+            if evaluates || isLast || step % configuration.logEvery == 0 {
+                logged.seconds = elapsed
+                logged.tokensPerSecond = Double(tokens - loggedTokens) / max(logged.seconds - loggedSeconds, 1e-9)
+                (loggedTokens, loggedSeconds) = (tokens, logged.seconds)
+                try log?.record(logged)
+            }
+            if request.checkpointIsDue || isLast || isStopping {
+                try checkpoints.begin(CheckpointState(step: step, tokens: tokens, seconds: elapsed), model: model, optimizer: optimizer, source: source)
+                lastCheckpoint = now
+            }
+            if isStopping {
+                try checkpoints.finish()
+                try log?.note("stopped by \(StopSignals.name(request.signal)) after step \(step); a checkpoint is written, start the run again to go on")
+                return .stopped(signal: request.signal, step: step)
+            }
+        }
+        try checkpoints.finish()
+        return .finished
+    }
+
+    /// Forward, backward, all-reduce, clip and update, for the batch of the step.
+    private func trainStep() throws -> StepMetrics {
+        let sums = try reduction.run(ownership.microBatches.count) { index, tape in
+            let lanes = ownership.microBatches[index]
+            let batch = try source.batch(lanes: lanes)
+            let dropout = configuration.model.dropout > 0 ? DropoutContext(seed: configuration.seed, step: step, lanes: lanes) : nil
+            return model.loss(batch, ForwardPass(tape: tape, dropout: dropout))
+        }
+        try source.advance()
+        tokens += Int(sums.tokens)
+        let scale = 1 / max(sums.tokens, 1)
+        let norm = gradientNorm(of: UnsafeBufferPointer(model.store.gradients), scale: scale)
+        guard norm.isFinite else {
+            throw UserError(
+                .badData, "the gradient is not finite: loss \(sums.loss * scale)", at: "step \(step)",
+                advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
+        }
+        let learningRate = configuration.schedule.learningRate(base: configuration.optimizer.learningRate, step: step)
+        guard let values = model.store.values.baseAddress, let gradients = model.store.gradients.baseAddress else { preconditionFailure("no parameters") }
+        optimizer.step(
+            values: values, gradients: gradients, ranges: ranges, learningRate: learningRate,
+            gradientScale: scale * clipFactor(norm: norm, clip: configuration.optimizer.clip), step: step)
+        return StepMetrics(
+            step: step, tokens: tokens, loss: sums.loss * scale, gradientNorm: norm, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
+    }
+
+    private var elapsed: Double { secondsBefore + sessionStart.duration(to: .now).seconds }
+
+    private func isDue(_ interval: ConfigurationInterval, since last: ContinuousClock.Instant, now: ContinuousClock.Instant) -> Bool {
+        switch interval {
+        case .steps(let steps): step % steps == 0
+        case .seconds(let seconds): last.duration(to: now).seconds >= seconds
+        case .never: false
+        }
+    }
+
+    private static func grouped(_ number: Int) -> String { number.formatted(.number.grouping(.automatic).locale(Locale(identifier: "en_US"))) }
+}
+
+/// What ranks decide together at a step boundary.
+private struct StepRequests {
+    var signal: Int32
+    var checkpointIsDue: Bool
+    var evaluationIsDue: Bool
+
+    /// The largest signal of any rank, and what rank 0's clock says. Collective.
+    func agreed(_ communicator: any Communicator) throws -> StepRequests {
+        guard communicator.size > 1 else { return self }
+        let packed = Int(signal) << 2 | (checkpointIsDue ? 2 : 0) | (evaluationIsDue ? 1 : 0)
+        return try withUnsafeTemporaryAllocation(of: Int64.self, capacity: 3) { buffer in
+            buffer[0] = Int64(packed >> 2)
+            buffer[1] = checkpointIsDue ? 1 : 0
+            buffer[2] = evaluationIsDue ? 1 : 0
+            try communicator.allReduce(buffer, .maximum)
+            return StepRequests(signal: Int32(buffer[0]), checkpointIsDue: buffer[1] == 1, evaluationIsDue: buffer[2] == 1)
+        }
+    }
+}
+
+extension Duration {
+    /// The duration in seconds.
+    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

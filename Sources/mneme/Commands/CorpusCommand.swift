@@ -1,0 +1,12 @@
+// mneme corpus: everything about corpora.
+
+import ArgumentParser
+
+/// The noun `corpus`.
+struct CorpusCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "corpus",
+        abstract: "Simulate, shard and inspect corpora.",
+        discussion: "Example: mneme corpus inspect corpora/wmt-en-de",
+        subcommands: [CorpusSimulateCommand.self, CorpusShardCommand.self, CorpusInspectCommand.self])
+}

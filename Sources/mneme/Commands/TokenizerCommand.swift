@@ -1,0 +1,173 @@
+// mneme tokenizer: train a tokenizer, and try one.
+
+import ArgumentParser
+import Corpora
+import Diagnostics
+import Foundation
+
+extension TokenizerTraining.Kind: ExpressibleByArgument {}
+extension TokenizerTraining.Normalization: ExpressibleByArgument {}
+
+/// The noun `tokenizer`.
+struct TokenizerCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tokenizer",
+        abstract: "Train tokenizers, encode and decode text.",
+        discussion: "Example: mneme tokenizer train --kind bpe --vocabulary 8000 --output en.model text.txt",
+        subcommands: [TokenizerTrainCommand.self, TokenizerEncodeCommand.self, TokenizerDecodeCommand.self])
+}
+
+/// Trains a SentencePiece model.
+struct TokenizerTrainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train",
+        abstract: "Train a SentencePiece model on the text of a corpus.",
+        discussion: """
+            By default no text is lost: decoding what was encoded gives the same bytes. Ids: unknown 0, beginning 1, end 2, padding 3, line break 4. \
+            The same inputs and options give the same file.
+
+            Examples:
+              mneme tokenizer train --kind unigram --vocabulary 8000 --output en.model text.txt
+              mneme tokenizer train --kind bpe --vocabulary 16000 --output ende.model --format wmt --languages en-de train
+              mneme tokenizer train --kind char --output characters.model shakespeare.txt
+            """)
+
+    @Option(help: ArgumentHelp("Segmentation: \(TokenizerTraining.Kind.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "kind"))
+    var kind: TokenizerTraining.Kind
+    @Option(help: ArgumentHelp("Number of pieces; may be left out for char and word.", valueName: "count"))
+    var vocabulary: Int?
+    @Option(help: ArgumentHelp("Model file to write.", valueName: "file.model"))
+    var output: String
+    @Option(help: ArgumentHelp("Format of the inputs: \(CorpusFormat.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "format"))
+    var format = CorpusFormat.text
+    @OptionGroup var reading: CorpusReadingOptions
+    @Option(help: ArgumentHelp("Bytes of text to learn from, chosen evenly over the input.", valueName: "bytes"))
+    var sampleBytes = 32 << 20
+    @Option(help: ArgumentHelp("Change of the text: \(TokenizerTraining.Normalization.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "name"))
+    var normalization = TokenizerTraining.Normalization.identity
+    @Option(help: ArgumentHelp("Share of characters that get pieces of their own (default: char 1, others 0.9995).", valueName: "share"))
+    var characterCoverage: Double?
+    @Flag(help: "Print the result as JSON.")
+    var json = false
+    @Argument(help: "Input files or directories.")
+    var inputs: [String]
+
+    func validate() throws {
+        guard !inputs.isEmpty else { throw ValidationError("Give at least one input.") }
+        guard vocabulary != nil || kind == .char || kind == .word else { throw ValidationError("--vocabulary is needed for --kind \(kind.rawValue).") }
+        guard vocabulary ?? 6 > 5 else { throw ValidationError("--vocabulary must be more than the 5 special pieces.") }
+        guard sampleBytes >= 1024 else { throw ValidationError("--sample-bytes must be 1024 or more.") }
+        if let characterCoverage, !(0.98...1).contains(characterCoverage) { throw ValidationError("--character-coverage must be in 0.98 ... 1.") }
+        try reading.validate(for: format)
+    }
+
+    func run() throws {
+        var sample = TextSample(limit: sampleBytes)
+        let reader = try format.makeReader(inputs: inputs, options: try reading.options())
+        let line = ProgressLine()
+        var bytes = 0
+        var wrong = 0
+        while let record = try nextRecord(reader, &wrong) {
+            record.source.withUnsafeBufferPointer { sample.add($0) }
+            record.target?.withUnsafeBufferPointer { sample.add($0) }
+            bytes += record.source.count + (record.target?.count ?? 0)
+            line.show("reading: \(bytes / 1_000_000) MB")
+        }
+        line.show("training on \(sample.count) sentences")
+        let model = try TokenizerTraining(kind: kind, vocabularySize: vocabulary, normalization: normalization, characterCoverage: characterCoverage)
+            .train(on: sample)
+        line.clear()
+        try SentencePieceTokenizer.write(model, to: output)
+        let tokenizer = try SentencePieceTokenizer(modelBytes: model, name: output)
+        if json {
+            let report = Report(
+                output: output, kind: kind.rawValue, vocabulary: tokenizer.vocabularySize, sha256: tokenizer.fingerprint, sentences: sample.sentencesSeen,
+                sampledSentences: sample.count, bytes: bytes, wrongRecords: wrong)
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            encoder.keyEncodingStrategy = .convertToSnakeCase
+            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+        } else {
+            let passed = wrong == 0 ? "" : "; \(wrong) wrong records passed over"
+            print("\(output): \(kind.rawValue), \(tokenizer.vocabularySize) pieces, from \(sample.count) of \(sample.sentencesSeen) sentences\(passed)")
+            print("sha256 \(tokenizer.fingerprint)")
+        }
+    }
+
+    private struct Report: Encodable {
+        var output: String
+        var kind: String
+        var vocabulary: Int
+        var sha256: String
+        var sentences: Int
+        var sampledSentences: Int
+        var bytes: Int
+        var wrongRecords: Int
+    }
+
+    /// The next record that is right.
+    private func nextRecord(_ reader: any CorpusReader, _ wrong: inout Int) throws -> CorpusRecord? {
+        while true {
+            do {
+                return try reader.next()
+            } catch is RecordError {
+                wrong += 1
+            }
+        }
+    }
+}
+
+/// Encodes lines.
+struct TokenizerEncodeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "encode",
+        abstract: "Encode text from standard input: a line of ids or pieces for each line.",
+        discussion: """
+            Example:
+              echo "Hello there." | mneme tokenizer encode --pieces en.model
+            """)
+
+    @Flag(help: "Print pieces instead of ids.")
+    var pieces = false
+    @Argument(help: "Model file.")
+    var model: String
+
+    func run() throws {
+        let tokenizer = try SentencePieceTokenizer(path: model)
+        while let line = readLine(strippingNewline: true) {
+            let ids = tokenizer.encode(line)
+            print(ids.map { pieces ? tokenizer.piece($0) : "\($0)" }.joined(separator: " "))
+        }
+    }
+}
+
+/// Decodes lines of ids.
+struct TokenizerDecodeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "decode",
+        abstract: "Decode lines of ids from standard input into text.",
+        discussion: """
+            Example:
+              echo "Hello there." | mneme tokenizer encode en.model | mneme tokenizer decode en.model
+            """)
+
+    @Argument(help: "Model file.")
+    var model: String
+
+    func run() throws {
+        let tokenizer = try SentencePieceTokenizer(path: model)
+        var number = 0
+        while let line = readLine(strippingNewline: true) {
+            number += 1
+            let ids = try line.split(separator: " ").map { field in
+                guard let id = Int32(field), id >= 0, id < tokenizer.vocabularySize else {
+                    throw UserError(
+                        .badData, "\"\(field)\" is no id of this tokenizer", at: "standard input, line \(number)",
+                        advice: "give ids in 0 ..< \(tokenizer.vocabularySize)")
+                }
+                return id
+            }
+            print(tokenizer.decode(ids))
+        }
+    }
+}

@@ -1,0 +1,73 @@
+// How a command that computes starts and ends: the right BLAS kernels, one communicator, errors that end every rank.
+
+import Collectives
+import Diagnostics
+import Foundation
+import Kernels
+import Tensors
+
+enum ProgramStart {
+    /// Makes OpenBLAS use kernels that fit the processor.
+    ///
+    /// OpenBLAS chooses once, while it loads, and an old one does not know a new processor. When its choice lies below what the processor
+    /// can do, the process sets OPENBLAS_CORETYPE and executes itself again. Must run before MPI is initialised. A value that the user has set
+    /// is left alone.
+    static func correctBLASCoreType() {
+        guard getenv("OPENBLAS_CORETYPE") == nil, let wanted = betterCoreType(current: BLAS.coreName, instructionSets: Kernels.available.map(\.instructionSet))
+        else { return }
+        setenv("OPENBLAS_CORETYPE", wanted, 1)
+        var arguments = CommandLine.arguments.map { strdup($0) as UnsafeMutablePointer<CChar>? }
+        arguments.append(nil)
+        execv("/proc/self/exe", &arguments)
+        // Only reached when the program cannot be executed again: it goes on with the slower kernels.
+        unsetenv("OPENBLAS_CORETYPE")
+    }
+
+    /// The core type to ask for; `nil` when OpenBLAS's own choice is as good.
+    static func betterCoreType(current: String, instructionSets: [String]) -> String? {
+        let wide = ["skylakex", "cooperlake", "sapphirerapids"]
+        let medium = wide + ["haswell", "zen", "excavator", "steamroller", "piledriver"]
+        if instructionSets.contains("avx512") { return wide.contains(current.lowercased()) ? nil : "SkylakeX" }
+        if instructionSets.contains("avx2") { return medium.contains(current.lowercased()) ? nil : "Haswell" }
+        return nil
+    }
+
+    /// Runs `body` with this process's communicator: MPI when mpirun or srun started the process, a single process otherwise.
+    ///
+    /// An error that all ranks share is printed once. An error of one rank alone is printed by it, and ends all ranks.
+    /// - Returns: never; the process exits with the code that `body` returned or that the error carries.
+    static func run(_ body: (any Communicator) throws -> ExitCode) -> Never {
+        correctBLASCoreType()
+        let environment = ProcessInfo.processInfo.environment
+        guard MPICommunicator.isLaunchedByMPI(environment: environment) else {
+            Foundation.exit(outcome(of: body, SingleProcess()).rawValue)
+        }
+        do {
+            let communicator = try MPICommunicator.initialize(environment: environment)
+            let code = outcome(of: body, communicator)
+            try communicator.finalize()
+            Foundation.exit(code.rawValue)
+        } catch {
+            CommandLineOutput.error("\(error)")
+            Foundation.exit(((error as? UserError)?.exitCode ?? .software).rawValue)
+        }
+    }
+
+    private static func outcome(of body: (any Communicator) throws -> ExitCode, _ communicator: any Communicator) -> ExitCode {
+        do {
+            try Kernels.validateEnvironment()
+            Kernels.flushDenormals()
+            return try body(communicator)
+        } catch let error as UserError {
+            if error.isShared || communicator.size == 1 {
+                if communicator.rank == 0 { CommandLineOutput.error(error.description) }
+                return error.exitCode
+            }
+            CommandLineOutput.error("rank \(communicator.rank): \(error.description)")
+            communicator.abort(error.exitCode.rawValue)
+        } catch {
+            CommandLineOutput.error("rank \(communicator.rank): \(error)")
+            communicator.abort(ExitCode.software.rawValue)
+        }
+    }
+}

@@ -1,0 +1,28 @@
+// One line on a terminal that is written over again and again.
+
+import Foundation
+
+/// A status line on standard error, shown only where that is a terminal, at most five times a second.
+final class ProgressLine {
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private var last: ContinuousClock.Instant?
+
+    /// Replaces the line.
+    func show(_ text: @autoclosure () -> String) {
+        let now = ContinuousClock.now
+        guard isTerminal, last.map({ now - $0 >= .milliseconds(200) }) ?? true else { return }
+        last = now
+        FileHandle.standardError.write(Data("\r\u{1b}[K\(text())".utf8))
+    }
+
+    /// Removes the line.
+    func clear() {
+        guard last != nil else { return }
+        last = nil
+        FileHandle.standardError.write(Data("\r\u{1b}[K".utf8))
+    }
+
+    deinit {
+        clear()
+    }
+}

@@ -1,0 +1,161 @@
+// Tokenizers: every text comes back, models are reproducible, and wrong sizes are told in one line.
+
+import Corpora
+import Diagnostics
+import Foundation
+import Testing
+
+/// The folder of real corpora, where there is one.
+let dataFolder = ProcessInfo.processInfo.environment["MNEME_DATA"]
+
+/// Text with the letters of several scripts, repeated with variations so that a tokenizer has something to learn.
+func syntheticLines(_ count: Int) -> [String] {
+    let subjects = ["Mary", "John", "the old sailor", "Jürgen", "Zoë", "a quick brown fox"]
+    let verbs = ["went to", "travelled to", "journeyed to", "looked for", "dreamt of", "überquerte"]
+    let objects = ["the kitchen", "the garden", "an island", "die Brücke", "the harbour", "42 lighthouses"]
+    return (0..<count).map { "\(subjects[$0 % 6]) \(verbs[($0 / 6 + $0) % 6]) \(objects[($0 / 36 + 5 * $0) % 6]) on day \($0 % 97)." }
+}
+
+func sample(_ lines: [String], limit: Int = 1 << 24) -> TextSample {
+    var sample = TextSample(limit: limit)
+    for line in lines { Array(line.utf8).withUnsafeBufferPointer { sample.add($0) } }
+    return sample
+}
+
+func tokenizer(_ kind: TokenizerTraining.Kind, _ vocabularySize: Int?) throws -> SentencePieceTokenizer {
+    try SentencePieceTokenizer(modelBytes: TokenizerTraining(kind: kind, vocabularySize: vocabularySize).train(on: sample(syntheticLines(400))), name: "test")
+}
+
+/// Texts that tokenizers like to spoil.
+let awkwardTexts = [
+    "", " ", "  ", "\n", "\n\n", " \n", "\n ", "hello world", "  two spaces before", "after  ", "a\nb\n\nc\n", "\n x", "tab\tand\r\nreturn", "a\u{2581}b", "\u{2581}",
+    "\u{2581}\n\u{2581} \u{2581}", "\n\u{2581}x", "中文 and 😀 \u{2028} \u{85}", "<s> </s> <unk> <pad> <0x41>", "nul \0 inside", "e\u{301} ﬁ Å \u{2585}", "\u{feff}mark",
+]
+
+@Suite struct TokenizerTests {
+    @Test(arguments: [TokenizerTraining.Kind.unigram, .bpe])
+    func everyTextComesBack(_ kind: TokenizerTraining.Kind) throws {
+        let tokenizer = try tokenizer(kind, 330)
+        #expect(tokenizer.vocabularySize == 330)
+        for text in awkwardTexts + syntheticLines(50) {
+            #expect(tokenizer.decode(tokenizer.encode(text)) == text, "\(kind) \(text.debugDescription)")
+        }
+        let long = syntheticLines(400).joined(separator: "\n") + "\u{2581}\n \n" + syntheticLines(200).joined(separator: " ")
+        #expect(tokenizer.decode(tokenizer.encode(long)) == long)
+    }
+
+    @Test func wordsKeepTheirLines() throws {
+        let tokenizer = try tokenizer(.word, nil)
+        for text in ["hello world", "Mary went to the kitchen on day 3.\n\nJohn journeyed", "\n", " a  b ", "never seen 😀"] {
+            #expect(tokenizer.decode(tokenizer.encode(text)) == text, "\(text.debugDescription)")
+        }
+    }
+
+    @Test func specialPiecesHaveFixedIDs() throws {
+        let tokenizer = try tokenizer(.unigram, 330)
+        #expect(tokenizer.unknownID == 0 && tokenizer.beginningID == 1 && tokenizer.endID == 2 && tokenizer.paddingID == 3 && tokenizer.lineBreakID == 4)
+        #expect(tokenizer.pieces.count == 330)
+        #expect(tokenizer.id(ofPiece: tokenizer.piece(300)) == 300)
+        #expect(tokenizer.id(ofPiece: "no such piece") == nil)
+        #expect(tokenizer.isControl(3) && !tokenizer.isControl(300))
+        #expect(tokenizer.decode([1, 2, 3]) == "")
+    }
+
+    @Test(arguments: [TokenizerTraining.Kind.unigram, .bpe])
+    func trainingIsReproducible(_ kind: TokenizerTraining.Kind) throws {
+        let (first, second) = (try tokenizer(kind, 325), try tokenizer(kind, 325))
+        #expect(first.modelBytes == second.modelBytes)
+        #expect(first.fingerprint == second.fingerprint && first.fingerprint.count == 64)
+        #expect(try tokenizer(kind, 326).fingerprint != first.fingerprint)
+    }
+
+    @Test(arguments: [TokenizerTraining.Kind.unigram, .bpe, .word, .char])
+    func tooLargeAVocabularyNamesTheLargest(_ kind: TokenizerTraining.Kind) throws {
+        let error = #expect(throws: UserError.self) { try tokenizer(kind, 50_000) }
+        let limit = try #require(error?.description.split(separator: " ").compactMap { Int($0.filter(\.isNumber)) }.last { $0 < 50_000 })
+        #expect(error?.exitCode == .badData && error?.description.contains("largest possible is \(limit)") == true, "\(error?.description ?? "")")
+        if kind != .unigram { #expect(try tokenizer(kind, limit).vocabularySize == limit) }
+    }
+
+    @Test func tooSmallAVocabularyIsRefused() {
+        let error = #expect(throws: UserError.self) { try tokenizer(.bpe, 100) }
+        #expect(error?.description.contains("too small") == true, "\(error?.description ?? "")")
+    }
+
+    @Test func emptyInputAndForeignFilesAreRefused() {
+        #expect(throws: UserError.self) { try TokenizerTraining(kind: .bpe, vocabularySize: 300).train(on: TextSample(limit: 100)) }
+        #expect(throws: UserError.self) { try SentencePieceTokenizer(modelBytes: Array("not a model".utf8), name: "x.model") }
+        #expect(throws: UserError.self) { try SentencePieceTokenizer(modelBytes: [], name: "x.model") }
+        let error = #expect(throws: UserError.self) { try SentencePieceTokenizer(path: "/nonexistent/x.model") }
+        #expect(error?.exitCode == .missingInput)
+    }
+
+    @Test func aContinuationHasNoWordBoundary() throws {
+        let tokenizer = try tokenizer(.bpe, 330)
+        let (head, tail) = (Array("the kit".utf8), Array("chen and more".utf8))
+        let ids = tokenizer.encode(head) + tail.withUnsafeBufferPointer { tokenizer.withEncoded($0, continuing: true) { Array($0) } }
+        #expect(tokenizer.decode(ids) == "the kitchen and more")
+    }
+
+    @Test func aSampleIsBoundedAndSpreadOverTheInput() {
+        let lines = (0..<5000).map { "line \($0)" }
+        let small = sample(lines, limit: 4000)
+        #expect(small.byteCount <= 4000 && small.byteCount > 2000)
+        #expect(small.sentencesSeen == 5000)
+        var numbers: [Int] = []
+        small.forEach { numbers.append(Int(String(decoding: $0.dropFirst(5), as: UTF8.self))!) }
+        #expect(numbers == numbers.sorted() && numbers.count == small.count)
+        #expect(numbers.first! < 250 && numbers.last! > 4750)
+        #expect(sample(["x" + String(repeating: "é", count: 10_000)]).count == 5)
+    }
+
+    @Test(.enabled(if: dataFolder != nil, "needs MNEME_DATA"))
+    func tinyShakespeareHasItsCharacters() throws {
+        let text = try Data(contentsOf: URL(fileURLWithPath: dataFolder! + "/lm/tinyshakespeare/input.txt"))
+        var sample = TextSample(limit: 1 << 24)
+        Array(text).withUnsafeBufferPointer { sample.add($0) }
+        let tokenizer = try SentencePieceTokenizer(modelBytes: TokenizerTraining(kind: .char, vocabularySize: nil).train(on: sample), name: "test")
+        #expect(tokenizer.vocabularySize == 65 + 4)
+        let ids = tokenizer.encode(Array(text))
+        #expect(ids.count == text.count && !ids.contains(tokenizer.unknownID))
+        #expect(ids.withUnsafeBufferPointer { tokenizer.decode($0) } == Array(text))
+    }
+
+    @Test func digestsEqualTheStandardsVectors() {
+        #expect(SHA256.hexadecimalDigest(of: []) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+        #expect(SHA256.hexadecimalDigest(of: Array("abc".utf8)) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+        var hash = SHA256()
+        var fast = XXHash64()
+        let million = [UInt8](repeating: UInt8(ascii: "a"), count: 1_000_000)
+        million.withUnsafeBytes { bytes in
+            var start = 0
+            var step = 1
+            while start < bytes.count {
+                let portion = UnsafeRawBufferPointer(rebasing: bytes[start..<min(bytes.count, start + step)])
+                hash.update(portion)
+                fast.update(portion)
+                start += step
+                step = step % 97 + 1
+            }
+        }
+        #expect(hash.finalized() == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0")
+        var whole = XXHash64()
+        million.withUnsafeBytes { whole.update($0) }
+        #expect(whole.finalized() == fast.finalized())
+        #expect(fast.finalized() == 0xdc48_3aaa_9b4f_dc40)
+        #expect(XXHash64().finalized() == 0xef46_db37_51d8_e999)
+        var short = XXHash64()
+        Array("abc".utf8).withUnsafeBytes { short.update($0) }
+        #expect(short.finalized() == 0x44bc_2cf5_ad77_0999)
+    }
+
+    @Test func wordsAreCountedBetweenWhiteSpace() {
+        func counted(_ text: String) -> Int {
+            Array(text.utf8).withUnsafeBufferPointer { WordCount.wordsAndLineEnds(in: $0) }
+        }
+        #expect(counted("") == 0)
+        #expect(counted("one") == 2)
+        #expect(counted(" one\ttwo \n\nthree\r\n") == 6)
+        #expect(counted("a b\nc") == 5)
+    }
+}

@@ -1,0 +1,179 @@
+// What goes wrong: each failure is one line with the path and the right exit code, and no identifier stays open.
+
+import Diagnostics
+import Foundation
+import HDF5
+import TestSupport
+import Testing
+
+@Suite(.serialized) struct FailureTests {
+    /// The user error that `body` throws.
+    private func failure(_ body: () throws -> Void) throws -> UserError {
+        try #require(throws: UserError.self, performing: body)
+    }
+
+    @Test("an absent file, a directory, a file that is not HDF5, and a truncated one")
+    func opening() throws {
+        try withScratchDirectory { directory in
+            let absent = try failure { _ = try HDF5File.openReadOnly(directory + "/absent.h5") }
+            #expect(absent.exitCode == .missingInput)
+            #expect(absent.description.hasPrefix("\(directory)/absent.h5: cannot open the file: No such file or directory"))
+            #expect(try failure { _ = try HDF5File.openReadWrite(directory + "/absent.h5") }.exitCode == .missingInput)
+            #expect(try failure { _ = try HDF5File.openReadOnly(directory) }.exitCode == .missingInput)
+
+            let text = directory + "/text.h5"
+            try Data("not HDF5 at all".utf8).write(to: URL(fileURLWithPath: text))
+            let foreign = try failure { _ = try HDF5File.openReadOnly(text) }
+            #expect(foreign.exitCode == .badData)
+            #expect(foreign.description.contains("signature"))
+
+            let path = directory + "/a.h5"
+            let file = try HDF5File.create(path)
+            try file.createDataset("x", .float32, shape: [4096]).write([Float](repeating: 1, count: 4096))
+            try file.close()
+            #expect(truncate(path, 9000) == 0)
+            let truncated = try failure { _ = try HDF5File.openReadOnly(path) }
+            #expect(truncated.exitCode == .badData)
+            #expect(truncated.description.contains("truncated"))
+        }
+    }
+
+    @Test("a file that exists is not replaced unasked, and a directory must exist")
+    func creating() throws {
+        try withScratchDirectory { directory in
+            let path = directory + "/a.h5"
+            try HDF5File.create(path).close()
+            let taken = try failure { _ = try HDF5File.create(path) }
+            #expect(taken.exitCode == .inputOutput)
+            #expect(taken.description.contains("File exists"))
+            try HDF5File.create(path, replacing: true).close()
+            let nowhere = try failure { _ = try HDF5File.create(directory + "/no/a.h5") }
+            #expect(nowhere.exitCode == .inputOutput)
+            #expect(nowhere.description.contains("No such file or directory"))
+        }
+    }
+
+    @Test("absent and foreign datasets and attributes name the file and the object")
+    func absentObjects() throws {
+        try withScratchDirectory { directory in
+            let path = directory + "/a.h5"
+            let file = try HDF5File.create(path)
+            try file.createDataset("x", .float32, shape: [1]).write([Float(0)])
+            let taken = try failure { _ = try file.createDataset("x", .float32, shape: [1]) }
+            #expect(taken.description.contains("cannot create dataset 'x'"))
+            let dataset = try failure { _ = try file.dataset("group/y") }
+            #expect(dataset.exitCode == .badData)
+            #expect(dataset.description == "\(path): it has no dataset 'group/y'")
+            let attribute = try failure { _ = try file.attribute("step") }
+            #expect(attribute.exitCode == .badData)
+            #expect(attribute.description.contains("cannot read attribute 'step'"))
+            try file.close()
+        }
+    }
+
+    @Test("every identifier is closed exactly once, whichever way the objects go")
+    func identifiers() throws {
+        try withScratchDirectory { directory in
+            let file = try HDF5File.create(directory + "/a.h5")
+            let kept = try file.createDataset("kept", .float32, shape: [2])
+            try kept.write([Float(1), 2])
+            do {
+                let dropped = try file.createDataset("dropped", .int32, shape: [0], layout: .chunked(rows: 4))
+                try [Int32(1)].withUnsafeBytes { try dropped.append($0) }
+                #expect(file.openObjectCount == 3)
+            }
+            try file.setAttribute("text", .string("a"), on: "kept")
+            _ = try file.attributes(on: "kept")
+            _ = try? file.dataset("absent")
+            _ = try? file.attribute("absent")
+            _ = try file.datasetPaths()
+            #expect(file.openObjectCount == 2)
+            try kept.close()
+            try kept.close()
+            #expect(file.openObjectCount == 1)
+            _ = try file.dataset("kept")
+            let openAtTheEnd = try file.dataset("kept")
+            try file.close()
+            try file.close()
+            #expect(HDF5Library.openObjectCount(under: directory) == 0)
+            // Closed with its file: nothing is left to close, and nothing is closed twice.
+            try openAtTheEnd.close()
+            do { _ = try HDF5File.openReadOnly(directory + "/a.h5").dataset("kept") }
+            #expect(HDF5Library.openObjectCount(under: directory) == 0)
+        }
+    }
+
+    @Test("a full disk fails with the reason, at the latest at the close, and leaves nothing open", .enabled(if: TinyDisk.isPermitted))
+    func fullDisk() throws {
+        try withTinyDisk(kilobytes: 256) { directory in
+            let failures = try [failure { try writeLarge(directory + "/0.h5") }, failure { try writeLate(directory + "/1.h5") }]
+            for (index, error) in failures.enumerated() {
+                #expect(error.exitCode == .inputOutput)
+                #expect(error.description.hasPrefix("\(directory)/\(index).h5: cannot "))
+                #expect(error.description.contains("No space left on device"))
+                #expect(error.description.hasSuffix("free some space or choose another directory"))
+            }
+            #expect(HDF5Library.openObjectCount(under: directory) == 0)
+            #expect(openDescriptors(under: directory).isEmpty)
+            for index in 0..<2 { try? FileManager.default.removeItem(atPath: "\(directory)/\(index).h5") }
+            try HDF5File.create(directory + "/after.h5").close()
+        }
+    }
+
+    /// The files in `directory` that this process holds open.
+    private func openDescriptors(under directory: String) -> [String] {
+        let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
+        return descriptors.compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)") }
+            .filter { $0.hasPrefix(directory) }
+    }
+
+    /// Writes more at once than fits.
+    private func writeLarge(_ path: String) throws {
+        let file = try HDF5File.create(path)
+        try file.createDataset("x", .float32, shape: [1 << 20]).write([Float](repeating: 1, count: 1 << 20))
+        try file.close()
+    }
+
+    /// Writes a chunk that waits in the library's cache, so that only the close can tell that it does not fit.
+    private func writeLate(_ path: String) throws {
+        let file = try HDF5File.create(path)
+        do {
+            let dataset = try file.createDataset("x", .uint8, shape: [0], layout: .chunked(rows: 300 * 1024))
+            try [UInt8](repeating: 1, count: 300 * 1024).withUnsafeBytes { try dataset.append($0) }
+        } catch {
+            Issue.record("the append failed, not the close: \(error)")
+        }
+        try file.close()
+    }
+
+    @Test("files may be used from several threads at once")
+    func threads() throws {
+        try withScratchDirectory { directory in
+            let failures = Failures()
+            DispatchQueue.concurrentPerform(iterations: 8) { index in
+                do {
+                    let path = "\(directory)/\(index).h5"
+                    let file = try HDF5File.create(path)
+                    for k in 0..<20 { try file.createDataset("g/\(k)", .int32, shape: [64]).write([Int32](repeating: Int32(index), count: 64)) }
+                    try file.close()
+                    let again = try HDF5File.openReadOnly(path)
+                    for k in 0..<20 where try again.dataset("g/\(k)").read(as: Int32.self) != [Int32](repeating: Int32(index), count: 64) {
+                        failures.add("\(path) \(k)")
+                    }
+                    _ = try? HDF5File.openReadOnly(path + ".absent")
+                } catch {
+                    failures.add("\(error)")
+                }
+            }
+            #expect(failures.list.isEmpty)
+        }
+    }
+}
+
+/// What went wrong on other threads.
+private final class Failures: @unchecked Sendable {
+    private let lock = NSLock()
+    private(set) var list: [String] = []
+
+    func add(_ text: String) { lock.withLock { list.append(text) } }
+}

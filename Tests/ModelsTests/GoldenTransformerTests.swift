@@ -1,0 +1,52 @@
+// Logits, losses and every gradient of both Transformers against PyTorch's own layers.
+
+import Models
+import NeuralNetworks
+import Tensors
+import Testing
+
+@Suite struct GoldenTransformerTests {
+    private static let tolerance: Float = 1e-5
+
+    @Test func decoderOnlyEqualsPyTorch() throws {
+        let fixture = try GoldenFixture("decoder-only")
+        let model = DecoderOnlyTransformer(fixture.configuration(.decoderOnly), vocabularySize: fixture.sizes.vocabulary)
+        try fixture.load(into: model)
+        let inputs = try fixture["input/tokens"]
+        let batch = ModelBatch.tokens(TokenBatch(lanes: [0, 1, 2], inputs: inputs, targets: try fixture["input/targets"]))
+        try compare(model, fixture, batch, logits: model.logits(inputs, ForwardPass()), name: "decoder-only")
+    }
+
+    @Test(arguments: [false, true])
+    func encoderDecoderEqualsPyTorch(preNorm: Bool) throws {
+        let name = preNorm ? "encoder-decoder-pre-norm" : "encoder-decoder-post-norm"
+        let fixture = try GoldenFixture(name)
+        let model = EncoderDecoderTransformer(fixture.configuration(.encoderDecoder, preNorm: preNorm), vocabularySize: fixture.sizes.vocabulary)
+        try fixture.load(into: model)
+        let pairs = SequencePairBatch(
+            lanes: [0, 1, 2], sources: try fixture["input/sources"], sourceLengths: try fixture["input/sourceLengths"].integerArray.map { Int($0) },
+            targetInputs: try fixture["input/targetInputs"], targetOutputs: try fixture["input/targetOutputs"])
+        try compare(model, fixture, .pairs(pairs), logits: model.logits(pairs, ForwardPass()), name: name)
+    }
+
+    private func compare(_ model: any LanguageModel, _ fixture: GoldenFixture, _ batch: ModelBatch, logits: Tensor, name: String) throws {
+        let tape = Tape()
+        let result = model.loss(batch, ForwardPass(tape: tape))
+        tape.backward(from: result.loss)
+        model.store.zeroMissingGradients()
+        var errors = [
+            ("logits", relativeError(logits.array, try fixture["logits"].array)),
+            ("loss", relativeError([result.loss.scalar], try fixture["loss"].array)),
+            ("negative log likelihood", relativeError([Float(result.negativeLogLikelihood)], try fixture["negativeLogLikelihood"].array)),
+        ]
+        for parameter in model.store.parameters {
+            errors.append((parameter.name, relativeError(parameter.gradient.array, try fixture["gradient/\(parameter.name)"].array)))
+        }
+        for (tensor, error) in errors { #expect(error < Self.tolerance, "\(name): \(tensor)") }
+        let worst = try #require(errors.max { $0.1 < $1.1 })
+        print("\(name): \(errors.count) tensors, largest relative error \(worst.1) (\(worst.0))")
+
+        let evaluated = model.loss(batch, ForwardPass())
+        #expect(relativeError([evaluated.loss.scalar], try fixture["negativeLogLikelihood"].array) < Self.tolerance, "evaluation smooths no labels")
+    }
+}
