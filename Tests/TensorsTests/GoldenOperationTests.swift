@@ -31,7 +31,7 @@ private struct GoldenFile: Decodable {
 @Suite("Operations against PyTorch")
 struct GoldenOperationTests {
     /// How each case is written with Mneme's operations; inputs by name.
-    private static var operations: [String: (GoldenCase, [String: Tensor]) -> Tensor] {[
+    private static var operations: [String: (GoldenCase, [String: Tensor]) -> Tensor] { [
         "attention": attend, "attention-causal-cache-lengths": attend, "attention-empty": attend, "attention-blocks": attend,
         "cross-entropy": { crossEntropy($1["logits"]!, targets: $0.targets, labelSmoothing: $0.number("smoothing")!).loss },
         "linear-cross-entropy": {
@@ -55,7 +55,7 @@ struct GoldenOperationTests {
         "gelu": { $1["x"]!.gelu() },
         "softplus": { $1["x"]!.softplus() },
         "permute": { $1["x"]!.permuted(2, 0, 3, 1) },
-    ]}
+    ] }
 
     @Test("outputs and gradients are within 1e-5")
     func golden() throws {
