@@ -7,6 +7,7 @@ import Corpora
 import Diagnostics
 import Evaluation
 import Foundation
+import Kernels
 import Models
 import NeuralNetworks
 import Optimizers
@@ -65,7 +66,7 @@ public final class Trainer {
             return (corpus, validation)
         }
         self.validation = validation
-        try communicator.agree(on: [("corpus \(configuration.corpus.shards)", corpus.fingerprint), ("validation corpus", validation?.fingerprint ?? "none")])
+        try communicator.agree(on: [("corpus \(configuration.corpus.shards)", corpus.manifest.fingerprint), ("validation corpus", validation?.manifest.fingerprint ?? "none")])
 
         let tree = try configuration.parallel.reproducible
             ? configuration.batch.groups.map { try ReproducibleTree(groupCount: $0, size: communicator.size) } : nil
@@ -75,9 +76,8 @@ public final class Trainer {
         }
         model = makeModel(configuration.model, vocabularySize: corpus.vocabularySize)
         model.store.allocate(seed: configuration.seed)
-        source = try communicator.onEveryRank {
-            try BatchSource(corpus: corpus, configuration: configuration, inputKind: model.inputKind, lanes: ownership.microBatches.flatMap { $0 })
-        }
+        let (model, lanes) = (model, ownership.microBatches.flatMap { $0 })
+        source = try communicator.onEveryRank { try BatchSource(corpus: corpus, configuration: configuration, model: model, lanes: lanes) }
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
         ranges = model.store.parameters.map { ParameterRange(offset: $0.offset, count: $0.shape.count, decays: $0.decays) }
         reduction = GradientReduction(
@@ -94,8 +94,8 @@ public final class Trainer {
         }
         if communicator.rank == 0 {
             report("run \(configuration.directory): \(communicator.size == 1 ? "1 rank" : "\(communicator.size) ranks") (\(communicator.libraryDescription))")
-            report("kernels \(Self.instructionSet), BLAS OpenBLAS \(BLAS.coreName), \(threads.description)")
-            report("model \(configuration.model.kind.rawValue), \(Self.grouped(model.store.parameterCount)) parameters; corpus \(corpus.summary)")
+            report("kernels \(Kernels.active.instructionSet), BLAS OpenBLAS \(BLAS.coreName), \(threads.description)")
+            report("model \(configuration.model.kind.rawValue), \(Self.grouped(model.store.parameterCount)) parameters; corpus \(corpus.directory), \(Self.grouped(corpus.tokenCount)) tokens")
             report(step == 0 ? "starting at step 0" : "resuming at step \(step) from \(configuration.directory)/step-\(step)")
         }
         try communicator.onEveryRank {
@@ -132,7 +132,7 @@ public final class Trainer {
             if evaluates, let validation {
                 let result = try evaluatePerplexity(
                     model: model, corpus: validation, communicator: communicator,
-                    settings: PerplexitySettings(lanes: source.lanesPerBatch, length: configuration.batch.length, maximumBatches: configuration.evaluationBatches))
+                    settings: PerplexitySettings(rows: source.evaluationRows, length: configuration.batch.length, maximumBatches: configuration.evaluationBatches))
                 logged.validationLoss = result.lossPerToken
                 logged.validationPerplexityPerWord = result.perplexityPerWord
                 lastEvaluation = ContinuousClock.now

@@ -8,7 +8,19 @@ struct Mneme: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mneme",
         abstract: "Trains language models that remember.",
-        subcommands: [TokenizerCommand.self, CorpusCommand.self, CheckpointCommand.self])
+        subcommands: [
+            TokenizerCommand.self,
+            CorpusCommand.self,
+            TrainCommand.self,
+            EvaluateCommand.self,
+            TranslateCommand.self,
+            SummarizeCommand.self,
+            AnswerCommand.self,
+            GenerateCommand.self,
+            PlotCommand.self,
+            ScoreCommand.self,
+            CheckpointCommand.self,
+        ])
 
     static func main() {
         do {

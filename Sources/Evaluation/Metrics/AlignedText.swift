@@ -12,7 +12,7 @@ public enum AlignedText {
     /// - Throws: `UserError`: `missingInput` when there is no such file, `inputOutput` when it cannot be read, `badData` with the line and byte where
     ///   it is not UTF-8.
     public static func lines(ofFile path: String) throws -> [String] {
-        let bytes = try read(path)
+        let bytes = try bytes(ofFile: path)
         var lines: [String] = []
         var start = 0
         for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
@@ -37,7 +37,8 @@ public enum AlignedText {
             let lines = try lines(ofFile: path)
             guard lines.count == hypothesisLines.count else {
                 throw UserError(
-                    .badData, "\(lines.count) lines, but \(hypotheses) has \(hypothesisLines.count)", at: path, advice: "give files that are aligned line by line")
+                    .badData, "\(lines.count) lines, but \(hypotheses) has \(hypothesisLines.count)", at: path,
+                    advice: "give files that are aligned line by line")
             }
             return lines
         }
@@ -45,14 +46,16 @@ public enum AlignedText {
         return (hypothesisLines, referenceLines)
     }
 
-    private static func read(_ path: String) throws -> Data {
+    /// The bytes of a file, or of standard input for `-`.
+    static func bytes(ofFile path: String) throws -> Data {
         if path == "-" { return FileHandle.standardInput.readDataToEndOfFile() }
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
             throw UserError(.missingInput, "there is no such file", at: path)
         }
         guard !isDirectory.boolValue else { throw UserError(.missingInput, "a file is expected here, found a directory", at: path) }
-        guard let bytes = FileManager.default.contents(atPath: path) else {
+        // A file handle reads pipes too, as shells make of <(command).
+        guard let handle = FileHandle(forReadingAtPath: path), let bytes = try? handle.readToEnd() ?? Data() else {
             throw UserError(.inputOutput, "the file cannot be read", at: path, advice: "check its permissions")
         }
         return bytes

@@ -6,7 +6,7 @@ import ArgumentParser
 struct CorpusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "corpus",
-        abstract: "Make and inspect corpora.",
+        abstract: "Simulate, shard and inspect corpora.",
         discussion: "Example: mneme corpus inspect corpora/wmt-en-de",
-        subcommands: [CorpusShardCommand.self, CorpusInspectCommand.self])
+        subcommands: [CorpusSimulateCommand.self, CorpusShardCommand.self, CorpusInspectCommand.self])
 }

@@ -54,7 +54,7 @@ struct CorpusShardCommand: ParsableCommand {
     }
 
     func run() throws {
-        try Ranks.run { communicator in
+        ProgramStart.run { communicator in
             let line = ProgressLine()
             let plan = try communicator.onEveryRank {
                 try ShardingPlan(
@@ -69,6 +69,7 @@ struct CorpusShardCommand: ParsableCommand {
             let outcome = try sharder.run()
             line.clear()
             if communicator.rank == 0 { try report(outcome) }
+            return .finished
         }
     }
 

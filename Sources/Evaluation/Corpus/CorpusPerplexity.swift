@@ -1,0 +1,103 @@
+// The loss of a model over a whole corpus, shared among ranks.
+//
+// Legend: B rows of a batch, T positions.
+
+import Collectives
+import Corpora
+import Diagnostics
+import Models
+import NeuralNetworks
+import Tensors
+
+/// How a corpus is run through a model.
+public struct PerplexitySettings: Sendable {
+    /// B.
+    public var rows: Int
+    /// T: the segment of text, the longest source and target of pairs.
+    public var length: Int
+    /// The most batches; `nil` for the whole corpus.
+    public var maximumBatches: Int?
+
+    public init(rows: Int, length: Int, maximumBatches: Int? = nil) {
+        self.rows = rows
+        self.length = length
+        self.maximumBatches = maximumBatches
+    }
+}
+
+/// Sums the negative log-likelihood of a corpus. Collective: batches are dealt out to ranks, and sums are added in the order of batches, so
+/// that the result is the same bits on any number of ranks.
+///
+/// Text is read in segments of T tokens, each predicted from the segment alone (the context is reset at every segment). Pairs are predicted
+/// from their source. Words are those of the original text, so that perplexities per word compare between tokenizers; text has them only when
+/// the whole corpus was read.
+///
+/// - Returns: nats, predicted tokens and words.
+/// - Throws: `UserError`, the same on every rank.
+public func evaluatePerplexity(
+    model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
+) throws -> LanguageModelStatistics {
+    let source = try communicator.onEveryRank { try EvaluationBatches(model: model, corpus: corpus, settings: settings) }
+    let count = min(source.count, settings.maximumBatches ?? .max)
+    let own = try communicator.onEveryRank {
+        try stride(from: communicator.rank, to: count, by: communicator.size).map { index -> LanguageModelStatistics in
+            let (batch, words) = try source.batch(index)
+            let sums = model.loss(batch, ForwardPass())
+            return LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: words)
+        }
+    }
+    let bytes = own.flatMap(\.encoded).withUnsafeBytes { Array($0) }
+    let everyRank = try communicator.allGather(bytes).map { bytes in bytes.withUnsafeBytes { Array($0.bindMemory(to: Double.self)) } }
+    var total = LanguageModelStatistics()
+    for index in 0..<count {
+        let place = index / communicator.size * 4
+        total += LanguageModelStatistics(encoded: Array(everyRank[index % communicator.size][place..<place + 4]))
+    }
+    if corpus.kind == .text, count == source.count { total.words = corpus.manifest.counts.words }
+    return total
+}
+
+/// The batches of one pass over a corpus, each token or pair exactly once.
+private struct EvaluationBatches {
+    let count: Int
+    let batch: (Int) throws -> (batch: ModelBatch, words: Int)
+
+    init(model: any LanguageModel, corpus: Corpus, settings: PerplexitySettings) throws {
+        let lanes = Array(0..<settings.rows)
+        func position(_ index: Int) -> LoaderPosition { LoaderPosition(global: [Int64(index)]) }
+        switch corpus.kind {
+        case .text:
+            guard model.inputKind == .tokens else { throw ModelFit.wrongModel(corpus) }
+            let loader = try SequentialTextLoader(corpus, lanes: settings.rows, length: settings.length)
+            count = loader.stepCount
+            batch = { index in
+                try loader.seek(to: position(index))
+                return (ModelBatch(try loader.batch(lanes: lanes)), 0)
+            }
+        case .pairs:
+            let limits = PairLimits(corpus, model: model, length: settings.length)
+            let loader = try SequentialPairLoader(corpus, lanes: settings.rows, limits: limits)
+            count = loader.stepCount
+            let isPairs = model.inputKind == .pairs
+            batch = { index in
+                try loader.seek(to: position(index))
+                if isPairs {
+                    let batch = try loader.batch(lanes: lanes)
+                    return (ModelBatch(batch), batch.words.reduce(0, +))
+                }
+                let batch = try loader.promptBatch(lanes: lanes)
+                return (ModelBatch(batch), batch.words.reduce(0, +))
+            }
+        }
+    }
+}
+
+/// Whether a model and a corpus go together.
+public enum ModelFit {
+    /// The error for an encoder-decoder on running text.
+    public static func wrongModel(_ corpus: Corpus) -> UserError {
+        UserError(
+            .configuration, "holds running text, which an encoder-decoder cannot be trained on", at: corpus.directory,
+            advice: "use model.kind decoder-only, or a corpus of pairs")
+    }
+}

@@ -1,0 +1,81 @@
+// The training batches of a run: a loader over its corpus, in the form that its model reads.
+
+import Collectives
+import Corpora
+import Diagnostics
+import Evaluation
+import Models
+
+/// Batches for the lanes of this rank.
+final class BatchSource {
+    /// One of the loaders of module Corpora, with the kind of batch it gives to the model.
+    private enum Loader {
+        case text(any LaneLoader<TextBatch>)
+        case pairs(PairLoader)
+        case prompts(PairLoader)
+    }
+
+    private let loader: Loader
+    private let laneLoader: any LaneLoader
+    private let corpus: Corpus
+    /// Lanes a rank computes at a time, for evaluation batches of the same size.
+    let evaluationRows: Int
+
+    /// - Parameter lanes: the lanes of this rank.
+    /// - Throws: `UserError` (.configuration) when corpus, model and order do not go together.
+    init(corpus: Corpus, configuration: RunConfiguration, model: any LanguageModel, lanes: [Int]) throws {
+        let batch = configuration.batch
+        self.corpus = corpus
+        evaluationRows = min(batch.lanes, 32)
+        switch corpus.kind {
+        case .text:
+            guard model.inputKind == .tokens else { throw ModelFit.wrongModel(corpus) }
+            let text: any LaneLoader<TextBatch>
+            switch configuration.corpus.order {
+            case .windows: text = try WindowLoader(corpus, lanes: batch.lanes, length: batch.length, seed: configuration.seed)
+            case .streams: text = try StreamLoader(corpus, lanes: batch.lanes, owned: lanes, length: batch.length, seed: configuration.seed)
+            }
+            loader = .text(text)
+            laneLoader = text
+        case .pairs:
+            let pairs = try PairLoader(
+                corpus, lanes: batch.lanes, limits: PairLimits(corpus, model: model, length: batch.length), seed: configuration.seed)
+            loader = model.inputKind == .pairs ? .pairs(pairs) : .prompts(pairs)
+            laneLoader = pairs
+        }
+    }
+
+    /// The present step's batch for some of this rank's lanes.
+    func batch(lanes: [Int]) throws -> ModelBatch {
+        switch loader {
+        case .text(let loader): ModelBatch(try loader.batch(lanes: lanes))
+        case .pairs(let loader): ModelBatch(try loader.batch(lanes: lanes))
+        case .prompts(let loader): ModelBatch(try loader.promptBatch(lanes: lanes))
+        }
+    }
+
+    /// Moves on to the next step.
+    func advance() throws { try laneLoader.advance() }
+
+    /// The position of all lanes, those of other ranks included, as numbers for a checkpoint. Collective.
+    func position(_ communicator: any Communicator) throws -> [Int64] {
+        var position = laneLoader.position
+        if !position.lanes.isEmpty {
+            let everyRank = try communicator.allGather(position.encoded.withUnsafeBytes { Array($0) })
+            for bytes in everyRank {
+                let numbers = bytes.withUnsafeBytes { Array($0.bindMemory(to: Int64.self)) }
+                guard let other = LoaderPosition(encoded: numbers) else { preconditionFailure("a rank sent a position that cannot be read") }
+                position.merge(other)
+            }
+        }
+        return position.encoded
+    }
+
+    /// Goes to a position from a checkpoint.
+    func restore(_ numbers: [Int64]) throws {
+        guard let position = LoaderPosition(encoded: numbers) else {
+            throw UserError(.badData, "the checkpoint's loader position cannot be read", at: corpus.directory, advice: "use an earlier checkpoint")
+        }
+        try laneLoader.seek(to: position)
+    }
+}

@@ -1,0 +1,39 @@
+// mneme plot
+
+import ArgumentParser
+import Diagnostics
+import Foundation
+import Training
+
+struct PlotCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plot",
+        abstract: "Draw the loss curve of a run, in the terminal and as an SVG file.",
+        discussion: """
+            Example:
+              mneme plot checkpoints/quickstart --output loss.svg
+            """)
+
+    @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
+    var runDirectory: String
+
+    @Option(help: ArgumentHelp("Write an SVG file too.", valueName: "file.svg"))
+    var output: String?
+
+    @Option(help: ArgumentHelp("Characters a line.", valueName: "count"))
+    var columns = 72
+
+    func validate() throws {
+        guard columns >= 20 else { throw ValidationError("--columns must be at least 20.") }
+    }
+
+    func run() throws {
+        let curve = try LossCurve(runDirectory: runDirectory)
+        print(curve.terminalDrawing(columns: columns), terminator: "")
+        guard let output else { return }
+        do { try Data(curve.svg().utf8).write(to: URL(fileURLWithPath: output), options: .atomic) } catch {
+            throw UserError(.inputOutput, "cannot be written: \(error.localizedDescription)", at: output)
+        }
+        print("written to \(output)")
+    }
+}
