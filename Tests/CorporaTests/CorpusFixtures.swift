@@ -48,12 +48,14 @@ func pairs(_ count: Int) -> [CorpusRecord] {
     }
 }
 
-let testTokenizer: Result<SentencePieceTokenizer, any Error> = Result { try tokenizer(.bpe, 330) }
+/// A tokenizer is used by one thread at a time, so tests and ranks share its bytes only.
+let testModel = Result { try tokenizer(.bpe, 330).modelBytes }
 
 /// A plan over records that are given, with small shards.
 func plan(_ records: [CorpusRecord], output: String, shardSize: Int = 2000, badRecordLimit: Int = 0, format: CorpusFormat = .text) throws -> ShardingPlan {
     ShardingPlan(
-        format: format, inputs: [], rules: CleaningRules(), tokenizer: try testTokenizer.get(), output: output, shardSize: shardSize,
+        format: format, inputs: [], rules: CleaningRules(), tokenizer: try SentencePieceTokenizer(modelBytes: testModel.get(), name: "test"),
+        output: output, shardSize: shardSize,
         badRecordLimit: badRecordLimit
     ) { ListReader(records, labels: ["first", "second", "third"]) }
 }

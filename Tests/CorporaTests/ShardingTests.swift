@@ -58,8 +58,9 @@ import TestSupport
         try withScratchDirectory { directory in
             for (name, records) in [("text", documents(150)), ("pairs", pairs(250))] {
                 _ = try corpus(records, output: directory + "/alone-" + name)
-                let plan = try UncheckedBox(plan(records, output: directory + "/ranks-" + name))
-                let outcomes = try LoopbackCommunicator.run(size: ranks) { try CorpusSharder(plan.value, communicator: $0).run().manifest }
+                let outcomes = try LoopbackCommunicator.run(size: ranks) {
+                    try CorpusSharder(plan(records, output: directory + "/ranks-" + name), communicator: $0).run().manifest
+                }
                 #expect(outcomes.allSatisfy { $0 == outcomes[0] })
                 #expect(try contents(of: directory + "/alone-" + name) == contents(of: directory + "/ranks-" + name))
             }
@@ -143,8 +144,8 @@ import TestSupport
             #expect(tokenizer.decode(pieces.flatMap { $0 }) == lines.joined())
             #expect(pieces.count > 2 && corpus.manifest.shards.filter(\.continuesDocument).count == pieces.count - 1)
             #expect(tokenizer.decode(texts[texts.count - 1]) == "The last one.")
-            let plan = try UncheckedBox(plan(records, output: directory + "/ranks"))
-            _ = try LoopbackCommunicator.run(size: 3) { try CorpusSharder(plan.value, communicator: $0).run().shardsKept }
+            let sent = records
+            _ = try LoopbackCommunicator.run(size: 3) { try CorpusSharder(plan(sent, output: directory + "/ranks"), communicator: $0).run().shardsKept }
             #expect(try contents(of: directory + "/alone") == contents(of: directory + "/ranks"))
         }
     }
@@ -200,10 +201,9 @@ import TestSupport
         try withScratchDirectory { directory in
             let output = directory + "/corpus"
             try FileManager.default.createDirectory(atPath: output + "/.shard-1.h5.partial", withIntermediateDirectories: true)
-            let plan = try UncheckedBox(plan(pairs(200), output: output))
             let codes = try LoopbackCommunicator.run(size: 2) { communicator -> ExitCode? in
                 do {
-                    _ = try CorpusSharder(plan.value, communicator: communicator).run()
+                    _ = try CorpusSharder(plan(pairs(200), output: output), communicator: communicator).run()
                     return nil
                 } catch let error as UserError {
                     return error.isShared ? error.exitCode : nil
@@ -221,14 +221,5 @@ import TestSupport
             #expect(error?.exitCode == .inputOutput)
             #expect(!FileManager.default.fileExists(atPath: directory + "/corpus/corpus.json"))
         }
-    }
-}
-
-/// Hands a value to threads of a test, which only read it.
-struct UncheckedBox<Value>: @unchecked Sendable {
-    let value: Value
-
-    init(_ value: Value) {
-        self.value = value
     }
 }
