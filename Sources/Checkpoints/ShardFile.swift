@@ -136,10 +136,12 @@ extension HDF5Dataset {
     /// - Complexity: memory for one slice.
     func forEachSlice(of rows: Range<Int>, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
         guard !rows.isEmpty, rowByteCount > 0 else { return }
-        for slice in ShardFile.slices(of: rows, rowByteCount: rowByteCount) {
-            try withUnsafeTemporaryAllocation(byteCount: slice.count * rowByteCount, alignment: 64) { buffer in
-                if shape.isEmpty { try read(into: buffer) } else { try read(into: buffer, rows: slice) }
-                try body(UnsafeRawBufferPointer(buffer))
+        let longest = min(rows.count, max(1, ShardFile.sliceByteCount / rowByteCount))
+        try withUnsafeTemporaryAllocation(byteCount: longest * rowByteCount, alignment: 4096) { buffer in
+            for slice in ShardFile.slices(of: rows, rowByteCount: rowByteCount) {
+                let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<(slice.count * rowByteCount)])
+                if shape.isEmpty { try read(into: part) } else { try read(into: part, rows: slice) }
+                try body(UnsafeRawBufferPointer(part))
             }
         }
     }

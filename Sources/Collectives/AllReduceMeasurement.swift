@@ -17,9 +17,16 @@ public struct AllReduceTiming: Sendable {
     public var bytesPerSecond: Double { Double(bytes) / medianSeconds }
 }
 
-/// Whether a measured all-reduce blocks, or is started and then waited for as gradient buckets are.
-public enum AllReduceMode: Sendable {
-    case blocking, started
+/// Which way of summing is measured.
+public enum AllReduceMode: Sendable, Equatable {
+    /// One call that blocks.
+    case blocking
+    /// One call that starts and one that waits.
+    case started
+    /// `GradientBuckets` of so many bytes, all ready at once.
+    case bucketed(bytes: Int, concurrency: Int)
+    /// The part of `ReproducibleTree` that runs across ranks; the number of ranks is a power of two.
+    case reproducible
 }
 
 /// Measures float32 all-reduces in place. Collective.
@@ -33,11 +40,13 @@ public enum AllReduceMode: Sendable {
 ///   - warmUps: repeats that are not counted.
 ///   - repeats: repeats that are counted, at least 1.
 /// - Returns: one timing a size, the same on every rank.
+/// - Throws: `UserError` (.configuration) for a reproducible sum on a number of ranks that is no power of two; (.unavailable) from the library.
 public func measureAllReduce(
     communicator: any Communicator, sizes: [Int], mode: AllReduceMode = .blocking, warmUps: Int = 3, repeats: Int = 10
 ) throws -> [AllReduceTiming] {
     precondition(repeats > 0 && warmUps >= 0, "\(warmUps) warm-ups, \(repeats) repeats")
     let clock = ContinuousClock()
+    let tree = mode == .reproducible ? try ReproducibleTree(groupCount: communicator.size, size: communicator.size) : nil
     return try sizes.map { bytes in
         let count = bytes / MemoryLayout<Float>.stride
         let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: count)
@@ -48,6 +57,12 @@ public func measureAllReduce(
             try communicator.barrier()
             let start = clock.now
             switch mode {
+            case .reproducible: try tree?.allReduce(values, communicator: communicator)
+            case .bucketed(let bucketBytes, let concurrency):
+                let buckets = GradientBuckets(ranges: [0..<count], bucketBytes: bucketBytes, concurrency: concurrency)
+                buckets.begin(gradients: values, communicator: communicator)
+                try buckets.markReady(0)
+                try buckets.finish()
             case .blocking: try communicator.allReduce(values, .sum)
             case .started: try communicator.startAllReduce(values).wait()
             }

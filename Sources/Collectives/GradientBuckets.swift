@@ -25,6 +25,7 @@ public final class GradientBuckets {
     private var isReady: [Bool]
     /// How many parameters of each bucket are not ready.
     private var missing: [Int]
+    private let concurrency: Int
     private var pending: [any PendingCollective] = []
     /// How many of `pending`, from its start, are known to be complete.
     private var completedCount = 0
@@ -35,7 +36,10 @@ public final class GradientBuckets {
     /// - Parameters:
     ///   - ranges: the elements of each parameter's gradient in the flat buffer, in any order, without overlap. Gaps are summed too.
     ///   - bucketBytes: the size of a bucket in bytes; the last one to start may be smaller.
-    public init(ranges: [Range<Int>], bucketBytes: Int = 4 << 20) {
+    ///   - concurrency: how many buckets may be on their way at once. Few are faster than many: the library takes memory for each, and
+    ///     what it frees is warm for the next.
+    public init(ranges: [Range<Int>], bucketBytes: Int = 4 << 20, concurrency: Int = 4) {
+        precondition(concurrency > 0, "\(concurrency) buckets at once")
         precondition(bucketBytes >= MemoryLayout<Float>.stride, "buckets of \(bucketBytes) bytes")
         let bucketCount = bucketBytes / MemoryLayout<Float>.stride
         let lowest = ranges.map(\.lowerBound).min() ?? 0
@@ -48,6 +52,7 @@ public final class GradientBuckets {
         var parametersInBucket = [Int](repeating: 0, count: buckets.count)
         for bucket in bucketsOfParameter.joined() { parametersInBucket[bucket] += 1 }
         self.buckets = buckets
+        self.concurrency = concurrency
         self.parametersInBucket = parametersInBucket
         missing = parametersInBucket
         isReady = Array(repeating: false, count: ranges.count)
@@ -61,7 +66,8 @@ public final class GradientBuckets {
     ///   - communicator: the ranks that sum.
     public func begin(gradients: UnsafeMutableBufferPointer<Float>, communicator: any Communicator) {
         precondition(!isUnderWay, "begin without the finish of the step before")
-        precondition(gradients.count >= buckets.first?.upperBound ?? 0, "\(gradients.count) gradients, parameters end at \(buckets.first?.upperBound ?? 0)")
+        let end = buckets.first?.upperBound ?? 0
+        precondition(gradients.count >= end, "\(gradients.count) gradients, parameters end at \(end)")
         isUnderWay = true
         guard communicator.size > 1 else { return }
         self.gradients = gradients
@@ -77,17 +83,18 @@ public final class GradientBuckets {
     /// - Parameter parameter: the parameter's place in `ranges`. Each may be marked once a step.
     public func markReady(_ parameter: Int) throws {
         precondition(isUnderWay, "markReady before begin")
-        guard let communicator else { return }
+        guard communicator != nil else { return }
         precondition(!isReady[parameter], "parameter \(parameter) is marked ready twice")
         isReady[parameter] = true
         for bucket in bucketsOfParameter[parameter] { missing[bucket] -= 1 }
-        while pending.count < buckets.count, missing[pending.count] == 0 { try startNext(communicator) }
         try poll()
     }
 
-    /// Lets the library work on the buckets under way. Cheap; call it between operations of the backward pass.
+    /// Lets the library work on the buckets under way, and starts those whose turn it is. Cheap; call it between operations of the backward pass.
     public func poll() throws {
+        guard let communicator else { return }
         while completedCount < pending.count, try pending[completedCount].test() { completedCount += 1 }
+        while pending.count < buckets.count, missing[pending.count] == 0, pending.count - completedCount < concurrency { try startNext(communicator) }
     }
 
     /// Starts what was not started and waits until the whole buffer holds the sum. Collective.
@@ -96,8 +103,8 @@ public final class GradientBuckets {
         isUnderWay = false
         guard let communicator else { return }
         self.communicator = nil
-        while pending.count < buckets.count { try startNext(communicator) }
-        while completedCount < pending.count {
+        while completedCount < buckets.count {
+            while pending.count < buckets.count, pending.count - completedCount < concurrency { try startNext(communicator) }
             try pending[completedCount].wait()
             completedCount += 1
         }

@@ -40,7 +40,9 @@ public final class LoopbackCommunicator: Communicator {
             let thread = Thread {
                 let outcome = Result { try body(LoopbackCommunicator(rank: rank, world: world)) }
                 outcomes.set(outcome, of: rank)
-                if case .failure = outcome { world.leave(rank, failed: true) } else { world.leave(rank, failed: false) }
+                var failed = false
+                if case .failure = outcome { failed = true }
+                world.leave(rank, failed: failed)
             }
             thread.stackSize = 16 << 20
             thread.start()

@@ -104,7 +104,8 @@ final class LoopbackWorld: @unchecked Sendable {
         try condition.withLock {
             let operation = open[sequence] ?? LoopbackOperation(kind, firstRank: rank, size: size)
             guard operation.kind == kind else {
-                throw UserError(.unavailable, "rank \(rank) calls \(kind) where rank \(operation.firstRank) calls \(operation.kind)", at: "rank \(rank)")
+                let first = "rank \(operation.firstRank) calls \(operation.kind)"
+                throw UserError(.unavailable, "rank \(rank) calls \(kind) where \(first)", at: "rank \(rank)")
             }
             operation.contributions[rank] = bytes
             operation.gathered[rank] = gathered

@@ -75,7 +75,9 @@ public final class ReproducibleTree {
         }
     }
 
-    private func reduceChunk(_ values: UnsafeMutableBufferPointer<Float>, _ received: UnsafeMutableBufferPointer<Float>, _ communicator: any Communicator) throws {
+    private func reduceChunk(
+        _ values: UnsafeMutableBufferPointer<Float>, _ received: UnsafeMutableBufferPointer<Float>, _ communicator: any Communicator
+    ) throws {
         var own = 0..<values.count
         var others: [Range<Int>] = []
         // Halving: the rank whose bit is 0 keeps the lower half.

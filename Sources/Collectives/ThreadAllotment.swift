@@ -46,8 +46,10 @@ package func allotThreads(mask: [UInt8], neighbours: [[UInt8]], requested: Int?)
     guard let requested else {
         return ThreadAllotment(threads: share, description: "\(share) BLAS \(share == 1 ? "thread" : "threads") a rank: \(sharing)")
     }
-    let excess = requested > share ? ", more than its share of \(share)" : ""
-    return ThreadAllotment(threads: max(1, requested), description: "\(max(1, requested)) BLAS \(requested > 1 ? "threads" : "thread") a rank as requested: \(sharing)\(excess)")
+    let threads = max(1, requested)
+    let excess = threads > share ? ", more than its share of \(share)" : ""
+    let unit = threads == 1 ? "thread" : "threads"
+    return ThreadAllotment(threads: threads, description: "\(threads) BLAS \(unit) a rank as requested: \(sharing)\(excess)")
 }
 
 /// The cores that this thread may run on, one bit each, without zeros at the end; one core where the system does not tell.

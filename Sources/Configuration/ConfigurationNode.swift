@@ -133,7 +133,8 @@ extension YamlError {
     /// The same error as one line with its place.
     fileprivate func userError(in yaml: String, origin: Origin) -> UserError {
         switch self {
-        case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _), .composer(let context, let problem, let mark, _):
+        case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
+            .composer(let context, let problem, let mark, _):
             let text = [context?.text, problem].compactMap(\.self).joined(separator: ", ")
             return UserError(.configuration, "not valid YAML: \(text)", at: origin.position(line: mark.line, column: mark.column))
         case .reader(let problem, let offset, _, _):

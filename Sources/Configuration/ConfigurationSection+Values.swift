@@ -31,7 +31,8 @@ extension ConfigurationSection {
     public func double(
         _ key: String, default defaultValue: Double? = nil, in range: some RangeExpression<Double> = -Double.infinity...Double.infinity
     ) throws -> Double {
-        try read(key, default: defaultValue, expected: Self.words("a number", in: range), parse: Self.double(in: range), yaml: ConfigurationScalar.yaml)
+        try read(
+            key, default: defaultValue, expected: Self.words("a number", in: range), parse: Self.double(in: range), yaml: ConfigurationScalar.yaml)
     }
 
     /// A number, or `nil` where the key is absent or null.

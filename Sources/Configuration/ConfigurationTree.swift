@@ -36,7 +36,7 @@ public final class ConfigurationTree {
         guard !isDirectory.boolValue else {
             throw UserError(.missingInput, "a configuration file is expected here, found a directory", at: path)
         }
-        guard let bytes = FileManager.default.contents(atPath: path) else {
+        guard let handle = FileHandle(forReadingAtPath: path), let bytes = try? handle.readToEnd() ?? Data() else {
             throw UserError(.inputOutput, "the configuration file cannot be read", at: path, advice: "check its permissions")
         }
         try self.init(utf8: Array(bytes), file: path, overrides: overrides)
@@ -51,7 +51,8 @@ public final class ConfigurationTree {
             let line = bytes[..<offset].count { $0 == newline } + 1
             let column = offset - (bytes[..<offset].lastIndex(of: newline).map { $0 + 1 } ?? 0) + 1
             throw UserError(
-                .configuration, "not UTF-8: byte 0x\(String(bytes[offset], radix: 16))", at: "\(file):\(line):\(column)", advice: "save the file as UTF-8")
+                .configuration, "not UTF-8: byte 0x\(String(bytes[offset], radix: 16))", at: "\(file):\(line):\(column)",
+                advice: "save the file as UTF-8")
         }
         try self.init(yaml: String(decoding: bytes, as: UTF8.self), file: file, overrides: overrides)
     }

@@ -143,12 +143,16 @@ public final class EncoderDecoderTransformer: LanguageModel {
         Decoder(self, prompts, maximumNewTokens)
     }
 
+    /// Legend: G groups of k sequences each that share a source (the hypotheses of a beam), n = G k sequences.
     private final class Decoder: IncrementalDecoder {
         private let model: EncoderDecoderTransformer
         private let cache: KeyValueCache
         private let pass = ForwardPass()
+        /// The keys and values of each layer's attention over the source, [G, S, 2 D]: a group's sequences share them.
         private var crossKeysAndValues: [Tensor]
+        /// The real positions of each group's source, [G].
         private var sourceLengths: [Int]
+        private var groupSize = 1
         let firstLogits: Tensor? = nil
 
         init(_ model: EncoderDecoderTransformer, _ sources: [[Int32]], _ maximumNewTokens: Int) {
@@ -161,19 +165,21 @@ public final class EncoderDecoderTransformer: LanguageModel {
             for layer in model.decoderLayers { crossKeysAndValues.append(layer.crossAttention.project(memory, pass)) }
             sourceLengths = lengths
             cache = KeyValueCache(
-                layers: model.decoderLayers.count, batch: sources.count, capacity: min(maximumNewTokens + 1, model.configuration.context),
+                layers: model.decoderLayers.count, batch: sources.count, capacity: min(maximumNewTokens, model.configuration.context),
                 width: model.configuration.width)
         }
 
         func advance(_ tokens: [Int32]) -> Tensor {
-            let count = tokens.count
+            let (count, width) = (tokens.count, model.configuration.width)
+            precondition(count == sourceLengths.count * groupSize, "\(count) tokens for \(sourceLengths.count * groupSize) sequences")
             let position = cache.lengths.first ?? 0
             var x = addPositions(
-                model.embedding(Tensor(tokens, [count, 1]), scale: Float(model.configuration.width).squareRoot(), pass), model.positions, first: position)
+                model.embedding(Tensor(tokens, [count, 1]), scale: Float(width).squareRoot(), pass), model.positions, first: position)
             for (index, layer) in model.decoderLayers.enumerated() {
                 x = model.sublayer(x, layer.selfAttentionNorm, pass) { layer.selfAttention.step($0, pass) { cache.append($0, layer: index) } }
-                x = model.sublayer(x, layer.crossAttentionNorm, pass) {
-                    layer.crossAttention($0, keysAndValues: crossKeysAndValues[index], lengths: sourceLengths, pass)
+                x = model.sublayer(x, layer.crossAttentionNorm, pass) { x in
+                    let queries = x.reshaped(to: [sourceLengths.count, groupSize, width])
+                    return layer.crossAttention(queries, keysAndValues: crossKeysAndValues[index], lengths: sourceLengths, pass).reshaped(to: x.shape)
                 }
                 x = model.sublayer(x, layer.feedForwardNorm, pass) { layer.feedForward($0, pass) }
             }
@@ -183,15 +189,30 @@ public final class EncoderDecoderTransformer: LanguageModel {
         }
 
         func reorder(_ parents: [Int]) {
-            guard parents != Array(sourceLengths.indices) else { return }
             cache.reorder(parents)
+            let (sources, size) = Self.groups(parents.map { $0 / groupSize })
+            groupSize = size
+            guard sources != Array(sourceLengths.indices) else { return }
             crossKeysAndValues = crossKeysAndValues.map { old in
-                let block = old.count / sourceLengths.count
-                let new = Tensor(uninitialized: [parents.count, old.shape[1], old.shape[2]])
-                for (b, parent) in parents.enumerated() { (new.floats + b * block).update(from: old.floats + parent * block, count: block) }
+                let block = old.shape[1] * old.shape[2]
+                let new = Tensor(uninitialized: [sources.count, old.shape[1], old.shape[2]])
+                for (group, source) in sources.enumerated() { (new.floats + group * block).update(from: old.floats + source * block, count: block) }
                 return new
             }
-            sourceLengths = parents.map { sourceLengths[$0] }
+            sourceLengths = sources.map { sourceLengths[$0] }
+        }
+
+        /// The largest groups of one size that runs of equal numbers can be cut into: the number of each group, and the size.
+        private static func groups(_ numbers: [Int]) -> (numbers: [Int], size: Int) {
+            var (size, start) = (0, 0)
+            for index in 1...max(numbers.count, 1) where index >= numbers.count || numbers[index] != numbers[start] {
+                var (a, b) = (size, index - start)
+                while b != 0 { (a, b) = (b, a % b) }
+                size = a
+                start = index
+            }
+            size = max(size, 1)
+            return (stride(from: 0, to: numbers.count, by: size).map { numbers[$0] }, size)
         }
     }
 }

@@ -80,4 +80,38 @@ private final class RecordingCommunicator: Communicator {
         try buckets.finish()
         #expect(communicator.pending.map(\.waits) == [1, 1, 1])
     }
+
+    @Test func fewBucketsAreOnTheirWayAtOnce() throws {
+        let gradients = UnsafeMutableBufferPointer<Float>.allocate(capacity: 50)
+        gradients.initialize(repeating: 1)
+        defer { gradients.deallocate() }
+        let buckets = GradientBuckets(ranges: [0..<50], bucketBytes: 40, concurrency: 2)
+        let communicator = RecordingCommunicator(base: gradients.baseAddress!)
+        buckets.begin(gradients: gradients, communicator: communicator)
+        try buckets.markReady(0)
+        #expect(communicator.started == [40..<50, 30..<40])
+        try buckets.poll()
+        #expect(buckets.startedCount == 2)
+        communicator.pending[0].isComplete = true
+        try buckets.poll()
+        #expect(communicator.started.last == 20..<30)
+        try buckets.finish()
+        #expect(communicator.started.count == 5)
+        #expect(communicator.pending.allSatisfy { $0.isComplete })
+    }
+
+    @Test func aStepBeginsAgain() throws {
+        let gradients = UnsafeMutableBufferPointer<Float>.allocate(capacity: 20)
+        gradients.initialize(repeating: 1)
+        defer { gradients.deallocate() }
+        let buckets = GradientBuckets(ranges: [0..<10, 10..<20], bucketBytes: 40)
+        for _ in 0..<3 {
+            let communicator = RecordingCommunicator(base: gradients.baseAddress!)
+            buckets.begin(gradients: gradients, communicator: communicator)
+            try buckets.markReady(0)
+            #expect(communicator.started.isEmpty)
+            try buckets.finish()
+            #expect(communicator.started == [10..<20, 0..<10])
+        }
+    }
 }

@@ -7,8 +7,9 @@ import TestSupport
 
 @Suite struct LoopbackTests {
     static let checks: [(name: String, run: @Sendable (any Communicator) throws -> Void)] = [
-        ("reductions", CollectiveChecks.reductions), ("started-reductions", CollectiveChecks.startedReductions), ("movement", CollectiveChecks.movement),
-        ("buckets", CollectiveChecks.buckets), ("tree", CollectiveChecks.tree), ("agreement", CollectiveChecks.agreement),
+        ("reductions", CollectiveChecks.reductions), ("started-reductions", CollectiveChecks.startedReductions),
+        ("movement", CollectiveChecks.movement), ("buckets", CollectiveChecks.buckets),
+        ("tree", CollectiveChecks.tree), ("agreement", CollectiveChecks.agreement),
     ]
 
     @Test(arguments: checks.indices, [1, 2, 3, 4, 8])

@@ -96,6 +96,11 @@ import Testing
         #expect(!text.contains("\n"))
     }
 
+    @Test func textThatIsNestedWithoutEndIsAnError() {
+        let text = message { _ = try tree("a: " + String(repeating: "[", count: 100_000)) }
+        #expect(text.hasPrefix("x.yaml:1:5: not valid YAML: "))
+    }
+
     @Test func bytesThatAreNotUTF8NameTheirPlace() {
         #expect(message { _ = try ConfigurationTree(utf8: Array("a: 1\nb: ".utf8) + [0xFF, 0x0A], file: "x.yaml") }
             == "x.yaml:2:4: not UTF-8: byte 0xff; save the file as UTF-8")
@@ -111,6 +116,7 @@ import Testing
         #expect(message(exitCode: .missingInput) { _ = try ConfigurationTree(contentsOf: missing) } == "\(missing): there is no such configuration file")
         #expect(message(exitCode: .missingInput) { _ = try ConfigurationTree(contentsOf: directory.path) }
             == "\(directory.path): a configuration file is expected here, found a directory")
+        #expect(try ConfigurationTree(contentsOf: "/dev/null").root.keys.isEmpty)
         let file = directory.appendingPathComponent("run.yaml")
         try Data("seed: 5\n".utf8).write(to: file)
         #expect(try ConfigurationTree(contentsOf: file.path).root.int("seed") == 5)

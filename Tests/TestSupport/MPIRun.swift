@@ -45,7 +45,8 @@ public enum MPIRun {
     ) throws -> FinishedRun {
         guard let launcher else { throw CheckFailure("there is no mpirun in PATH") }
         return try runProcess(
-            launcher, ["-n", "\(ranks)", path(of: executable)] + arguments, environment: environment.merging(extraEnvironment) { $1 }, timeout: timeout)
+            launcher, ["-n", "\(ranks)", path(of: executable)] + arguments, environment: environment.merging(extraEnvironment) { $1 },
+            timeout: timeout)
     }
 
     /// Runs one process of this package without a launcher.
@@ -100,7 +101,8 @@ public enum MPIRun {
     /// Kills a process that this one started, and its descendants. A launcher puts each rank into a process group of its own, so they
     /// are found by their parents.
     private static func killTree(_ root: Int32) {
-        let parents = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { Int32($0) }.reduce(into: [Int32: Int32]()) { parents, process in
+        let processes = ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { Int32($0) }
+        let parents = processes.reduce(into: [Int32: Int32]()) { parents, process in
             // "pid (name) state parent ...": the name may hold anything, so look behind its last parenthesis.
             guard let line = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8), let end = line.lastIndex(of: ")") else { return }
             parents[process] = line[end...].split(separator: " ").dropFirst(2).first.flatMap { Int32($0) }
@@ -109,7 +111,7 @@ public enum MPIRun {
         var previousCount = 0
         while family.count > previousCount {
             previousCount = family.count
-            for (process, parent) in parents ?? [:] where family.contains(parent) { family.insert(process) }
+            for (process, parent) in parents where family.contains(parent) { family.insert(process) }
         }
         for process in family { kill(process, SIGKILL) }
     }

@@ -37,7 +37,8 @@ public enum AlignedText {
             let lines = try lines(ofFile: path)
             guard lines.count == hypothesisLines.count else {
                 throw UserError(
-                    .badData, "\(lines.count) lines, but \(hypotheses) has \(hypothesisLines.count)", at: path, advice: "give files that are aligned line by line")
+                    .badData, "\(lines.count) lines, but \(hypotheses) has \(hypothesisLines.count)", at: path,
+                    advice: "give files that are aligned line by line")
             }
             return lines
         }
@@ -53,7 +54,8 @@ public enum AlignedText {
             throw UserError(.missingInput, "there is no such file", at: path)
         }
         guard !isDirectory.boolValue else { throw UserError(.missingInput, "a file is expected here, found a directory", at: path) }
-        guard let bytes = FileManager.default.contents(atPath: path) else {
+        // A file handle reads pipes too, as shells make of <(command).
+        guard let handle = FileHandle(forReadingAtPath: path), let bytes = try? handle.readToEnd() ?? Data() else {
             throw UserError(.inputOutput, "the file cannot be read", at: path, advice: "check its permissions")
         }
         return bytes

@@ -107,7 +107,8 @@ public struct BLEU: Hashable, Sendable {
     ///   - references: for each set of references its segments, as many as hypotheses.
     /// - Precondition: there is a reference set, and all have as many segments as there are hypotheses.
     public func score(hypotheses: [String], references: [[String]]) -> BLEUScore {
-        precondition(!references.isEmpty && references.allSatisfy { $0.count == hypotheses.count }, "every reference set needs \(hypotheses.count) segments")
+        precondition(
+            !references.isEmpty && references.allSatisfy { $0.count == hypotheses.count }, "every reference set needs \(hypotheses.count) segments")
         var accumulator = BLEUAccumulator(self)
         for (index, hypothesis) in hypotheses.enumerated() {
             accumulator.add(hypothesis: hypothesis, references: references.map { $0[index] })

@@ -90,7 +90,8 @@ public struct CharacterFScore: Hashable, Sendable {
     ///
     /// - Precondition: there is a reference set, and all have as many segments as there are hypotheses.
     public func score(hypotheses: [String], references: [[String]]) -> Double {
-        precondition(!references.isEmpty && references.allSatisfy { $0.count == hypotheses.count }, "every reference set needs \(hypotheses.count) segments")
+        precondition(
+            !references.isEmpty && references.allSatisfy { $0.count == hypotheses.count }, "every reference set needs \(hypotheses.count) segments")
         var accumulator = CharacterFScoreAccumulator(self)
         for (index, hypothesis) in hypotheses.enumerated() {
             accumulator.add(hypothesis: hypothesis, references: references.map { $0[index] })
@@ -138,7 +139,8 @@ public struct CharacterFScoreAccumulator: Sendable {
     public mutating func add(hypothesis: String, references: [String]) {
         precondition(!references.isEmpty, "a segment needs a reference")
         let texts = ([hypothesis] + references).map { metric.lowercase ? MetricText.lowercased($0) : $0 }
-        var candidates = [CharacterFScoreStatistics](repeating: CharacterFScoreStatistics(orderCount: statistics.orders.count), count: references.count)
+        let nothing = CharacterFScoreStatistics(orderCount: statistics.orders.count)
+        var candidates = [CharacterFScoreStatistics](repeating: nothing, count: references.count)
         counter.begin(texts.map(Self.characters))
         count(orders: 0..<metric.characterOrder, into: &candidates)
         if metric.wordOrder > 0 {

@@ -28,7 +28,6 @@ struct NGramCounter {
             symbols += sequence
             starts.append(symbols.count)
         }
-        let capacity = max(16, (symbols.count * 2).nextPowerOfTwo)
         if keys.count < capacity {
             keys = [UInt64](repeating: 0, count: capacity)
             values = [Int32](repeating: -1, count: capacity)
@@ -59,24 +58,33 @@ struct NGramCounter {
     ///
     /// - Complexity: O(length of the sequences named).
     mutating func clippedMatches(of hypothesis: Int, against references: Range<Int>) -> Int {
-        for reference in references {
-            for position in positions(of: reference) {
-                let name = Int(names[position])
-                current[name] += 1
-                limits[name] = max(limits[name], current[name])
-            }
-            for position in positions(of: reference) { current[Int(names[position])] = 0 }
-        }
+        let hypothesisPositions = positions(of: hypothesis)
+        if hypothesisPositions.isEmpty { return 0 }
+        let referencePositions = references.map(positions(of:))
         var matches = 0
-        for position in positions(of: hypothesis) {
-            let name = Int(names[position])
-            if limits[name] > 0 {
-                limits[name] -= 1
-                matches += 1
+        names.withUnsafeBufferPointer { names in
+            limits.withUnsafeMutableBufferPointer { limits in
+                current.withUnsafeMutableBufferPointer { current in
+                    for positions in referencePositions {
+                        for position in positions {
+                            let name = Int(names[position])
+                            current[name] += 1
+                            limits[name] = max(limits[name], current[name])
+                        }
+                        for position in positions { current[Int(names[position])] = 0 }
+                    }
+                    for position in hypothesisPositions {
+                        let name = Int(names[position])
+                        if limits[name] > 0 {
+                            limits[name] -= 1
+                            matches += 1
+                        }
+                    }
+                    for positions in referencePositions {
+                        for position in positions { limits[Int(names[position])] = 0 }
+                    }
+                }
             }
-        }
-        for reference in references {
-            for position in positions(of: reference) { limits[Int(names[position])] = 0 }
         }
         return matches
     }
@@ -88,22 +96,35 @@ struct NGramCounter {
 
     /// Names the n-gram at every position: after its symbol alone, or after its former name and the symbol `distance` positions on.
     private mutating func rename(following distance: Int?) {
-        let mask = (max(16, (symbols.count * 2).nextPowerOfTwo)) - 1
-        for slot in 0...mask { values[slot] = -1 }
-        var next: Int32 = 0
-        for sequence in 0..<(starts.count - 1) {
-            for position in positions(of: sequence) {
-                let wanted = distance.map { UInt64(names[position]) << 32 | UInt64(symbols[position + $0]) } ?? UInt64(symbols[position])
-                var slot = Int(truncatingIfNeeded: (wanted &* 0x9E37_79B9_7F4A_7C15) >> 32) & mask
-                while values[slot] >= 0, keys[slot] != wanted { slot = (slot + 1) & mask }
-                if values[slot] < 0 {
-                    keys[slot] = wanted
-                    values[slot] = next
-                    next += 1
+        let mask = capacity - 1
+        let ranges = (0..<(starts.count - 1)).map(positions(of:))
+        symbols.withUnsafeBufferPointer { symbols in
+            names.withUnsafeMutableBufferPointer { names in
+                keys.withUnsafeMutableBufferPointer { keys in
+                    values.withUnsafeMutableBufferPointer { values in
+                        values[0...mask].update(repeating: -1)
+                        var next: Int32 = 0
+                        for position in ranges.joined() {
+                            var wanted = UInt64(UInt32(bitPattern: symbols[position + (distance ?? 0)]))
+                            if distance != nil { wanted |= UInt64(UInt32(bitPattern: names[position])) << 32 }
+                            var slot = Int(truncatingIfNeeded: (wanted &* 0x9E37_79B9_7F4A_7C15) >> 32) & mask
+                            while values[slot] >= 0, keys[slot] != wanted { slot = (slot + 1) & mask }
+                            if values[slot] < 0 {
+                                keys[slot] = wanted
+                                values[slot] = next
+                                next += 1
+                            }
+                            names[position] = values[slot]
+                        }
+                    }
                 }
-                names[position] = values[slot]
             }
         }
+    }
+
+    /// Slots of the hash table that are in use: a power of two, at least twice the symbols.
+    private var capacity: Int {
+        max(16, symbols.count * 2).nextPowerOfTwo
     }
 }
 

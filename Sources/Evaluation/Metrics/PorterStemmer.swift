@@ -5,7 +5,9 @@
 // as a short syllable; -alli is resolved before -bli; -fulli and -logi have rules.
 
 /// Reduces English words to stems.
-struct PorterStemmer {
+package struct PorterStemmer {
+    package init() {}
+
     /// The word being stemmed: ASCII lower-case letters and digits.
     private var word: [UInt8] = []
 
@@ -13,7 +15,7 @@ struct PorterStemmer {
     ///
     /// - Parameter word: ASCII lower-case letters and digits.
     /// - Complexity: O(length) for each of the eight steps.
-    mutating func stem(_ word: some Collection<UInt8>) -> [UInt8] {
+    package mutating func stem(_ word: some Collection<UInt8>) -> [UInt8] {
         if let irregular = Self.irregularStems[Array(word)] { return irregular }
         if word.count <= 2 { return Array(word) }
         self.word = Array(word)
@@ -171,9 +173,10 @@ struct PorterStemmer {
     }()
 
     private static let step2: [Rule] = [
-        ("ational", "ate"), ("tional", "tion"), ("enci", "ence"), ("anci", "ance"), ("izer", "ize"), ("bli", "ble"), ("alli", "al"), ("entli", "ent"),
-        ("eli", "e"), ("ousli", "ous"), ("ization", "ize"), ("ation", "ate"), ("ator", "ate"), ("alism", "al"), ("iveness", "ive"), ("fulness", "ful"),
-        ("ousness", "ous"), ("aliti", "al"), ("iviti", "ive"), ("biliti", "ble"), ("fulli", "ful"), ("logi", "log"),
+        ("ational", "ate"), ("tional", "tion"), ("enci", "ence"), ("anci", "ance"), ("izer", "ize"), ("bli", "ble"), ("alli", "al"),
+        ("entli", "ent"), ("eli", "e"), ("ousli", "ous"), ("ization", "ize"), ("ation", "ate"), ("ator", "ate"), ("alism", "al"),
+        ("iveness", "ive"), ("fulness", "ful"), ("ousness", "ous"), ("aliti", "al"), ("iviti", "ive"), ("biliti", "ble"),
+        ("fulli", "ful"), ("logi", "log"),
     ]
 
     private static let step3: [Rule] = [
@@ -181,7 +184,7 @@ struct PorterStemmer {
     ]
 
     private static let step4: [Rule] = [
-        ("al", ""), ("ance", ""), ("ence", ""), ("er", ""), ("ic", ""), ("able", ""), ("ible", ""), ("ant", ""), ("ement", ""), ("ment", ""), ("ent", ""),
-        ("ion", ""), ("ou", ""), ("ism", ""), ("ate", ""), ("iti", ""), ("ous", ""), ("ive", ""), ("ize", ""),
+        ("al", ""), ("ance", ""), ("ence", ""), ("er", ""), ("ic", ""), ("able", ""), ("ible", ""), ("ant", ""), ("ement", ""), ("ment", ""),
+        ("ent", ""), ("ion", ""), ("ou", ""), ("ism", ""), ("ate", ""), ("iti", ""), ("ous", ""), ("ive", ""), ("ize", ""),
     ]
 }
