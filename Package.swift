@@ -85,6 +85,11 @@ let tests: [Target] = [
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport"]),
+    .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics"], exclude: ["Polynomials"]),
+    .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
 ]
