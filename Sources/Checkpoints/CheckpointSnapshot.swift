@@ -49,7 +49,7 @@ final class CheckpointSnapshot: @unchecked Sendable {
             let first = item.placement == .replicated ? (held.first?.lowerBound ?? 0) * item.rowByteCount : 0
             pieces.append(piece)
             sources.append((item, first..<first + piece.byteCount))
-            size += (piece.byteCount + 63) / 64 * 64
+            size += (piece.byteCount + DirectFile.alignment - 1) / DirectFile.alignment * DirectFile.alignment
         }
 
         reserve(size)

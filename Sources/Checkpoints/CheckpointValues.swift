@@ -48,6 +48,17 @@ extension CheckpointElementType {
         for start in stride(from: 0, to: bytes.count, by: byteCount) { body(value(at: start, in: bytes)) }
     }
 
+    /// The element that begins at byte `start`, as text.
+    func text(at start: Int, in bytes: UnsafeRawBufferPointer) -> String {
+        switch self {
+        case .float32: "\(bytes.loadUnaligned(fromByteOffset: start, as: Float.self))"
+        case .uint64: "\(bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self))"
+        case .int64: "\(bytes.loadUnaligned(fromByteOffset: start, as: Int64.self))"
+        case .float64: "\(value(at: start, in: bytes))"
+        case .uint8, .uint16, .uint32, .int32: "\(Int(value(at: start, in: bytes)))"
+        }
+    }
+
     /// The element that begins at byte `start`.
     func value(at start: Int, in bytes: UnsafeRawBufferPointer) -> Double {
         switch self {
@@ -75,12 +86,14 @@ extension CheckpointReader {
         return statistics
     }
 
-    /// Calls `body` with every value of an item in row-major order.
+    /// Calls `body` with the text of every value of an item in row-major order. The texts read back to the same bits (except NaN's).
     ///
     /// - Throws: as ``statistics(of:)``, and what `body` throws.
-    public func forEachValue(of name: String, _ body: (Double) -> Void) throws {
+    public func forEachText(of name: String, _ body: (String) throws -> Void) throws {
         let item = try require(name)
-        try forEachSlice(of: item) { bytes in item.elementType.forEachValue(in: bytes, body) }
+        try forEachSlice(of: item) { bytes in
+            for start in stride(from: 0, to: bytes.count, by: item.elementType.byteCount) { try body(item.elementType.text(at: start, in: bytes)) }
+        }
     }
 
     /// The items in which this checkpoint (A) and `other` (B) differ, in order of their names.

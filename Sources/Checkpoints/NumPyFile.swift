@@ -34,11 +34,14 @@ public enum NumPyFile {
         }
         let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
         try CheckpointDirectory.make(parent)
-        guard FileManager.default.createFile(atPath: path, contents: nil), let file = FileHandle(forWritingAtPath: path) else {
+        // Opened as it is, never replaced: the path may name a device or a pipe.
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o666)
+        guard descriptor >= 0 else {
             throw UserError(.inputOutput, "cannot create the file: \(String(cString: strerror(errno)))", at: path, advice: "check the permissions")
         }
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         func checked(_ body: () throws -> Void) throws {
-            do { try body() } catch { throw UserError(.inputOutput, "cannot write the file: \(error.localizedDescription)", at: path) }
+            do { try body() } catch { throw CheckpointDirectory.failure("write the file", path, error) }
         }
         try checked { try file.write(contentsOf: header(item.elementType, shape: item.shape)) }
         try reader.forEachSlice(of: item) { bytes in

@@ -18,7 +18,7 @@ struct ShardEntry {
 
 /// A shard in a checkpoint's directory.
 struct ShardFile {
-    /// Bytes handed to the library at a time, so that others may get at it in between and the checksum reads what is in the cache.
+    /// Bytes read from the library at a time, so that others may get at it in between and the checksum reads what is in the cache.
     static let sliceByteCount = 4 << 20
 
     let path: String
@@ -29,45 +29,75 @@ struct ShardFile {
 
     // MARK: Writing
 
+    /// A dataset's data that go to the disk directly.
+    private struct DirectBlock {
+        let name: String
+        let bytes: UnsafeRawBufferPointer
+        /// Where they begin in the file.
+        let place: Int
+        let checksum: Checksum
+    }
+
+    /// Pieces of as many bytes or more go to the disk directly.
+    private static let directFrom = 64 * 1024
+
     /// Writes the snapshot, waits until it is on the disk, and reads it back from there.
     ///
     /// - Throws: `UserError(.inputOutput)`.
     func write(_ snapshot: CheckpointSnapshot, step: Int, rank: Int, worldSize: Int) throws {
-        let file = try HDF5File.create(path, replacing: true)
+        let blocks = try writeStructure(snapshot, step: step, rank: rank, worldSize: worldSize)
+        let file = try DirectFile(path)
+        for block in blocks { try file.write(block.bytes, at: block.place) }
+        try HDF5File.synchronize(path)
+        for block in blocks where try file.checksum(of: block.bytes.count, at: block.place) != block.checksum { throw differs(block.name) }
+        try readBack(except: Set(blocks.map(\.name)))
+    }
+
+    /// Writes everything but the data of large datasets, whose places it returns.
+    private func writeStructure(_ snapshot: CheckpointSnapshot, step: Int, rank: Int, worldSize: Int) throws -> [DirectBlock] {
+        let file = try HDF5File.create(path, replacing: true, alignment: (DirectFile.alignment, DirectFile.alignment))
+        var blocks: [DirectBlock] = []
         do {
             // Numbers only: texts would lie where HDF5 has no checksums of its own.
             try file.setAttribute(CheckpointFormat.Attribute.version, .integer(Int64(CheckpointFormat.version)))
             try file.setAttribute(CheckpointFormat.Attribute.step, .integer(Int64(step)))
             try file.setAttribute(CheckpointFormat.Attribute.rank, .integer(Int64(rank)))
             try file.setAttribute(CheckpointFormat.Attribute.worldSize, .integer(Int64(worldSize)))
-            for piece in snapshot.pieces { try write(piece, snapshot.bytes(of: piece), to: file) }
+            for piece in snapshot.pieces {
+                if let block = try write(piece, snapshot.bytes(of: piece), to: file) { blocks.append(block) }
+            }
         } catch {
             // The first failure is the one to tell.
             try? file.close()
             throw error
         }
-        try file.close(synchronizing: true)
-        try readBack()
+        try file.close()
+        return blocks
     }
 
-    private func write(_ piece: CheckpointPiece, _ bytes: UnsafeRawBufferPointer, to file: HDF5File) throws {
+    /// Makes the dataset of a piece, and writes its data unless they are large.
+    private func write(_ piece: CheckpointPiece, _ bytes: UnsafeRawBufferPointer, to file: HDF5File) throws -> DirectBlock? {
         let dataset = try file.createDataset(piece.name, piece.elementType, shape: piece.shape)
+        var whole = Checksum()
         var checksums: [Checksum] = []
-        var row = 0
+        var start = 0
         for range in piece.rows {
+            let end = start + range.count * piece.rowByteCount
             var checksum = Checksum()
-            for slice in ShardFile.slices(of: row..<row + range.count, rowByteCount: piece.rowByteCount) {
-                let part = UnsafeRawBufferPointer(rebasing: bytes[slice.lowerBound * piece.rowByteCount..<slice.upperBound * piece.rowByteCount])
-                checksum.update(part)
-                if piece.itemShape.isEmpty { try dataset.write(part) } else { try dataset.write(part, rows: slice) }
-            }
+            checksum.update(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
             checksums.append(checksum)
-            row += range.count
+            whole.append(checksum, byteCount: end - start)
+            start = end
         }
         try dataset.setAttribute(CheckpointFormat.Attribute.shape, .integers(piece.itemShape.map { Int64($0) }))
         try dataset.setAttribute(CheckpointFormat.Attribute.rows, .integers(piece.rows.flatMap { [Int64($0.lowerBound), Int64($0.upperBound)] }))
         try dataset.setAttribute(CheckpointFormat.Attribute.checksum, .integers(checksums.map(\.stored)))
+        if bytes.count >= ShardFile.directFrom, let place = dataset.fileOffset, place % DirectFile.alignment == 0 {
+            return DirectBlock(name: piece.name, bytes: bytes, place: place, checksum: whole)
+        }
+        try dataset.write(bytes)
         try dataset.close()
+        return nil
     }
 
     /// Cuts rows into runs of about ``sliceByteCount``.
@@ -76,28 +106,29 @@ struct ShardFile {
         return stride(from: rows.lowerBound, to: rows.upperBound, by: step).lazy.map { $0..<min($0 + step, rows.upperBound) }
     }
 
-    /// Reads every dataset from the disk, not from the system's cache, and compares checksums.
+    /// Reads every dataset that is not in `others` from the disk, not from the system's cache, and compares checksums.
     ///
     /// - Throws: `UserError(.inputOutput)`.
-    private func readBack() throws {
+    private func readBack(except others: Set<String>) throws {
         let descriptor = open(path, O_RDONLY)
         if descriptor >= 0 {
             posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
             close(descriptor)
         }
         let file = try HDF5File.openReadOnly(path)
-        for entry in try ShardFile.entries(of: file) {
+        for entry in try ShardFile.entries(of: file) where !others.contains(entry.name) {
             let dataset = try file.dataset(entry.name)
             var row = 0
             for (range, expected) in zip(entry.rows, entry.checksums) {
-                guard try dataset.checksum(of: row..<row + range.count) == expected else {
-                    throw UserError(
-                        .inputOutput, "'\(entry.name)' reads back differently from what was written", at: path, advice: "check the disk")
-                }
+                guard try dataset.checksum(of: row..<row + range.count) == expected else { throw differs(entry.name) }
                 row += range.count
             }
         }
         try file.close()
+    }
+
+    private func differs(_ name: String) -> UserError {
+        UserError(.inputOutput, "'\(name)' reads back differently from what was written", at: path, advice: "check the disk")
     }
 
     // MARK: Reading
@@ -136,10 +167,12 @@ extension HDF5Dataset {
     /// - Complexity: memory for one slice.
     func forEachSlice(of rows: Range<Int>, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
         guard !rows.isEmpty, rowByteCount > 0 else { return }
-        for slice in ShardFile.slices(of: rows, rowByteCount: rowByteCount) {
-            try withUnsafeTemporaryAllocation(byteCount: slice.count * rowByteCount, alignment: 64) { buffer in
-                if shape.isEmpty { try read(into: buffer) } else { try read(into: buffer, rows: slice) }
-                try body(UnsafeRawBufferPointer(buffer))
+        let longest = min(rows.count, max(1, ShardFile.sliceByteCount / rowByteCount))
+        try withUnsafeTemporaryAllocation(byteCount: longest * rowByteCount, alignment: 4096) { buffer in
+            for slice in ShardFile.slices(of: rows, rowByteCount: rowByteCount) {
+                let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<(slice.count * rowByteCount)])
+                if shape.isEmpty { try read(into: part) } else { try read(into: part, rows: slice) }
+                try body(UnsafeRawBufferPointer(part))
             }
         }
     }

@@ -13,7 +13,7 @@ public enum HDF5ObjectKind: Sendable, Hashable {
 
 /// An open HDF5 file. Objects in it are named by paths from the root, such as `parameters/embedding`.
 ///
-/// Equal contents give equal bytes: no times are stored. Objects of 8 bytes or more start at multiples of 64 bytes, so that a contiguous dataset
+/// Equal contents give equal bytes: no times are stored. Unless asked otherwise, objects of 8 bytes or more start at multiples of 64 bytes, so that a contiguous dataset
 /// may be mapped into memory and read as it is. Files are not locked: cluster file systems often cannot, and each file here has one writer.
 /// An instance may be used from any thread, one at a time; calls of several files are serialised by the library's lock.
 public final class HDF5File: @unchecked Sendable {
@@ -38,9 +38,12 @@ public final class HDF5File: @unchecked Sendable {
     /// - Parameters:
     ///   - replacing: whether a file that exists is emptied; otherwise it is an error.
     ///   - userBlock: bytes at the beginning of the file that HDF5 leaves alone: 0, or a power of two from 512 on.
+    ///   - alignment: objects of `from` bytes or more begin at multiples of `bytes`.
     /// - Throws: `UserError(.inputOutput)`.
-    public static func create(_ path: String, replacing: Bool = false, userBlock: Int = 0) throws -> HDF5File {
-        try withAccess { access in
+    public static func create(
+        _ path: String, replacing: Bool = false, userBlock: Int = 0, alignment: (from: Int, bytes: Int) = (8, 64)
+    ) throws -> HDF5File {
+        try withAccess(alignment: alignment) { access in
             try HDF5Library.withProperties(mneme_h5p_file_create()) { creation in
                 HDF5Library.set(H5Pset_obj_track_times(creation, false))
                 HDF5Library.set(H5Pset_userblock(creation, hsize_t(userBlock)))
@@ -72,13 +75,13 @@ public final class HDF5File: @unchecked Sendable {
         }
     }
 
-    private static func withAccess<Result>(_ body: (hid_t) throws -> Result) rethrows -> Result {
+    private static func withAccess<Result>(alignment: (from: Int, bytes: Int) = (8, 64), _ body: (hid_t) throws -> Result) rethrows -> Result {
         try HDF5Library.withProperties(mneme_h5p_file_access()) { access in
             // Strong: closing the file closes what is open in it, so that nothing is written after the close that reports errors.
             HDF5Library.set(H5Pset_fclose_degree(access, H5F_CLOSE_STRONG))
             // From 1.8 on, the format carries checksums of its metadata.
             HDF5Library.set(H5Pset_libver_bounds(access, H5F_LIBVER_V18, mneme_h5f_libver_latest()))
-            HDF5Library.set(H5Pset_alignment(access, 8, 64))
+            HDF5Library.set(H5Pset_alignment(access, hsize_t(alignment.from), hsize_t(alignment.bytes)))
             HDF5Library.set(mneme_h5p_unlock_files(access))
             return try body(access)
         }

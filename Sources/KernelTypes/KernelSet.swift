@@ -72,7 +72,8 @@ public protocol KernelSet: Sendable {
     /// out[i] = function(a[i])
     func unary(_ function: UnaryFunction, _ out: FloatOutput, _ a: FloatInput, _ n: Int)
     /// gradient[i] += outputGradient[i] * function'(input[i]); `output` holds function(input).
-    func unaryGradient(_ function: UnaryFunction, _ gradient: FloatOutput, outputGradient: FloatInput, input: FloatInput, output: FloatInput, _ n: Int)
+    func unaryGradient(
+        _ function: UnaryFunction, _ gradient: FloatOutput, outputGradient: FloatInput, input: FloatInput, output: FloatInput, _ n: Int)
 
     // MARK: rows
 
@@ -114,16 +115,19 @@ public protocol KernelSet: Sendable {
 
     /// Layer normalisation of each row: out = (a - mean) * reciprocalDeviation * gain + bias, biased variance. `bias` may be nil.
     /// mean[r] and reciprocalDeviation[r] are written for the gradient.
-    func layerNorm(_ out: FloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
-                   epsilon: Float, rows: Int, columns: Int)
+    func layerNorm(
+        _ out: FloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
+        epsilon: Float, rows: Int, columns: Int)
     /// inputGradient (stored when `accumulate` is false, else added to); gainGradient and biasGradient (either may be nil) are added to.
-    func layerNormGradient(_ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: FloatInput,
-                           _ a: FloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int)
+    func layerNormGradient(
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: FloatInput,
+        _ a: FloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int)
     /// Root-mean-square normalisation: out = a * reciprocalRoot * gain.
     func rmsNorm(_ out: FloatOutput, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int)
     /// As `layerNormGradient`.
-    func rmsNormGradient(_ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: FloatInput, _ a: FloatInput,
-                         gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int)
+    func rmsNormGradient(
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: FloatInput, _ a: FloatInput,
+        gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int)
 
     // MARK: dropout
 
@@ -137,8 +141,10 @@ public protocol KernelSet: Sendable {
 
     /// m = m + (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g^2;
     /// value = (1 - learningRate * weightDecay) value - learningRate * biasCorrection1 * m / (sqrt(biasCorrection2 * v) + epsilon)
-    func adamW(_ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
-    /// momentum = beta1 * momentum + g; value -= learningRate * (nesterov ? g + beta1 * momentum : momentum). Without momentum (nil) value -= learningRate * g.
+    func adamW(
+        _ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+    /// momentum = beta1 * momentum + g; value -= learningRate * (nesterov ? g + beta1 * momentum : momentum).
+    /// Without momentum (nil) value -= learningRate * g.
     func sgd(_ value: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
     /// average = beta2 * average + (1 - beta2) g^2; momentum = beta1 * momentum + g / (sqrt(average) + epsilon); value -= learningRate * momentum.
     /// Without momentum (nil) the quotient itself is applied.

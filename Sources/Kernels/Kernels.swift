@@ -1,8 +1,8 @@
 // The choice of the kernel set, made once by what the processor supports.
 
-@_exported import KernelTypes
 import CProcessor
 import Diagnostics
+@_exported import KernelTypes
 import KernelsBaseline
 
 #if arch(x86_64)

@@ -86,14 +86,14 @@ func hyperbolicTangent(_ x: Vector) -> Vector {
 /// 1 / (1 + exp(-x)), error below 4 ulp: only exp(-|x|) is taken, so nothing overflows.
 @_transparent
 func sigmoid(_ x: Vector) -> Vector {
-    let e = exponential(-magnitude(x))
+    let e = exponential(negated(magnitude(x)))
     return e.replacing(with: splat(1), where: x .>= splat(0)) / (splat(1) + e)
 }
 
 /// log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), error below 4 ulp.
 @_transparent
 func softplus(_ x: Vector) -> Vector {
-    let y = exponential(-magnitude(x))
+    let y = exponential(negated(magnitude(x)))
     let u = y + splat(1)
     // log(1 + y) with the rounding of 1 + y put back.
     let tail = logarithm(u) + (y - (u - splat(1))) / u
@@ -140,7 +140,8 @@ private func geluGate(_ x: Vector) -> Vector {
     return sigmoid(x * cubic * splat(2 * 0.7978845608))
 }
 
-/// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+/// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), error below 16 ulp for x > -3. Below, the error relative to the vanishing value grows with
+/// the exponent of the tail, and stays below 2e-7 in itself.
 @_transparent
 func geluTanh(_ x: Vector) -> Vector {
     let bounded = atLeast(x, -64)
@@ -156,7 +157,7 @@ func geluTanhDerivative(_ argument: Vector) -> Vector {
     return multiplyAdd(x * s * (splat(1) - s), slope, s)
 }
 
-/// x P(X <= x)
+/// x P(X <= x), error below 8 ulp, also in the lower tail.
 @_transparent
 func gelu(_ x: Vector) -> Vector {
     atLeast(x, -64) * normalDistribution(x).cumulative
@@ -191,7 +192,8 @@ private func sineShifted(_ argument: Vector, quarter: Int32) -> Vector {
     var p = splat(-0x1.994e90p-13)
     p = multiplyAdd(p, z, splat(0x1.110760p-7))
     p = multiplyAdd(p, z, splat(-0x1.555546p-3))
-    let sine = multiplyAdd(r * z, p, r)
+    // Where z is 0 the sum would turn -0 into 0.
+    let sine = multiplyAdd(r * z, p, r).replacing(with: r, where: z .== splat(0))
     var q = splat(0x1.9a023ap-16)
     q = multiplyAdd(q, z, splat(-0x1.6c0c8cp-10))
     q = multiplyAdd(q, z, splat(0x1.55554ap-5))

@@ -31,7 +31,8 @@ extension VariantKernels {
     }
 
     public func affine(_ out: FloatOutput, _ a: FloatInput, scale: Float, offset: Float, _ n: Int) {
-        let s = splat(scale), o = splat(offset)
+        let s = splat(scale)
+        let o = splat(offset)
         for i in blocks(n) { store(out, i, multiplyAdd(s, load(a, i), o)) }
     }
 

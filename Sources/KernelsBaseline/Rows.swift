@@ -21,7 +21,10 @@ extension VariantKernels {
             var c = 0
             // Four vectors of columns at once stay in registers down the rows.
             while c &+ 4 &* width <= columns {
-                var s0 = Vector.zero, s1 = Vector.zero, s2 = Vector.zero, s3 = Vector.zero
+                var s0 = Vector.zero
+                var s1 = Vector.zero
+                var s2 = Vector.zero
+                var s3 = Vector.zero
                 var p = a + start &* columns + c
                 for _ in start..<end {
                     s0 += load(p)
@@ -51,14 +54,17 @@ extension VariantKernels {
 
     public func addRowGELU(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
         for r in 0..<rows {
-            let x = a + r &* columns, y = out + r &* columns
+            let x = a + r &* columns
+            let y = out + r &* columns
             for i in blocks(columns) { store(y, i, geluTanh(load(x, i) + load(row, i))) }
         }
     }
 
     public func addRowGELUGradient(_ gradient: FloatOutput, outputGradient: FloatInput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
         for r in 0..<rows {
-            let x = a + r &* columns, dy = outputGradient + r &* columns, dx = gradient + r &* columns
+            let x = a + r &* columns
+            let dy = outputGradient + r &* columns
+            let dx = gradient + r &* columns
             for i in blocks(columns) { store(dx, i, load(dy, i) * geluTanhDerivative(load(x, i) + load(row, i))) }
         }
     }

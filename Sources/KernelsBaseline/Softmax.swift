@@ -16,52 +16,77 @@ import KernelTypes
 @_transparent
 private func scaledMaximum(_ a: FloatInput, scale: Float, _ n: Int) -> Float {
     let s = splat(scale)
-    var older = splat(-Float.infinity), newer = older
-    for i in blocks(n) {
-        // The padding repeats an element of the row.
-        let m = larger(older, load(a, i, padding: a[i.offset]) * s)
+    var older = splat(-Float.infinity)
+    var newer = older
+    for i in Blocks(from: 0, to: n - n % width) {
+        let m = larger(older, load(a, i) * s)
         older = newer
         newer = m
+    }
+    if n % width != 0 {
+        // The last W elements, some of them for the second time; in a short row the padding repeats an element.
+        newer = larger(newer, (n > width ? load(a + (n - width)) : load(a, Block(offset: 0, count: n), padding: a[0])) * s)
     }
     return horizontalMaximum(larger(older, newer))
 }
 
-/// exp(scale * a - m) in the lanes of block i, 0 in the others.
+/// The lanes from `start` on, 0 in those before.
 @_transparent
-private func shiftedExponential(_ a: FloatInput, _ i: Block, scale: Vector, minus m: Vector) -> Vector {
-    var x = load(a, i) * scale - m
-    if !i.isFull { x.replace(with: splat(-.infinity), where: laneIndices .>= splat(Int32(truncatingIfNeeded: i.count))) }
-    return exponential(x)
+private func lanes(from start: Int, _ v: Vector) -> Vector {
+    v.replacing(with: Vector.zero, where: laneIndices .< splat(Int32(truncatingIfNeeded: start)))
 }
 
-/// out = exp(scale * a - m); returns the sum.
+/// The first `count` lanes, 0 in the others.
 @_transparent
-private func storeExponentials(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus m: Float, _ n: Int) -> Double {
-    let s = splat(scale), shift = splat(m)
+private func lanes(before count: Int, _ v: Vector) -> Vector {
+    v.replacing(with: Vector.zero, where: laneIndices .>= splat(Int32(truncatingIfNeeded: count)))
+}
+
+/// out = exp(scale * a - m) / total - offset; returns the total, the sum of the exponentials. `out` may be `a`.
+/// A remainder is done as the last W elements: read before anything is stored, those done already counted once, and stored last.
+@_transparent
+private func storeSoftmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus m: Float, offset: Float, _ n: Int) -> Double {
+    let s = splat(scale)
+    let shift = splat(m)
+    let o = splat(offset)
+    if n < width {
+        let i = Block(offset: 0, count: n)
+        let e = lanes(before: n, exponential(load(a, i) * s - shift))
+        let total = horizontalSum(e)
+        store(out, i, e * splat(Float(1 / total)) - o)
+        return total
+    }
+    let rest = n % width
+    let last = load(a + (n - width)) * s - shift
     var total = 0.0
-    for span in Spans(n) {
+    for span in Spans(n - rest) {
         var sum = Vector.zero
-        for i in span {
-            let e = shiftedExponential(a, i, scale: s, minus: shift)
+        for i in span.full {
+            let e = exponential(load(a, i) * s - shift)
             store(out, i, e)
             sum += e
         }
         total += horizontalSum(sum)
     }
+    let e = exponential(last)
+    if rest != 0 { total += horizontalSum(lanes(from: width - rest, e)) }
+    let reciprocal = splat(Float(1 / total))
+    for i in Blocks(from: 0, to: n - rest).full { store(out, i, load(out, i) * reciprocal - o) }
+    if rest != 0 { store(out + (n - width), e * reciprocal - o) }
     return total
 }
 
 extension VariantKernels {
     public func softmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, _ n: Int) {
+        if n == 0 { return }
         let m = scaledMaximum(a, scale: scale, n)
         if m == -.infinity && !containsNaN(a, n) { return fill(out, 0, n) }
-        let total = storeExponentials(out, a, scale: scale, minus: m, n)
-        let reciprocal = splat(Float(1 / total))
-        for i in blocks(n) { store(out, i, load(out, i) * reciprocal) }
+        _ = storeSoftmax(out, a, scale: scale, minus: m, offset: 0, n)
     }
 
     public func softmaxGradient(_ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, scale: Float, _ n: Int) {
-        let inner = splat(dot(outputGradient, probability, n)), s = splat(scale)
+        let inner = splat(dot(outputGradient, probability, n))
+        let s = splat(scale)
         for i in blocks(n) { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - inner)) }
     }
 
@@ -72,7 +97,7 @@ extension VariantKernels {
         var total = 0.0
         for span in Spans(n) {
             var sum = Vector.zero
-            for i in span { sum += shiftedExponential(a, i, scale: splat(1), minus: shift) }
+            for i in span { sum += lanes(before: i.count, exponential(load(a, i) - shift)) }
             total += horizontalSum(sum)
         }
         return Float(Double(m) + log(total))
@@ -82,10 +107,7 @@ extension VariantKernels {
         let m = scaledMaximum(logits, scale: 1, n)
         let targetLogit = Double(logits[target])
         let mean = labelSmoothing == 0 ? 0 : sum(logits, n) / Double(n)
-        let total = storeExponentials(logits, logits, scale: 1, minus: m, n)
-        let uniform = splat(labelSmoothing / Float(n))
-        let reciprocal = splat(Float(1 / total))
-        for i in blocks(n) { store(logits, i, load(logits, i) * reciprocal - uniform) }
+        let total = storeSoftmax(logits, logits, scale: 1, minus: m, offset: labelSmoothing / Float(n), n)
         logits[target] -= 1 - labelSmoothing
         let logTotal = log(total) + Double(m)
         let negativeLogLikelihood = logTotal - targetLogit

@@ -26,7 +26,9 @@ extension VariantKernels {
         }
     }
 
-    public func unaryGradient(_ function: UnaryFunction, _ gradient: FloatOutput, outputGradient: FloatInput, input: FloatInput, output: FloatInput, _ n: Int) {
+    public func unaryGradient(
+        _ function: UnaryFunction, _ gradient: FloatOutput, outputGradient: FloatInput, input: FloatInput, output: FloatInput, _ n: Int
+    ) {
         switch function {
         case .exponential: exponentialGradient(gradient, outputGradient, output, n)
         case .logarithm: logarithmGradient(gradient, outputGradient, input, n)
@@ -101,7 +103,7 @@ private func absolute(_ out: FloatOutput, _ a: FloatInput, _ n: Int) {
 
 @inline(never)
 private func negate(_ out: FloatOutput, _ a: FloatInput, _ n: Int) {
-    for i in blocks(n) { store(out, i, floats(bits(load(a, i)) ^ splat(Int32.min))) }
+    for i in blocks(n) { store(out, i, negated(load(a, i))) }
 }
 
 @inline(never)
@@ -169,7 +171,7 @@ private func squareRootGradient(_ gradient: FloatOutput, _ outputGradient: Float
 
 @inline(never)
 private func reciprocalGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput, _ y: FloatInput, _ n: Int) {
-    for i in blocks(n) { accumulate(gradient, outputGradient, i, -(load(y, i) * load(y, i))) }
+    for i in blocks(n) { accumulate(gradient, outputGradient, i, negated(load(y, i) * load(y, i))) }
 }
 
 @inline(never)
@@ -179,7 +181,9 @@ private func squareGradient(_ gradient: FloatOutput, _ outputGradient: FloatInpu
 
 @inline(never)
 private func absoluteGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput, _ x: FloatInput, _ n: Int) {
-    for i in blocks(n) { accumulate(gradient, outputGradient, i, withSign(Vector.zero.replacing(with: splat(1), where: load(x, i) .!= splat(0)), of: load(x, i))) }
+    for i in blocks(n) {
+        accumulate(gradient, outputGradient, i, withSign(Vector.zero.replacing(with: splat(1), where: load(x, i) .!= splat(0)), of: load(x, i)))
+    }
 }
 
 @inline(never)
@@ -204,5 +208,5 @@ private func sineGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput,
 
 @inline(never)
 private func cosineGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput, _ x: FloatInput, _ n: Int) {
-    for i in blocks(n) { accumulate(gradient, outputGradient, i, -sine(load(x, i))) }
+    for i in blocks(n) { accumulate(gradient, outputGradient, i, negated(sine(load(x, i)))) }
 }

@@ -6,11 +6,14 @@
 import KernelTypes
 
 extension VariantKernels {
-    public func adamW(_ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
+    public func adamW(
+        _ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int
+    ) {
         let scale = splat(Float(settings.gradientScale))
         let keep = splat(Float(1 - settings.learningRate * settings.weightDecay))
         let beta2 = splat(Float(settings.beta2))
-        let rest1 = splat(Float(1 - settings.beta1)), rest2 = splat(Float(1 - settings.beta2))
+        let rest1 = splat(Float(1 - settings.beta1))
+        let rest2 = splat(Float(1 - settings.beta2))
         let step = splat(Float(settings.learningRate * settings.biasCorrection1))
         let root = splat(Float(settings.biasCorrection2.squareRoot()))
         let epsilon = splat(Float(settings.epsilon))
@@ -28,8 +31,10 @@ extension VariantKernels {
     }
 
     public func sgd(_ value: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
-        let scale = splat(Float(settings.gradientScale)), decay = splat(Float(settings.weightDecay))
-        let beta1 = splat(Float(settings.beta1)), rate = splat(Float(settings.learningRate))
+        let scale = splat(Float(settings.gradientScale))
+        let decay = splat(Float(settings.weightDecay))
+        let beta1 = splat(Float(settings.beta1))
+        let rate = splat(Float(settings.learningRate))
         let nesterov = settings.nesterov
         for i in blocks(n) {
             let x = load(value, i)
@@ -44,10 +49,16 @@ extension VariantKernels {
         }
     }
 
-    public func rmsProp(_ value: FloatOutput, _ average: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
-        let scale = splat(Float(settings.gradientScale)), decay = splat(Float(settings.weightDecay))
-        let beta1 = splat(Float(settings.beta1)), beta2 = splat(Float(settings.beta2)), rest2 = splat(Float(1 - settings.beta2))
-        let rate = splat(Float(settings.learningRate)), epsilon = splat(Float(settings.epsilon))
+    public func rmsProp(
+        _ value: FloatOutput, _ average: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int
+    ) {
+        let scale = splat(Float(settings.gradientScale))
+        let decay = splat(Float(settings.weightDecay))
+        let beta1 = splat(Float(settings.beta1))
+        let beta2 = splat(Float(settings.beta2))
+        let rest2 = splat(Float(1 - settings.beta2))
+        let rate = splat(Float(settings.learningRate))
+        let epsilon = splat(Float(settings.epsilon))
         for i in blocks(n) {
             let x = load(value, i)
             let g = multiplyAdd(decay, x, load(gradient, i) * scale)
@@ -63,8 +74,10 @@ extension VariantKernels {
     }
 
     public func adagrad(_ value: FloatOutput, _ accumulator: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
-        let scale = splat(Float(settings.gradientScale)), decay = splat(Float(settings.weightDecay))
-        let rate = splat(Float(settings.learningRate)), epsilon = splat(Float(settings.epsilon))
+        let scale = splat(Float(settings.gradientScale))
+        let decay = splat(Float(settings.weightDecay))
+        let rate = splat(Float(settings.learningRate))
+        let epsilon = splat(Float(settings.epsilon))
         for i in blocks(n) {
             let x = load(value, i)
             let g = multiplyAdd(decay, x, load(gradient, i) * scale)

@@ -4,12 +4,21 @@
 // A remainder of fewer than W elements is copied into a padded vector and goes through the same arithmetic as a full one, so element i
 // does not depend on n or on alignment.
 //
-// What the compiler turns into single instructions here, and what not, was read from the emitted code: comparison, `replacing`, bit casts and
-// shifts are instructions; `squareRoot` is one with -fno-math-errno; conversions between vector types, `any`, `min()` and unsigned
-// comparison become calls of shared unspecialised functions, which must not appear in this module at all: the linker would keep one copy of
-// such a function for the whole program, perhaps the one compiled for the largest instruction set.
+// What the compiler turns into single instructions here, and what not, was read from the emitted code. Comparison, `replacing`, bit casts and
+// shifts are instructions, and `squareRoot` is one with -fno-math-errno. Conversions between vector types, `any`, `min()`, `lowHalf` and unsigned
+// comparison become calls of specialised library functions that carry no module in their names. Such a function must not appear in this module at
+// all: the linker keeps one copy for the whole program, perhaps the one compiled for the largest instruction set. KernelsTests looks for them.
+// So every helper is transparent, loops take no closures, and no function is so large that the compiler stops inlining in it.
 
 import KernelTypes
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
 
 #if MNEME_AVX512
     /// The natural vector of the instruction set.
@@ -54,7 +63,7 @@ func store(_ p: FloatOutput, _ v: Vector) {
 func load(_ p: FloatInput, _ i: Block, padding: Float = 0) -> Vector {
     if i.isFull { return load(p + i.offset) }
     var v = Vector(repeating: padding)
-    withUnsafeMutableBytes(of: &v) { $0.baseAddress.unsafelyUnwrapped.copyMemory(from: p + i.offset, byteCount: i.count &* 4) }
+    memcpy(&v, p + i.offset, i.count &* 4)
     return v
 }
 
@@ -62,7 +71,8 @@ func load(_ p: FloatInput, _ i: Block, padding: Float = 0) -> Vector {
 @_transparent
 func store(_ p: FloatOutput, _ i: Block, _ v: Vector) {
     if i.isFull { return store(p + i.offset, v) }
-    withUnsafeBytes(of: v) { UnsafeMutableRawPointer(p + i.offset).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: i.count &* 4) }
+    var lanes = v
+    memcpy(p + i.offset, &lanes, i.count &* 4)
 }
 
 // MARK: loops
@@ -97,13 +107,46 @@ struct Blocks: Sequence, IteratorProtocol {
     }
 }
 
+/// The blocks of W elements of a range, without a remainder. A loop over these holds no call, so that accumulators stay in registers; its body is
+/// repeated for `Blocks.rest` by hand, which pays where a loop carries several sums.
+struct FullBlocks: Sequence, IteratorProtocol {
+    var offset: Int
+    let end: Int
+
+    @_transparent
+    init(_ blocks: Blocks) {
+        offset = blocks.offset
+        end = blocks.end
+    }
+
+    @_transparent
+    mutating func next() -> Block? {
+        if offset &+ width > end { return nil }
+        let block = Block(offset: offset, count: width)
+        offset &+= width
+        return block
+    }
+}
+
+extension Blocks {
+    /// All but a remainder.
+    @_transparent var full: FullBlocks { FullBlocks(self) }
+
+    /// The remainder; nil when the range is a multiple of W.
+    @_transparent var rest: Block? {
+        let count = (end &- offset) % width
+        return count == 0 ? nil : Block(offset: end &- count, count: count)
+    }
+}
+
 /// The blocks of 0 ..< n.
 @_transparent
 func blocks(_ n: Int) -> Blocks {
     Blocks(from: 0, to: n)
 }
 
-/// The sum of vectors: float32 accumulators, combined in float64 after every 4,096 elements, so that the error of a long sum stays that of a short one.
+/// The sum of vectors: float32 accumulators, combined in float64 after every 4,096 elements, so that the error of a long sum stays that of a
+/// short one.
 /// Four accumulators take turns, so that additions need not wait for one another.
 struct VectorSum {
     private var s0 = Vector.zero, s1 = Vector.zero, s2 = Vector.zero, s3 = Vector.zero
@@ -151,14 +194,28 @@ struct Spans: Sequence, IteratorProtocol {
 
 // MARK: lanes
 
+/// The lower and the upper lanes. (`lowHalf` and `highHalf` may become calls of shared functions.)
+@_transparent
+func halves(_ v: SIMD16<Float>) -> (SIMD8<Float>, SIMD8<Float>) {
+    unsafeBitCast(v, to: (SIMD8<Float>, SIMD8<Float>).self)
+}
+
+/// The lower and the upper lanes.
+@_transparent
+func halves(_ v: SIMD8<Float>) -> (SIMD4<Float>, SIMD4<Float>) {
+    unsafeBitCast(v, to: (SIMD4<Float>, SIMD4<Float>).self)
+}
+
 /// The lanes added as a tree: halves in float32 down to four, those in float64.
 @_transparent
 func horizontalSum(_ v: Vector) -> Double {
     #if MNEME_AVX512
-        let half = v.lowHalf + v.highHalf
-        let four = half.lowHalf + half.highHalf
+        let (low, high) = halves(v)
+        let (first, second) = halves(low + high)
+        let four = first + second
     #elseif MNEME_FMA
-        let four = v.lowHalf + v.highHalf
+        let (first, second) = halves(v)
+        let four = first + second
     #else
         let four = v
     #endif
@@ -169,10 +226,12 @@ func horizontalSum(_ v: Vector) -> Double {
 @_transparent
 func horizontalMaximum(_ v: Vector) -> Float {
     #if MNEME_AVX512
-        let half = v.lowHalf.replacing(with: v.highHalf, where: v.highHalf .> v.lowHalf)
-        let four = half.lowHalf.replacing(with: half.highHalf, where: half.highHalf .> half.lowHalf)
+        let (low, high) = halves(v)
+        let (first, second) = halves(low.replacing(with: high, where: high .> low))
+        let four = first.replacing(with: second, where: second .> first)
     #elseif MNEME_FMA
-        let four = v.lowHalf.replacing(with: v.highHalf, where: v.highHalf .> v.lowHalf)
+        let (first, second) = halves(v)
+        let four = first.replacing(with: second, where: second .> first)
     #else
         let four = v
     #endif
@@ -185,10 +244,12 @@ func horizontalMaximum(_ v: Vector) -> Float {
 @_transparent
 func anyBit(_ v: IntegerVector) -> Bool {
     #if MNEME_AVX512
-        let half = v.lowHalf | v.highHalf
-        let four = half.lowHalf | half.highHalf
+        let (low, high) = unsafeBitCast(v, to: (SIMD8<Int32>, SIMD8<Int32>).self)
+        let (first, second) = unsafeBitCast(low | high, to: (SIMD4<Int32>, SIMD4<Int32>).self)
+        let four = first | second
     #elseif MNEME_FMA
-        let four = v.lowHalf | v.highHalf
+        let (first, second) = unsafeBitCast(v, to: (SIMD4<Int32>, SIMD4<Int32>).self)
+        let four = first | second
     #else
         let four = v
     #endif
@@ -239,7 +300,7 @@ func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
 @_transparent
 func multiplySubtract(_ a: Vector, _ b: Vector, from c: Vector) -> Vector {
     #if MNEME_FMA
-        return c.addingProduct(-a, b)
+        return c.addingProduct(negated(a), b)
     #else
         return c - a * b
     #endif
@@ -261,6 +322,12 @@ func atMost(_ v: Vector, _ bound: Float) -> Vector {
 @_transparent
 func larger(_ a: Vector, _ b: Vector) -> Vector {
     a.replacing(with: b, where: b .> a)
+}
+
+/// -v, by its sign bit: the operator would subtract from zero, an instruction more, and 0 for 0.
+@_transparent
+func negated(_ v: Vector) -> Vector {
+    floats(bits(v) ^ splat(Int32.min))
 }
 
 /// |v|

@@ -62,7 +62,8 @@ public protocol Optimizer: AnyObject {
     ///   - step: the number of this update, from 1.
     /// - Complexity: one pass: AdamW reads 16 bytes and writes 12 for each parameter.
     func step(
-        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double, step: Int)
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
+        step: Int)
 }
 
 /// The optimizer that a configuration asks for, with fresh state.

@@ -66,7 +66,8 @@ public struct OptimizerConfiguration: Sendable, Equatable {
         try require(momentum >= 0 && momentum < 1, "momentum", momentum, "at least 0 and below 1")
         if nesterov && !(kind == .sgd && momentum > 0) {
             throw UserError(
-                .configuration, "nesterov needs kind sgd with a momentum above 0", at: "optimizer.nesterov", advice: "set optimizer.momentum or leave nesterov out")
+                .configuration, "nesterov needs kind sgd with a momentum above 0", at: "optimizer.nesterov",
+                advice: "set optimizer.momentum or leave nesterov out")
         }
         try require(smoothing >= 0 && smoothing < 1, "smoothing", smoothing, "at least 0 and below 1")
         try require(initialAccumulator.isFinite && initialAccumulator >= 0, "initialAccumulator", initialAccumulator, "at least 0")

@@ -5,7 +5,8 @@ import Kernels
 
 /// Calls `body(offset, count, settings)` for each range, with the weight decay that the range has.
 private func forEach(
-    _ ranges: [ParameterRange], within parameterCount: Int, _ settings: UpdateSettings, _ body: (_ offset: Int, _ count: Int, _ settings: UpdateSettings) -> Void
+    _ ranges: [ParameterRange], within parameterCount: Int, _ settings: UpdateSettings,
+    _ body: (_ offset: Int, _ count: Int, _ settings: UpdateSettings) -> Void
 ) {
     var plain = settings
     plain.weightDecay = 0
@@ -34,7 +35,8 @@ final class AdamW: Optimizer {
     var slots: [OptimizerSlot] { [firstMoment, secondMoment] }
 
     func step(
-        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double, step: Int
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
+        step: Int
     ) {
         precondition(step >= 1, "updates are numbered from 1")
         var settings = UpdateSettings()
@@ -67,7 +69,8 @@ final class StochasticGradientDescent: Optimizer {
     var slots: [OptimizerSlot] { momentum.map { [$0] } ?? [] }
 
     func step(
-        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double, step: Int
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
+        step: Int
     ) {
         var settings = UpdateSettings()
         settings.learningRate = learningRate
@@ -98,7 +101,8 @@ final class RMSProp: Optimizer {
     var slots: [OptimizerSlot] { [squaredAverage] + (momentum.map { [$0] } ?? []) }
 
     func step(
-        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double, step: Int
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
+        step: Int
     ) {
         var settings = UpdateSettings()
         settings.learningRate = learningRate
@@ -108,7 +112,8 @@ final class RMSProp: Optimizer {
         settings.beta2 = configuration.smoothing
         settings.epsilon = configuration.epsilon
         forEach(ranges, within: parameterCount, settings) { offset, count, settings in
-            Kernels.active.rmsProp(values + offset, squaredAverage.base + offset, momentum.map { $0.base + offset }, gradients + offset, settings, count)
+            Kernels.active.rmsProp(
+                values + offset, squaredAverage.base + offset, momentum.map { $0.base + offset }, gradients + offset, settings, count)
         }
     }
 }
@@ -128,7 +133,8 @@ final class Adagrad: Optimizer {
     var slots: [OptimizerSlot] { [squaredSum] }
 
     func step(
-        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double, step: Int
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
+        step: Int
     ) {
         var settings = UpdateSettings()
         settings.learningRate = learningRate
@@ -143,7 +149,9 @@ final class Adagrad: Optimizer {
 
 /// base^exponent by repeated squaring, the same on every system.
 private func power(_ base: Double, _ exponent: Int) -> Double {
-    var result = 1.0, square = base, rest = exponent
+    var result = 1.0
+    var square = base
+    var rest = exponent
     while rest > 0 {
         if rest & 1 == 1 { result *= square }
         square *= square

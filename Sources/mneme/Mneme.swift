@@ -12,8 +12,14 @@ struct Mneme: ParsableCommand {
             TokenizerCommand.self,
             CorpusCommand.self,
             TrainCommand.self,
+            EvaluateCommand.self,
+            TranslateCommand.self,
+            SummarizeCommand.self,
+            AnswerCommand.self,
+            GenerateCommand.self,
             PlotCommand.self,
             ScoreCommand.self,
+            CheckpointCommand.self,
         ])
 
     static func main() {

@@ -109,6 +109,33 @@ import Testing
         }
     }
 
+    @Test("a wrong byte anywhere in a small shard is noticed, or does not change what is read")
+    func wrongBytesInMetadata() throws {
+        try withScratchDirectory { directory in
+            let writer = CheckpointWriter(directory: directory, rank: 0, worldSize: 1, keep: 1)
+            let values: [Float] = [1, 2, 3]
+            writer.begin(
+                step: 1, attributes: [:],
+                items: [CheckpointItem("a/x", .float32, elements: values), CheckpointItem("a/y", .float32, shape: [], elements: [Float(7)])])
+            try writer.waitForShard()
+            try writer.publish()
+            let path = directory + "/step-1/shard-0-of-1.h5"
+            let size = try #require(try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int)
+            for offset in 0..<size {
+                try flip(path, at: offset)
+                do {
+                    let reader = try CheckpointReader(directory: directory + "/step-1")
+                    try reader.verify()
+                    let read = try reader.elements("a/x", as: Float.self) + reader.elements("a/y", as: Float.self)
+                    #expect(read == values + [7], "byte \(offset)")
+                } catch let error as UserError {
+                    #expect([.badData, .missingInput, .inputOutput].contains(error.exitCode), "byte \(offset): \(error)")
+                }
+                try flip(path, at: offset)
+            }
+        }
+    }
+
     @Test("a file that is no checkpoint, and one of a newer format")
     func foreignFormats() throws {
         try withScratchDirectory { directory in

@@ -56,19 +56,25 @@ public struct CleaningRules: Sendable, Hashable, Codable {
     /// - Returns: the reason to drop it; `nil` to keep it.
     /// - Complexity: one pass over each side.
     public func apply(to record: inout CorpusRecord) -> DropReason? {
-        if normalizesWhitespace {
-            Self.normalizeWhitespace(&record.source)
-            if record.target != nil { Self.normalizeWhitespace(&record.target!) }
+        var source = WhitespaceScan(record.source)
+        if normalizesWhitespace, !source.isNormal {
+            normalizeWhitespace(&record.source)
+            source.bytes = record.source.count
+        }
+        var target = record.target.map(WhitespaceScan.init)
+        if normalizesWhitespace, let scan = target, !scan.isNormal, var text = record.target {
+            record.target = nil
+            normalizeWhitespace(&text)
+            target?.bytes = text.count
+            record.target = text
         }
         guard record.startsDocument else { return nil }
-        let source = Self.measure(record.source)
-        let target = record.target.map(Self.measure)
         if dropsEmpty {
             if source.words == 0 { return .emptySource }
             if let target, target.words == 0 { return .emptyTarget }
         }
-        let sourceLength = source.length(in: unit)
-        let targetLength = target?.length(in: unit)
+        let sourceLength = length(of: source)
+        let targetLength = target.map(length(of:))
         if sourceLength < minimumLength || (targetLength ?? .max) < minimumLength { return .tooShort }
         if let maximumLength, sourceLength > maximumLength || (targetLength ?? 0) > maximumLength { return .tooLong }
         if let maximumRatio, let targetLength {
@@ -80,46 +86,5 @@ public struct CleaningRules: Sendable, Hashable, Codable {
         return nil
     }
 
-    private struct Measure {
-        var words: Int
-        var bytes: Int
-
-        func length(in unit: Unit) -> Int { unit == .words ? words : bytes }
-    }
-
-    private static func measure(_ text: [UInt8]) -> Measure {
-        text.withUnsafeBufferPointer { bytes in
-            var words = 0
-            var inWord = false
-            for byte in bytes {
-                let isText = !byte.isASCIIWhitespace
-                if isText && !inWord { words &+= 1 }
-                inWord = isText
-            }
-            return Measure(words: words, bytes: bytes.count)
-        }
-    }
-
-    private static func normalizeWhitespace(_ text: inout [UInt8]) {
-        let count = text.withUnsafeMutableBufferPointer { bytes in
-            var written = 0
-            var pendingSpace = false
-            for i in 0..<bytes.count {
-                let byte = bytes[i]
-                if byte.isASCIIWhitespace {
-                    pendingSpace = written > 0
-                    continue
-                }
-                if pendingSpace {
-                    bytes[written] = 0x20
-                    written &+= 1
-                    pendingSpace = false
-                }
-                bytes[written] = byte
-                written &+= 1
-            }
-            return written
-        }
-        text.removeLast(text.count - count)
-    }
+    private func length(of scan: WhitespaceScan) -> Int { unit == .words ? scan.words : scan.bytes }
 }

@@ -12,7 +12,7 @@ public final class ArticleCSVReader: CorpusReader {
 
     /// - Parameter selection: the articles to read, by their `id`; `nil` for all.
     /// - Throws: `UserError(.missingInput)` when the file cannot be opened.
-    package init(path: String, selection: ArticleSelection? = nil, maximumRecordBytes: Int = LineReader.defaultLimit) throws {
+    package init(path: String, selection: ArticleSelection? = nil, maximumRecordBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
         records = try CommaSeparatedRecords(path: path, maximumRecordBytes: maximumRecordBytes)
         self.selection = selection
     }
@@ -31,7 +31,9 @@ public final class ArticleCSVReader: CorpusReader {
             guard fields.count == columns.count else {
                 throw RecordError("\(fields.count) fields where the header has \(columns.count)", at: records.place)
             }
-            if let selection, let identifier = columns.identifier, !selection.contains(identifier: String(decoding: fields[identifier], as: UTF8.self)) {
+            if let selection, let identifier = columns.identifier,
+                !selection.contains(identifier: String(decoding: fields[identifier], as: UTF8.self))
+            {
                 continue
             }
             for column in [columns.article, columns.highlights] {
@@ -49,11 +51,13 @@ public final class ArticleCSVReader: CorpusReader {
         let identifier = names.firstIndex(of: "id")
         guard let article = names.firstIndex(of: "article"), let highlights = names.firstIndex(of: "highlights") else {
             throw UserError(
-                .badData, "the header names \(names.prefix(8).map { $0.prefix(40) }.joined(separator: ", ")), not article and highlights", at: "\(records.path):1",
+                .badData, "the header names \(names.prefix(8).map { $0.prefix(40) }.joined(separator: ", ")), not article and highlights",
+                at: "\(records.path):1",
                 advice: "give a CSV file with a header line article,highlights,id")
         }
         if selection != nil, identifier == nil {
-            throw UserError(.badData, "the header names no id, by which articles are selected", at: "\(records.path):1", advice: "leave out the URL list")
+            throw UserError(
+                .badData, "the header names no id, by which articles are selected", at: "\(records.path):1", advice: "leave out the URL list")
         }
         columns = (article, highlights, identifier, names.count)
     }
@@ -68,7 +72,7 @@ public final class ArticleJSONReader: CorpusReader {
 
     /// - Parameter selection: the articles to read, by their `id`; `nil` for all.
     /// - Throws: `UserError(.missingInput)` when the file cannot be opened.
-    package init(path: String, selection: ArticleSelection? = nil, maximumLineBytes: Int = LineReader.defaultLimit) throws {
+    package init(path: String, selection: ArticleSelection? = nil, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
         lines = try LineReader(path: path, maximumLineBytes: maximumLineBytes)
         self.selection = selection
     }

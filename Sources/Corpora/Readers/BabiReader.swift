@@ -22,7 +22,7 @@ public final class BabiReader: CorpusReader {
     private var skipsStory = false
 
     /// - Parameter files: paths of task files; they are read in the order of their tasks, those of one task in the order given.
-    public init(files: [String], maximumLineBytes: Int = 16 << 20) {
+    public init(files: [String], maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) {
         let tasks = files.map(BabiTask.label(ofFile:))
         let order = Set(tasks).sorted { ($0.number, $0.name) < ($1.number, $1.name) }
         labels = order.map(\.name)
@@ -84,7 +84,8 @@ public final class BabiReader: CorpusReader {
         } else if skipsStory {
             return nil
         } else if identifier <= lastIdentifier || lastIdentifier == 0 {
-            throw RecordError("line number \(identifier) where \(lastIdentifier + 1) was expected; the rest of the story is left out", at: reader.place)
+            throw RecordError(
+                "line number \(identifier) where \(lastIdentifier + 1) was expected; the rest of the story is left out", at: reader.place)
         }
         lastIdentifier = identifier
         let text = UnsafeBufferPointer(rebasing: line[(space + 1)...]).trimmedASCII

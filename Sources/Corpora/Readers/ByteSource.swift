@@ -21,7 +21,8 @@ package final class ByteSource {
         self.path = path
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
-            throw UserError(.missingInput, "cannot open the input: \(String(cString: strerror(errno)))", at: path, advice: "check the path and its permissions")
+            throw UserError(
+                .missingInput, "cannot open the input: \(String(cString: strerror(errno)))", at: path, advice: "check the path and its permissions")
         }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != S_IFDIR else {
@@ -83,7 +84,9 @@ package final class ByteSource {
             let count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
             if count >= 0 { return count }
             if errno == EINTR { continue }
-            throw UserError(.inputOutput, "cannot read the input: \(String(cString: strerror(errno)))", at: path, advice: "check the disk or the network file system")
+            throw UserError(
+                .inputOutput, "cannot read the input: \(String(cString: strerror(errno)))", at: path,
+                advice: "check the disk or the network file system")
         }
     }
 }
@@ -166,7 +169,9 @@ private final class Inflater {
     }
 
     private func truncated() -> UserError {
-        UserError(.badData, "the gzip file ends in the middle of its compressed data", at: "\(path), byte \(position)", advice: "copy or download the file again")
+        UserError(
+            .badData, "the gzip file ends in the middle of its compressed data", at: "\(path), byte \(position)",
+            advice: "copy or download the file again")
     }
 
     private func damaged() -> UserError {

@@ -27,7 +27,7 @@ package final class CommaSeparatedRecords {
     private var recordEnded = false
 
     /// - Throws: `UserError(.missingInput)` when the file cannot be opened.
-    package init(path: String, maximumRecordBytes: Int = LineReader.defaultLimit) throws {
+    package init(path: String, maximumRecordBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
         self.path = path
         place = RecordPlace(file: path, line: 1, byte: 0)
         source = try ByteSource(path: path)

@@ -36,7 +36,10 @@ public struct ReaderOptions: Sendable, Hashable {
     /// CNN/DailyMail: a file with the URLs of the articles to read; `nil` for all.
     public var urlList: String?
     /// Longer lines (or CSV records, or stories) are wrong records.
-    public var maximumLineBytes: Int = 16 << 20
+    public var maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes
+
+    /// 16 MiB.
+    public static let defaultMaximumLineBytes = 16 << 20
 
     public init() {}
 }

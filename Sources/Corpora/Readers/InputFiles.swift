@@ -58,7 +58,8 @@ package enum InputFiles {
     private static func names(in directory: String) throws -> [String] {
         guard let stream = opendir(directory) else {
             throw UserError(
-                .missingInput, "cannot open the directory: \(String(cString: strerror(errno)))", at: directory, advice: "check the path and its permissions")
+                .missingInput, "cannot open the directory: \(String(cString: strerror(errno)))", at: directory,
+                advice: "check the path and its permissions")
         }
         defer { closedir(stream) }
         var names: [String] = []

@@ -81,7 +81,9 @@ private struct JSONScanner {
         var output: [UInt8] = []
         while true {
             let run = position
-            while position < text.count, text[position] != UInt8(ascii: "\""), text[position] != UInt8(ascii: "\\"), text[position] >= 0x20 { position += 1 }
+            while position < text.count, text[position] != UInt8(ascii: "\""), text[position] != UInt8(ascii: "\\"), text[position] >= 0x20 {
+                position += 1
+            }
             output.append(contentsOf: text[run..<position])
             guard let byte = peek() else { throw fail("a JSON string does not end") }
             switch byte {
@@ -127,7 +129,9 @@ private struct JSONScanner {
     private mutating func fourDigits() throws(JSONSyntaxError) -> UInt32 {
         var value: UInt32 = 0
         for _ in 0..<4 {
-            guard let byte = peek(), let digit = Character(Unicode.Scalar(byte)).hexDigitValue else { throw fail("an unfinished \\u escape in a JSON string") }
+            guard let byte = peek(), let digit = Character(Unicode.Scalar(byte)).hexDigitValue else {
+                throw fail("an unfinished \\u escape in a JSON string")
+            }
             value = value << 4 | UInt32(digit)
             position += 1
         }

@@ -29,13 +29,10 @@ package final class LineReader {
     private var startByte = 0
     private var atEnd = false
 
-    /// The longest line in bytes that is read unless the caller says otherwise.
-    package static let defaultLimit = 16 << 20
-
     /// Opens `path`.
     /// - Parameter maximumLineBytes: longer lines become faults.
     /// - Throws: as `ByteSource.init(path:)`.
-    package init(path: String, maximumLineBytes: Int = LineReader.defaultLimit) throws {
+    package init(path: String, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
         precondition(maximumLineBytes > 0, "the longest line must have at least one byte")
         self.path = path
         source = try ByteSource(path: path)

@@ -36,7 +36,7 @@ package final class MarkupScanner {
     private var bytes: [UInt8] = []
 
     /// - Throws: `UserError(.missingInput)` when the file cannot be opened.
-    package init(path: String, maximumTextBytes: Int = LineReader.defaultLimit) throws {
+    package init(path: String, maximumTextBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
         self.path = path
         source = try ByteSource(path: path)
         limit = maximumTextBytes
@@ -76,14 +76,18 @@ package final class MarkupScanner {
 
     private static func startsTag(_ byte: UInt8) -> Bool {
         let folded = byte | 0x20
-        return (folded >= UInt8(ascii: "a") && folded <= UInt8(ascii: "z")) || byte == UInt8(ascii: "/") || byte == UInt8(ascii: "!") || byte == UInt8(ascii: "?")
+        return (folded >= UInt8(ascii: "a") && folded <= UInt8(ascii: "z")) || byte == UInt8(ascii: "/") || byte == UInt8(ascii: "!")
+            || byte == UInt8(ascii: "?")
     }
 
     private func scanText() throws -> [UInt8] {
         bytes.removeAll(keepingCapacity: true)
         while let value = try peek(0) {
-            if value == UInt8(ascii: "<"), let second = try peek(1), Self.startsTag(second) { break }
-            try append(value)
+            if value == UInt8(ascii: "<") {
+                if let second = try peek(1), Self.startsTag(second) { break }
+                try append(1)
+            }
+            try append(windowLength(to: UInt8(ascii: "<")))
         }
         return MarkupEntities.resolved(bytes)
     }
@@ -103,20 +107,26 @@ package final class MarkupScanner {
                 return nil
             }
         }
-        var quote: UInt8 = 0
+        // A tag ends at the first > that is not within a quoted value.
+        var quote: UInt8?
+        var checked = 0
         while true {
-            guard let value = try peek(0) else { throw unfinished("tag") }
-            if quote == 0, value == UInt8(ascii: ">") {
-                skip()
-                break
+            guard try peek(0) != nil else { throw unfinished("tag") }
+            try append(windowLength(to: UInt8(ascii: ">")))
+            guard try peek(0) == UInt8(ascii: ">") else { continue }
+            while checked < bytes.count {
+                let byte = bytes[checked]
+                if let open = quote {
+                    if byte == open { quote = nil }
+                } else if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'"), checked > 0, bytes[checked - 1] == UInt8(ascii: "=") {
+                    quote = byte
+                }
+                checked += 1
             }
-            if quote != 0 {
-                if value == quote { quote = 0 }
-            } else if value == UInt8(ascii: "\"") || value == UInt8(ascii: "'"), bytes.last == UInt8(ascii: "=") {
-                quote = value
-            }
-            try append(value)
+            if quote == nil { break }
+            try append(1)
         }
+        skip()
         if second == UInt8(ascii: "!") || second == UInt8(ascii: "?") { return nil }
         return parseTag()
     }
@@ -163,8 +173,8 @@ package final class MarkupScanner {
     private func collect(upTo terminator: [UInt8]) throws {
         bytes.removeAll(keepingCapacity: true)
         while !bytes.suffix(terminator.count).elementsEqual(terminator) {
-            guard let value = try peek(0) else { throw unfinished("comment or CDATA section") }
-            try append(value)
+            guard try peek(0) != nil else { throw unfinished("comment or CDATA section") }
+            try append(1)
         }
         bytes.removeLast(terminator.count)
     }
@@ -176,10 +186,23 @@ package final class MarkupScanner {
         return true
     }
 
-    private func append(_ value: UInt8) throws {
-        if bytes.count == limit { throw unfinished("text or tag of at most \(limit) bytes") }
-        bytes.append(value)
-        skip()
+    /// The number of bytes in the buffer before the next `stop`, or to its end.
+    private func windowLength(to stop: UInt8) -> Int {
+        guard start < end, let found = memchr(buffer.baseAddress! + start, CInt(stop), end - start) else { return end - start }
+        return UnsafeRawPointer(found) - UnsafeRawPointer(buffer.baseAddress! + start)
+    }
+
+    /// Takes `count` bytes of the buffer to the end of `bytes`.
+    private func append(_ count: Int) throws {
+        if bytes.count + count > limit { throw unfinished("text or tag of at most \(limit) bytes") }
+        bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: buffer[start..<(start + count)]))
+        var from = start
+        start += count
+        byte += count
+        while from < start, let found = memchr(buffer.baseAddress! + from, 0x0a, start - from) {
+            line += 1
+            from = UnsafeRawPointer(found) - UnsafeRawPointer(buffer.baseAddress!) + 1
+        }
     }
 
     private func unfinished(_ what: String) -> UserError {

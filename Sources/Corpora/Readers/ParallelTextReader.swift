@@ -11,7 +11,7 @@ public final class ParallelTextReader: CorpusReader {
     private let target: LineReader
 
     /// - Throws: `UserError(.missingInput)` when a file cannot be opened.
-    public init(source: String, target: String, maximumLineBytes: Int = 16 << 20) throws {
+    public init(source: String, target: String, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
         self.source = try LineReader(path: source, maximumLineBytes: maximumLineBytes)
         self.target = try LineReader(path: target, maximumLineBytes: maximumLineBytes)
     }
@@ -44,7 +44,7 @@ public final class TabSeparatedReader: CorpusReader {
     private let lines: LineReader
 
     /// - Throws: `UserError(.missingInput)` when the file cannot be opened.
-    public init(path: String, maximumLineBytes: Int = 16 << 20) throws {
+    public init(path: String, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
         lines = try LineReader(path: path, maximumLineBytes: maximumLineBytes)
     }
 

@@ -34,7 +34,7 @@ public final class PlainTextReader: CorpusReader {
     ///   - files: paths of plain or gzip files.
     ///   - documents: what a document is.
     ///   - maximumLineBytes: a longer line is a wrong record, where documents are lines or paragraphs.
-    public init(files: [String], documents: DocumentPolicy, maximumLineBytes: Int = 16 << 20) {
+    public init(files: [String], documents: DocumentPolicy, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) {
         self.files = files
         self.documents = documents
         self.maximumLineBytes = maximumLineBytes

@@ -33,7 +33,9 @@ func alignedSegments(document: String, source: [Segment], target: [Segment], tar
     var records: [Result<CorpusRecord, RecordError>] = []
     for segment in source {
         guard let index = byIdentifier[segment.identifier] else {
-            records.append(.failure(RecordError("segment \(segment.identifier) of document \(document) has no target in \(targetPlace.file)", at: segment.place)))
+            records.append(
+                .failure(RecordError("segment \(segment.identifier) of document \(document) has no target in \(targetPlace.file)", at: segment.place))
+            )
             continue
         }
         guard used.insert(index).inserted else {

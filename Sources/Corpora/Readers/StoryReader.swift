@@ -21,7 +21,7 @@ public final class StoryReader: CorpusReader {
     ///   - files: paths of `.story` files.
     ///   - selection: the articles to read; `nil` for all.
     ///   - maximumBytes: a longer story is a wrong record.
-    package init(files: [String], selection: ArticleSelection? = nil, maximumBytes: Int = LineReader.defaultLimit) {
+    package init(files: [String], selection: ArticleSelection? = nil, maximumBytes: Int = ReaderOptions.defaultMaximumLineBytes) {
         self.files = files
         self.selection = selection
         self.maximumBytes = maximumBytes

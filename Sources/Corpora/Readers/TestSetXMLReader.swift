@@ -76,7 +76,8 @@ public final class TestSetXMLReader: CorpusReader {
         }
         if let document {
             throw UserError(
-                .badData, "document \(document.identifier) has no end", at: "\(scanner.path):\(document.place.line)", advice: "look for a truncated file")
+                .badData, "document \(document.identifier) has no end", at: "\(scanner.path):\(document.place.line)",
+                advice: "look for a truncated file")
         }
         return false
     }

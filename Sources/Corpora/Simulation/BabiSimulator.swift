@@ -43,7 +43,8 @@ public struct BabiSimulator: Sendable {
         PlaceTasks.singleSupportingFact, ThingTasks.twoSupportingFacts, ThingTasks.threeSupportingFacts, SpaceTasks.twoArgumentRelations,
         ThingTasks.threeArgumentRelations, PlaceTasks.yesNoQuestions, ThingTasks.counting, ThingTasks.listsSets, PlaceTasks.simpleNegation,
         PlaceTasks.indefiniteKnowledge, PlaceTasks.basicCoreference, PlaceTasks.conjunction, PlaceTasks.compoundCoreference, PlaceTasks.timeReasoning,
-        InferenceTasks.basicDeduction, InferenceTasks.basicInduction, SpaceTasks.positionalReasoning, SpaceTasks.sizeReasoning, SpaceTasks.pathFinding,
+        InferenceTasks.basicDeduction, InferenceTasks.basicInduction, SpaceTasks.positionalReasoning, SpaceTasks.sizeReasoning,
+        SpaceTasks.pathFinding,
         InferenceTasks.agentsMotivations,
     ]
 }

@@ -32,10 +32,13 @@ extension BabiSimulator {
         let manager = FileManager.default
         let present = try Self.contents(of: target)
         if let first = present?.first, !replacing {
-            throw UserError(.usage, "the output directory is not empty (it holds \(first))", at: directory, advice: "name another, or give --force to replace its files")
+            throw UserError(
+                .usage, "the output directory is not empty (it holds \(first))", at: directory,
+                advice: "name another, or give --force to replace its files")
         }
         let url = URL(fileURLWithPath: target)
-        let partial = url.deletingLastPathComponent().appendingPathComponent(".\(url.lastPathComponent).partial-\(ProcessInfo.processInfo.processIdentifier)")
+        let partial = url.deletingLastPathComponent().appendingPathComponent(
+            ".\(url.lastPathComponent).partial-\(ProcessInfo.processInfo.processIdentifier)")
         try Self.reporting(directory) { try manager.createDirectory(at: partial, withIntermediateDirectories: true) }
         defer { try? manager.removeItem(at: partial) }
         var summary = Summary(directory: directory, seed: seed, files: [])
@@ -63,22 +66,27 @@ extension BabiSimulator {
 
     private func write(task: BabiTask, split: Split, count: Int, to path: String) throws -> Summary.File {
         guard let stream = fopen(path, "wx") else {
-            throw UserError(.inputOutput, "cannot create the file: \(String(cString: strerror(errno)))", at: path, advice: "check permissions and free space")
+            throw UserError(
+                .inputOutput, "cannot create the file: \(String(cString: strerror(errno)))", at: path, advice: "check permissions and free space")
         }
         var file = Summary.File(name: task.fileName(split: split.rawValue), task: task.number, split: split, stories: count, questions: 0, bytes: 0)
-        var failed = false
+        var failure: CInt = 0
         for index in 0..<count {
             let story = story(task: task, index: index, split: split)
             file.questions += story.questionCount
             var text = story.text
             let written = text.withUTF8 { fwrite($0.baseAddress, 1, $0.count, stream) == $0.count }
             file.bytes += text.utf8.count
-            failed = failed || !written
-            if failed { break }
+            if !written {
+                failure = errno
+                break
+            }
         }
-        let code = errno
-        guard fclose(stream) == 0, !failed else {
-            throw UserError(.inputOutput, "cannot write the file: \(String(cString: strerror(code)))", at: path, advice: "check the free space of the device")
+        // What is still buffered is written now, so closing may be what fails.
+        if fclose(stream) != 0, failure == 0 { failure = errno }
+        guard failure == 0 else {
+            throw UserError(
+                .inputOutput, "cannot write the file: \(String(cString: strerror(failure)))", at: path, advice: "check the free space of the device")
         }
         return file
     }

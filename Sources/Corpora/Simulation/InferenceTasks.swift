@@ -27,7 +27,8 @@ enum InferenceTasks {
         for _ in 0..<4 {
             let name = choices.below(names.count)
             let kind = kindOfName[name]
-            story.ask("What is \(names[name].lowercased()) afraid of?", answer: kinds[feared[kind]].0, supporting: [factOfName[name], factOfKind[kind]])
+            story.ask(
+                "What is \(names[name].lowercased()) afraid of?", answer: kinds[feared[kind]].0, supporting: [factOfName[name], factOfKind[kind]])
         }
         return story
     }
@@ -61,7 +62,9 @@ enum InferenceTasks {
     /// Task 20: what people feel tells where they will go, and why they went there and took something.
     static func agentsMotivations(_ choices: SeededChoices) -> BabiStory {
         var choices = choices
-        let motives = [("tired", "bedroom", "pajamas"), ("hungry", "kitchen", "apple"), ("thirsty", "kitchen", "milk"), ("bored", "garden", "football")]
+        let motives = [
+            ("tired", "bedroom", "pajamas"), ("hungry", "kitchen", "apple"), ("thirsty", "kitchen", "milk"), ("bored", "garden", "football"),
+        ]
         let names = choices.shuffled(["Antoine", "Jason", "Sumit", "Yann"])
         let motiveOfName = names.map { _ in choices.pick(motives) }
         var factOfFeeling = [Int](repeating: 0, count: names.count)

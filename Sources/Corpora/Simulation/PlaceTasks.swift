@@ -121,7 +121,8 @@ enum PlaceTasks {
             let asked = world.choices.pick(answerable)
             let places = schedule[asked.person]
             world.story.ask(
-                "Where was \(world.people[asked.person]) before the \(world.places[places[asked.time]])?", answer: world.places[places[asked.time - 1]],
+                "Where was \(world.people[asked.person]) before the \(world.places[places[asked.time]])?",
+                answer: world.places[places[asked.time - 1]],
                 supporting: [facts[asked.person][asked.time], facts[asked.person][asked.time - 1]].compactMap { $0 })
         }
         return world.story

@@ -14,7 +14,8 @@ enum SpaceTasks {
         var factOfLink = [0, 0]
         for link in choices.shuffled([0, 1]) {
             let (near, far) = (row[link], row[link + 1])
-            factOfLink[link] = story.tell(choices.chance(1, in: 2) ? "The \(far) is \(forward) of the \(near)." : "The \(near) is \(backward) of the \(far).")
+            factOfLink[link] = story.tell(
+                choices.chance(1, in: 2) ? "The \(far) is \(forward) of the \(near)." : "The \(near) is \(backward) of the \(far).")
         }
         let link = choices.below(2)
         let (near, far) = (row[link], row[link + 1])

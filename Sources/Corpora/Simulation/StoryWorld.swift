@@ -49,8 +49,8 @@ struct StoryWorld {
     private(set) var leftSupport: [[Int]?]
     /// Where each thing was left, where that is known.
     private(set) var leftAt: [Int?]
-    /// What each person carries, in the order in which it came.
-    private(set) var carried: [[Int]]
+    /// What each person carries or has carried, in the order in which it first came.
+    private var acquainted: [[Int]]
     /// Facts that changed what each person carries.
     private(set) var carryingFacts: [[Int]]
     /// The known stays of each thing in order.
@@ -77,14 +77,17 @@ struct StoryWorld {
         acquired = Array(repeating: 0, count: things.count)
         leftSupport = Array(repeating: nil, count: things.count)
         leftAt = holder
-        carried = Array(repeating: [], count: people.count)
-        carryingFacts = carried
+        acquainted = Array(repeating: [], count: people.count)
+        carryingFacts = acquainted
         stays = Array(repeating: [], count: things.count)
         for _ in people { placeOfPerson.append(self.choices.below(places.count)) }
     }
 
     /// The people of whom a move was told.
     var located: [Int] { people.indices.filter { !visits[$0].isEmpty } }
+
+    /// What `person` carries, in the order in which it first came to that person: the order in which bAbI lists it.
+    func carried(by person: Int) -> [Int] { acquainted[person].filter { holder[$0] == person } }
 
     /// A place other than where `person` is.
     mutating func destination(of person: Int) -> Int {
@@ -102,7 +105,7 @@ struct StoryWorld {
         let before = visits[person].last
         placeOfPerson[person] = place
         visits[person].append(Visit(place: place, fact: fact))
-        for thing in carried[person] {
+        for thing in carried(by: person) {
             let supporting = [acquired[thing], fact] + (before.map { [$0.fact] } ?? [])
             stays[thing].append(Stay(place: place, before: before?.place, supporting: supporting))
         }
@@ -182,13 +185,12 @@ struct StoryWorld {
         leftAt[thing] = nil
         leftSupport[thing] = nil
         acquired[thing] = fact
-        carried[person].append(thing)
+        if !acquainted[person].contains(thing) { acquainted[person].append(thing) }
         carryingFacts[person].append(fact)
     }
 
     private mutating func release(_ thing: Int, by person: Int, fact: Int) {
         holder[thing] = nil
-        carried[person].removeAll { $0 == thing }
         carryingFacts[person].append(fact)
     }
 }

@@ -67,14 +67,14 @@ enum ThingTasks {
     static func counting(_ choices: SeededChoices) -> BabiStory {
         carrying(choices, allowsGifts: true) { world, person in
             let numbers = ["none", "one", "two", "three"]
-            return ("How many objects is \(world.people[person]) carrying?", numbers[world.carried[person].count])
+            return ("How many objects is \(world.people[person]) carrying?", numbers[world.carried(by: person).count])
         }
     }
 
-    /// Task 8: what does a person carry? In the order in which it came, with commas.
+    /// Task 8: what does a person carry? In the order in which it first came, with commas.
     static func listsSets(_ choices: SeededChoices) -> BabiStory {
         carrying(choices, allowsGifts: false) { world, person in
-            let names = world.carried[person].map { world.things[$0] }
+            let names = world.carried(by: person).map { world.things[$0] }
             return ("What is \(world.people[person]) carrying?", names.isEmpty ? "nothing" : names.joined(separator: ","))
         }
     }
@@ -91,8 +91,9 @@ enum ThingTasks {
                 told += 1
                 involved = world.people.indices.filter { !world.carryingFacts[$0].isEmpty }
             }
-            // Those who carry more are asked about more often, since answers of two and three are rare.
-            let weighted = involved.flatMap { Array(repeating: $0, count: 1 + 2 * world.carried[$0].count) }
+            // How often a person is asked about, by the number of things carried: empty hands and full ones are rarer than one thing.
+            let weights = [4, 2, 5, 8]
+            let weighted = involved.flatMap { Array(repeating: $0, count: weights[world.carried(by: $0).count]) }
             let person = world.choices.pick(weighted)
             let (text, answer) = question(world, person)
             world.story.ask(text, answer: answer, supporting: world.carryingFacts[person])

@@ -18,8 +18,8 @@ struct CorpusSimulateBabiCommand: ParsableCommand {
         commandName: "babi",
         abstract: "Writes stories with questions, in the file format of the bAbI tasks.",
         discussion: """
-            Each task gets a file for training and one for testing, e.g. qa1_single-supporting-fact_train.txt; no story of one is made from the other's \
-            random numbers. The same seed gives the same files.
+            Each task gets a file for training and one for testing, e.g. qa1_single-supporting-fact_train.txt; the two share no random numbers. The \
+            same seed gives the same files.
 
             Example: mneme corpus simulate babi --stories 1000 --seed 1 --tasks 1-3,15 --output stories
             """)

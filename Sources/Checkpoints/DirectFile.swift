@@ -1,0 +1,89 @@
+// Large blocks to and from the disk without the system's page cache.
+
+import Diagnostics
+import Foundation
+
+/// A file opened for direct input and output (`O_DIRECT`), where the file system has it, and in the ordinary way elsewhere.
+///
+/// A checkpoint passes once: caching it costs a copy and the memory that training could use, and what is read back from the cache says nothing about
+/// the disk.
+final class DirectFile {
+    /// Places, counts and addresses of direct transfers are multiples of this; other parts of a block go the ordinary way.
+    static let alignment = 4096
+    /// Bytes of one transfer.
+    private static let transfer = 4 << 20
+
+    private let path: String
+    private let ordinary: Int32
+    /// -1 where the file system does not transfer directly.
+    private var direct: Int32
+
+    /// Opens a file that exists, for reading and writing.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    init(_ path: String) throws {
+        self.path = path
+        ordinary = open(path, O_RDWR)
+        direct = open(path, O_RDWR | __O_DIRECT)
+        if ordinary < 0 { throw failure("open the file") }
+    }
+
+    deinit {
+        close(ordinary)
+        if direct >= 0 { close(direct) }
+    }
+
+    /// Writes `bytes` at byte `place` of the file.
+    ///
+    /// - Precondition: address and place are multiples of ``alignment``.
+    /// - Throws: `UserError(.inputOutput)`, also where the disk is full.
+    func write(_ bytes: UnsafeRawBufferPointer, at place: Int) throws {
+        try forEachTransfer(bytes.count) { part, descriptor in
+            pwrite(descriptor, bytes.baseAddress! + part.lowerBound, part.count, off_t(place + part.lowerBound))
+        }
+    }
+
+    /// The checksum of `count` bytes from byte `place` on, read from the disk.
+    ///
+    /// - Precondition: the place is a multiple of ``alignment``.
+    /// - Throws: `UserError(.inputOutput)`.
+    func checksum(of count: Int, at place: Int) throws -> Checksum {
+        var checksum = Checksum()
+        try withUnsafeTemporaryAllocation(byteCount: min(count, DirectFile.transfer), alignment: DirectFile.alignment) { buffer in
+            try forEachTransfer(count) { part, descriptor in
+                let done = pread(descriptor, buffer.baseAddress!, part.count, off_t(place + part.lowerBound))
+                if done > 0 { checksum.update(UnsafeRawBufferPointer(rebasing: buffer[..<done])) }
+                return done
+            }
+        }
+        return checksum
+    }
+
+    /// Cuts `count` bytes into transfers and repeats each until all of it is done. `body` returns what the system call did.
+    private func forEachTransfer(_ count: Int, _ body: (Range<Int>, _ descriptor: Int32) -> Int) throws {
+        var done = 0
+        while done < count {
+            let size = min(DirectFile.transfer, count - done)
+            let whole = size / DirectFile.alignment * DirectFile.alignment
+            // What a short transfer leaves need not begin at a block: it goes the ordinary way too.
+            let isDirect = direct >= 0 && whole > 0 && done % DirectFile.alignment == 0
+            let moved = body(done..<done + (isDirect ? whole : size), isDirect ? direct : ordinary)
+            if moved > 0 {
+                done += moved
+            } else if moved == 0 {
+                throw UserError(.inputOutput, "the file ends too early", at: path)
+            } else if isDirect && errno == EINVAL {
+                // The file system opened the file but does not transfer directly after all.
+                close(direct)
+                direct = -1
+            } else if errno != EINTR {
+                throw failure("write or read back the data")
+            }
+        }
+    }
+
+    private func failure(_ action: String) -> UserError {
+        UserError(
+            .inputOutput, "cannot \(action): \(String(cString: strerror(errno)))", at: path, advice: "check the free space and the permissions")
+    }
+}

@@ -1,0 +1,92 @@
+// A trained run, opened for evaluation and generation.
+
+import Checkpoints
+import Corpora
+import Diagnostics
+import Evaluation
+import Foundation
+import Models
+import Tensors
+
+/// The model of a run directory's newest checkpoint that verifies, with the tokenizer and the configuration it was trained with.
+public final class LoadedRun {
+    /// The resolved configuration that the checkpoint holds.
+    public let configuration: RunConfiguration
+    /// The model, parameters loaded, without gradient memory.
+    public let model: any LanguageModel
+    /// The tokenizer of the training corpus.
+    public let tokenizer: SentencePieceTokenizer
+    /// The checkpoint's step.
+    public let step: Int
+    /// Checkpoints that were newer and did not verify, with the reason.
+    public let passedOver: [String]
+
+    /// - Parameters:
+    ///   - directory: a run directory.
+    ///   - step: a certain checkpoint instead of the newest.
+    /// - Throws: `UserError`: no checkpoint (.missingInput), none that verifies (.badData), a tokenizer that is not the run's (.configuration).
+    public init(directory: String, step: Int? = nil) throws {
+        let store = CheckpointStore(directory: directory)
+        guard FileManager.default.fileExists(atPath: directory), try !store.steps().isEmpty else {
+            throw UserError(.missingInput, "holds no checkpoint", at: directory, advice: "name the directory of a run that has saved one")
+        }
+        let reader: CheckpointReader
+        if let step {
+            guard try store.steps().contains(step) else {
+                throw UserError(
+                    .missingInput, "holds no checkpoint of step \(step)", at: directory,
+                    advice: "choose one of \(try store.steps().map(String.init).joined(separator: ", "))")
+            }
+            reader = try CheckpointReader(directory: store.directory(step: step))
+            try reader.verify()
+            passedOver = []
+        } else {
+            let search = try store.newestVerified()
+            passedOver = search.passedOver.map { "passing over \(store.directory(step: $0.step)): \($0.reason)" }
+            guard let newest = search.reader else {
+                throw UserError(.badData, "no checkpoint verifies: \(search.passedOver.first?.reason ?? "unknown")", at: directory, advice: "restore a good copy")
+            }
+            reader = newest
+        }
+        defer { try? reader.close() }
+        self.step = reader.step
+        guard case .string(let yaml) = reader.attributes["configuration"], case .integer(let vocabulary) = reader.attributes["vocabulary_size"],
+            case .string(let fingerprint) = reader.attributes["tokenizer_fingerprint"]
+        else { throw UserError(.badData, "lacks the attributes of a training run", at: reader.directory) }
+        configuration = try RunConfiguration(yaml: yaml, file: "\(reader.directory)/checkpoint.h5")
+        tokenizer = try SentencePieceTokenizer(path: "\(directory)/tokenizer.model")
+        guard tokenizer.fingerprint == fingerprint else {
+            throw UserError(
+                .configuration, "is not the tokenizer that the run was trained with", at: "\(directory)/tokenizer.model",
+                advice: "copy tokenizer.model from the training corpus")
+        }
+        model = makeModel(configuration.model, vocabularySize: Int(vocabulary))
+        try reader.requireFit(model.store.parameters.map { ("parameters/\($0.name)", $0.shape.array) }, under: "parameters/")
+        model.store.allocate(seed: configuration.seed, gradients: false)
+        for parameter in model.store.parameters {
+            let values = UnsafeMutableBufferPointer(start: parameter.value.floats, count: parameter.shape.count)
+            try reader.read("parameters/\(parameter.name)", .float32, shape: parameter.shape.array, into: UnsafeMutableRawBufferPointer(values))
+        }
+    }
+
+    /// What generates with this model.
+    public var generator: Generator { Generator(model: model, endToken: tokenizer.endID, startToken: tokenizer.beginningID) }
+
+    /// How sources become prompts.
+    /// - Parameters:
+    ///   - room: tokens kept free for the answer.
+    ///   - keepsEnd: long sources lose their beginning instead of their end.
+    public func promptFormat(room: Int, keepsEnd: Bool) -> PromptFormat {
+        PromptFormat(model: model, tokenizer: tokenizer, length: configuration.batch.length, room: room, keepsEnd: keepsEnd)
+    }
+
+    /// Makes sure that a corpus was made with the run's tokenizer.
+    /// - Throws: `UserError` (.configuration).
+    public func requireFit(_ corpus: Corpus) throws {
+        guard corpus.tokenizerFingerprint == tokenizer.fingerprint else {
+            throw UserError(
+                .configuration, "its vocabulary is not the run's: the tokenizers differ", at: corpus.directory,
+                advice: "shard it with the tokenizer.model of the run directory")
+        }
+    }
+}

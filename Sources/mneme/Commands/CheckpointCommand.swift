@@ -1,0 +1,59 @@
+// `mneme checkpoint`: what can be done with checkpoints from outside a run, and what its commands share.
+
+import ArgumentParser
+import Checkpoints
+import Foundation
+
+struct CheckpointCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "checkpoint",
+        abstract: "Looks into checkpoints: lists, inspects, verifies, compares and exports them.",
+        discussion: """
+            EXAMPLE: mneme checkpoint inspect checkpoints/wmt-en-de
+
+            A PATH may be a run directory (its newest checkpoint is meant), a checkpoint's directory such as checkpoints/wmt-en-de/step-500, or its
+            checkpoint.h5. The files are HDF5; checkpoints/FORMAT.md describes them.
+            """,
+        subcommands: [
+            CheckpointListCommand.self, CheckpointInspectCommand.self, CheckpointVerifyCommand.self, CheckpointDiffCommand.self,
+            CheckpointExportCommand.self,
+        ])
+}
+
+/// What the commands about checkpoints print in the same way.
+enum CheckpointOutput {
+    /// Prints one JSON value, keys sorted. Numbers that are not finite become the texts "nan", "inf" and "-inf".
+    static func print(json value: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        encoder.nonConformingFloatEncodingStrategy = .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        Swift.print(String(decoding: try encoder.encode(value), as: UTF8.self))
+    }
+
+    /// Prints rows as columns. The columns in `right` are set flush right.
+    static func print(table rows: [[String]], right: Set<Int> = []) {
+        let widths = (0..<(rows.map(\.count).max() ?? 0)).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+        for row in rows {
+            let cells = row.enumerated().map { column, text in
+                let padding = String(repeating: " ", count: widths[column] - text.count)
+                return right.contains(column) ? padding + text : column == row.count - 1 ? text : text + padding
+            }
+            Swift.print(cells.joined(separator: "  "))
+        }
+    }
+
+    /// A count of bytes for people: `1.5 MB`.
+    static func size(_ byteCount: Int) -> String {
+        var value = Double(byteCount)
+        for unit in ["B", "kB", "MB", "GB"] {
+            if value < 1000 { return unit == "B" ? "\(byteCount) B" : String(format: "%.1f %@", value, unit) }
+            value /= 1000
+        }
+        return String(format: "%.1f TB", value)
+    }
+}
+
+extension CheckpointItemDescription {
+    /// The shape as a Python programmer writes it.
+    var shapeText: String { "[" + shape.map(String.init).joined(separator: ", ") + "]" }
+}

@@ -1,0 +1,55 @@
+// `mneme checkpoint export`
+
+import ArgumentParser
+import Checkpoints
+import Foundation
+
+struct CheckpointExportCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export",
+        abstract: "Writes items as NumPy .npy files, or one as text.",
+        discussion: """
+            EXAMPLE: mneme checkpoint export checkpoints/wmt-en-de --item parameters/embedding.weight --output embedding.npy
+
+            Without --item every item goes into the directory that --output names, in folders as its name has slashes. With '--output -' the values of one
+            item are printed, one a line.
+            """)
+
+    @Argument(help: "A run directory, a checkpoint's directory, or a checkpoint.h5.")
+    var path: String
+
+    @Option(help: ArgumentHelp("The item to export.", valueName: "name"))
+    var item: String?
+
+    @Option(help: ArgumentHelp("The file; without --item the directory; '-' prints text.", valueName: "path"))
+    var output: String
+
+    func validate() throws {
+        if output == "-" && item == nil { throw ValidationError("--output - needs --item: only one item can be printed") }
+    }
+
+    func run() throws {
+        let reader = try CheckpointReader(directory: CheckpointStore.resolve(path))
+        if let item {
+            if output == "-" { try printText(item, of: reader) } else { try NumPyFile.write(item, of: reader, to: output) }
+        } else {
+            for item in reader.items { try NumPyFile.write(item.name, of: reader, to: "\(output)/\(item.name).npy") }
+            CommandLineOutput.note("\(reader.items.count) items written to \(output)")
+        }
+        try reader.close()
+    }
+
+    private func printText(_ name: String, of reader: CheckpointReader) throws {
+        var text = ""
+        func flush() throws {
+            try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+            text.removeAll(keepingCapacity: true)
+        }
+        try reader.forEachText(of: name) {
+            text += $0
+            text += "\n"
+            if text.utf8.count > 1 << 16 { try flush() }
+        }
+        try flush()
+    }
+}

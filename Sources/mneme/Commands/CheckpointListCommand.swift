@@ -1,0 +1,70 @@
+// `mneme checkpoint list`
+
+import ArgumentParser
+import Checkpoints
+import Diagnostics
+import Foundation
+
+struct CheckpointListCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list",
+        abstract: "Lists the checkpoints of runs.",
+        discussion: """
+            EXAMPLE: mneme checkpoint list checkpoints/wmt-en-de
+
+            Files are opened, but data are not read: 'mneme checkpoint verify' does that.
+            """)
+
+    @Argument(help: ArgumentHelp("Run directories.", valueName: "run-dir"))
+    var paths: [String]
+
+    @Flag(help: "Print one JSON array.")
+    var json = false
+
+    func validate() throws {
+        if paths.isEmpty { throw ValidationError("Missing a run directory") }
+    }
+
+    func run() throws {
+        let checkpoints = try paths.flatMap { path in
+            guard FileManager.default.fileExists(atPath: path) else {
+                throw UserError(.missingInput, "there is no such directory", at: path, advice: "name a run directory")
+            }
+            return try CheckpointStore(directory: path).list()
+        }
+        if json {
+            try CheckpointOutput.print(
+                json: checkpoints.map {
+                    Entry(
+                        step: $0.step, directory: $0.directory, complete: $0.isComplete, bytes: $0.byteCount, created: $0.created,
+                        world_size: $0.worldSize, problem: $0.problem)
+                })
+            return
+        }
+        if checkpoints.isEmpty {
+            print("no checkpoints")
+            return
+        }
+        let header = ["STEP", "SIZE", "RANKS", "CREATED", "STATE", "DIRECTORY"]
+        CheckpointOutput.print(
+            table: [header]
+                + checkpoints.map {
+                    [
+                        String($0.step), CheckpointOutput.size($0.byteCount), $0.worldSize.map(String.init) ?? "?", $0.created ?? "?",
+                        $0.isComplete ? "complete" : "damaged", $0.directory,
+                    ]
+                }, right: [0, 1, 2])
+        for checkpoint in checkpoints { if let problem = checkpoint.problem { print(problem) } }
+    }
+
+    /// A checkpoint in JSON.
+    private struct Entry: Encodable {
+        let step: Int
+        let directory: String
+        let complete: Bool
+        let bytes: Int
+        let created: String?
+        let world_size: Int?
+        let problem: String?
+    }
+}

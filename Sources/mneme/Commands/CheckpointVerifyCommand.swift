@@ -1,0 +1,47 @@
+// `mneme checkpoint verify`
+
+import ArgumentParser
+import Checkpoints
+
+struct CheckpointVerifyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify",
+        abstract: "Reads whole checkpoints and compares every item with its checksum.",
+        discussion: """
+            EXAMPLE: mneme checkpoint verify checkpoints/wmt-en-de
+
+            Exit code 65 where the data are damaged, 66 where a file is missing; the error names the item and the file.
+            """)
+
+    @Argument(help: "Run directories (the newest checkpoint of each), checkpoints' directories, or checkpoint.h5 files.")
+    var paths: [String]
+
+    @Flag(help: "Print one JSON array.")
+    var json = false
+
+    func validate() throws {
+        if paths.isEmpty { throw ValidationError("Missing a checkpoint") }
+    }
+
+    func run() throws {
+        var verified: [Entry] = []
+        for path in paths {
+            let reader = try CheckpointReader(directory: CheckpointStore.resolve(path))
+            try reader.verify()
+            let entry = Entry(
+                directory: reader.directory, step: reader.step, items: reader.items.count, bytes: reader.items.reduce(0) { $0 + $1.byteCount })
+            try reader.close()
+            verified.append(entry)
+            if !json { print("\(entry.directory): \(entry.items) items, \(CheckpointOutput.size(entry.bytes)), every checksum right") }
+        }
+        if json { try CheckpointOutput.print(json: verified) }
+    }
+
+    /// A checkpoint that is as it was written.
+    private struct Entry: Encodable {
+        let directory: String
+        let step: Int
+        let items: Int
+        let bytes: Int
+    }
+}

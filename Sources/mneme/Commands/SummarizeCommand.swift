@@ -1,0 +1,42 @@
+// mneme summarize
+
+import ArgumentParser
+import Evaluation
+import Foundation
+import Training
+
+struct SummarizeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "summarize",
+        abstract: "Summarize documents with a trained run.",
+        discussion: """
+            Each file is one document (of a .story file the text before the first @highlight); so is standard input. Prints the summary of each,
+            one sentence a line, documents apart by an empty line.
+
+            Example:
+              mneme summarize checkpoints/cnn-dailymail article.txt
+            """)
+
+    @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
+    var runDirectory: String
+
+    @Argument(help: "Documents; - or none for standard input.")
+    var inputs: [String] = []
+
+    @OptionGroup var decoding: DecodingOptions
+
+    func run() throws {
+        ProgramStart.run { _ in
+            let run = try LoadedRun(directory: runDirectory)
+            let format = run.promptFormat(room: decoding.room(for: .cnnDailyMail), keepsEnd: false)
+            let documents = try TextInput.documents(inputs).map { text -> String in
+                let article = text.range(of: "@highlight").map { String(text[..<$0.lowerBound]) } ?? text
+                return article.split(separator: "\n").joined(separator: "\n")
+            }
+            let outputs = try run.generator.generate(
+                prompts: documents.map { format.prompt(run.tokenizer.encode($0)) }, settings: decoding.settings(for: .cnnDailyMail))
+            for (index, output) in outputs.enumerated() { print((index > 0 ? "\n" : "") + run.tokenizer.decode(output.first?.tokens ?? [])) }
+            return .finished
+        }
+    }
+}

@@ -1,0 +1,43 @@
+// mneme translate
+
+import ArgumentParser
+import Evaluation
+import Foundation
+import Training
+
+struct TranslateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "translate",
+        abstract: "Translate text line by line with a trained run.",
+        discussion: """
+            Reads files, or standard input, one sentence a line; prints one translation a line.
+
+            Examples:
+              echo "A dog runs." | mneme translate checkpoints/multi30k-en-de
+              mneme translate checkpoints/wmt-en-de --beam 8 newstest.en > newstest.hyp.de
+            """)
+
+    @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
+    var runDirectory: String
+
+    @Argument(help: "Text files; - or none for standard input.")
+    var inputs: [String] = []
+
+    @OptionGroup var decoding: DecodingOptions
+
+    func run() throws {
+        ProgramStart.run { _ in
+            let run = try LoadedRun(directory: runDirectory)
+            let lines = try TextInput.lines(inputs)
+            let format = run.promptFormat(room: decoding.room(for: .wmt), keepsEnd: false)
+            let block = 512
+            for start in stride(from: 0, to: lines.count, by: block) {
+                let part = lines[start..<min(start + block, lines.count)]
+                let outputs = try run.generator.generate(
+                    prompts: part.map { format.prompt(run.tokenizer.encode($0)) }, settings: decoding.settings(for: .wmt), firstPrompt: start)
+                for output in outputs { print(run.tokenizer.decode(output.first?.tokens ?? []).replacingOccurrences(of: "\n", with: " ")) }
+            }
+            return .finished
+        }
+    }
+}

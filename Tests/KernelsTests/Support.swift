@@ -1,0 +1,143 @@
+// What the kernel tests share: sizes, seeded numbers, and comparison that names the worst element.
+
+import Foundation
+import Kernels
+import Testing
+
+/// Sizes around every vector width, and some beyond.
+let sizes = [0, 1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 64, 65, 100, 255, 1000]
+
+/// The instruction sets that this processor runs.
+let instructionSets = Kernels.available.map(\.instructionSet)
+
+/// The kernel set of a name.
+func kernelSet(_ name: String) throws -> any KernelSet {
+    try #require(Kernels.available.first { $0.instructionSet == name })
+}
+
+/// SplitMix64, so that tests repeat.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) {
+        state = seed
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+
+    /// n numbers, uniform in the range.
+    mutating func floats(_ n: Int, _ range: ClosedRange<Float> = -3...3) -> [Float] {
+        (0..<n).map { _ in Float.random(in: range, using: &self) }
+    }
+}
+
+/// The error of one element: in units in the last place of the expected value, or relative to max(|expected|, floor).
+enum Tolerance {
+    case ulps(Double)
+    case relative(Double, floor: Double)
+}
+
+/// Compares lengths, then values, and reports the worst element. NaN must meet NaN and an infinity the same infinity.
+func expectClose(
+    _ actual: [Float], _ expected: [Double], _ tolerance: Tolerance, _ what: String = "", inputs: [Float]? = nil,
+    sourceLocation: SourceLocation = #_sourceLocation
+) {
+    guard actual.count == expected.count else {
+        Issue.record("\(what): \(actual.count) elements, expected \(expected.count)", sourceLocation: sourceLocation)
+        return
+    }
+    var worst = 0.0
+    var worstIndex = -1
+    for (index, (a, e)) in zip(actual, expected).enumerated() {
+        let error: Double
+        let rounded = Float(e)
+        if a.isNaN || rounded.isNaN {
+            error = a.isNaN && rounded.isNaN ? 0 : .infinity
+        } else if a.isInfinite || rounded.isInfinite {
+            error = a == rounded ? 0 : .infinity
+        } else {
+            switch tolerance {
+            case .ulps: error = abs(Double(a) - e) / Double(rounded.ulp)
+            case .relative(_, let floor): error = abs(Double(a) - e) / max(abs(e), floor)
+            }
+        }
+        if error > worst { (worst, worstIndex) = (error, index) }
+    }
+    let (bound, unit): (Double, String) =
+        switch tolerance {
+        case .ulps(let bound): (bound, "ulp")
+        case .relative(let bound, _): (bound, "relative")
+        }
+    if worst > bound {
+        let input = inputs.map { " for input \($0[worstIndex])" } ?? ""
+        Issue.record(
+            """
+            \(what): element \(worstIndex) of \(actual.count) is \(actual[worstIndex]), expected \(expected[worstIndex])\(input): \
+            error \(worst) \(unit), bound \(bound)
+            """,
+            sourceLocation: sourceLocation)
+    }
+}
+
+/// The bit patterns of the elements, to compare bit for bit.
+func patterns(_ values: [Float]) -> [UInt32] {
+    values.map(\.bitPattern)
+}
+
+/// The central difference of a function at x, step scaled to x.
+func slope(at x: Double, _ function: (Double) -> Double) -> Double {
+    let h = 1e-5 * max(1, abs(x))
+    return (function(x + h) - function(x - h)) / (2 * h)
+}
+
+extension UnaryFunction {
+    /// The function in float64, from the C library.
+    func reference(_ x: Double) -> Double {
+        switch self {
+        case .exponential: exp(x)
+        case .logarithm: log(x)
+        case .hyperbolicTangent: tanh(x)
+        case .sigmoid: 1 / (1 + exp(-x))
+        case .rectifier: x < 0 ? 0 : x
+        case .softplus: max(x, 0) + log1p(exp(-abs(x)))
+        case .squareRoot: x.squareRoot()
+        case .reciprocal: 1 / x
+        case .square: x * x
+        case .absolute: abs(x)
+        case .negate: -x
+        case .geluTanh: x * (1 / (1 + exp(-2 * (2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x))))
+        case .gelu: 0.5 * x * erfc(-x / 2.0.squareRoot())
+        case .sine: sin(x)
+        case .cosine: cos(x)
+        }
+    }
+
+    /// Arguments where the function is smooth, for gradients.
+    var smoothRange: ClosedRange<Float> {
+        switch self {
+        case .logarithm, .squareRoot, .reciprocal, .rectifier, .absolute: 0.1...4
+        default: -4...4
+        }
+    }
+
+    /// Arguments of interest for accuracy, and the bound in ulps.
+    var accuracy: (range: ClosedRange<Float>, ulps: Double) {
+        switch self {
+        case .exponential: (-104...88.8, 2)
+        case .logarithm: (1e-38...3e38, 2)
+        case .hyperbolicTangent: (-12...12, 4)
+        case .sigmoid: (-100...100, 4)
+        case .softplus: (-85...85, 4)
+        case .geluTanh: (-3...20, 16)
+        case .gelu: (-12...20, 8)
+        case .sine, .cosine: (-3...3, 2)
+        case .rectifier, .squareRoot, .reciprocal, .square, .absolute, .negate: (-1000...1000, 0.5)
+        }
+    }
+}

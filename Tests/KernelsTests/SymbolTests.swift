@@ -1,0 +1,43 @@
+// The object files of the kernels must hold no function that another module may share.
+
+import Foundation
+import Testing
+
+@Suite("Symbols of the kernel modules")
+struct SymbolTests {
+    /// The folder with the build products, found from the running test bundle.
+    private static let products = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
+    /// Lists symbols; part of binutils, which Swift needs to link.
+    private static let nm = URL(fileURLWithPath: "/usr/bin/nm")
+
+    /// The object files of a kernel module.
+    private static func objects(_ module: String) -> [String] {
+        let folder = products.appendingPathComponent("\(module).build")
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+        return names.filter { $0.hasSuffix(".o") }.map { folder.appendingPathComponent($0).path }
+    }
+
+    private static var canLook: Bool {
+        FileManager.default.isExecutableFile(atPath: nm.path) && !objects("KernelsBaseline").isEmpty
+    }
+
+    /// A function that is weak and not named after its module is merged by the linker with any other copy of it, so code for a large
+    /// instruction set could run on a processor without it.
+    @Test(
+        "no shared functions", .enabled(if: canLook, "needs nm and the object files"), arguments: ["KernelsBaseline", "KernelsAVX2", "KernelsAVX512"])
+    func noSharedFunctions(module: String) throws {
+        let objects = Self.objects(module)
+        if objects.isEmpty { return }
+        let process = Process()
+        let output = Pipe()
+        process.executableURL = Self.nm
+        process.arguments = ["--defined-only"] + objects
+        process.standardOutput = output
+        try process.run()
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
+        let shared = text.split(separator: "\n").filter { $0.contains(" W ") && !$0.contains(module.replacingOccurrences(of: "Kernels", with: "")) }
+        #expect(shared.isEmpty, "\(shared.joined(separator: "; "))")
+    }
+}
