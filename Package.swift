@@ -58,7 +58,7 @@ let modules: [Target] = [
     .target(name: "Checkpoints", dependencies: ["HDF5", "CZlib", "Diagnostics"]),
     .target(name: "Corpora", dependencies: ["HDF5", "CSentencePiece", "CZlib", "Collectives", "Diagnostics", logging]),
     .target(
-        name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
+        name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
     .target(
         name: "Training",
         dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "CSignals", "Diagnostics", logging, yams]),
@@ -71,9 +71,13 @@ let modules: [Target] = [
 ]
 
 let tests: [Target] = [
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], exclude: ["Golden"]),
     .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors", "Collectives"], path: "Tests/TestSupport"),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Diagnostics"]),
     .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics", "CZlib"], exclude: ["Golden"]),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics"], exclude: ["Polynomials"]),
+    .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics", "CZlib", "Models", "NeuralNetworks", "Tensors"], exclude: ["Golden"]),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels"], exclude: ["Polynomials"]),
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(
         name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"], resources: [.copy("Golden")]),
@@ -81,6 +85,9 @@ let tests: [Target] = [
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport"]),
+    .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics"], exclude: ["Polynomials"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),

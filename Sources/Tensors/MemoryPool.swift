@@ -83,7 +83,7 @@ public final class MemoryPool: Sendable {
     /// Gives every unused block back to the system.
     public func trim() {
         state.withLock { state in
-            for index in state.free.indices {
+            for index in state.free.indices where !state.free[index].isEmpty {
                 let size = MemoryPool.classBytes(index)
                 for block in state.free[index] {
                     free(UnsafeMutableRawPointer(bitPattern: block))

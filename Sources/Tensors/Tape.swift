@@ -15,12 +15,20 @@ public final class Node {
     var gathered: Tensor?
     /// The parameter whose value this is, if it is one.
     let parameter: Parameter?
-    var isUsed = false
+    private var isUsed = false
 
     init(tape: Tape, shape: Shape, parameter: Parameter? = nil) {
         self.tape = tape
         self.shape = shape
         self.parameter = parameter
+    }
+
+    /// Notes that an operation uses this value. Returns the parameter that it is, the first time.
+    @inline(__always)
+    func markUsed() -> Parameter? {
+        if isUsed { return nil }
+        isUsed = true
+        return parameter
     }
 
     /// The gradient after `Tape.backward`, for inputs made by `Tape.variable` and for parameters.
@@ -128,22 +136,42 @@ public final class Tape {
         record(value, from: inputs, backward: backward)
     }
 
+    /// The same for one input, without an array.
+    public static func record(_ value: Tensor, from input: Tensor, backward: @escaping (Tensor) -> Void) -> Tensor {
+        guard let node = input.node else { return value }
+        return node.tape.append(value, completes: node.markUsed().map { [$0] } ?? [], backward)
+    }
+
+    /// The same for two inputs, without an array.
+    public static func record(_ value: Tensor, from first: Tensor, _ second: Tensor, backward: @escaping (Tensor) -> Void) -> Tensor {
+        guard let a = first.node else { return record(value, from: second, backward: backward) }
+        guard let b = second.node else { return record(value, from: first, backward: backward) }
+        let tape = a.tape
+        precondition(a === b || b.tape === tape, "two tapes meet in one operation")
+        var completes: [Parameter] = []
+        if let parameter = a.markUsed() { completes.append(parameter) }
+        if let parameter = b.markUsed() { completes.append(parameter) }
+        return tape.append(value, completes: completes, backward)
+    }
+
     /// The same for a list of inputs.
     public static func record(_ value: Tensor, from inputs: [Tensor], backward: @escaping (Tensor) -> Void) -> Tensor {
-        guard let tape = inputs.lazy.compactMap({ $0.node?.tape }).first else { return value }
+        var tape: Tape?
         var completes: [Parameter] = []
         for input in inputs {
             guard let node = input.node else { continue }
-            precondition(node.tape === tape, "two tapes meet in one operation")
-            if !node.isUsed {
-                node.isUsed = true
-                if let parameter = node.parameter { completes.append(parameter) }
-            }
+            precondition(tape == nil || node.tape === tape, "two tapes meet in one operation")
+            tape = node.tape
+            if let parameter = node.markUsed() { completes.append(parameter) }
         }
-        let node = Node(tape: tape, shape: value.shape)
-        tape.entries.append(Entry(output: node, backward: backward, completes: completes))
+        return tape?.append(value, completes: completes, backward) ?? value
+    }
+
+    private func append(_ value: Tensor, completes: [Parameter], _ backward: @escaping (Tensor) -> Void) -> Tensor {
         var result = value
+        let node = Node(tape: self, shape: value.shape)
         result.node = node
+        entries.append(Entry(output: node, backward: backward, completes: completes))
         return result
     }
 

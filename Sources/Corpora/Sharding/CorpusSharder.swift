@@ -85,7 +85,7 @@ public struct CorpusSharder {
         return encoder
     }
 
-    /// SHA-256 over everything that decides the shards' content.
+    /// SHA-256 over everything that decides the shards' content. How many wrong records are allowed decides only whether there is a corpus.
     private func recipe(_ inputs: [CorpusManifest.Input]) throws -> String {
         struct Recipe: Encodable {
             var version: Int
@@ -95,7 +95,8 @@ public struct CorpusSharder {
             var tokenizer: String
         }
         let recipe = Recipe(
-            version: CorpusManifest.currentVersion, format: plan.format, inputs: inputs, options: try options, tokenizer: plan.tokenizer.fingerprint)
+            version: CorpusManifest.currentVersion, format: plan.format, inputs: inputs, options: try options.filter { $0.key != "bad-records" },
+            tokenizer: plan.tokenizer.fingerprint)
         return SHA256.hexadecimalDigest(of: Array(try Self.compactEncoder().encode(recipe)))
     }
 

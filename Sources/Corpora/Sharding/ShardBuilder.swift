@@ -61,6 +61,7 @@ final class ShardBuilder {
     /// Text: the document that is open, if one is.
     private var documentIsOpen = false
     private var documentIsDropped = false
+    private var documentStart = 0
     private var documentWords = 0
     private var documentEndsInLine = false
 
@@ -94,11 +95,12 @@ final class ShardBuilder {
         cleaning = CleaningCounts()
         sourceOffsets.append(0)
         targetOffsets?.append(0)
-        continuesDocument = openDocument != nil
+        continuesDocument = false
         documentIsOpen = false
         documentIsDropped = false
         if var first = openDocument {
             documentIsDropped = rules.apply(to: &first) != nil
+            continuesDocument = !documentIsDropped
             if !documentIsDropped { openDocumentHere() }
         }
     }
@@ -139,8 +141,6 @@ final class ShardBuilder {
         documentEndsInLine = false
         documentStart = source.count
     }
-
-    private var documentStart = 0
 
     /// Ends the open document: with an end piece, or without one where it goes on in the next shard.
     private func closeDocument(atEnd: Bool) {

@@ -2,6 +2,7 @@
 
 import Foundation
 import Kernels
+@_exported import enum KernelTypes.UnaryFunction
 
 extension Tensor {
     /// function(x) of every element.

@@ -40,7 +40,8 @@ public func takeAlongLastAxis(_ x: Tensor, _ indices: Tensor) -> Tensor {
 /// - Returns: [..., C].
 public func scatterAddAlongLastAxis(_ base: Tensor, _ values: Tensor, at indices: Tensor) -> Tensor {
     let (rows, columns, added) = (base.shape.rows, base.shape.columns, values.shape.columns)
-    precondition(values.shape.rows == rows && indices.count == values.count, "scatterAddAlongLastAxis: \(values.shape) at \(indices.shape) to \(base.shape)")
+    precondition(
+        values.shape.rows == rows && indices.count == values.count, "scatterAddAlongLastAxis: \(values.shape) at \(indices.shape) to \(base.shape)")
     let y = base.copied()
     let (source, output, index) = (values.floats, y.floats, indices.integers)
     for row in 0..<rows {

@@ -24,7 +24,9 @@ public func outerProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
 /// - Returns: [..., H, N].
 /// - Complexity: 2 B H N W flops forward, 4 B H N W backward.
 public func cosineSimilarity(_ keys: Tensor, _ memory: Tensor, epsilon: Float = 1e-6) -> Tensor {
-    precondition(keys.shape.rank >= 2 && keys.shape.rank == memory.shape.rank && keys.shape[-1] == memory.shape[-1], "cosineSimilarity: \(keys.shape) and \(memory.shape)")
+    precondition(
+        keys.shape.rank >= 2 && keys.shape.rank == memory.shape.rank && keys.shape[-1] == memory.shape[-1],
+        "cosineSimilarity: \(keys.shape) and \(memory.shape)")
     let (heads, rows, width) = (keys.shape[-2], memory.shape[-2], keys.shape[-1])
     let batch = keys.shape.count(from: 0, to: keys.shape.rank - 2)
     precondition(memory.shape.count(from: 0, to: memory.shape.rank - 2) == batch, "cosineSimilarity: \(keys.shape) and \(memory.shape)")

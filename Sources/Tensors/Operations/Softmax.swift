@@ -2,7 +2,6 @@
 //
 // Legend: R rows (all leading axes together), C columns (last axis).
 
-import Foundation
 import Kernels
 
 /// softmax(scale * x) along the last axis.
@@ -69,7 +68,8 @@ public func logSoftmax(_ x: Tensor, mask: Tensor? = nil) -> Tensor {
     }
 }
 
-/// log(sum(exp(x))) along the last axis, from the largest element, so that nothing overflows. A row of minus infinity gives minus infinity and no gradient.
+/// log(sum(exp(x))) along the last axis, from the largest element, so that nothing overflows. A row of minus infinity gives minus infinity
+/// and no gradient.
 ///
 /// - Parameters:
 ///   - x: [..., C].
