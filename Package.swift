@@ -74,7 +74,7 @@ let tests: [Target] = [
     .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors", "Collectives"], path: "Tests/TestSupport"),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Diagnostics"]),
     .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics", "CZlib"], exclude: ["Golden"]),
-    .testTarget(name: "KernelsTests", dependencies: ["Kernels"], exclude: ["Polynomials"]),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics"], exclude: ["Polynomials"]),
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(
         name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"], resources: [.copy("Golden")]),
@@ -82,13 +82,8 @@ let tests: [Target] = [
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport"]),
-    .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors"], path: "Tests/TestSupport"),
-    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics"], exclude: ["Polynomials"]),
-    .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
-    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "TestSupport", "Diagnostics"]),
 ]
 
 let package = Package(
