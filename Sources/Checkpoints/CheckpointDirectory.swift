@@ -9,11 +9,21 @@ enum CheckpointDirectory {
     ///
     /// - Throws: `UserError(.inputOutput)`.
     static func make(_ path: String) throws {
-        do {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        } catch {
-            throw failure("make the directory", path, error)
+        if mkdir(path, 0o777) == 0 { return }
+        var reason = errno
+        let parent = (path as NSString).deletingLastPathComponent
+        if reason == ENOENT, !parent.isEmpty, parent != path {
+            try make(parent)
+            if mkdir(path, 0o777) == 0 { return }
+            reason = errno
         }
+        if reason == EEXIST {
+            var isDirectory: ObjCBool = false
+            if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue { return }
+            reason = ENOTDIR
+        }
+        throw UserError(
+            .inputOutput, "cannot make the directory: \(String(cString: strerror(reason)))", at: path, advice: "check the path, its permissions and the free space")
     }
 
     /// The names in a directory, sorted; none where it does not exist.

@@ -205,8 +205,9 @@ public final class Trainer {
         let scale = 1 / max(sums.tokens, 1)
         let norm = gradientNorm(of: UnsafeBufferPointer(model.store.gradients), scale: scale)
         guard norm.isFinite else {
+            let loss = sums.loss * scale
             throw UserError(
-                .badData, "the gradient is not finite: loss \(sums.loss * scale)", at: "step \(step)",
+                .badData, "the gradient is not finite, with a loss of \(loss.isNaN ? "nan" : "\(loss)")", at: "step \(step)",
                 advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
         }
         let learningRate = configuration.schedule.learningRate(base: configuration.optimizer.learningRate, step: step)
