@@ -19,36 +19,36 @@ func jsonObject(_ text: String) throws -> [String: Any] {
 /// The ways from raw text to a trained run, each with data made here.
 enum TrainedRuns {
     /// A run file for a small model.
-    static func runFile(_ directory: String, kind: String, corpus: String, validation: String, steps: Int, extra: String = "") throws -> String {
+    static func runFile(_ directory: String, kind: String, corpus: String, validation: String, steps: Int, layers: Int = 1) throws -> String {
         let path = "\(directory)/run.yaml"
         let text = """
             run: \(directory)/run
             seed: 3
             steps: \(steps)
-            model: {kind: \(kind), layers: 1, width: 32, heads: 2, context: 128}
+            model: {kind: \(kind), layers: \(layers), width: 32, heads: 2, context: 128\(kind == "encoder-decoder" ? ", preNorm: true" : "")}
             corpus: {shards: \(corpus), validation: \(validation)}
             batch: {lanes: 16, length: 96}
-            optimizer: {learningRate: 5e-3}
-            schedule: {kind: cosine, warmup: 10}
+            optimizer: {learningRate: 3e-3}
+            schedule: {kind: cosine, warmup: 20}
             evaluation: {every: \(steps)}
             log: {every: 5}
-            \(extra)
             """
         try text.write(toFile: path, atomically: true, encoding: .utf8)
         return path
     }
 
     /// Stories of task 20, whose answers a small model learns at once.
-    static func stories(_ directory: String, kind: String = "encoder-decoder") throws {
+    static func stories(_ directory: String, kind: String, steps: Int) throws {
         try mneme(["corpus", "simulate", "babi", "--tasks", "20", "--stories", "300", "--test-stories", "10", "--seed", "4", "--output", "\(directory)/stories"])
         let tokenizer = "\(directory)/stories.model"
         try mneme(["tokenizer", "train", "--kind", "bpe", "--vocabulary", "400", "--format", "babi", "--output", tokenizer, "\(directory)/stories"])
         for split in ["train", "test"] {
             try mneme([
-                "corpus", "shard", "--format", "babi", "--split", split, "--tokenizer", tokenizer, "--output", "\(directory)/\(split)", "\(directory)/stories",
+                "corpus", "shard", "--format", "babi", "--split", split, "--maximum-length", "40", "--tokenizer", tokenizer, "--output", "\(directory)/\(split)",
+                "\(directory)/stories",
             ])
         }
-        let file = try runFile(directory, kind: kind, corpus: "\(directory)/train", validation: "\(directory)/test", steps: 300)
+        let file = try runFile(directory, kind: kind, corpus: "\(directory)/train", validation: "\(directory)/test", steps: steps, layers: 2)
         try mneme(["train", file])
     }
 
@@ -63,6 +63,6 @@ enum TrainedRuns {
         try mneme(["corpus", "shard", "--format", "wmt", "--tokenizer", tokenizer, "--output", "\(directory)/pairs", source, target])
         let file = try runFile(
             directory, kind: "encoder-decoder", corpus: "\(directory)/pairs", validation: "\(directory)/pairs", steps: 250)
-        try mneme(["train", file, "--set", "model.preNorm=true"])
+        try mneme(["train", file])
     }
 }
