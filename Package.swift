@@ -81,7 +81,7 @@ let tests: [Target] = [
         name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
-    .testTarget(name: "DistributedTests", dependencies: ["TestSupport"], path: "Tests/Distributed"),
+    .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "mneme", "distributed-checks"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
