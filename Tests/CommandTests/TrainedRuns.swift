@@ -6,7 +6,7 @@ import Testing
 
 /// Runs `mneme` with arguments in a folder's context and expects success.
 @discardableResult
-func mneme(_ arguments: [String], expecting status: Int32 = 0, timeout: Double = 120) throws -> FinishedRun {
+func mneme(_ arguments: [String], expecting status: Int32 = 0, timeout: Double = 300) throws -> FinishedRun {
     let run = try MPIRun.runAlone(executable: "mneme", arguments: arguments, timeout: timeout)
     #expect(run.status == status, "mneme \(arguments.joined(separator: " ")): \(run.standardError)")
     return run
@@ -31,6 +31,7 @@ enum TrainedRuns {
             optimizer: {learningRate: 3e-3}
             schedule: {kind: cosine, warmup: 20}
             evaluation: {every: \(steps)}
+            parallel: {threads: 1}
             log: {every: 5}
             """
         try text.write(toFile: path, atomically: true, encoding: .utf8)
