@@ -95,7 +95,7 @@ import Testing
             try mneme(["tokenizer", "train", "--kind", "char", "--vocabulary", "17", "--output", "\(directory)/char.model", path])
             try mneme(["corpus", "shard", "--format", "text", "--tokenizer", "\(directory)/char.model", "--output", "\(directory)/text", path])
             let file = try TrainedRuns.runFile(
-                directory, kind: "decoder-only", corpus: "\(directory)/text", validation: "\(directory)/text", steps: 300)
+                directory, kind: "decoder-only", corpus: "\(directory)/text", validation: "\(directory)/text", steps: 500)
             try mneme(["train", file, "--set", "corpus.order=streams"])
             let report = try jsonObject(try mneme(["evaluate", "\(directory)/run", "--json"]).standardOutput)
             #expect(try #require(report["perplexity"] as? Double) < 1.6)
