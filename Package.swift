@@ -81,9 +81,10 @@ let tests: [Target] = [
         name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
-    .testTarget(name: "DistributedTests", dependencies: ["TestSupport"], path: "Tests/Distributed"),
+    .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "mneme", "distributed-checks"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
+    .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
     .testTarget(name: "BenchmarkTests", dependencies: ["Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
 ]

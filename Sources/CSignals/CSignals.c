@@ -13,7 +13,8 @@ static void handle(int signal) {
 int mneme_catch_signal(int signal) {
     struct sigaction action = {0};
     action.sa_handler = handle;
-    action.sa_flags = SA_RESTART;
+    /* A second Ctrl-C ends the process at once, as everywhere. */
+    action.sa_flags = signal == SIGINT ? SA_RESTART | SA_RESETHAND : SA_RESTART;
     sigemptyset(&action.sa_mask);
     return sigaction(signal, &action, 0);
 }

@@ -34,7 +34,8 @@ public struct CheckpointItem {
     /// - Parameter bytes: row-major elements, of all rows or of those that `placement` names. Borrowed until the writer has copied them.
     /// - Precondition: the count of bytes fits.
     public init(
-        _ name: String, _ elementType: CheckpointElementType, shape: [Int], placement: CheckpointPlacement = .replicated, bytes: UnsafeRawBufferPointer
+        _ name: String, _ elementType: CheckpointElementType, shape: [Int], placement: CheckpointPlacement = .replicated,
+        bytes: UnsafeRawBufferPointer
     ) {
         self.init(name, elementType, shape, placement, .borrowed(bytes), byteCount: bytes.count)
     }
@@ -61,7 +62,8 @@ public struct CheckpointItem {
         self.placement = placement
         self.source = source
         precondition(CheckpointItem.isPath(name), "'\(name)' is not a path of an item")
-        precondition(byteCount == heldRows.reduce(0) { $0 + $1.count } * rowByteCount, "\(name): \(byteCount) bytes for \(placement) of shape \(shape)")
+        let held = heldRows.reduce(0) { $0 + $1.count } * rowByteCount
+        precondition(byteCount == held, "\(name): \(byteCount) bytes for \(placement) of shape \(shape)")
     }
 
     /// Rows of the whole item. A single element counts as one row.

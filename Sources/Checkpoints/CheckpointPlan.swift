@@ -2,9 +2,9 @@
 
 /// Cuts replicated items into one share for each rank.
 ///
-/// The items are laid end to end in their order, and the line is cut into `worldSize` pieces of nearly equal bytes. A cut falls between two rows; an item of
-/// less than ``wholeBelow`` bytes is not cut and goes to the rank in whose piece its middle lies. So each rank writes a run of items, there are about
-/// as many pieces as items and ranks together, and every rank can compute every share from names and shapes alone.
+/// The items are laid end to end in their order, and the line is cut into `worldSize` pieces of nearly equal bytes. A cut falls between two rows;
+/// an item of less than ``wholeBelow`` bytes is not cut and goes to the rank in whose piece its middle lies. So each rank writes a run of items,
+/// there are about as many pieces as items and ranks together, and every rank can compute every share from names and shapes alone.
 enum CheckpointPlan {
     /// Items of fewer bytes are written whole.
     static let wholeBelow = 64 * 1024

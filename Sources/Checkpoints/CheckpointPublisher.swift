@@ -23,7 +23,8 @@ struct CheckpointPublisher {
 
     /// Writes `checkpoint.h5`, waits until it is on the disk, and renames the directory.
     ///
-    /// - Throws: `UserError(.inputOutput)` where the disk refuses, `UserError(.badData)` where the shards do not make a whole. The directory is still partial then.
+    /// - Throws: `UserError(.inputOutput)` where the disk refuses, `UserError(.badData)` where the shards do not make a whole. The directory is
+    ///   still partial then.
     /// - Complexity: the metadata of every shard are read, the data are not.
     func publish() throws {
         let items = try joinedItems()
@@ -54,7 +55,8 @@ struct CheckpointPublisher {
                 var item = items.removeValue(forKey: entry.name) ?? Joined(elementType: entry.elementType, shape: entry.itemShape)
                 guard item.shape == entry.itemShape, item.elementType == entry.elementType else {
                     throw UserError(
-                        .badData, "'\(entry.name)' is \(entry.elementType) \(entry.itemShape), and \(item.elementType) \(item.shape) in another shard",
+                        .badData,
+                        "'\(entry.name)' is \(entry.elementType) \(entry.itemShape), and \(item.elementType) \(item.shape) in another shard",
                         at: shard.path)
                 }
                 let count = entry.rows.reduce(0) { $0 + $1.count }

@@ -45,8 +45,8 @@ public final class CheckpointReader: @unchecked Sendable {
     /// Opens a checkpoint without reading its data.
     ///
     /// - Parameter directory: such as `checkpoints/run/step-500`.
-    /// - Throws: `UserError(.missingInput)` where there is no `checkpoint.h5`; `UserError(.badData)` where it is damaged, is no checkpoint, or was written
-    ///   by a newer version of the format.
+    /// - Throws: `UserError(.missingInput)` where there is no `checkpoint.h5`; `UserError(.badData)` where it is damaged, is no checkpoint, or was
+    ///   written by a newer version of the format.
     public init(directory: String) throws {
         self.directory = directory
         let path = directory + "/" + CheckpointFormat.joinedFile
@@ -188,7 +188,8 @@ public final class CheckpointReader: @unchecked Sendable {
     private func dataset(of part: HDF5VirtualSource) throws -> HDF5Dataset {
         let dataset = try shard(part.file).dataset(part.dataset)
         guard part.sourceRows.upperBound <= dataset.shape.first ?? 1 else {
-            throw UserError(.badData, "'\(part.dataset)' has \(dataset.shape.first ?? 1) rows, fewer than \(part.sourceRows.upperBound)", at: dataset.file.path)
+            throw UserError(
+                .badData, "'\(part.dataset)' has \(dataset.shape.first ?? 1) rows, fewer than \(part.sourceRows.upperBound)", at: dataset.file.path)
         }
         return dataset
     }
@@ -211,7 +212,8 @@ public final class CheckpointReader: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - part: with `parts`, takes every `parts`-th item only, so that ranks may share the work.
-    /// - Throws: `UserError(.missingInput)` where a shard is missing; `UserError(.badData)` naming the first item that differs, or the shard that is truncated.
+    /// - Throws: `UserError(.missingInput)` where a shard is missing; `UserError(.badData)` naming the first item that differs, or the shard that
+    ///   is truncated.
     public func verify(part: Int = 0, of parts: Int = 1) throws {
         try requireShards()
         for index in stride(from: part, to: items.count, by: parts) { try verify(items[index]) }
@@ -232,7 +234,8 @@ public final class CheckpointReader: @unchecked Sendable {
             let checksum = try dataset.checksum(of: part.sourceRows)
             let stored = try dataset.integers(CheckpointFormat.Attribute.checksum).map { Checksum($0) }
             guard stored.contains(checksum) else {
-                throw UserError(.badData, "checksum mismatch in '\(item.name)' \(item.shape)", at: dataset.file.path, advice: "use another checkpoint")
+                throw UserError(
+                    .badData, "checksum mismatch in '\(item.name)' \(item.shape)", at: dataset.file.path, advice: "use another checkpoint")
             }
             whole.append(checksum, byteCount: part.rows.count * item.rowByteCount)
         }
@@ -264,6 +267,7 @@ public final class CheckpointReader: @unchecked Sendable {
     /// - Throws: `UserError(.configuration)` naming the first item that is missing, too many, or of another shape.
     public func requireFit(_ expected: [(name: String, shape: [Int])], under prefix: String = "") throws {
         guard let mismatch = mismatch(with: expected, under: prefix) else { return }
-        throw UserError(.configuration, mismatch, at: directory, advice: "it is a checkpoint of another model: use its run file, or another run directory")
+        throw UserError(
+            .configuration, mismatch, at: directory, advice: "it is a checkpoint of another model: use its run file, or another run directory")
     }
 }

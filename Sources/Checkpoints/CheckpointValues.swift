@@ -125,7 +125,8 @@ extension CheckpointReader {
                 try other.read(item.name, item.elementType, shape: item.shape, rows: slice, into: second)
                 let size = item.elementType.byteCount
                 if memcmp(first.baseAddress!, second.baseAddress!, byteCount) == 0 { return }
-                for start in stride(from: 0, to: byteCount, by: size) where memcmp(first.baseAddress! + start, second.baseAddress! + start, size) != 0 {
+                for start in stride(from: 0, to: byteCount, by: size) {
+                    if memcmp(first.baseAddress! + start, second.baseAddress! + start, size) == 0 { continue }
                     count += 1
                     let values = [first, second].map { item.elementType.value(at: start, in: UnsafeRawBufferPointer($0)) }
                     let difference = abs(values[0] - values[1])

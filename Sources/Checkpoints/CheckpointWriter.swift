@@ -4,6 +4,16 @@ import Diagnostics
 import Foundation
 import HDF5
 
+/// What writing a shard took.
+public struct CheckpointShardStatistics: Sendable {
+    /// Bytes of data, without HDF5's own.
+    public internal(set) var byteCount = 0
+    /// Checksums, writing, and waiting until all is on the disk.
+    public internal(set) var writeSeconds = 0.0
+    /// Reading back from the disk.
+    public internal(set) var readBackSeconds = 0.0
+}
+
 /// Writes the checkpoints of a run, one at a time, on every rank.
 ///
 /// The order of events for each checkpoint:
@@ -31,7 +41,7 @@ public final class CheckpointWriter: @unchecked Sendable {
     private var phase = Phase.idle
     private var step: Int?
     private var attributes: [String: CheckpointAttribute] = [:]
-    private var seconds = 0.0
+    private var statistics = CheckpointShardStatistics()
     private let snapshot = CheckpointSnapshot()
     private let queue = DispatchQueue(label: "mneme.checkpoint-writer", qos: .utility)
 
@@ -67,7 +77,8 @@ public final class CheckpointWriter: @unchecked Sendable {
             }
         }
         guard access(directory, W_OK) == 0 else {
-            throw UserError(.inputOutput, "cannot write into the directory: \(String(cString: strerror(errno)))", at: directory, advice: "check the permissions")
+            throw UserError(
+                .inputOutput, "cannot write into the directory: \(String(cString: strerror(errno)))", at: directory, advice: "check the permissions")
         }
     }
 
@@ -76,12 +87,14 @@ public final class CheckpointWriter: @unchecked Sendable {
     /// Copies this rank's share of the items and starts writing it.
     ///
     /// - Parameters:
-    ///   - attributes: what `checkpoint.h5` says about itself beyond format, version, step, world size and time, which the writer adds. Used on rank 0.
+    ///   - attributes: what `checkpoint.h5` says about itself beyond format, version, step, world size and time, which the writer adds. Used on
+    ///     rank 0.
     ///   - items: all replicated items, in the same order on every rank, and the rows that this rank holds of the others.
     /// - Precondition: the checkpoint before is published or abandoned (on rank 0), or its shard at least written (on others).
     /// - Complexity: returns after one copy of the share.
     public func begin(step: Int, attributes: [String: CheckpointAttribute], items: [CheckpointItem]) {
-        precondition(step >= 0 && CheckpointFormat.Attribute.reserved.isDisjoint(with: attributes.keys), "an attribute of a checkpoint has a reserved name")
+        precondition(step >= 0)
+        precondition(CheckpointFormat.Attribute.reserved.isDisjoint(with: attributes.keys), "an attribute of a checkpoint has a reserved name")
         condition.withLock {
             switch phase {
             case .idle: break
@@ -94,12 +107,12 @@ public final class CheckpointWriter: @unchecked Sendable {
         self.attributes = attributes
         snapshot.take(items, rank: rank, worldSize: worldSize)
         queue.async { [self] in
-            let start = DispatchTime.now().uptimeNanoseconds
             let outcome = Result { try writeShard(step: step) }
             condition.withLock {
-                seconds = Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9
                 switch outcome {
-                case .success: phase = .written
+                case .success(let figures):
+                    statistics = figures
+                    phase = .written
                 case .failure(let error): phase = .failed(error)
                 }
                 condition.broadcast()
@@ -122,14 +135,13 @@ public final class CheckpointWriter: @unchecked Sendable {
         }
     }
 
-    /// Bytes of this rank's latest shard, and the seconds that writing it, synchronizing and reading back took.
-    public var shardStatistics: (byteCount: Int, seconds: Double) {
-        condition.withLock { (snapshot.pieces.reduce(0) { $0 + $1.byteCount }, seconds) }
-    }
+    /// Figures about this rank's latest shard; meaningful once it is written.
+    public var shardStatistics: CheckpointShardStatistics { condition.withLock { statistics } }
 
     // MARK: Publishing
 
-    /// Publishes the checkpoint: joins the shards, makes the checkpoint exist, and removes those beyond ``keep``. Rank 0 calls it once all shards are written.
+    /// Publishes the checkpoint: joins the shards, makes the checkpoint exist, and removes those beyond ``keep``. Rank 0 calls it once all shards
+    /// are written.
     ///
     /// - Throws: `UserError(.inputOutput)` with the path; the partial checkpoint is removed and the earlier ones are as they were.
     public func publish() throws {
@@ -193,11 +205,11 @@ public final class CheckpointWriter: @unchecked Sendable {
 
     private func partialDirectory(step: Int) -> String { directory + "/" + CheckpointFormat.partialDirectory(step: step) }
 
-    private func writeShard(step: Int) throws {
+    private func writeShard(step: Int) throws -> CheckpointShardStatistics {
         let partial = partialDirectory(step: step)
         do {
             try CheckpointDirectory.make(partial)
-            try ShardFile(directory: partial, rank: rank, worldSize: worldSize).write(snapshot, step: step, rank: rank, worldSize: worldSize)
+            return try ShardFile(directory: partial, rank: rank, worldSize: worldSize).write(snapshot, step: step, rank: rank, worldSize: worldSize)
         } catch {
             removeShard(step: step)
             throw error

@@ -6,8 +6,8 @@ import HDF5
 
 /// Sealing `checkpoint.h5` and checking the seal.
 ///
-/// The file holds no data, so reading all of it is cheap. HDF5 keeps texts and the places of virtual datasets where it has no checksums of its own, and
-/// may crash on wrong bytes there; so the seal is checked before the library sees the file.
+/// The file holds no data, so reading all of it is cheap. HDF5 keeps texts and the places of virtual datasets where it has no checksums of its own,
+/// and may crash on wrong bytes there; so the seal is checked before the library sees the file.
 package enum JoinedFile {
     /// Bytes of the user block: what HDF5 leaves to others at the beginning of a file.
     package static let userBlockByteCount = 512
@@ -34,8 +34,9 @@ package enum JoinedFile {
     static func check(_ path: String) throws {
         let contents = try read(path, .missingInput)
         guard contents.starts(with: Array(magic.utf8)) else { throw UserError(.badData, "it is not a Mneme checkpoint", at: path) }
-        let expected = sealText(contents).utf8
-        guard contents.prefix(userBlockByteCount).elementsEqual(Array(expected) + [UInt8](repeating: 0, count: userBlockByteCount - expected.count)) else {
+        let text = sealText(contents).utf8
+        let expected = Array(text) + [UInt8](repeating: 0, count: userBlockByteCount - text.count)
+        guard contents.prefix(userBlockByteCount).elementsEqual(expected) else {
             throw UserError(.badData, "checksum mismatch: the file is damaged or was changed", at: path, advice: "use another checkpoint")
         }
     }
@@ -45,7 +46,9 @@ package enum JoinedFile {
         var checksum = Checksum()
         contents.dropFirst(userBlockByteCount).withUnsafeBytes { checksum.update($0) }
         let digits = String(checksum.stored, radix: 16)
-        return "\(magic)\ncrc32 \(String(repeating: "0", count: 8 - digits.count))\(digits) of the \(max(0, contents.count - userBlockByteCount)) bytes from \(userBlockByteCount) on\n"
+        let padded = String(repeating: "0", count: 8 - digits.count) + digits
+        let byteCount = max(0, contents.count - userBlockByteCount)
+        return "\(magic)\ncrc32 \(padded) of the \(byteCount) bytes from \(userBlockByteCount) on\n"
     }
 
     private static func read(_ path: String, _ absent: ExitCode) throws -> Data {

@@ -44,13 +44,18 @@ struct ShardFile {
     /// Writes the snapshot, waits until it is on the disk, and reads it back from there.
     ///
     /// - Throws: `UserError(.inputOutput)`.
-    func write(_ snapshot: CheckpointSnapshot, step: Int, rank: Int, worldSize: Int) throws {
+    func write(_ snapshot: CheckpointSnapshot, step: Int, rank: Int, worldSize: Int) throws -> CheckpointShardStatistics {
+        let start = ContinuousClock.now
         let blocks = try writeStructure(snapshot, step: step, rank: rank, worldSize: worldSize)
         let file = try DirectFile(path)
         for block in blocks { try file.write(block.bytes, at: block.place) }
         try HDF5File.synchronize(path)
+        let written = ContinuousClock.now
         for block in blocks where try file.checksum(of: block.bytes.count, at: block.place) != block.checksum { throw differs(block.name) }
         try readBack(except: Set(blocks.map(\.name)))
+        return CheckpointShardStatistics(
+            byteCount: snapshot.pieces.reduce(0) { $0 + $1.byteCount }, writeSeconds: start.duration(to: written) / .seconds(1),
+            readBackSeconds: written.duration(to: .now) / .seconds(1))
     }
 
     /// Writes everything but the data of large datasets, whose places it returns.
@@ -156,7 +161,8 @@ struct ShardFile {
                 throw UserError(.badData, "dataset '\(name)' does not have the rows that it says it has", at: file.path)
             }
             return ShardEntry(
-                name: name, elementType: dataset.elementType, itemShape: shape.map { Int($0) }, rows: ranges, checksums: checksums.map { Checksum($0) })
+                name: name, elementType: dataset.elementType, itemShape: shape.map { Int($0) }, rows: ranges,
+                checksums: checksums.map { Checksum($0) })
         }
     }
 }

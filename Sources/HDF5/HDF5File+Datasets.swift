@@ -28,7 +28,8 @@ public struct HDF5VirtualSource: Sendable, Hashable {
 extension HDF5File {
     /// Creates a dataset, and the groups above it where they do not exist.
     ///
-    /// A contiguous one gets its place in the file at once (``HDF5Dataset/fileOffset``), and holds what lay there until it is written: write all of it.
+    /// A contiguous one gets its place in the file at once (``HDF5Dataset/fileOffset``), and holds what lay there until it is written: write all of
+    /// it.
     /// - Parameters:
     ///   - name: its path in the file.
     ///   - shape: extents of the axes, outermost first; empty for a single element, which must be contiguous.
@@ -45,7 +46,8 @@ extension HDF5File {
                 HDF5Library.set(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY))
                 HDF5Library.set(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER))
             case .chunked(let rows):
-                precondition(rows > 0 && !shape.isEmpty && shape.dropFirst().allSatisfy { $0 > 0 }, "\(name): no chunks of \(rows) rows of shape \(shape)")
+                precondition(
+                    rows > 0 && !shape.isEmpty && shape.dropFirst().allSatisfy { $0 > 0 }, "\(name): no chunks of \(rows) rows of shape \(shape)")
                 HDF5Library.set(H5Pset_chunk(creation, Int32(shape.count), [hsize_t(rows)] + shape.dropFirst().map { hsize_t($0) }))
                 maximum = [mneme_h5s_unlimited()] + shape.dropFirst().map { hsize_t($0) }
             case .virtual:
@@ -127,7 +129,8 @@ extension HDF5File {
                 return HDF5VirtualSource(
                     file: try text(action) { H5Pget_virtual_filename(creation, index, $0, $1) },
                     dataset: try text(action) { H5Pget_virtual_dsetname(creation, index, $0, $1) },
-                    shape: try extents(of: sourceSpace, action), sourceRows: try selectedRows(of: sourceSpace, action), rows: try selectedRows(of: space, action))
+                    shape: try extents(of: sourceSpace, action), sourceRows: try selectedRows(of: sourceSpace, action),
+                    rows: try selectedRows(of: space, action))
             }
         }
     }

@@ -13,9 +13,9 @@ public enum HDF5ObjectKind: Sendable, Hashable {
 
 /// An open HDF5 file. Objects in it are named by paths from the root, such as `parameters/embedding`.
 ///
-/// Equal contents give equal bytes: no times are stored. Unless asked otherwise, objects of 8 bytes or more start at multiples of 64 bytes, so that a contiguous dataset
-/// may be mapped into memory and read as it is. Files are not locked: cluster file systems often cannot, and each file here has one writer.
-/// An instance may be used from any thread, one at a time; calls of several files are serialised by the library's lock.
+/// Equal contents give equal bytes: no times are stored. Unless asked otherwise, objects of 8 bytes or more start at multiples of 64 bytes, so that
+/// a contiguous dataset may be mapped into memory and read as it is. Files are not locked: cluster file systems often cannot, and each file here
+/// has one writer. An instance may be used from any thread, one at a time; calls of several files are serialised by the library's lock.
 public final class HDF5File: @unchecked Sendable {
     /// The file's path, as given.
     public let path: String

@@ -128,7 +128,8 @@ struct HDF5ErrorText {
         let cause = top == root ? top : "\(top): \(root)"
         guard let systemError else {
             let code: ExitCode = purpose == .writing ? .inputOutput : .badData
-            return UserError(code, "cannot \(action) (HDF5: \(cause))", at: path, advice: code == .badData ? "the file is damaged or not of this kind" : nil)
+            let advice = code == .badData ? "the file is damaged or not of this kind" : nil
+            return UserError(code, "cannot \(action) (HDF5: \(cause))", at: path, advice: advice)
         }
         return UserError(
             HDF5ErrorText.exitCode(systemError, purpose), "cannot \(action): \(String(cString: strerror(systemError))) (HDF5: \(cause))", at: path,

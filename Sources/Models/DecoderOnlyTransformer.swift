@@ -56,7 +56,8 @@ public final class DecoderOnlyTransformer: LanguageModel {
         x = dropout(x, rate: configuration.dropout, pass.dropout)
         for (index, block) in blocks.enumerated() {
             let mixed = block.attention(
-                block.attentionNorm(x, pass), mask: AttentionMask(causal: true), pass, onKeysAndValues: onKeysAndValues.map { body in { body(index, $0) } })
+                block.attentionNorm(x, pass), mask: AttentionMask(causal: true), pass,
+                onKeysAndValues: onKeysAndValues.map { body in { body(index, $0) } })
             x = addDropout(x, mixed, rate: configuration.dropout, pass.dropout)
             x = addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: configuration.dropout, pass.dropout)
         }
@@ -91,7 +92,8 @@ public final class DecoderOnlyTransformer: LanguageModel {
             let longest = lengths.max() ?? 0
             let width = model.configuration.width
             let cache = KeyValueCache(
-                layers: model.blocks.count, batch: prompts.count, capacity: min(longest + maximumNewTokens, model.configuration.context), width: width)
+                layers: model.blocks.count, batch: prompts.count, capacity: min(longest + maximumNewTokens, model.configuration.context),
+                width: width)
             let padded = prompts.flatMap { $0 + [Int32](repeating: 0, count: longest - $0.count) }
             let hidden = model.hidden(Tensor(padded, [prompts.count, longest]), pass) { cache.store(prompt: $1, layer: $0, lengths: lengths) }
             cache.advance(to: lengths)

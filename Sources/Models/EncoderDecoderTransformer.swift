@@ -44,7 +44,8 @@ public final class EncoderDecoderTransformer: LanguageModel {
         self.vocabularySize = vocabularySize
         let (width, heads, rate) = (configuration.width, configuration.heads, configuration.dropout)
         let store = store
-        embedding = Embedding(store, "embedding", rows: vocabularySize, width: width, initializer: .normal(standardDeviation: 1 / Float(width).squareRoot()))
+        embedding = Embedding(
+            store, "embedding", rows: vocabularySize, width: width, initializer: .normal(standardDeviation: 1 / Float(width).squareRoot()))
         positions = Self.sinusoids(count: configuration.context, width: width)
         func selfAttention(_ path: String) -> SelfAttention {
             SelfAttention(store, path, width: width, heads: heads, initializer: .xavierUniform, outputInitializer: .xavierUniform, dropoutRate: rate)

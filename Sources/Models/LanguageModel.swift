@@ -15,7 +15,9 @@ public struct TokenBatch {
     public var targets: Tensor
 
     public init(lanes: [Int], inputs: Tensor, targets: Tensor) {
-        precondition(inputs.shape == targets.shape && inputs.shape[0] == lanes.count, "inputs \(inputs.shape), targets \(targets.shape), \(lanes.count) lanes")
+        precondition(
+            inputs.shape == targets.shape && inputs.shape[0] == lanes.count,
+            "inputs \(inputs.shape), targets \(targets.shape), \(lanes.count) lanes")
         self.lanes = lanes
         self.inputs = inputs
         self.targets = targets

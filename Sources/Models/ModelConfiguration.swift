@@ -35,8 +35,8 @@ public struct ModelConfiguration: Sendable, Equatable {
 
     /// A decoder-only model as GPT-2 small is made.
     public init(
-        kind: ModelKind = .decoderOnly, layers: Int = 12, width: Int = 768, heads: Int = 12, feedForward: Int? = nil, dropout: Float = 0, context: Int = 1024,
-        labelSmoothing: Float = 0, preNorm: Bool? = nil
+        kind: ModelKind = .decoderOnly, layers: Int = 12, width: Int = 768, heads: Int = 12, feedForward: Int? = nil, dropout: Float = 0,
+        context: Int = 1024, labelSmoothing: Float = 0, preNorm: Bool? = nil
     ) {
         self.kind = kind
         self.layers = layers

@@ -38,6 +38,10 @@ final class BatchSource {
             loader = .text(text)
             laneLoader = text
         case .pairs:
+            guard model.inputKind == .pairs || batch.length >= 4 else {
+                throw UserError(
+                    .configuration, "is \(batch.length): a pair in one row takes 4 positions at least", at: "batch.length", advice: "raise it")
+            }
             let pairs = try PairLoader(
                 corpus, lanes: batch.lanes, limits: PairLimits(corpus, model: model, length: batch.length), seed: configuration.seed)
             loader = model.inputKind == .pairs ? .pairs(pairs) : .prompts(pairs)

@@ -11,8 +11,14 @@ struct LaneOwnership {
     /// The lanes of each micro-batch of this rank, in the order in which it runs them.
     let microBatches: [[Int]]
 
-    /// - Throws: `UserError` (.configuration) when the world size fits neither lanes nor groups.
-    init(batch: BatchSettings, reproducible: Bool, rank: Int, size: Int, tree: ReproducibleTree?) throws {
+    /// Divides the lanes, and makes the tree that sums their gradients where the run is reproducible.
+    /// - Throws: `UserError` (.configuration) when the world size does not fit lanes and groups.
+    static func divide(_ batch: BatchSettings, reproducible: Bool, rank: Int, size: Int) throws -> (LaneOwnership, ReproducibleTree?) {
+        let tree = try reproducible ? batch.groups.map { try ReproducibleTree(groupCount: $0, size: size) } : nil
+        return (try LaneOwnership(batch: batch, rank: rank, size: size, tree: tree), tree)
+    }
+
+    private init(batch: BatchSettings, rank: Int, size: Int, tree: ReproducibleTree?) throws {
         let groups = batch.groups ?? size
         guard batch.lanes % groups == 0 else {
             throw UserError(
@@ -26,7 +32,7 @@ struct LaneOwnership {
         }
         let lanesOfGroup = batch.lanes / groups
         func lanes(_ group: Int) -> [Int] { Array(group * lanesOfGroup..<(group + 1) * lanesOfGroup) }
-        if reproducible, let tree {
+        if let tree {
             microBatches = tree.groups(ofRank: rank).map(lanes)
             return
         }

@@ -15,7 +15,7 @@ final class ProgressLine {
     static func plain(_ metrics: StepMetrics, totalSteps: Int, timeLeft: String? = nil) -> String {
         var line = "step \(metrics.step)/\(totalSteps)  loss \(number(metrics.loss))  gradient norm \(number(metrics.gradientNorm))"
         line += "  learning rate \(String(format: "%.3g", metrics.learningRate))  \(rate(metrics.tokensPerSecond)) tokens/s"
-        if let loss = metrics.validationLoss { line += "  validation loss \(number(loss))  perplexity \(number(exp(loss)))" }
+        if let loss = metrics.validation?.loss { line += "  validation loss \(number(loss))  perplexity \(number(exp(loss)))" }
         if let timeLeft { line += "  \(timeLeft) left" }
         return line
     }
@@ -30,7 +30,7 @@ final class ProgressLine {
         let line = "\(bar) \(Self.plain(metrics, totalSteps: totalSteps, timeLeft: left))"
         emit("\r\u{1B}[K" + String(line.prefix(terminalWidth() - 1)))
         isShown = true
-        if metrics.validationLoss != nil { finish() }
+        if metrics.validation != nil { finish() }
     }
 
     /// Prints a message above the progress line.
@@ -75,5 +75,6 @@ final class ProgressLine {
         return Int(size.ws_col)
     }
 
-    private func emit(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+    /// A terminal that has gone away, or a full disk behind the batch log, is no reason to end the run.
+    private func emit(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 }

@@ -82,6 +82,18 @@ public struct RunConfiguration: Sendable {
     /// The run directory's path.
     public var directory: String { run.contains("/") ? run : "checkpoints/\(run)" }
 
+    /// The resolved configuration key by key, for comparing ranks.
+    var items: [(name: String, value: String)] {
+        var path: [Substring] = []
+        return resolvedYAML.split(separator: "\n").compactMap { line in
+            let content = line.drop { $0 == " " }
+            guard let colon = content.firstIndex(of: ":") else { return nil }
+            path = path.prefix((line.count - content.count) / 2) + [content[..<colon]]
+            let value = content[content.index(after: colon)...].drop { $0 == " " }
+            return ("configuration key \(path.joined(separator: "."))", String(value))
+        }
+    }
+
     /// Reads a run file.
     /// - Parameters:
     ///   - path: the YAML file.
@@ -132,6 +144,12 @@ public struct RunConfiguration: Sendable {
             bucketBytes: try parallelSection.int("bucketBytes", default: 4 << 20, in: 4096...))
         if parallel.reproducible, batch.groups == nil {
             throw batchSection.error("groups", "is missing, and parallel.reproducible asks for it", advice: "set it to a power of two that every world size divides")
+        }
+
+        guard !parallel.reproducible || batch.accumulation == 1 else {
+            throw batchSection.error(
+                "accumulation", "is \(batch.accumulation), but with parallel.reproducible the groups are the micro-batches",
+                advice: "leave it out, and set batch.groups")
         }
 
         let checkpointSection = try root.section("checkpoint")

@@ -3,6 +3,21 @@
 import Diagnostics
 import Foundation
 
+/// What an evaluation of the validation corpus found.
+public struct ValidationMetrics: Sendable {
+    /// The mean loss of the validation corpus, nats a token.
+    public var loss: Double
+    /// exp(loss per word), when the corpus counts words.
+    public var perplexityPerWord: Double?
+
+    /// The members of a step's JSON object, each after a comma.
+    fileprivate var json: String {
+        var fields = [("validation_loss", loss), ("validation_perplexity", exp(loss))]
+        if let perplexityPerWord { fields.append(("validation_perplexity_per_word", perplexityPerWord)) }
+        return fields.map { ",\"\($0)\":\(StepMetrics.number($1))" }.joined()
+    }
+}
+
 /// What is known after a logged step.
 public struct StepMetrics: Sendable {
     /// The optimizer step, from 1.
@@ -19,27 +34,20 @@ public struct StepMetrics: Sendable {
     public var seconds: Double
     /// Predicted tokens a second since the last logged step.
     public var tokensPerSecond: Double
-    /// The mean loss of the validation corpus, nats a token, when it was evaluated.
-    public var validationLoss: Double?
-    /// exp(validation loss per word), when the corpus counts words.
-    public var validationPerplexityPerWord: Double?
+    /// The evaluation after the step, where there was one.
+    public var validation: ValidationMetrics?
 
     /// One JSON object. Numbers are written with the fewest digits that read back to the same bits.
     public var json: String {
-        var fields = [
+        let fields = [
             "\"step\":\(step)", "\"tokens\":\(tokens)", "\"loss\":\(Self.number(loss))", "\"gradient_norm\":\(Self.number(gradientNorm))",
             "\"learning_rate\":\(Self.number(learningRate))", "\"seconds\":\(Self.number(seconds))", "\"tokens_per_second\":\(Self.number(tokensPerSecond))",
         ]
-        if let validationLoss {
-            fields.append("\"validation_loss\":\(Self.number(validationLoss))")
-            fields.append("\"validation_perplexity\":\(Self.number(exp(validationLoss)))")
-        }
-        if let validationPerplexityPerWord { fields.append("\"validation_perplexity_per_word\":\(Self.number(validationPerplexityPerWord))") }
-        return "{" + fields.joined(separator: ",") + "}"
+        return "{" + fields.joined(separator: ",") + (validation?.json ?? "") + "}"
     }
 
     /// JSON has no NaN and no infinity; they become null.
-    private static func number(_ value: Double) -> String { value.isFinite ? "\(value)" : "null" }
+    fileprivate static func number(_ value: Double) -> String { value.isFinite ? "\(value)" : "null" }
 }
 
 /// The files of a run that grow line by line. Only rank 0 has one.
@@ -48,6 +56,8 @@ public final class RunLog {
     private let text: FileHandle
     private let metricsPath: String
     private let progress: ProgressLine
+    /// The line that metrics.jsonl ended with when it was opened.
+    private let resumedLine: String?
 
     /// Opens (and makes, if need be) the run directory's files.
     /// - Parameters:
@@ -56,7 +66,7 @@ public final class RunLog {
     /// - Throws: `UserError` (.inputOutput).
     public init(directory: String, resumingFrom step: Int, totalSteps: Int) throws {
         metricsPath = "\(directory)/metrics.jsonl"
-        try Self.keepLines(of: metricsPath, through: step)
+        resumedLine = try Self.keepLines(of: metricsPath, through: step)
         metrics = try Self.openForAppending(metricsPath)
         text = try Self.openForAppending("\(directory)/log.txt")
         progress = ProgressLine(totalSteps: totalSteps)
@@ -73,6 +83,20 @@ public final class RunLog {
         try write(metrics, step.json + "\n", metricsPath)
         try write(text, "\(Self.timestamp()) \(ProgressLine.plain(step, totalSteps: progress.totalSteps))\n", "log.txt")
         progress.show(step)
+    }
+
+    /// Whether metrics.jsonl ended at this step, without an evaluation, when it was opened.
+    public func lacksValidation(of step: Int) -> Bool {
+        guard let resumedLine else { return false }
+        return Self.step(of: resumedLine) == step && !resumedLine.contains("\"validation_loss\":")
+    }
+
+    /// Completes the line that ``lacksValidation(of:)`` told of. Must come before any step is recorded.
+    public func complete(with validation: ValidationMetrics?) throws {
+        guard let resumedLine, let validation else { return }
+        let end = try metrics.offset()
+        try metrics.truncate(atOffset: end - UInt64(resumedLine.utf8.count + 1))
+        try write(metrics, resumedLine.dropLast() + validation.json + "}\n", metricsPath)
     }
 
     /// Ends the progress line.
@@ -94,16 +118,25 @@ public final class RunLog {
     }
 
     /// Rewrites the file without the lines of steps after `step`, and without a last line that a crash cut short.
-    private static func keepLines(of path: String, through step: Int) throws {
-        guard let data = FileManager.default.contents(atPath: path), !data.isEmpty else { return }
+    /// - Returns: the last line that is left.
+    private static func keepLines(of path: String, through step: Int) throws -> String? {
+        guard let data = FileManager.default.contents(atPath: path), !data.isEmpty else { return nil }
         let lines = String(decoding: data, as: UTF8.self).split(separator: "\n")
         let kept = lines.filter { line in
-            guard line.hasSuffix("}"), line.hasPrefix("{\"step\":"), let number = Int(line.dropFirst(8).prefix { $0.isNumber }) else { return false }
+            guard line.hasSuffix("}"), let number = Self.step(of: line) else { return false }
             return number <= step
         }
-        if kept.count == lines.count && data.last == UInt8(ascii: "\n") { return }
-        let rest = kept.map { $0 + "\n" }.joined()
-        do { try Data(rest.utf8).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
+        if kept.count < lines.count || data.last != UInt8(ascii: "\n") { try replace(path, by: kept) }
+        return kept.last.map(String.init)
+    }
+
+    /// The step of a line of metrics.jsonl.
+    private static func step(of line: some StringProtocol) -> Int? {
+        line.hasPrefix("{\"step\":") ? Int(line.dropFirst(8).prefix { $0.isNumber }) : nil
+    }
+
+    private static func replace(_ path: String, by lines: [Substring]) throws {
+        do { try Data(lines.map { $0 + "\n" }.joined().utf8).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
             throw UserError(.inputOutput, "cannot be rewritten: \(error.localizedDescription)", at: path)
         }
     }

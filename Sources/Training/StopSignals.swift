@@ -5,7 +5,8 @@ import Glibc
 
 /// Watches for SIGTERM (schedulers before they kill), SIGUSR1 (`#SBATCH --signal=USR1@300`) and SIGINT (a person's Ctrl-C).
 ///
-/// The handler only sets a flag. All ranks look at it at the step boundary, and stop together when any of them was asked to.
+/// The handler only sets a flag. All ranks look at it at the step boundary, and stop together when any of them was asked to. A second SIGINT ends the
+/// process at once.
 public enum StopSignals {
     /// Begins to watch.
     public static func watch() {

@@ -34,6 +34,8 @@ public final class Trainer {
     private let checkpoints: RunCheckpoints
     private var log: RunLog?
 
+    /// What the next step computes. Loaded before ranks meet at the step boundary, so that one rank's damaged shard is every rank's error.
+    private var batches: [ModelBatch] = []
     private var step = 0
     private var tokens = 0
     private var secondsBefore = 0.0
@@ -50,7 +52,7 @@ public final class Trainer {
     public init(_ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, report: (String) -> Void) throws {
         self.configuration = configuration
         self.communicator = communicator
-        try communicator.agree(on: [("program", ProgramIdentity.fingerprint), ("configuration", configuration.resolvedYAML)])
+        try communicator.agree(on: [("program", ProgramIdentity.fingerprint)] + configuration.items)
         let threads = try communicator.blasThreads(requested: configuration.parallel.threads)
         BLAS.threads = threads.threads
 
@@ -67,16 +69,18 @@ public final class Trainer {
         self.validation = validation
         try communicator.agree(on: [("corpus \(configuration.corpus.shards)", corpus.manifest.fingerprint), ("validation corpus", validation?.manifest.fingerprint ?? "none")])
 
-        let tree = try configuration.parallel.reproducible
-            ? configuration.batch.groups.map { try ReproducibleTree(groupCount: $0, size: communicator.size) } : nil
-        ownership = try communicator.onEveryRank {
-            try LaneOwnership(
-                batch: configuration.batch, reproducible: configuration.parallel.reproducible, rank: communicator.rank, size: communicator.size, tree: tree)
+        let (ownership, tree) = try communicator.onEveryRank {
+            try LaneOwnership.divide(
+                configuration.batch, reproducible: configuration.parallel.reproducible, rank: communicator.rank, size: communicator.size)
         }
+        self.ownership = ownership
         model = makeModel(configuration.model, vocabularySize: corpus.vocabularySize)
+        let model = model
+        source = try communicator.onEveryRank {
+            if let validation, validation.kind == .text, model.inputKind != .tokens { throw ModelFit.wrongModel(validation) }
+            return try BatchSource(corpus: corpus, configuration: configuration, model: model, lanes: ownership.microBatches.flatMap { $0 })
+        }
         model.store.allocate(seed: configuration.seed)
-        let (model, lanes) = (model, ownership.microBatches.flatMap { $0 })
-        source = try communicator.onEveryRank { try BatchSource(corpus: corpus, configuration: configuration, model: model, lanes: lanes) }
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
         trainingStep = TrainingStep(
             store: model.store, optimizer: optimizer, clip: configuration.optimizer.clip, communicator: communicator, tree: tree,
@@ -106,36 +110,47 @@ public final class Trainer {
     /// Trains to the last step, or until a signal asks to stop. Collective.
     /// - Throws: `UserError`. The run directory then still holds every checkpoint that was complete.
     public func run() throws -> TrainingOutcome {
+        do { return try trainSteps() } catch let error as UserError where error.isShared {
+            // Every rank comes here: the checkpoint under way, which is of an earlier step, is still completed.
+            try? checkpoints.finish()
+            throw error
+        }
+    }
+
+    private func trainSteps() throws -> TrainingOutcome {
         sessionStart = ContinuousClock.now
         var lastCheckpoint = sessionStart
         var lastEvaluation = sessionStart
         var (loggedTokens, loggedSeconds) = (tokens, secondsBefore)
         defer { log?.finish() }
 
+        try evaluateStopStep()
+        if step < configuration.steps { batches = try communicator.onEveryRank { try loadBatches() } }
         while step < configuration.steps {
             step += 1
+            let isLast = step == configuration.steps
+            let metrics = try trainStep()
+            let next = Result { isLast ? [] : try loadBatches() }
             let now = ContinuousClock.now
-            var request = StepRequests(
+            let request = try StepRequests(
                 signal: StopSignals.received ?? 0,
                 checkpointIsDue: communicator.rank == 0 && isDue(configuration.checkpointEvery, since: lastCheckpoint, now: now),
-                evaluationIsDue: communicator.rank == 0 && isDue(configuration.evaluationEvery, since: lastEvaluation, now: now))
-            let metrics = try trainStep()
-            request = try request.agreed(communicator)
+                evaluationIsDue: communicator.rank == 0 && isDue(configuration.evaluationEvery, since: lastEvaluation, now: now),
+                failed: next.isFailure
+            ).agreed(communicator)
+            if request.failed { _ = try communicator.onEveryRank { try next.get() } }
+            batches = try next.get()
             try checkpoints.poll()
 
-            let isLast = step == configuration.steps
             let isStopping = request.signal != 0 && !isLast
-            let evaluates = validation != nil && (request.evaluationIsDue || isLast && configuration.evaluationEvery != .never) && !isStopping
+            let evaluationIsDue = validation != nil && (request.evaluationIsDue || isLast && configuration.evaluationEvery != .never)
             var logged = metrics
-            if evaluates, let validation {
-                let result = try evaluatePerplexity(
-                    model: model, corpus: validation, communicator: communicator,
-                    settings: PerplexitySettings(rows: source.evaluationRows, length: configuration.batch.length, maximumBatches: configuration.evaluationBatches))
-                logged.validationLoss = result.lossPerToken
-                logged.validationPerplexityPerWord = result.perplexityPerWord
+            // A stop does not wait for an evaluation: the next session makes up for it.
+            if evaluationIsDue, !isStopping {
+                logged.validation = try evaluate()
                 lastEvaluation = ContinuousClock.now
             }
-            if evaluates || isLast || step % configuration.logEvery == 0 {
+            if evaluationIsDue || isLast || step % configuration.logEvery == 0 {
                 logged.seconds = elapsed
                 logged.tokensPerSecond = Double(tokens - loggedTokens) / max(logged.seconds - loggedSeconds, 1e-9)
                 (loggedTokens, loggedSeconds) = (tokens, logged.seconds)
@@ -155,14 +170,32 @@ public final class Trainer {
         return .finished
     }
 
+    /// Evaluates the step that a stop request ended before its evaluation, so that the metrics are those of a run that was never stopped.
+    private func evaluateStopStep() throws {
+        guard validation != nil, step > 0, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0,
+            try communicator.agreeOnFlag(log?.lacksValidation(of: step) == true ? 1 : 0) == 1
+        else { return }
+        try log?.complete(with: evaluate())
+    }
+
+    private func evaluate() throws -> ValidationMetrics? {
+        guard let validation else { return nil }
+        let result = try evaluatePerplexity(
+            model: model, corpus: validation, communicator: communicator,
+            settings: PerplexitySettings(rows: source.evaluationRows, length: configuration.batch.length, maximumBatches: configuration.evaluationBatches))
+        return result.lossPerToken.map { ValidationMetrics(loss: $0, perplexityPerWord: result.perplexityPerWord) }
+    }
+
+    /// The present step's batches, one for each micro-batch.
+    private func loadBatches() throws -> [ModelBatch] { try ownership.microBatches.map { try source.batch(lanes: $0) } }
+
     /// Forward, backward, all-reduce, clip and update, for the batch of the step.
     private func trainStep() throws -> StepMetrics {
         let learningRate = configuration.schedule.learningRate(base: configuration.optimizer.learningRate, step: step)
         let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
             let lanes = ownership.microBatches[index]
-            let batch = try source.batch(lanes: lanes)
             let dropout = configuration.model.dropout > 0 ? DropoutContext(seed: configuration.seed, step: step, lanes: lanes) : nil
-            return model.loss(batch, ForwardPass(tape: tape, dropout: dropout))
+            return model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout))
         }
         try source.advance()
         tokens += outcome.tokens
@@ -188,19 +221,19 @@ private struct StepRequests {
     var signal: Int32
     var checkpointIsDue: Bool
     var evaluationIsDue: Bool
+    /// Whether the batches of the next step could not be loaded.
+    var failed: Bool
 
-    /// The largest signal of any rank, and what rank 0's clock says. Collective.
+    /// The largest signal of any rank, what rank 0's clock says, and whether any rank has failed. Collective.
     func agreed(_ communicator: any Communicator) throws -> StepRequests {
         guard communicator.size > 1 else { return self }
-        let packed = Int(signal) << 2 | (checkpointIsDue ? 2 : 0) | (evaluationIsDue ? 1 : 0)
-        return try withUnsafeTemporaryAllocation(of: Int64.self, capacity: 3) { buffer in
-            buffer[0] = Int64(packed >> 2)
-            buffer[1] = checkpointIsDue ? 1 : 0
-            buffer[2] = evaluationIsDue ? 1 : 0
-            try communicator.allReduce(buffer, .maximum)
-            return StepRequests(signal: Int32(buffer[0]), checkpointIsDue: buffer[1] == 1, evaluationIsDue: buffer[2] == 1)
-        }
+        let all = try communicator.allReduced([Int64(signal), checkpointIsDue ? 1 : 0, evaluationIsDue ? 1 : 0, failed ? 1 : 0], .maximum)
+        return StepRequests(signal: Int32(all[0]), checkpointIsDue: all[1] == 1, evaluationIsDue: all[2] == 1, failed: all[3] == 1)
     }
+}
+
+extension Result {
+    fileprivate var isFailure: Bool { if case .failure = self { true } else { false } }
 }
 
 extension Duration {

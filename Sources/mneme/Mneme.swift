@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Diagnostics
+import Foundation
 
 @main
 struct Mneme: ParsableCommand {
@@ -25,6 +26,8 @@ struct Mneme: ParsableCommand {
         ])
 
     static func main() {
+        // A file that grows beyond the limit of `ulimit -f` is an error of the write (EFBIG), not the end of the process.
+        signal(SIGXFSZ, SIG_IGN)
         do {
             var command = try parseAsRoot()
             try command.run()

@@ -199,7 +199,8 @@ import Testing
     func incompleteRows() throws {
         try withScratchDirectory { directory in
             let writer = CheckpointWriter(directory: directory, rank: 0, worldSize: 1, keep: 1)
-            writer.begin(step: 1, attributes: [:], items: [CheckpointItem("memory/m", .int32, shape: [4], placement: .rows([0..<1, 2..<4]), elements: [Int32](0..<3))])
+            let item = CheckpointItem("memory/m", .int32, shape: [4], placement: .rows([0..<1, 2..<4]), elements: [Int32](0..<3))
+            writer.begin(step: 1, attributes: [:], items: [item])
             try writer.waitForShard()
             let error = try #require(throws: UserError.self) { try writer.publish() }
             #expect(error.description.contains("the ranks together do not hold every row of 'memory/m' [4] once"))
@@ -235,7 +236,8 @@ import Testing
             let run = directory + "/run"
             try Sample(seed: 1).save(to: run, step: 1, worldSize: 1)
             let writer = CheckpointWriter(directory: run, rank: 0, worldSize: 1, keep: 3)
-            writer.begin(step: 2, attributes: ["configuration": .string(String(repeating: "x", count: 100_000))], items: [CheckpointItem("x", .float32, elements: [Float(1)])])
+            let long = String(repeating: "x", count: 100_000)
+            writer.begin(step: 2, attributes: ["configuration": .string(long)], items: [CheckpointItem("x", .float32, elements: [Float(1)])])
             try writer.waitForShard()
             // Somebody else takes the rest of the disk.
             _ = FileManager.default.createFile(atPath: directory + "/filler", contents: nil)

@@ -10,8 +10,9 @@ struct Sample {
     static let lanes = 8
     /// Parameters by name, with their shapes. The first is large enough to be split by rows.
     static let shapes: [(name: String, shape: [Int])] = [
-        ("parameters/embedding.weight", [1000, 48]), ("parameters/blocks.0.attention.qkv.weight", [48, 144]), ("parameters/blocks.0.attention.qkv.bias", [144]),
-        ("parameters/head.weight", [300, 96]), ("parameters/scale", []), ("parameters/empty", [0, 4]),
+        ("parameters/embedding.weight", [1000, 48]), ("parameters/blocks.0.attention.qkv.weight", [48, 144]),
+        ("parameters/blocks.0.attention.qkv.bias", [144]), ("parameters/head.weight", [300, 96]),
+        ("parameters/scale", []), ("parameters/empty", [0, 4]),
     ]
 
     var values: [String: [Float]] = [:]

@@ -214,6 +214,40 @@ import TestSupport
         }
     }
 
+    @Test(.enabled(if: dataFolder != nil, "needs MNEME_DATA"), arguments: [1, 2])
+    func realCorporaAreSharded(_ ranks: Int) throws {
+        try withScratchDirectory { directory in
+            let data = try #require(dataFolder)
+            let cases: [(CorpusFormat, [String], Int)] = [
+                (.wmt, ["wmt-ende-opennmt/src-val.txt", "wmt-ende-opennmt/tgt-val.txt"], 3000), (.cnnDailyMail, ["cnn_dailymail/stories"], 16),
+                (.babi, ["babi/tasks_1-20_v1-2/en/qa1_single-supporting-fact_train.txt"], 1000), (.text, ["lm/botchan.txt"], 1),
+            ]
+            for (format, inputs, count) in cases {
+                let output = directory + "/" + format.rawValue
+                _ = try LoopbackCommunicator.run(size: ranks) { communicator in
+                    let tokenizer = try SentencePieceTokenizer(modelBytes: testModel.get(), name: "test")
+                    var rules = CleaningRules.defaults(for: format)
+                    rules.maximumLength = nil
+                    rules.maximumRatio = nil
+                    let plan = try ShardingPlan(
+                        reading: format, inputs: inputs.map { data + "/" + $0 }, options: ReaderOptions(), rules: rules, tokenizer: tokenizer, output: output,
+                        shardSize: 100_000)
+                    return try CorpusSharder(plan, communicator: communicator).run().manifest.counts.documents
+                }
+                let corpus = try Corpus(directory: output)
+                #expect(corpus.count - corpus.manifest.shards.filter(\.continuesDocument).count == count, "\(format)")
+                try corpus.verify()
+            }
+            let book = try Corpus(directory: directory + "/text")
+            let stream = try (0..<book.count).flatMap { try book.document($0) }
+            let text = try Data(contentsOf: URL(fileURLWithPath: data + "/lm/botchan.txt"))
+            let tokenizer = try book.tokenizer()
+            // Readers give CRLF as LF and leave a byte order mark out.
+            let expected = String(decoding: text, as: UTF8.self).replacingOccurrences(of: "\r\n", with: "\n").replacingOccurrences(of: "\u{feff}", with: "")
+            #expect(tokenizer.decode(stream) == expected)
+        }
+    }
+
     @Test(.enabled(if: TinyDisk.isPermitted, "may not mount a file system"))
     func aFullDiskLeavesNoCorpus() throws {
         try withTinyDisk(kilobytes: 64) { directory in

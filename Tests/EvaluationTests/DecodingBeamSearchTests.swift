@@ -67,7 +67,8 @@ func logarithm(_ x: Double) -> Double { log(x) }
     func aBeamThatHoldsEverythingEqualsExhaustiveSearch(kind: ModelKind, alpha: Float) throws {
         for seed in 0..<4 as Range<UInt64> {
             let logits = irregularLogits(5, seed: seed)
-            let generator = Generator(model: TableModel(kind, vocabularySize: 5, logits: logits), endToken: Self.end, startToken: TableModel.startToken)
+            let model = TableModel(kind, vocabularySize: 5, logits: logits)
+            let generator = Generator(model: model, endToken: Self.end, startToken: TableModel.startToken)
             // 4 + 16 + 64 live hypotheses at most, and 85 that end within 4 tokens.
             let settings = GenerationSettings(
                 method: .beamSearch(BeamSearchSettings(beamSize: 400, lengthPenalty: alpha)), limit: .tokens(4), sequences: 85, batchSize: 1000)

@@ -121,9 +121,29 @@ import Testing
         #expect(model.advances.first == 16 && model.advances.last == 1)
     }
 
+    @Test func batchesKeepWithinTheirBounds() throws {
+        func advances(_ settings: GenerationSettings) throws -> [Int] {
+            let model = TableModel(.encoderDecoder, vocabularySize: 4) { _, _ in [0, 0, 0, 5] }
+            let prompts = (1...6).map { [Int32](repeating: 3, count: 2 * $0) }
+            #expect(try generator(model).generate(prompts: prompts, settings: settings).map { $0[0].tokens.count } == [2, 2, 2, 2, 2, 2])
+            return model.advances
+        }
+        func settings(_ beamSize: Int?, sequences: Int = 1, batch: Int, positions: Int) -> GenerationSettings {
+            GenerationSettings(
+                method: beamSize.map { .beamSearch(BeamSearchSettings(beamSize: $0)) } ?? .sampling(.greedy), limit: .tokens(2), sequences: sequences,
+                batchSize: batch, batchPositions: positions)
+        }
+        #expect(try advances(settings(nil, batch: 4, positions: 1000)) == [4, 4, 2, 2])
+        // Lengths with the limit: 14, 12, 10, 8, 6, 4.
+        #expect(try advances(settings(nil, batch: 100, positions: 28)) == [2, 2, 2, 2, 2, 2])
+        #expect(try advances(settings(nil, batch: 100, positions: 5)) == [Int](repeating: 1, count: 12))
+        #expect(try advances(settings(nil, sequences: 2, batch: 4, positions: 1000)) == [2, 4, 2, 4, 2, 4])
+        #expect(try advances(settings(3, batch: 6, positions: 1000)) == [2, 6, 2, 6, 2, 6])
+    }
+
     @Test func theContextEndsASequenceOrSlides() throws {
         let logits = irregularLogits(6, seed: 33)
-        let model = TableModel(.decoderOnly, vocabularySize: 6, context: 8, logits: { prompt, output in logits(Array((prompt + output).suffix(2)), []) })
+        let model = TableModel(.decoderOnly, vocabularySize: 6, context: 8) { prompt, output in logits(Array((prompt + output).suffix(2)), []) }
         let prompts: [[Int32]] = [[1], [3, 4, 5, 0, 1], [0, 0, 0, 0, 0, 0, 0, 5]]
         let cut = try generator(model, end: nil).generate(prompts: prompts, settings: GenerationSettings(limit: .tokens(30)))
         #expect(cut.map { $0[0].tokens.count } == [8, 4, 1], "the last token needs no position")
@@ -173,7 +193,8 @@ import Testing
             (GenerationSettings(limit: .tokens(0)), "a limit of 0 tokens"),
             (GenerationSettings(limit: .beyondPrompt(-1)), "a limit of -1 tokens beyond the prompt"),
             (GenerationSettings(limit: .tokens(1), sequences: 0), "0 sequences"),
-            (GenerationSettings(limit: .tokens(1), batchSize: 0), "a batch of 0"),
+            (GenerationSettings(limit: .tokens(1), batchSize: 0), "a batch of 0 sequences"),
+            (GenerationSettings(limit: .tokens(1), batchPositions: 0), "a batch of 0 positions"),
             (GenerationSettings(method: .sampling(SamplingSettings(temperature: -1)), limit: .tokens(1)), "a temperature of -1"),
             (GenerationSettings(method: .sampling(SamplingSettings(topK: 0)), limit: .tokens(1)), "top-k of 0"),
             (GenerationSettings(method: .sampling(SamplingSettings(topP: 1.5)), limit: .tokens(1)), "top-p of 1.5"),

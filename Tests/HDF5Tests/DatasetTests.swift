@@ -113,7 +113,8 @@ import Testing
             let created = try whole.createVirtualDataset("x/rows", .int64, shape: [5, 2], sources: sources)
             try created.close()
             _ = try whole.createVirtualDataset(
-                "one", .float32, shape: [], sources: [HDF5VirtualSource(file: "part-1.h5", dataset: "one", shape: [], sourceRows: 0..<1, rows: 0..<1)])
+                "one", .float32, shape: [],
+                sources: [HDF5VirtualSource(file: "part-1.h5", dataset: "one", shape: [], sourceRows: 0..<1, rows: 0..<1)])
             _ = try whole.createVirtualDataset("empty", .float32, shape: [0, 3], sources: [])
             try whole.close()
 

@@ -90,7 +90,8 @@ func padded(_ sequences: [[Int32]], with padding: Int32 = 0) -> Tensor {
         func logits(_ tokens: [Int32]) -> [(name: String, values: [Float])] {
             let row = padded([tokens])
             let batch = SequencePairBatch(lanes: [0], sources: padded([[3, 1, 4]]), sourceLengths: [3], targetInputs: row, targetOutputs: row)
-            return [("decoder-only", decoderOnly.logits(row, ForwardPass()).array), ("encoder-decoder", encoderDecoder.logits(batch, ForwardPass()).array)]
+            let pass = ForwardPass()
+            return [("decoder-only", decoderOnly.logits(row, pass).array), ("encoder-decoder", encoderDecoder.logits(batch, pass).array)]
         }
         let before = logits(tokens)
         for changed in tokens.indices {

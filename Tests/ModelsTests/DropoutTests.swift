@@ -24,7 +24,8 @@ import Testing
         if kind == .decoderOnly { return .tokens(TokenBatch(lanes: lanes, inputs: targetInputs, targets: targetOutputs)) }
         return .pairs(
             SequencePairBatch(
-                lanes: lanes, sources: padded(sources), sourceLengths: sources.map(\.count), targetInputs: targetInputs, targetOutputs: targetOutputs))
+                lanes: lanes, sources: padded(sources), sourceLengths: sources.map(\.count), targetInputs: targetInputs,
+                targetOutputs: targetOutputs))
     }
 
     private func train(_ model: any LanguageModel, step: Int, split: [[Int]]) -> (loss: Float, gradients: [Float]) {
@@ -32,7 +33,8 @@ import Testing
         var loss: Float = 0
         for lanes in split {
             let tape = Tape()
-            let result = model.loss(batch(model.configuration.kind, lanes), ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: step, lanes: lanes)))
+            let pass = ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: step, lanes: lanes))
+            let result = model.loss(batch(model.configuration.kind, lanes), pass)
             loss += result.loss.scalar
             tape.backward(from: result.loss)
         }

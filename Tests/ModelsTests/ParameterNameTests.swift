@@ -10,7 +10,10 @@ import Testing
         makeModel(configuration, vocabularySize: vocabularySize).store.parameters.map { "\($0.name) \($0.shape)" }
     }
 
-    private func pair(_ path: String, _ outputs: Int, _ inputs: Int) -> [String] { ["\(path).weight [\(outputs), \(inputs)]", "\(path).bias [\(outputs)]"] }
+    private func pair(_ path: String, _ outputs: Int, _ inputs: Int) -> [String] {
+        ["\(path).weight [\(outputs), \(inputs)]", "\(path).bias [\(outputs)]"]
+    }
+
     private func norm(_ path: String) -> [String] { ["\(path).weight [8]", "\(path).bias [8]"] }
 
     @Test func namesOfTheDecoderOnlyModel() {
@@ -46,7 +49,8 @@ import Testing
         let before = MemoryPool.shared.statistics.reservedBytes
         #expect(makeModel(ModelConfiguration(), vocabularySize: 50257).store.parameterCount == 124_439_808, "GPT-2 small")
         #expect(
-            makeModel(ModelConfiguration(layers: 24, width: 1024, heads: 16), vocabularySize: 50257).store.parameterCount == 354_823_168, "GPT-2 medium")
+            makeModel(ModelConfiguration(layers: 24, width: 1024, heads: 16), vocabularySize: 50257).store.parameterCount == 354_823_168,
+            "GPT-2 medium")
         // Vaswani et al. 2017, base, with the 37,000 symbols of its English-German vocabulary: "65M" with biases and norms.
         let base = makeModel(
             ModelConfiguration(kind: .encoderDecoder, layers: 6, width: 512, heads: 8, feedForward: 2048), vocabularySize: 37_000)

@@ -34,6 +34,8 @@ final class ShardStream {
     private var role = Role.notBegun
     /// The first record of the document under way, by which cleaning decides about the document's later pieces.
     private var documentStart: CorpusRecord?
+    /// The record that did not fit into the shard before.
+    private var pending: CorpusRecord?
 
     private enum Role {
         /// No record of this shard has come yet.
@@ -66,7 +68,7 @@ final class ShardStream {
         while !atEnd {
             atEnd = try communicator.onEveryRank { try walkRound(progress) }
         }
-        shardCount = bytesInShard > 0 || role != .notBegun ? shard + 1 : shard
+        shardCount = role == .notBegun ? shard : shard + 1
     }
 
     /// Walks until all ranks have come past one shard more.
@@ -98,9 +100,6 @@ final class ShardStream {
             if role == .building { builder.add(&record) }
         }
     }
-
-    /// The record that did not fit into the shard before.
-    private var pending: CorpusRecord?
 
     /// A shard ends before the first document that begins after its size; a document that goes on beyond twice that size is cut.
     private func isFull(for record: CorpusRecord) -> Bool {

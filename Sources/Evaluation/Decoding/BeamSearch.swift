@@ -14,8 +14,8 @@ import Tensors
 /// them have the same length, so sums compare. Those that end leave the beam and are ranked by their sum over lp(y) = ((5 + |y|) / 6)^alpha
 /// (Wu et al. 2016); the beam is as much narrower until the next step fills it again. So a beam of 1 is greedy decoding.
 ///
-/// A sentence is over when no hypothesis is live, at the limit, or when k hypotheses have ended and the best live one could not beat the worst of the k
-/// best ended ones even if all its further tokens had probability 1: its sum over the penalty of the length that suits it best is the bound.
+/// A sentence is over when no hypothesis is live, at the limit, or when k hypotheses have ended and the best live one could not beat the worst of
+/// the k best ended ones even if all its further tokens had probability 1: its sum over the penalty of the length that suits it best is the bound.
 /// Hypotheses that the limit cuts are ranked by the same rule, behind all that ended.
 struct BeamSearch {
     private let generator: Generator
@@ -58,7 +58,9 @@ struct BeamSearch {
             var tokens = [Int32](repeating: 0, count: held.count * settings.beamSize)
             for (place, index) in held.enumerated() {
                 var choices: [(parent: Int, token: Int32)] = []
-                if !sentences[index].isOver { choices = try extend(&sentences[index], logits.floats + place * width * generator.model.vocabularySize) }
+                if !sentences[index].isOver {
+                    choices = try extend(&sentences[index], logits.floats + place * width * generator.model.vocabularySize)
+                }
                 for i in 0..<settings.beamSize {
                     let row = place * settings.beamSize + i
                     parents[row] = place * width + (i < choices.count ? choices[i].parent : 0)

@@ -74,17 +74,22 @@ public struct GenerationSettings: Sendable, Equatable {
     public var sequences: Int
     /// The most sequences (samples, hypotheses) that are decoded at the same time.
     public var batchSize: Int
+    /// The most positions that sequences decoded at the same time may come to, each as long as the batch's longest prompt and limit together. It
+    /// bounds memory: decoding keeps 8 x layers x width bytes for a position. One prompt may exceed it.
+    public var batchPositions: Int
     /// Sampling from a decoder-only model: a sequence that fills the model's context goes on, with the later half of the context as its prompt.
     /// Otherwise it is cut there.
     public var continuesBeyondContext: Bool
 
     public init(
-        method: GenerationMethod = .sampling(.greedy), limit: GenerationLimit, sequences: Int = 1, batchSize: Int = 256, continuesBeyondContext: Bool = false
+        method: GenerationMethod = .sampling(.greedy), limit: GenerationLimit, sequences: Int = 1, batchSize: Int = 256,
+        batchPositions: Int = 32_768, continuesBeyondContext: Bool = false
     ) {
         self.method = method
         self.limit = limit
         self.sequences = sequences
         self.batchSize = batchSize
+        self.batchPositions = batchPositions
         self.continuesBeyondContext = continuesBeyondContext
     }
 
@@ -100,6 +105,7 @@ public struct GenerationSettings: Sendable, Equatable {
         }
         try require(sequences >= 1, "\(sequences) sequences for each prompt", "ask for at least 1")
         try require(batchSize >= 1, "a batch of \(batchSize) sequences", "use at least 1")
+        try require(batchPositions >= 1, "a batch of \(batchPositions) positions", "use at least 1")
         switch limit {
         case .tokens(let count): try require(count >= 1, "a limit of \(count) tokens", "use at least 1")
         case .beyondPrompt(let count): try require(count >= 0, "a limit of \(count) tokens beyond the prompt", "use at least 0")
@@ -114,7 +120,8 @@ public struct GenerationSettings: Sendable, Equatable {
         case .beamSearch(let beam):
             try require(beam.beamSize >= 1, "a beam of \(beam.beamSize)", "use at least 1")
             try require(beam.lengthPenalty.isFinite, "a length penalty of \(beam.lengthPenalty)", "use a finite number, such as 0.6")
-            try require(sequences <= beam.beamSize, "the \(sequences) best of a beam of \(beam.beamSize)", "widen the beam or ask for fewer sequences")
+            try require(
+                sequences <= beam.beamSize, "the \(sequences) best of a beam of \(beam.beamSize)", "widen the beam or ask for fewer sequences")
         }
     }
 }

@@ -46,9 +46,16 @@ public struct Generator {
             case .sampling: settings.sequences
             case .beamSearch(let beam): beam.beamSize
             }
-        let perBatch = max(settings.batchSize / rowsEach, 1)
-        for start in stride(from: 0, to: sorted.count, by: perBatch) {
-            let batch = Array(sorted[start..<min(start + perBatch, sorted.count)])
+        var start = 0
+        while start < sorted.count {
+            var longest = 0
+            let batch = Array(
+                sorted[start...].enumerated().prefix { offset, task in
+                    longest = max(longest, sorted[start].prompt.count + min(task.limit, model.maximumLength ?? task.limit))
+                    let rows = (offset + 1) * rowsEach
+                    return offset == 0 || (rows <= settings.batchSize && rows * longest <= settings.batchPositions)
+                }.map(\.element))
+            start += batch.count
             let outputs =
                 switch settings.method {
                 case .sampling(let sampling):
@@ -66,7 +73,8 @@ public struct Generator {
         let place = "prompt \(number + 1)"
         if let wrong = prompt.first(where: { $0 < 0 || $0 >= model.vocabularySize }) {
             throw UserError(
-                .badData, "token \(wrong) is none of the model's \(model.vocabularySize)", at: place, advice: "encode it with the model's own tokenizer")
+                .badData, "token \(wrong) is none of the model's \(model.vocabularySize)", at: place,
+                advice: "encode it with the model's own tokenizer")
         }
         var limit = settings.limit.tokens(promptLength: prompt.count)
         if let context = model.maximumLength {

@@ -64,7 +64,8 @@ struct SamplingDecoder {
         for sequence in sequences {
             results[sequence.task].append(
                 GeneratedSequence(
-                    tokens: sequence.output, logProbability: sequence.logProbability, score: sequence.logProbability, isComplete: sequence.isComplete))
+                    tokens: sequence.output, logProbability: sequence.logProbability, score: sequence.logProbability,
+                    isComplete: sequence.isComplete))
         }
         return results
     }

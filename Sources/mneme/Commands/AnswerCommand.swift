@@ -32,8 +32,11 @@ struct AnswerCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Which files of a directory: train, valid or test.", valueName: "split"))
     var split: String?
 
-    @Option(help: ArgumentHelp("Answer the first so many questions of each input.", valueName: "count"))
+    @Option(help: ArgumentHelp("Answer the first so many questions of each task.", valueName: "count"))
     var first: Int?
+
+    @Option(help: ArgumentHelp("Only tasks (three at most) that this output of mneme evaluate --json finds at 95 % or more, or else the best one.", valueName: "file.json"))
+    var bestOf: String?
 
     @Flag(help: "Print the stories too.")
     var stories = false
@@ -43,6 +46,7 @@ struct AnswerCommand: ParsableCommand {
     func validate() throws {
         guard first ?? 1 >= 1 else { throw ValidationError("--first must be at least 1.") }
         guard !plain || split == nil else { throw ValidationError("--split goes with bAbI directories, not with --plain.") }
+        guard bestOf == nil || !plain && !inputs.isEmpty else { throw ValidationError("--best-of goes with bAbI files or directories.") }
     }
 
     private struct Question {
@@ -82,9 +86,14 @@ struct AnswerCommand: ParsableCommand {
         var options = ReaderOptions()
         if let split { options.split = split }
         let reader = try CorpusFormat.babi.makeReader(inputs: [input], options: options)
+        let tasks = try bestOf.map { try bestTasks($0) }
         var questions: [Question] = []
+        var asked: [Int32: Int] = [:]
         do {
-            while questions.count < first ?? .max, let record = try reader.next() {
+            while let record = try reader.next() {
+                if let tasks, !(taskNumber(reader.labels[Int(record.label)]).map { tasks.contains($0) } ?? false) { continue }
+                guard asked[record.label, default: 0] < first ?? .max else { continue }
+                asked[record.label, default: 0] += 1
                 questions.append(
                     Question(story: String(decoding: record.source, as: UTF8.self), expected: record.target.map { String(decoding: $0, as: UTF8.self) }))
             }
@@ -92,5 +101,22 @@ struct AnswerCommand: ParsableCommand {
             throw UserError(.badData, error.what, at: "\(error.place.file):\(error.place.line)", advice: "mend the line, or leave the file out")
         }
         return questions
+    }
+
+    /// The numbers of the tasks that count as learned in an evaluation (accuracy 95 % or more), the best three; the best one where none does.
+    private func bestTasks(_ path: String) throws -> Set<Int> {
+        struct Evaluation: Decodable { var accuracyByTask: [String: Double] }
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw UserError(.missingInput, "does not exist or cannot be read", at: path, advice: "write it with mneme evaluate --json")
+        }
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        guard let evaluation = try? decoder.decode(Evaluation.self, from: data) else {
+            throw UserError(.badData, "holds no accuracy by task", at: path, advice: "write it with mneme evaluate --json on a corpus of format babi")
+        }
+        let ranked = evaluation.accuracyByTask.compactMap { key, accuracy in Int(key).map { (task: $0, accuracy: accuracy) } }
+            .sorted { ($0.accuracy, $1.task) > ($1.accuracy, $0.task) }
+        let learned = ranked.prefix(3).filter { $0.accuracy >= 0.95 }
+        return Set((learned.isEmpty ? Array(ranked.prefix(1)) : learned).map(\.task))
     }
 }

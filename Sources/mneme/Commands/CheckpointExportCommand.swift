@@ -11,8 +11,8 @@ struct CheckpointExportCommand: ParsableCommand {
         discussion: """
             EXAMPLE: mneme checkpoint export checkpoints/wmt-en-de --item parameters/embedding.weight --output embedding.npy
 
-            Without --item every item goes into the directory that --output names, in folders as its name has slashes. With '--output -' the values of one
-            item are printed, one a line.
+            Without --item every item goes into the directory that --output names, in folders as its name has slashes. With '--output -' the
+            values of one item are printed, one a line.
             """)
 
     @Argument(help: "A run directory, a checkpoint's directory, or a checkpoint.h5.")

@@ -62,8 +62,8 @@ struct CheckpointInspectCommand: ParsableCommand {
         }
         CheckpointOutput.print(table: [
             ["item", item.name], ["type", item.elementType.rawValue], ["shape", item.shapeText], ["size", CheckpointOutput.size(item.byteCount)],
-            ["minimum", "\(statistics.minimum)"], ["maximum", "\(statistics.maximum)"], ["mean", "\(statistics.mean)"], ["norm", "\(statistics.norm)"],
-            ["not finite", "\(statistics.notFinite)"],
+            ["minimum", "\(statistics.minimum)"], ["maximum", "\(statistics.maximum)"], ["mean", "\(statistics.mean)"],
+            ["norm", "\(statistics.norm)"], ["not finite", "\(statistics.notFinite)"],
         ])
     }
 

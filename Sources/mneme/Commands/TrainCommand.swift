@@ -35,9 +35,10 @@ struct TrainCommand: ParsableCommand {
             print(try RunConfiguration(contentsOf: file, overrides: set).resolvedYAML, terminator: "")
             return
         }
+        // Before MPI starts: a request that comes early waits for the first step instead of ending the process.
+        StopSignals.watch()
         ProgramStart.run { communicator in
             let configuration = try communicator.onEveryRank { try RunConfiguration(contentsOf: file, overrides: set) }
-            StopSignals.watch()
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
             let trainer = try Trainer(configuration, communicator: communicator, fresh: fresh) { CommandLineOutput.note($0) }
             switch try trainer.run() {

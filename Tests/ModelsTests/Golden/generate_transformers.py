@@ -224,7 +224,15 @@ def encoder_decoder(directory, name, pre_norm, seed):
     fixture.write(
         directory,
         name,
-        {"vocabulary": vocabulary, "context": 17, "layers": layers, "width": width, "heads": heads, "feedForward": inner, "labelSmoothing": smoothing},
+        {
+            "vocabulary": vocabulary,
+            "context": 17,
+            "layers": layers,
+            "width": width,
+            "heads": heads,
+            "feedForward": inner,
+            "labelSmoothing": smoothing,
+        },
     )
 
 

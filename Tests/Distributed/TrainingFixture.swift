@@ -1,0 +1,166 @@
+// Tiny corpora and run files, for tests that run `mneme train` itself.
+
+import Checkpoints
+import Foundation
+import Testing
+import TestSupport
+
+/// Corpora that are made once a test process: running text, stories with questions, and validation parts of both.
+struct TrainingFixture {
+    /// Holds `text`, `text-valid`, `pairs`, `pairs-valid`, `other` (the text with another tokenizer), `t.model`, `other.model`, `stories` and `text.txt`.
+    let directory: String
+
+    static func shared() throws -> TrainingFixture { try made.get() }
+
+    private static let made = Result { try TrainingFixture() }
+
+    private init() throws {
+        directory = FileManager.default.temporaryDirectory.appendingPathComponent("mneme-training-\(getpid())").path
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        atexit { try? FileManager.default.removeItem(at: FileManager.default.temporaryDirectory.appendingPathComponent("mneme-training-\(getpid())")) }
+        func mneme(_ arguments: String) throws {
+            let words = arguments.split(separator: " ").map { $0.replacingOccurrences(of: "@", with: directory + "/") }
+            let run = try MPIRun.runAlone(executable: "mneme", arguments: words)
+            guard run.status == 0 else { throw CheckFailure("mneme \(arguments): \(run.standardError)") }
+        }
+        try mneme("corpus simulate babi --stories 30 --valid-stories 8 --tasks 1-2 --seed 3 --output @stories")
+        func text(_ split: String) throws -> String {
+            try FileManager.default.contentsOfDirectory(atPath: directory + "/stories").filter { $0.hasSuffix("\(split).txt") }.sorted()
+                .map { try String(contentsOfFile: "\(directory)/stories/\($0)", encoding: .utf8) }.joined()
+        }
+        try text("train").write(toFile: directory + "/text.txt", atomically: true, encoding: .utf8)
+        try text("valid").write(toFile: directory + "/valid.txt", atomically: true, encoding: .utf8)
+        try mneme("tokenizer train --kind bpe --vocabulary 340 --output @t.model @text.txt")
+        try mneme("tokenizer train --kind bpe --vocabulary 350 --output @other.model @text.txt")
+        try mneme("corpus shard --format text --document line --shard-size 4000 --tokenizer @t.model --output @text @text.txt")
+        try mneme("corpus shard --format text --document line --tokenizer @t.model --output @text-valid @valid.txt")
+        try mneme("corpus shard --format text --document line --tokenizer @other.model --output @other @text.txt")
+        try mneme("corpus shard --format babi --split train --shard-size 4000 --tokenizer @t.model --output @pairs @stories")
+        try mneme("corpus shard --format babi --split valid --tokenizer @t.model --output @pairs-valid @stories")
+    }
+
+    /// A run file, and what a test changes in it.
+    enum Kind: String, CaseIterable, Sendable {
+        /// Decoder-only on shuffled windows.
+        case windows
+        /// Decoder-only on one stream a lane.
+        case streams
+        /// Encoder-decoder on stories and answers, with label smoothing.
+        case pairs
+        /// Decoder-only on stories and answers in one row.
+        case prompts
+    }
+
+    /// Writes a run file of 12 steps with dropout, a logged line each step, an evaluation each 5 and a checkpoint each 3.
+    func runFile(_ kind: Kind, in scratch: String) throws -> String {
+        let model =
+            kind == .pairs
+            ? "{kind: encoder-decoder, layers: 2, width: 48, heads: 4, feedForward: 96, dropout: 0.1, labelSmoothing: 0.1, context: 80}"
+            : "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
+        let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
+        let yaml = """
+            run: \(scratch)/run
+            seed: 7
+            steps: 12
+            model: \(model)
+            corpus: {shards: \(directory)/\(corpus), validation: \(directory)/\(corpus)-valid\(kind == .streams ? ", order: streams" : "")}
+            batch: {lanes: 8, length: \(kind == .pairs ? 80 : 96)}
+            optimizer: {kind: adamw, learningRate: 1e-3, clip: 1.0}
+            schedule: {kind: inverse-square-root, warmup: 5}
+            checkpoint: {every: 3, keep: 2}
+            evaluation: {every: 5, batches: 2}
+            log: {every: 1}
+
+            """
+        let path = "\(scratch)/\(kind.rawValue).yaml"
+        try yaml.write(toFile: path, atomically: true, encoding: .utf8)
+        return path
+    }
+}
+
+/// One run of `mneme train`: its run file, its directory and its overrides.
+struct TrainingRun {
+    let file: String
+    let directory: String
+    var settings: [String] = []
+
+    /// - Parameter name: the run directory, in `scratch`.
+    init(_ kind: TrainingFixture.Kind, _ name: String, in scratch: String, _ settings: String...) throws {
+        file = try TrainingFixture.shared().runFile(kind, in: scratch)
+        directory = "\(scratch)/\(name)"
+        self.settings = settings
+    }
+
+    /// The same run with other overrides besides.
+    func with(_ more: String...) -> TrainingRun {
+        var copy = self
+        copy.settings += more
+        return copy
+    }
+
+    var arguments: [String] { ["train", file] + (["run=\(directory)"] + settings).flatMap { ["--set", $0] } }
+
+    /// Starts a session, alone or on some ranks.
+    func start(ranks: Int? = nil, flags: String...) throws -> StartedRun {
+        try MPIRun.start(ranks: ranks, executable: "mneme", arguments: arguments + flags)
+    }
+
+    /// Runs a session that is expected to finish.
+    @discardableResult
+    func train(ranks: Int? = nil, flags: String...) throws -> FinishedRun {
+        let run = try MPIRun.start(ranks: ranks, executable: "mneme", arguments: arguments + flags).finish(timeout: 60)
+        try #require(run.status == 0, "\(run.standardError)")
+        return run
+    }
+
+    /// The lines of metrics.jsonl.
+    var metrics: [String] {
+        ((try? String(contentsOfFile: "\(directory)/metrics.jsonl", encoding: .utf8)) ?? "").split(separator: "\n").map(String.init)
+    }
+
+    /// The lines of metrics.jsonl as text, without what clocks say.
+    var timelessMetrics: [String] {
+        metrics.map { $0.replacing(/"(seconds|tokens_per_second)":[^,}]*/, with: "") }
+    }
+
+    /// The steps of the checkpoints in the directory.
+    var checkpointSteps: [Int] { (try? CheckpointStore(directory: directory).steps()) ?? [] }
+
+    /// What a crash leaves of checkpoints: hidden directories.
+    var leftovers: [String] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).filter { $0.hasPrefix(".") && $0.contains("step-") }
+    }
+
+    /// What `mneme checkpoint diff` says of the last checkpoints of two runs.
+    func difference(from other: TrainingRun, step: Int = 12) throws -> String {
+        let run = try MPIRun.runAlone(
+            executable: "mneme", arguments: ["checkpoint", "diff", "\(directory)/step-\(step)", "\(other.directory)/step-\(step)"])
+        return run.standardOutput + run.standardError
+    }
+
+    /// Checks that a run has the metrics and the last checkpoint of another, bit for bit.
+    func expectSame(as other: TrainingRun, step: Int = 12, _ location: SourceLocation = #_sourceLocation) throws {
+        #expect(timelessMetrics == other.timelessMetrics, sourceLocation: location)
+        #expect(try difference(from: other, step: step) == "all items are the same\n", sourceLocation: location)
+    }
+
+    /// The largest difference of a parameter tensor from the other run's, each in the Euclidean norm and relative to the other's norm.
+    func relativeDifference(from other: TrainingRun, step: Int) throws -> (worst: Double, name: String, all: Double) {
+        let readers = try [self, other].map { try CheckpointReader(directory: "\($0.directory)/step-\(step)") }
+        var worst = (relative: 0.0, name: "")
+        var (allDifference, allSize) = (0.0, 0.0)
+        for item in readers[1].items where item.name.hasPrefix("parameters/") {
+            let values = try readers.map { try $0.elements(item.name, as: Float.self) }
+            var (difference, size) = (0.0, 0.0)
+            for (mine, theirs) in zip(values[0], values[1]) {
+                difference += Double(mine - theirs) * Double(mine - theirs)
+                size += Double(theirs) * Double(theirs)
+            }
+            let relative = size == 0 ? (difference == 0 ? 0 : 1) : (difference / size).squareRoot()
+            if relative > worst.relative { worst = (relative, item.name) }
+            allDifference += difference
+            allSize += size
+        }
+        return (worst.relative, worst.name, (allDifference / allSize).squareRoot())
+    }
+}

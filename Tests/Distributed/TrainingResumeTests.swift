@@ -1,0 +1,83 @@
+// Runs that are killed and started again give the same numbers as runs that nobody disturbed.
+
+import Foundation
+import Testing
+import TestSupport
+
+@Suite(.serialized, .enabled(if: MPIRun.launcher != nil, "there is no mpirun in PATH"))
+struct TrainingResumeTests {
+    /// Starts a session, kills one of its processes when `lines` steps are logged, and waits for the end.
+    private func killed(_ run: TrainingRun, ranks: Int?, rank: Int = 0, whenLogged lines: Int) throws -> FinishedRun {
+        let session = try run.start(ranks: ranks)
+        let isThere = session.wait { run.metrics.count >= lines }
+        let victim = ranks == nil ? session.identifier : session.children[rank]
+        try #require(isThere && kill(victim, SIGKILL) == 0)
+        let killTime = session.seconds
+        let end = try session.finish(timeout: 20)
+        #expect(end.status == 137 && end.seconds - killTime < 5, "status \(end.status) \(end.seconds - killTime) s after the kill: \(end.standardError)")
+        return end
+    }
+
+    @Test(arguments: [TrainingFixture.Kind.windows, .streams, .pairs])
+    func alone(kind: TrainingFixture.Kind) throws {
+        try withScratchDirectory { scratch in
+            let whole = try TrainingRun(kind, "whole", in: scratch, "steps=24")
+            try whole.train()
+            let run = try TrainingRun(kind, "killed", in: scratch, "steps=24")
+            _ = try killed(run, ranks: nil, whenLogged: 8)
+            #expect(run.metrics.count < 24, "the run ended before it was killed")
+            let second = try run.train()
+            #expect(second.standardError.contains("resuming at step"), "\(second.standardError)")
+            try run.expectSame(as: whole, step: 24)
+        }
+    }
+
+    @Test(arguments: zip(TrainingFixture.Kind.allCases, [0, 1, 0, 1]))
+    func twoRanks(kind: TrainingFixture.Kind, rank: Int) throws {
+        try withScratchDirectory { scratch in
+            let whole = try TrainingRun(kind, "whole", in: scratch, "steps=24")
+            try whole.train(ranks: 2)
+            let run = try TrainingRun(kind, "killed", in: scratch, "steps=24")
+            _ = try killed(run, ranks: 2, rank: rank, whenLogged: 8)
+            #expect(run.metrics.count < 24, "the run ended before it was killed")
+            let second = try run.train(ranks: 2)
+            #expect(second.standardError.contains("resuming at step"), "\(second.standardError)")
+            try run.expectSame(as: whole, step: 24)
+        }
+    }
+
+    @Test("killed at any moment, checkpoints are complete or absent")
+    func killsWhileWriting() throws {
+        try withScratchDirectory { scratch in
+            let settings = ["steps=60", "checkpoint.every=1", "model.width=128", "evaluation.every=never", "checkpoint.keep=3"]
+            var whole = try TrainingRun(.windows, "whole", in: scratch)
+            whole.settings = settings
+            try whole.train(ranks: 2)
+            var run = try TrainingRun(.windows, "killed", in: scratch)
+            run.settings = settings
+            var kills = 0
+            var delays = [3, 17, 29, 8, 41].makeIterator()
+            while kills < 5, let delay = delays.next() {
+                let before = run.metrics.count
+                let session = try run.start(ranks: 2)
+                guard session.wait(until: { run.metrics.count >= before + 4 }) else {
+                    _ = try session.finish()
+                    break
+                }
+                usleep(UInt32(delay * 500))
+                let children = session.children
+                if session.isRunning, children.count == 2 { kill(children[kills % 2], SIGKILL) }
+                let end = try session.finish(timeout: 20)
+                kills += end.status == 137 ? 1 : 0
+                let verified = try MPIRun.runAlone(executable: "mneme", arguments: ["checkpoint", "verify"] + run.checkpointSteps.map { "\(run.directory)/step-\($0)" })
+                #expect(verified.status == 0, "after kill \(kills): \(verified.standardOutput)\(verified.standardError)")
+                if end.status == 0 { break }
+            }
+            #expect(kills >= 3)
+            let last = try run.train(ranks: 2)
+            #expect(!last.standardError.contains("passing over"), "\(last.standardError)")
+            #expect(run.leftovers == [])
+            try run.expectSame(as: whole, step: 60)
+        }
+    }
+}
