@@ -32,7 +32,7 @@ package struct TrainingBenchmarkResult: Codable, Sendable {
     /// What SGEMM alone reaches on all ranks at the same time with these threads, in GFLOP/s.
     package var sgemmGflopsPerSecond: Double
     /// `gflopsPerSecond` as percent of `sgemmGflopsPerSecond`.
-    package var percentOfSGEMM: Double
+    package var percentOfSgemm: Double
     /// The largest peak resident memory of a rank, in bytes.
     package var peakResidentBytes: Int
     /// Blocks that rank 0's tensor pool asked of the system in a timed step, on average.
@@ -114,7 +114,7 @@ package struct TrainingBenchmark {
             workload: workload.name, ranks: communicator.size, threads: settings.threads, parameters: model.store.parameterCount, steps: slowest.count,
             secondsMedian: median, secondsMinimum: slowest[0], secondsMaximum: slowest[slowest.count - 1],
             tokensPerSecond: allLanes * Double(workload.targetLength) / median, gflopPerStep: gflop, gflopsPerSecond: gflop / median,
-            sgemmGflopsPerSecond: sgemm / 1e9, percentOfSGEMM: 100 * gflop / median / (sgemm / 1e9),
+            sgemmGflopsPerSecond: sgemm / 1e9, percentOfSgemm: 100 * gflop / median / (sgemm / 1e9),
             peakResidentBytes: try communicator.allReduced(ProcessorMeasurement.peakResidentBytes, .maximum),
             poolSystemAllocationsPerStep: Double(pool.systemAllocations - warmStatistics.systemAllocations) / Double(slowest.count),
             poolReservedBytes: pool.reservedBytes, poolPeakUsedBytes: pool.peakUsedBytes, losses: losses)

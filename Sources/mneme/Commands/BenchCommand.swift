@@ -74,7 +74,7 @@ struct BenchCommand: ParsableCommand {
             \(result.workload): \(result.parameters) parameters, \(result.ranks == 1 ? "1 rank" : "\(result.ranks) ranks") x \(result.threads == 1 ? "1 thread" : "\(result.threads) threads")
               tokens/s         \(number(result.tokensPerSecond))
               seconds a step   \(number(result.secondsMedian, 4)) (median of \(result.steps); \(number(result.secondsMinimum, 4)) to \(number(result.secondsMaximum, 4)))
-              model GFLOP/s    \(number(result.gflopsPerSecond)), \(number(result.percentOfSGEMM)) % of SGEMM's \(number(result.sgemmGflopsPerSecond))
+              model GFLOP/s    \(number(result.gflopsPerSecond)), \(number(result.percentOfSgemm)) % of SGEMM's \(number(result.sgemmGflopsPerSecond))
               peak memory      \(number(Double(result.peakResidentBytes) / megabytes, 0)) MB resident, tensors \(number(Double(result.poolPeakUsedBytes) / megabytes, 0)) MB in use, \(number(Double(result.poolReservedBytes) / megabytes, 0)) MB kept
               allocations      \(number(result.poolSystemAllocationsPerStep, 2)) of the system a step
               loss             \(number(losses[0], 4)) at step 1, \(number(losses[losses.count - 1], 4)) at step \(losses.count)
