@@ -16,7 +16,12 @@ int mneme_catch_signal(int signal) {
     /* A second Ctrl-C ends the process at once, as everywhere. */
     action.sa_flags = signal == SIGINT ? SA_RESTART | SA_RESETHAND : SA_RESTART;
     sigemptyset(&action.sa_mask);
-    return sigaction(signal, &action, 0);
+    if (sigaction(signal, &action, 0) != 0) return -1;
+    /* A parent that blocked the signal for itself has blocked it here too. */
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    return pthread_sigmask(SIG_UNBLOCK, &set, 0);
 }
 
 int mneme_caught_signal(void) { return atomic_load(&caught); }

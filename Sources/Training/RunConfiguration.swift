@@ -45,7 +45,7 @@ public struct BatchSettings: Sendable {
 public struct ParallelSettings: Sendable {
     /// Sum gradients along one fixed tree, so that every world size computes the same bits.
     public var reproducible: Bool
-    /// Threads of a rank; `nil` divides the node's cores among its ranks.
+    /// Threads of a rank; `nil` divides the node's cores among its ranks, or is 1 where the run is reproducible.
     public var threads: Int?
     /// Bytes of a gradient bucket.
     public var bucketBytes: Int

@@ -53,7 +53,8 @@ public final class Trainer {
         self.configuration = configuration
         self.communicator = communicator
         try communicator.agree(on: [("program", ProgramIdentity.fingerprint)] + configuration.items)
-        let threads = try communicator.blasThreads(requested: configuration.parallel.threads)
+        // The order in which BLAS adds depends on its threads, so a reproducible run must not take as many as there happen to be.
+        let threads = try communicator.blasThreads(requested: configuration.parallel.threads ?? (configuration.parallel.reproducible ? 1 : nil))
         BLAS.threads = threads.threads
 
         let (corpus, validation) = try communicator.onEveryRank {
@@ -175,7 +176,8 @@ public final class Trainer {
         guard validation != nil, step > 0, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0,
             try communicator.agreeOnFlag(log?.lacksValidation(of: step) == true ? 1 : 0) == 1
         else { return }
-        try log?.complete(with: evaluate())
+        let validation = try evaluate()
+        try log?.complete(with: validation)
     }
 
     private func evaluate() throws -> ValidationMetrics? {

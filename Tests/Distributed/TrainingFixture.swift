@@ -144,7 +144,10 @@ struct TrainingRun {
         #expect(try difference(from: other, step: step) == "all items are the same\n", sourceLocation: location)
     }
 
-    /// The largest difference of a parameter tensor from the other run's, each in the Euclidean norm and relative to the other's norm.
+    /// The largest difference of a parameter tensor from the other run's, each in the Euclidean norm and relative to the other's norm; and that of all.
+    ///
+    /// Biases of keys are left out: they add the same to all scores of a query, which a softmax does not see. Their gradient is zero but for
+    /// rounding, and AdamW makes full steps of that.
     func relativeDifference(from other: TrainingRun, step: Int) throws -> (worst: Double, name: String, all: Double) {
         let readers = try [self, other].map { try CheckpointReader(directory: "\($0.directory)/step-\(step)") }
         var worst = (relative: 0.0, name: "")
@@ -152,7 +155,10 @@ struct TrainingRun {
         for item in readers[1].items where item.name.hasPrefix("parameters/") {
             let values = try readers.map { try $0.elements(item.name, as: Float.self) }
             var (difference, size) = (0.0, 0.0)
-            for (mine, theirs) in zip(values[0], values[1]) {
+            let count = values[0].count
+            let keys = item.name.hasSuffix("qkv.bias") ? count / 3..<count / 3 * 2 : item.name.hasSuffix("keyValue.bias") ? 0..<count / 2 : 0..<0
+            for index in 0..<count where !keys.contains(index) {
+                let (mine, theirs) = (values[0][index], values[1][index])
                 difference += Double(mine - theirs) * Double(mine - theirs)
                 size += Double(theirs) * Double(theirs)
             }

@@ -27,6 +27,11 @@ public final class StartedRun {
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = outputs[0].handle
         process.standardError = outputs[1].handle
+        // Threads of a pool block signals, and a process that they start would inherit that.
+        var (none, mask) = (sigset_t(), sigset_t())
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &mask)
+        defer { pthread_sigmask(SIG_SETMASK, &mask, nil) }
         try process.run()
     }
 

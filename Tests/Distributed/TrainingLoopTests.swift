@@ -1,0 +1,80 @@
+// What the loop does besides stepping: checkpoints by time, retention, fresh starts, evaluation and logging.
+
+import Foundation
+import Testing
+import TestSupport
+
+@Suite(.serialized) struct TrainingLoopTests {
+    private func step(_ line: String) -> Int? { Int(line.dropFirst("{\"step\":".count).prefix { $0.isNumber }) }
+
+    @Test func logsAndEvaluatesWhenAsked() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.windows, "run", in: scratch, "log.every=4", "evaluation.every=5", "steps=13")
+            try run.train()
+            #expect(run.metrics.compactMap(step) == [4, 5, 8, 10, 12, 13])
+            #expect(run.metrics.filter { $0.contains("validation_loss") }.compactMap(step) == [5, 10, 13])
+            let never = try TrainingRun(.windows, "never", in: scratch, "log.every=4", "evaluation.every=never", "steps=13")
+            try never.train()
+            #expect(never.metrics.compactMap(step) == [4, 8, 12, 13])
+            #expect(!never.metrics.contains { $0.contains("validation_loss") })
+            #expect(try never.difference(from: run, step: 13) == "all items are the same\n")
+        }
+    }
+
+    @Test func keepsTheNewestCheckpoints() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.windows, "run", in: scratch, "checkpoint.every=2", "checkpoint.keep=3", "steps=11")
+            try run.train()
+            #expect(run.checkpointSteps == [8, 10, 11])
+            #expect(run.leftovers == [])
+        }
+    }
+
+    @Test func writesCheckpointsByTheClock() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(
+                .windows, "run", in: scratch, "checkpoint.every=1 s", "checkpoint.keep=100", "steps=1000000", "log.every=10", "evaluation.every=never")
+            let session = try run.start()
+            #expect(session.wait(timeout: 20) { run.checkpointSteps.count >= 2 })
+            #expect(session.seconds > 1.9)
+            kill(session.identifier, SIGTERM)
+            let end = try session.finish(timeout: 60)
+            #expect(end.status == 75, "\(end.standardError)")
+            let steps = run.checkpointSteps
+            #expect((3...6).contains(steps.count), "\(steps) after \(end.seconds) s")
+        }
+    }
+
+    @Test func aFinishedRunIsFinished() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.windows, "run", in: scratch)
+            try run.train()
+            let metrics = run.metrics
+            let again = try run.train()
+            #expect(again.standardError.contains("resuming at step 12") && again.seconds < 3)
+            #expect(run.metrics == metrics && run.checkpointSteps == [9, 12])
+        }
+    }
+
+    @Test func startsAfreshWhenAsked() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.windows, "run", in: scratch)
+            try run.train()
+            let first = run.timelessMetrics
+            let other = try run.with("seed=8").train(flags: "--fresh")
+            #expect(other.standardError.contains("starting at step 0"))
+            #expect(run.metrics.count == 12 && run.timelessMetrics != first)
+            let log = try String(contentsOfFile: run.directory + "/log.txt", encoding: .utf8)
+            #expect(log.split(separator: "\n").count == 12)
+        }
+    }
+
+    @Test func aDryRunPrintsWhatItWouldTrain() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.windows, "run", in: scratch)
+            let dry = try run.train(flags: "--dry-run")
+            #expect(dry.standardOutput.contains("momentum") == false && dry.standardOutput.contains("bucketBytes: 4194304"), "\(dry.standardOutput)")
+            #expect(!FileManager.default.fileExists(atPath: run.directory))
+        }
+    }
+}

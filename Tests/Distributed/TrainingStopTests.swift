@@ -1,0 +1,92 @@
+// Requests to stop: all ranks end at the next step with a checkpoint and code 75, and nothing is lost.
+
+import Foundation
+import Testing
+import TestSupport
+
+@Suite(.serialized, .enabled(if: MPIRun.launcher != nil, "there is no mpirun in PATH"))
+struct TrainingStopTests {
+    private static let steps = 40
+
+    private func run(_ name: String, in scratch: String, _ kind: TrainingFixture.Kind = .windows) throws -> TrainingRun {
+        // An evaluation each step: wherever the stop falls, the next session has one to make up for.
+        try TrainingRun(kind, name, in: scratch, "steps=\(Self.steps)", "checkpoint.every=1000", "evaluation.every=1")
+    }
+
+    /// Sends a signal when four steps are logged, and checks the end of the session.
+    private func stopped(_ run: TrainingRun, _ session: StartedRun, signal: Int32, to target: () -> Int32) throws {
+        let isThere = session.wait { run.metrics.count >= 4 }
+        try #require(isThere && kill(target(), signal) == 0)
+        let end = try session.finish(timeout: 60)
+        #expect(end.status == 75, "\(end.standardError)")
+        #expect(end.standardError.contains("a checkpoint is written, start the run again to go on"), "\(end.standardError)")
+        let logged = run.metrics.count
+        #expect(logged < Self.steps && run.checkpointSteps == [logged], "\(logged) steps, checkpoints \(run.checkpointSteps)")
+        let last = run.metrics.last ?? ""
+        #expect(!last.contains("validation_loss"), "a stop does not wait for an evaluation: \(last)")
+    }
+
+    @Test(arguments: [SIGTERM, SIGUSR1, SIGINT])
+    func alone(signal: Int32) throws {
+        try withScratchDirectory { scratch in
+            let whole = try run("whole", in: scratch, .streams)
+            try whole.train()
+            let run = try run("stopped", in: scratch, .streams)
+            let session = try run.start()
+            try stopped(run, session, signal: signal) { session.identifier }
+            try run.train()
+            try run.expectSame(as: whole, step: Self.steps)
+        }
+    }
+
+    enum Target: Sendable, CaseIterable { case firstRank, lastRank, launcher }
+
+    @Test(arguments: zip(Target.allCases, [SIGTERM, SIGUSR1, SIGUSR1]))
+    func twoRanks(target: Target, signal: Int32) throws {
+        try withScratchDirectory { scratch in
+            let whole = try run("whole", in: scratch)
+            try whole.train(ranks: 2)
+            let run = try run("stopped", in: scratch)
+            let session = try run.start(ranks: 2)
+            try stopped(run, session, signal: signal) {
+                switch target {
+                case .firstRank: session.children[0]
+                case .lastRank: session.children[1]
+                case .launcher: session.identifier
+                }
+            }
+            try run.train(ranks: 2)
+            try run.expectSame(as: whole, step: Self.steps)
+        }
+    }
+
+    /// Open MPI's mpirun passes SIGTERM on to the ranks and kills them a second later; its own code is not theirs.
+    @Test func terminatingTheLauncherItselfLosesNothing() throws {
+        try withScratchDirectory { scratch in
+            let whole = try run("whole", in: scratch)
+            try whole.train(ranks: 2)
+            let run = try run("stopped", in: scratch)
+            let session = try run.start(ranks: 2)
+            let isThere = session.wait { run.metrics.count >= 4 }
+            try #require(isThere && kill(session.identifier, SIGTERM) == 0)
+            let end = try session.finish(timeout: 60)
+            #expect(!end.isTimedOut)
+            try run.train(ranks: 2)
+            try run.expectSame(as: whole, step: Self.steps)
+        }
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT])
+    func theLaunchScriptPassesItOn(signal: Int32) throws {
+        try withScratchDirectory { scratch in
+            let run = try run("stopped", in: scratch)
+            let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../launch/mpirun").standardized
+            let session = try MPIRun.start(
+                ranks: nil, executable: script.path, arguments: ["2"] + run.arguments,
+                extraEnvironment: MPIRun.environment.merging(["MNEME": MPIRun.productsFolder.path + "/mneme"]) { $1 })
+            try stopped(run, session, signal: signal) { session.identifier }
+            try run.train(ranks: 2)
+            #expect(run.metrics.count == Self.steps)
+        }
+    }
+}
