@@ -66,7 +66,7 @@ let modules: [Target] = [
         name: "mneme",
         dependencies: [
             "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "HDF5", "Configuration",
-            "Diagnostics", argumentParser, logging,
+            "CZlib", "Diagnostics", argumentParser, logging,
         ]),
 ]
 
@@ -84,6 +84,8 @@ let tests: [Target] = [
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "mneme", "distributed-checks"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
+    .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
+    .testTarget(name: "BenchmarkTests", dependencies: ["Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
 ]
 

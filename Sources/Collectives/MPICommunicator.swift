@@ -42,6 +42,13 @@ public final class MPICommunicator: Communicator {
         return communicator
     }
 
+    /// The library that this program is linked with, and its version. May be asked before MPI starts.
+    package static func linkedLibrary() throws -> String {
+        let version = try text(mneme_mpi_library_version_capacity(), "MPI_Get_library_version") { mneme_mpi_get_library_version($0, &$1) }
+        let firstLine = version.split(whereSeparator: { $0.isNewline || $0 == "," }).first ?? "MPI"
+        return firstLine.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    }
+
     private init() throws {
         var flag: Int32 = 0
         try Self.check("MPI_Initialized", mneme_mpi_initialized(&flag))
@@ -49,9 +56,7 @@ public final class MPICommunicator: Communicator {
         var threadLevel: Int32 = 0
         try Self.check("MPI_Init_thread", mneme_mpi_init_thread(mneme_mpi_thread_serialized(), &threadLevel))
         try Self.check("MPI_Comm_set_errhandler", mneme_mpi_comm_return_errors(mneme_mpi_comm_world()))
-        let libraryVersion = try Self.text(mneme_mpi_library_version_capacity(), "MPI_Get_library_version") { mneme_mpi_get_library_version($0, &$1) }
-        let firstLine = libraryVersion.split(whereSeparator: { $0.isNewline || $0 == "," }).first ?? "MPI"
-        libraryDescription = firstLine.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        libraryDescription = try Self.linkedLibrary()
         if threadLevel < mneme_mpi_thread_funneled() {
             throw UserError(
                 .unavailable, "\(libraryDescription) gives thread level \(threadLevel), below MPI_THREAD_FUNNELED",

@@ -30,8 +30,7 @@ public final class Trainer {
     private let source: BatchSource
     private let validation: Corpus?
     private let ownership: LaneOwnership
-    private let reduction: GradientReduction
-    private let ranges: [ParameterRange]
+    private let trainingStep: TrainingStep
     private let checkpoints: RunCheckpoints
     private var log: RunLog?
 
@@ -84,10 +83,9 @@ public final class Trainer {
         }
         model.store.allocate(seed: configuration.seed)
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
-        ranges = model.store.parameters.map { ParameterRange(offset: $0.offset, count: $0.shape.count, decays: $0.decays) }
-        reduction = GradientReduction(
-            store: model.store, communicator: communicator, tree: tree, microBatches: ownership.microBatches.count,
-            bucketBytes: configuration.parallel.bucketBytes)
+        trainingStep = TrainingStep(
+            store: model.store, optimizer: optimizer, clip: configuration.optimizer.clip, communicator: communicator, tree: tree,
+            microBatches: ownership.microBatches.count, bucketBytes: configuration.parallel.bucketBytes)
         checkpoints = try RunCheckpoints(configuration, communicator: communicator, corpus: corpus, fresh: fresh)
 
         let restored = try checkpoints.restore(model: model, optimizer: optimizer, source: source)
@@ -195,28 +193,16 @@ public final class Trainer {
 
     /// Forward, backward, all-reduce, clip and update, for the batch of the step.
     private func trainStep() throws -> StepMetrics {
-        let sums = try reduction.run(ownership.microBatches.count) { index, tape in
+        let learningRate = configuration.schedule.learningRate(base: configuration.optimizer.learningRate, step: step)
+        let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
             let lanes = ownership.microBatches[index]
             let dropout = configuration.model.dropout > 0 ? DropoutContext(seed: configuration.seed, step: step, lanes: lanes) : nil
             return model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout))
         }
         try source.advance()
-        tokens += Int(sums.tokens)
-        let scale = 1 / max(sums.tokens, 1)
-        let norm = gradientNorm(of: UnsafeBufferPointer(model.store.gradients), scale: scale)
-        guard norm.isFinite else {
-            let loss = sums.loss * scale
-            throw UserError(
-                .badData, "the gradient is not finite, with a loss of \(loss.isNaN ? "nan" : "\(loss)")", at: "step \(step)",
-                advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
-        }
-        let learningRate = configuration.schedule.learningRate(base: configuration.optimizer.learningRate, step: step)
-        guard let values = model.store.values.baseAddress, let gradients = model.store.gradients.baseAddress else { preconditionFailure("no parameters") }
-        optimizer.step(
-            values: values, gradients: gradients, ranges: ranges, learningRate: learningRate,
-            gradientScale: scale * clipFactor(norm: norm, clip: configuration.optimizer.clip), step: step)
+        tokens += outcome.tokens
         return StepMetrics(
-            step: step, tokens: tokens, loss: sums.loss * scale, gradientNorm: norm, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
+            step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
     }
 
     private var elapsed: Double { secondsBefore + sessionStart.duration(to: .now).seconds }

@@ -21,6 +21,8 @@ struct Mneme: ParsableCommand {
             PlotCommand.self,
             ScoreCommand.self,
             CheckpointCommand.self,
+            BenchCommand.self,
+            DoctorCommand.self,
         ])
 
     static func main() {

@@ -44,6 +44,32 @@ let awkwardTexts = [
         #expect(tokenizer.decode(tokenizer.encode(long)) == long)
     }
 
+    /// A tokenizer that looks words up gives the library's own ids, also the second time, and where a text continues another.
+    @Test func lookingWordsUpChangesNothing() throws {
+        let (lookingUp, plain) = (try tokenizer(.bpe, 330), try tokenizer(.bpe, 330))
+        plain.looksUpWords = false
+        let lines = awkwardTexts + syntheticLines(50) + [String(repeating: "longword", count: 20) + " a", "x\n  y\n\n z  ", " \n \n  w", "  "]
+        for text in lines + lines + [lines.joined(separator: "\n"), lines.joined(separator: " ")] {
+            #expect(lookingUp.encode(text) == plain.encode(text), "\(text.debugDescription)")
+            let bytes = Array(text.utf8)
+            let continued = [lookingUp, plain].map { tokenizer in bytes.withUnsafeBufferPointer { tokenizer.withEncoded($0, continuing: true) { Array($0) } } }
+            #expect(continued[0] == continued[1], "\(text.debugDescription)")
+        }
+    }
+
+    @Test(.enabled(if: dataFolder != nil, "MNEME_DATA is not set")) func lookingWordsUpChangesNothingOnRealText() throws {
+        let folder = try #require(dataFolder)
+        let text = try ["wmt-ende-opennmt/src-train.txt", "wmt-ende-opennmt/tgt-train.txt", "news-commentary-fren/nc-5k.fr", "wmt16-enro/newsdev2016.ro"]
+            .map { try String(contentsOfFile: "\(folder)/\($0)", encoding: .utf8) }.joined()
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        let model = try TokenizerTraining(kind: .bpe, vocabularySize: 2000).train(on: sample(Array(lines.prefix(5000))))
+        let (lookingUp, plain) = (try SentencePieceTokenizer(modelBytes: model, name: "test"), try SentencePieceTokenizer(modelBytes: model, name: "test"))
+        plain.looksUpWords = false
+        #expect(lines.count > 20_000)
+        for line in lines where lookingUp.encode(line) != plain.encode(line) { Issue.record("\(line)") }
+        #expect(lookingUp.encode(text) == plain.encode(text))
+    }
+
     @Test func wordsKeepTheirLines() throws {
         let tokenizer = try tokenizer(.word, nil)
         for text in ["hello world", "Mary went to the kitchen on day 3.\n\nJohn journeyed", "\n", " a  b ", "never seen 😀"] {

@@ -11,6 +11,11 @@ public struct LossCurve: Sendable {
         public var step: Int
         /// Nats a token.
         public var loss: Double
+
+        public init(step: Int, loss: Double) {
+            self.step = step
+            self.loss = loss
+        }
     }
 
     /// The run's name.

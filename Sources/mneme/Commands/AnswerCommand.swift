@@ -35,7 +35,7 @@ struct AnswerCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Answer the first so many questions of each task.", valueName: "count"))
     var first: Int?
 
-    @Option(help: ArgumentHelp("Only the three tasks with the highest accuracy in this output of mneme evaluate --json.", valueName: "file.json"))
+    @Option(help: ArgumentHelp("Only tasks (three at most) that this output of mneme evaluate --json finds at 95 % or more, or else the best one.", valueName: "file.json"))
     var bestOf: String?
 
     @Flag(help: "Print the stories too.")
@@ -103,7 +103,7 @@ struct AnswerCommand: ParsableCommand {
         return questions
     }
 
-    /// The numbers of the three tasks that an evaluation found best.
+    /// The numbers of the tasks that count as learned in an evaluation (accuracy 95 % or more), the best three; the best one where none does.
     private func bestTasks(_ path: String) throws -> Set<Int> {
         struct Evaluation: Decodable { var accuracyByTask: [String: Double] }
         guard let data = FileManager.default.contents(atPath: path) else {
@@ -116,6 +116,7 @@ struct AnswerCommand: ParsableCommand {
         }
         let ranked = evaluation.accuracyByTask.compactMap { key, accuracy in Int(key).map { (task: $0, accuracy: accuracy) } }
             .sorted { ($0.accuracy, $1.task) > ($1.accuracy, $0.task) }
-        return Set(ranked.prefix(3).map(\.task))
+        let learned = ranked.prefix(3).filter { $0.accuracy >= 0.95 }
+        return Set((learned.isEmpty ? Array(ranked.prefix(1)) : learned).map(\.task))
     }
 }

@@ -54,7 +54,7 @@ struct CorpusShardCommand: ParsableCommand {
     }
 
     func run() throws {
-        ProgramStart.run { communicator in
+        ProgramStart.run(allocatesManySmallBlocks: true) { communicator in
             let line = ProgressLine()
             let plan = try communicator.onEveryRank {
                 try ShardingPlan(

@@ -39,6 +39,7 @@ struct TrainCommand: ParsableCommand {
         StopSignals.watch()
         ProgramStart.run { communicator in
             let configuration = try communicator.onEveryRank { try RunConfiguration(contentsOf: file, overrides: set) }
+            if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
             let trainer = try Trainer(configuration, communicator: communicator, fresh: fresh) { CommandLineOutput.note($0) }
             switch try trainer.run() {
             case .finished: return .finished

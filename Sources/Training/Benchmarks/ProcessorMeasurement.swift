@@ -1,0 +1,78 @@
+// What a processor reaches where nothing but it is in the way: the yardsticks of benchmarks and of `mneme doctor`.
+
+import Foundation
+import Kernels
+import Tensors
+
+/// Measured limits of the processor, and facts that the system tells about it.
+package enum ProcessorMeasurement {
+    /// Floating-point operations a second of SGEMM, N x N by N x N, with the BLAS threads that are set: the best of several calls.
+    ///
+    /// - Parameters:
+    ///   - size: N.
+    ///   - seconds: how long to measure; at least three calls are made after the first.
+    package static func matrixMultiplyRate(size: Int = 1536, seconds: Double = 0.5) -> Double {
+        let (a, b, c) = (randomMatrix(size, key: 1), randomMatrix(size, key: 2), Tensor(uninitialized: [size, size]))
+        let flops = 2 * Double(size) * Double(size) * Double(size)
+        let best = bestTime(seconds: seconds) {
+            multiplyMatrices(c.floats, leadingC: size, a.floats, leadingA: size, b.floats, leadingB: size, m: size, n: size, k: size)
+        }
+        return flops / best
+    }
+
+    /// Bytes a second that one thread moves between memory and processor in c = a + b over arrays beyond any cache (STREAM's add: McCalpin 1995):
+    /// two arrays read and one written, the best of several passes.
+    ///
+    /// - Parameters:
+    ///   - bytes: the size of each array.
+    ///   - seconds: how long to measure.
+    package static func memoryBandwidth(bytes: Int = 128 << 20, seconds: Double = 0.5) -> Double {
+        let count = bytes / MemoryLayout<Float>.stride
+        let (a, b, c) = (Tensor(repeating: 1.5, [count]), Tensor(repeating: 0.25, [count]), Tensor(repeating: 1, [count]))
+        let best = bestTime(seconds: seconds) { Kernels.active.add(c.floats, a.floats, b.floats, count) }
+        return 3 * Double(bytes) / best
+    }
+
+    /// The most memory that this process has held at once, in bytes; 0 where the system does not tell.
+    package static var peakResidentBytes: Int {
+        guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
+            let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") })
+        else { return 0 }
+        return (line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0) * 1024
+    }
+
+    /// The processor's name as the system gives it.
+    package static var processorName: String {
+        let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+        let line = text.split(separator: "\n").first { $0.hasPrefix("model name") || $0.hasPrefix("Model") }
+        return line?.split(separator: ":", maxSplits: 1).last?.trimmingCharacters(in: .whitespaces) ?? "unknown processor"
+    }
+
+    /// The load average of the last minute: above the number of ranks times threads, other work disturbs a measurement.
+    package static var loadAverage: Double {
+        var load = 0.0
+        return getloadavg(&load, 1) == 1 ? load : 0
+    }
+
+    private static func randomMatrix(_ size: Int, key: UInt64) -> Tensor {
+        var random = RandomStream(key: key)
+        let matrix = Tensor(uninitialized: [size, size])
+        for index in 0..<matrix.count { matrix.floats[index] = random.nextUniform() - 0.5 }
+        return matrix
+    }
+
+    /// The shortest of at least three calls of `body` after a first one, in seconds.
+    private static func bestTime(seconds: Double, _ body: () -> Void) -> Double {
+        body()
+        var (best, total, calls) = (Double.infinity, 0.0, 0)
+        while calls < 3 || total < seconds {
+            let start = ContinuousClock.now
+            body()
+            let time = start.duration(to: .now).seconds
+            best = min(best, time)
+            total += time
+            calls += 1
+        }
+        return best
+    }
+}

@@ -1,0 +1,71 @@
+// One optimizer step from a batch to new parameters: what the training loop and the benchmarks both run.
+
+import Collectives
+import Diagnostics
+import Models
+import Optimizers
+import Tensors
+
+/// Forward and backward passes of all micro-batches, the all-reduce, clipping by the global norm, and the update.
+package final class TrainingStep {
+    /// What a step has computed, over all ranks.
+    package struct Outcome: Sendable {
+        /// The mean loss of a token, nats, before the update.
+        package var loss: Double
+        /// Predicted tokens.
+        package var tokens: Int
+        /// The gradient's global norm before clipping.
+        package var gradientNorm: Double
+    }
+
+    private let store: ParameterStore
+    private let optimizer: any Optimizer
+    private let clip: Double
+    private let microBatches: Int
+    private let ranges: [ParameterRange]
+    private let reduction: GradientReduction
+
+    /// - Parameters:
+    ///   - store: the model's parameters, allocated with gradients.
+    ///   - optimizer: the update rule with its state.
+    ///   - clip: the largest global gradient norm; 0 for no clipping.
+    ///   - communicator: the ranks.
+    ///   - tree: sums gradients along the fixed tree; `nil` sums them in buckets.
+    ///   - microBatches: micro-batches of this rank in a step.
+    ///   - bucketBytes: the size of a gradient bucket.
+    package init(
+        store: ParameterStore, optimizer: any Optimizer, clip: Double, communicator: any Communicator, tree: ReproducibleTree? = nil, microBatches: Int = 1,
+        bucketBytes: Int = 4 << 20
+    ) {
+        self.store = store
+        self.optimizer = optimizer
+        self.clip = clip
+        self.microBatches = microBatches
+        ranges = store.parameters.map { ParameterRange(offset: $0.offset, count: $0.shape.count, decays: $0.decays) }
+        reduction = GradientReduction(store: store, communicator: communicator, tree: tree, microBatches: microBatches, bucketBytes: bucketBytes)
+    }
+
+    /// Runs one step. Collective.
+    ///
+    /// - Parameters:
+    ///   - step: the step's number, from 1.
+    ///   - learningRate: of this step, as the schedule gave it.
+    ///   - compute: the forward pass of one micro-batch; returns its summed loss, to be run backwards on the tape.
+    /// - Throws: `UserError` (.badData), the same on every rank, when the gradient is not finite; parameters are then as before the step.
+    package func run(step: Int, learningRate: Double, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss) throws -> Outcome {
+        let sums = try reduction.run(microBatches, compute: compute)
+        let scale = 1 / max(sums.tokens, 1)
+        let norm = gradientNorm(of: UnsafeBufferPointer(store.gradients), scale: scale)
+        guard norm.isFinite else {
+            let loss = sums.loss * scale
+            throw UserError(
+                .badData, "the gradient is not finite, with a loss of \(loss.isNaN ? "nan" : "\(loss)")", at: "step \(step)",
+                advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
+        }
+        guard let values = store.values.baseAddress, let gradients = store.gradients.baseAddress else { preconditionFailure("no parameters") }
+        optimizer.step(
+            values: values, gradients: gradients, ranges: ranges, learningRate: learningRate, gradientScale: scale * clipFactor(norm: norm, clip: clip),
+            step: step)
+        return Outcome(loss: sums.loss * scale, tokens: Int(sums.tokens), gradientNorm: norm)
+    }
+}

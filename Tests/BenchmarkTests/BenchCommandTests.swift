@@ -1,0 +1,96 @@
+import Foundation
+import Models
+import TestSupport
+import Testing
+import Training
+
+/// `mneme bench`, run as a program, and the workloads behind it.
+@Suite struct BenchCommandTests {
+    private func results(_ output: String) throws -> [TrainingBenchmarkResult] {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try output.split(separator: "\n").map { try decoder.decode(TrainingBenchmarkResult.self, from: Data($0.utf8)) }
+    }
+
+    @Test func everyFlag() throws {
+        let run = try MPIRun.runAlone(
+            executable: "mneme", arguments: ["bench", "story-pairs", "story-pairs", "--json", "--threads", "2", "--seconds", "0", "--dropout", "0"])
+        #expect(run.status == 0, "\(run.standardError)")
+        let both = try results(run.standardOutput)
+        #expect(both.count == 2)
+        let result = try #require(both.first)
+        #expect(result.workload == "story-pairs" && result.ranks == 1 && result.threads == 2 && result.steps == 5 && result.losses.count == 7)
+        #expect(result.secondsMinimum > 0 && result.secondsMinimum <= result.secondsMedian && result.secondsMedian <= result.secondsMaximum)
+        #expect(abs(result.tokensPerSecond * result.secondsMedian - 64 * 60) < 1e-3)
+        #expect(abs(result.gflopsPerSecond * result.secondsMedian - result.gflopPerStep) < 1e-6)
+        #expect(result.percentOfSgemm > 0 && result.sgemmGflopsPerSecond > 0 && result.peakResidentBytes > 10_000_000)
+        #expect(both[1].losses == result.losses)
+    }
+
+    /// What Benchmarks/training_peer.py, a PyTorch program that shares no code with Mneme, computes from the same parameters and tokens.
+    @Test func lossesEqualPyTorchs() throws {
+        let expected = [6.825905, 6.617369, 6.506668, 6.430818, 6.373038, 6.327195, 6.289680]
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "story-pairs", "--json", "--seconds", "0", "--dropout", "0"])
+        let losses = try #require(try results(run.standardOutput).first).losses
+        #expect(losses.count == expected.count)
+        for (mine, theirs) in zip(losses, expected) { #expect(abs(mine - theirs) < 1e-4) }
+    }
+
+    @Test func stepsAskTheSystemForNoMemory() throws {
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "story-pairs", "--json", "--seconds", "0"])
+        #expect(try #require(try results(run.standardOutput).first).poolSystemAllocationsPerStep == 0)
+    }
+
+    @Test(.enabled(if: MPIRun.launcher != nil, "there is no mpirun")) func severalRanks() throws {
+        let run = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["bench", "story-pairs", "--json", "--seconds", "0"])
+        #expect(run.status == 0, "\(run.standardError)")
+        let both = try results(run.standardOutput)
+        #expect(both.count == 1)
+        let result = try #require(both.first)
+        #expect(result.ranks == 2 && abs(result.tokensPerSecond * result.secondsMedian - 2 * 64 * 60) < 1e-3)
+    }
+
+    @Test func textForPeople() throws {
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "story-pairs", "--seconds", "0"])
+        for part in ["story-pairs: ", "tokens/s", "% of SGEMM's", "MB resident", "at step 7"] { #expect(run.standardOutput.contains(part)) }
+    }
+
+    @Test(arguments: [
+        [], ["no-such-workload"], ["story-pairs", "--threads", "0"], ["story-pairs", "--seconds=-1"], ["story-pairs", "--dropout", "1"],
+        ["story-pairs", "--dropout", "nan"],
+    ])
+    func wrongUse(_ arguments: [String]) throws {
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench"] + arguments)
+        #expect(run.status == 64 && run.standardOutput.isEmpty)
+    }
+
+    @Test func helpHasExamplesAndNamesEveryWorkload() throws {
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "--help"])
+        #expect(run.status == 0 && run.standardOutput.contains("mneme bench gpt-small"))
+        for workload in TrainingWorkload.all { #expect(run.standardOutput.contains(workload.name)) }
+    }
+
+    /// 6 operations a weight and position, and causal attention counted once, as is usual for GPT-2.
+    @Test func modelOperations() throws {
+        let workload = try #require(TrainingWorkload.named("gpt2-124m"))
+        let (positions, width, layers) = (512.0, 768.0, 12.0)
+        let weights = 124_046_592 - positions * width
+        let usual = 6 * weights * positions + 6 * layers * positions * positions * width
+        #expect(abs(workload.modelFlopsPerLane / usual - 1) < 0.002)
+    }
+
+    @Test func aLanesTokensDependOnTheLaneAlone() throws {
+        for workload in TrainingWorkload.all {
+            let (some, one) = (workload.batch(lanes: [3, 7]), workload.batch(lanes: [7]))
+            switch (some, one) {
+            case (.tokens(let some), .tokens(let one)):
+                #expect(Array(some.inputs.integerArray.suffix(workload.targetLength)) == one.inputs.integerArray)
+                #expect(one.inputs.integerArray.dropFirst() == one.targets.integerArray.dropLast())
+            case (.pairs(let some), .pairs(let one)):
+                #expect(Array(some.sources.integerArray.suffix(workload.sourceLength)) == one.sources.integerArray)
+                #expect(Array(some.targetOutputs.integerArray.suffix(workload.targetLength)) == one.targetOutputs.integerArray)
+            default: Issue.record("\(workload.name) gives batches of two kinds")
+            }
+        }
+    }
+}

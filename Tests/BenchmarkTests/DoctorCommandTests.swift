@@ -1,0 +1,80 @@
+import Foundation
+import TestSupport
+import Testing
+import Training
+
+/// `mneme doctor`, run as a program.
+@Suite struct DoctorCommandTests {
+    private struct Report: Decodable {
+        struct Extremes: Decodable {
+            var minimum: Double
+            var maximum: Double
+        }
+
+        var version: String
+        var cores: Int
+        var usableCores: Int
+        var instructionSet: String
+        var availableInstructionSets: [String]
+        var blasCore: String
+        var hint: String?
+        var mpi: String
+        var hdf5: String
+        var zlib: String
+        var ranks: Int
+        var sgemmGflopsPerSecond: Extremes
+        var memoryGigabytesPerSecond: Extremes
+        var allReduce: AllReduceCurve?
+    }
+
+    private func report(_ run: FinishedRun) throws -> Report {
+        #expect(run.status == 0, "\(run.standardError)")
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(Report.self, from: Data(run.standardOutput.utf8))
+    }
+
+    @Test func oneProcess() throws {
+        let report = try report(MPIRun.runAlone(executable: "mneme", arguments: ["doctor", "--json"]))
+        #expect(report.ranks == 1 && report.allReduce == nil && report.cores >= report.usableCores && report.usableCores >= 1)
+        #expect(report.availableInstructionSets.contains(report.instructionSet))
+        #expect(report.sgemmGflopsPerSecond.minimum > 0.5 && report.memoryGigabytesPerSecond.minimum > 0.5)
+        for version in [report.version, report.hdf5, report.zlib] { #expect(version.first?.isNumber == true, "\(version)") }
+        #expect(report.mpi.contains("MPI"))
+    }
+
+    @Test func textForPeople() throws {
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["doctor"])
+        #expect(run.status == 0 && run.seconds < 15)
+        for part in ["processor", "kernels", "BLAS", "libraries", "SGEMM", "memory speed"] { #expect(run.standardOutput.contains("\n" + part)) }
+    }
+
+    @Test(.enabled(if: MPIRun.launcher != nil, "there is no mpirun")) func theAllReduceCurve() throws {
+        let run = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["doctor", "--json"])
+        let report = try report(run)
+        let curve = try #require(report.allReduce)
+        #expect(report.ranks == 2 && run.seconds < 30)
+        #expect(!curve.calls.isEmpty && curve.calls.allSatisfy { $0.seconds > 0 && $0.bytesPerSecond > 0 })
+        #expect(curve.calls.map(\.bytes) == curve.calls.map(\.bytes).sorted())
+        let best = try #require(curve.buckets.min { $0.seconds < $1.seconds })
+        #expect(curve.bestBucketBytes == best.bytes)
+    }
+
+    @Test(.enabled(if: MPIRun.launcher != nil, "there is no mpirun")) func theAllReduceCurveForPeople() throws {
+        let run = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["doctor"])
+        #expect(run.standardOutput.contains("all-reduce") && run.standardOutput.contains("set parallel.bucketBytes to"))
+    }
+
+    @Test func aForcedCoreTypeIsNamed() throws {
+        let forced = try report(
+            MPIRun.runAlone(executable: "mneme", arguments: ["doctor", "--json"], extraEnvironment: ["OPENBLAS_CORETYPE": "Nehalem"]))
+        // Only an OpenBLAS of several kernel sets, on a processor of AVX2 or more, can be forced below what it could do.
+        guard forced.blasCore.lowercased() == "nehalem", forced.availableInstructionSets.contains("avx2") else { return }
+        #expect(try #require(forced.hint).contains("OPENBLAS_CORETYPE=Nehalem"))
+    }
+
+    @Test func helpHasAnExample() throws {
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["doctor", "--help"])
+        #expect(run.status == 0 && run.standardOutput.contains("mpirun -n 2 mneme doctor"))
+    }
+}
