@@ -5,11 +5,15 @@ import Foundation
 /// Progress of a run, on standard error.
 final class ProgressLine {
     let totalSteps: Int
-    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private let columns: Int?
     private var isShown = false
     private var firstStep: (step: Int, seconds: Double)?
 
-    init(totalSteps: Int) { self.totalSteps = totalSteps }
+    /// - Parameter columns: the width of the terminal to draw on; `nil` for plain lines.
+    init(totalSteps: Int, columns: Int?) {
+        self.totalSteps = totalSteps
+        self.columns = columns
+    }
 
     /// A step as one plain line.
     static func plain(_ metrics: StepMetrics, totalSteps: Int, timeLeft: String? = nil) -> String {
@@ -23,12 +27,12 @@ final class ProgressLine {
     /// Shows a step.
     func show(_ metrics: StepMetrics) {
         let left = timeLeft(metrics)
-        guard isTerminal else { return emit(Self.plain(metrics, totalSteps: totalSteps, timeLeft: left) + "\n") }
+        guard let columns else { return emit(Self.plain(metrics, totalSteps: totalSteps, timeLeft: left) + "\n") }
         let width = 24
         let done = min(width, width * metrics.step / max(totalSteps, 1))
         let bar = String(repeating: "█", count: done) + String(repeating: "░", count: width - done)
         let line = "\(bar) \(Self.plain(metrics, totalSteps: totalSteps, timeLeft: left))"
-        emit("\r\u{1B}[K" + String(line.prefix(terminalWidth() - 1)))
+        emit("\r\u{1B}[K" + String(line.prefix(max(columns - 1, 20))))
         isShown = true
         if metrics.validation != nil { finish() }
     }
@@ -68,12 +72,6 @@ final class ProgressLine {
 
     private static func number(_ value: Double) -> String { String(format: abs(value) < 100 ? "%.4f" : "%.1f", value) }
     private static func rate(_ value: Double) -> String { String(format: value < 100 ? "%.1f" : "%.0f", value) }
-
-    private func terminalWidth() -> Int {
-        var size = winsize()
-        guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 100 }
-        return Int(size.ws_col)
-    }
 
     /// A terminal that has gone away, or a full disk behind the batch log, is no reason to end the run.
     private func emit(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }

@@ -64,12 +64,12 @@ public final class RunLog {
     ///   - directory: the run directory, which exists.
     ///   - step: the step that the run resumes from; later lines of `metrics.jsonl` are of a future that did not last, and are removed.
     /// - Throws: `UserError` (.inputOutput).
-    public init(directory: String, resumingFrom step: Int, totalSteps: Int) throws {
+    public init(directory: String, resumingFrom step: Int, totalSteps: Int, terminalColumns: Int?) throws {
         metricsPath = "\(directory)/metrics.jsonl"
         resumedLine = try Self.keepLines(of: metricsPath, through: step)
         metrics = try Self.openForAppending(metricsPath)
         text = try Self.openForAppending("\(directory)/log.txt")
-        progress = ProgressLine(totalSteps: totalSteps)
+        progress = ProgressLine(totalSteps: totalSteps, columns: terminalColumns)
     }
 
     /// Writes a line of text to log.txt and the terminal.

@@ -47,9 +47,10 @@ public final class Trainer {
     ///   - configuration: the run, the same on every rank.
     ///   - communicator: the ranks.
     ///   - fresh: start from step 0 even when the run directory holds checkpoints, which are removed.
+    ///   - terminalColumns: the width of the terminal that progress is drawn on; `nil` for plain lines, as in a batch log.
     ///   - report: takes lines for the user on rank 0.
     /// - Throws: `UserError`, the same on every rank.
-    public init(_ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, report: (String) -> Void) throws {
+    public init(_ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, terminalColumns: Int? = nil, report: (String) -> Void) throws {
         self.configuration = configuration
         self.communicator = communicator
         try communicator.agree(on: [("program", ProgramIdentity.fingerprint)] + configuration.items)
@@ -104,7 +105,7 @@ public final class Trainer {
         try communicator.onEveryRank {
             guard communicator.rank == 0 else { return }
             try checkpoints.writeConfiguration()
-            log = try RunLog(directory: configuration.directory, resumingFrom: step, totalSteps: configuration.steps)
+            log = try RunLog(directory: configuration.directory, resumingFrom: step, totalSteps: configuration.steps, terminalColumns: terminalColumns)
         }
     }
 

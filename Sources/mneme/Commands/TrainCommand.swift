@@ -40,7 +40,9 @@ struct TrainCommand: ParsableCommand {
         ProgramStart.run { communicator in
             let configuration = try communicator.onEveryRank { try RunConfiguration(contentsOf: file, overrides: set) }
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
-            let trainer = try Trainer(configuration, communicator: communicator, fresh: fresh) { CommandLineOutput.note($0) }
+            let trainer = try Trainer(
+                configuration, communicator: communicator, fresh: fresh, terminalColumns: CommandLineOutput.terminalColumns
+            ) { CommandLineOutput.note($0) }
             switch try trainer.run() {
             case .finished: return .finished
             case .stopped: return .stoppedOnRequest
