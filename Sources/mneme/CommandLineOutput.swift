@@ -8,7 +8,7 @@ import Foundation
 enum CommandLineOutput {
     /// Prints `mneme: error: message` on standard error.
     static func error(_ message: String) {
-        FileHandle.standardError.write(Data("mneme: error: \(message)\n".utf8))
+        try? FileHandle.standardError.write(contentsOf: Data("mneme: error: \(message)\n".utf8))
     }
 
     /// The width of the terminal behind standard error; `nil` when there is none. Under mpirun standard error is a pipe to mpirun, and
@@ -21,7 +21,7 @@ enum CommandLineOutput {
 
     /// Prints a line of progress on standard error.
     static func note(_ message: String) {
-        FileHandle.standardError.write(Data("\(message)\n".utf8))
+        try? FileHandle.standardError.write(contentsOf: Data("\(message)\n".utf8))
     }
 }
 

@@ -5,7 +5,7 @@ import Foundation
 extension LossCurve {
     /// The curve in `columns` x `rows` characters: dots of Braille patterns (2 x 4 to a character) for the training loss, `o` for validation.
     public func terminalDrawing(columns: Int = 72, rows: Int = 16) -> String {
-        guard let range else { return "no step was logged yet\n" }
+        guard let range = Self.range(of: smoothedTraining + validation) else { return "no step was logged yet\n" }
         let labelWidth = 7
         let width = max(columns - labelWidth - 1, 10)
         var dots = [UInt8](repeating: 0, count: width * rows)

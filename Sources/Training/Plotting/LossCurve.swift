@@ -69,8 +69,10 @@ public struct LossCurve: Sendable {
     }
 
     /// The extents of all points.
-    var range: (steps: ClosedRange<Double>, losses: ClosedRange<Double>)? {
-        let all = training + validation
+    var range: (steps: ClosedRange<Double>, losses: ClosedRange<Double>)? { Self.range(of: training + validation) }
+
+    /// The extents of points; `nil` for none.
+    static func range(of all: [Point]) -> (steps: ClosedRange<Double>, losses: ClosedRange<Double>)? {
         guard let first = all.first else { return nil }
         let start = (first.step, first.step, first.loss, first.loss)
         let (low, high, least, most) = all.reduce(start) { (min($0.0, $1.step), max($0.1, $1.step), min($0.2, $1.loss), max($0.3, $1.loss)) }
