@@ -71,9 +71,9 @@ extension VariantKernels {
         let start = first & 1 == 1 && n > 0 ? 1 : 0
         if start == 1 { out[0] = isKept(key: key, counter: first, keepThreshold: keepThreshold) ? a[0] * scale : 0 }
         var masks = MaskGenerator(key: key, first: first &+ UInt64(truncatingIfNeeded: start), keepThreshold: keepThreshold)
-        for i in Blocks(from: start, to: n) {
-            store(out, i, Vector.zero.replacing(with: load(a, i) * s, where: masks.next()))
-        }
+        let all = Blocks(from: start, to: n)
+        for i in all.full { store(out, i, Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
+        if let i = all.rest { store(out, i, Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
     }
 
     public func addDropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
@@ -81,8 +81,8 @@ extension VariantKernels {
         let start = first & 1 == 1 && n > 0 ? 1 : 0
         if start == 1 && isKept(key: key, counter: first, keepThreshold: keepThreshold) { out[0] += a[0] * scale }
         var masks = MaskGenerator(key: key, first: first &+ UInt64(truncatingIfNeeded: start), keepThreshold: keepThreshold)
-        for i in Blocks(from: start, to: n) {
-            store(out, i, load(out, i) + Vector.zero.replacing(with: load(a, i) * s, where: masks.next()))
-        }
+        let all = Blocks(from: start, to: n)
+        for i in all.full { store(out, i, load(out, i) + Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
+        if let i = all.rest { store(out, i, load(out, i) + Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
     }
 }

@@ -28,7 +28,8 @@ extension VariantKernels {
         var total = 0.0
         for span in Spans(n) {
             var sum = VectorSum()
-            for i in span { sum.add(load(a, i) * load(b, i)) }
+            for i in span.full { sum.add(load(a, i) * load(b, i)) }
+            if let i = span.rest { sum.add(load(a, i) * load(b, i)) }
             total += sum.total
         }
         return total

@@ -87,7 +87,8 @@ extension VariantKernels {
     public func softmaxGradient(_ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, scale: Float, _ n: Int) {
         let inner = splat(dot(outputGradient, probability, n))
         let s = splat(scale)
-        for i in blocks(n) { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - inner)) }
+        for i in blocks(n).full { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - inner)) }
+        if let i = blocks(n).rest { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - inner)) }
     }
 
     public func logSumExponential(_ a: FloatInput, _ n: Int) -> Float {

@@ -50,7 +50,7 @@ public struct AttentionOperand {
 ///   - dropoutRate: on the probabilities, during training.
 ///   - dropout: where the masks come from; `nil` in evaluation.
 /// - Returns: [B, T, D].
-/// - Complexity: 4 B T S D flops forward (half of it when causal), 8 backward; keeps the B H T S probabilities for the gradient.
+/// - Complexity: 4 B T S D flops forward (half of it when causal), 8 backward; keeps the B H T S probabilities for the gradient, S rounded up to 16.
 public func attention(
     query: AttentionOperand, key: AttentionOperand, value: AttentionOperand, width: Int, heads: Int, mask: AttentionMask = AttentionMask(),
     scale: Float? = nil, dropoutRate: Float = 0, dropout: DropoutContext? = nil
@@ -88,6 +88,9 @@ struct AttentionComputation {
     let scale: Float
     let dropout: AttentionDropout?
     let (batch, queries, keys): (Int, Int, Int)
+    /// Elements between rows of scores and probabilities: S in whole vectors. What lies between the last key and the end of its vector is zero
+    /// while kernels work on it, so that they need not stop in the middle of a vector.
+    private let stride: Int
 
     /// Queries of one block: a causal block computes no score beyond its last query.
     private static let causalBlock = 64
@@ -112,6 +115,7 @@ struct AttentionComputation {
         self.scale = scale ?? 1 / Float(width / heads).squareRoot()
         self.dropout = dropout
         (batch, queries, keys) = (query.tensor.shape[0], query.length, key.length)
+        stride = Self.wholeVectors(keys)
         precondition(!mask.causal || keys >= queries, "attention: a causal mask over \(queries) queries and \(keys) keys")
         precondition(mask.keyLengths.map { $0.count == batch } ?? true, "attention: \(mask.keyLengths?.count ?? 0) key lengths for \(batch) sequences")
     }
@@ -120,7 +124,7 @@ struct AttentionComputation {
     private func blocks(_ sequence: Int) -> [(first: Int, rows: Int, keys: Int)] {
         let real = min(mask.keyLengths?[sequence] ?? keys, keys)
         guard mask.causal else { return [(0, queries, real)] }
-        return stride(from: 0, to: queries, by: Self.causalBlock).map { first in
+        return Swift.stride(from: 0, to: queries, by: Self.causalBlock).map { first in
             let rows = min(Self.causalBlock, queries - first)
             return (first, rows, min(real, first + rows + keys - queries))
         }
@@ -131,11 +135,21 @@ struct AttentionComputation {
         mask.causal ? min(limit, row + 1 + keys - queries) : limit
     }
 
+    /// `count` rounded up to the widest vector of any instruction set.
+    private static func wholeVectors(_ count: Int) -> Int { (count + 15) & ~15 }
+
+    /// Writes zeros between the last of `columns` and the end of its vector, in each row, before the columns themselves are written.
+    private func clearPadding(_ scores: UnsafeMutablePointer<Float>, rows: Int, columns: Int) {
+        let end = Self.wholeVectors(columns)
+        guard end != columns else { return }
+        for row in 0..<rows { kernels.fill(scores + row * stride + end - 16, 0, 16) }
+    }
+
     func forward(keepsProbabilities: Bool) -> (output: Tensor, probabilities: Tensor?) {
         let width = heads * headSize
         let output = Tensor(uninitialized: [batch, queries, width])
-        let kept = keepsProbabilities ? Tensor(uninitialized: [batch, heads, queries, keys]) : nil
-        let scratch = keepsProbabilities && dropout == nil ? nil : Tensor(uninitialized: [queries, keys])
+        let kept = keepsProbabilities ? Tensor(uninitialized: [batch, heads, queries, stride]) : nil
+        let scratch = keepsProbabilities && dropout == nil ? nil : Tensor(uninitialized: [queries, stride])
         for b in 0..<batch {
             for h in 0..<heads {
                 for block in blocks(b) {
@@ -144,25 +158,27 @@ struct AttentionComputation {
                         for row in 0..<block.rows { kernels.fill(out + row * width, 0, headSize) }
                         continue
                     }
-                    let p = kept.map { $0.floats + ((b * heads + h) * queries + block.first) * keys } ?? scratch!.floats
+                    let p = kept.map { $0.floats + ((b * heads + h) * queries + block.first) * stride } ?? scratch!.floats
                     let q = query.pointer(query.tensor.floats, sequence: b, row: block.first, head: h, headSize: headSize)
                     let k = key.pointer(key.tensor.floats, sequence: b, row: 0, head: h, headSize: headSize)
+                    let padded = Self.wholeVectors(block.keys)
+                    clearPadding(p, rows: block.rows, columns: block.keys)
                     multiplyMatrices(
-                        p, leadingC: keys, q, leadingA: query.stride, k, .transposed, leadingB: key.stride, m: block.rows, n: block.keys, k: headSize)
+                        p, leadingC: stride, q, leadingA: query.stride, k, .transposed, leadingB: key.stride, m: block.rows, n: block.keys, k: headSize)
                     for row in 0..<block.rows {
                         let seen = visible(block.first + row, limit: block.keys)
-                        kernels.softmax(p + row * keys, p + row * keys, scale: scale, seen)
-                        if seen < block.keys { kernels.fill(p + row * keys + seen, 0, block.keys - seen) }
+                        kernels.softmax(p + row * stride, p + row * stride, scale: scale, seen)
+                        if seen < block.keys { kernels.fill(p + row * stride + seen, 0, padded - seen) }
                     }
                     var weights = p
                     if let dropout, let scratch {
                         weights = scratch.floats
                         dropout.apply(
-                            weights, p, sequence: b, head: h, first: block.first, rows: block.rows, columns: block.keys, stride: keys)
+                            weights, p, sequence: b, head: h, first: block.first, rows: block.rows, columns: padded, stride: stride)
                     }
                     let v = value.pointer(value.tensor.floats, sequence: b, row: 0, head: h, headSize: headSize)
                     multiplyMatrices(
-                        out, leadingC: width, weights, leadingA: keys, v, leadingB: value.stride, m: block.rows, n: headSize, k: block.keys)
+                        out, leadingC: width, weights, leadingA: stride, v, leadingB: value.stride, m: block.rows, n: headSize, k: block.keys)
                 }
             }
         }
@@ -193,46 +209,49 @@ struct AttentionComputation {
         _ valueGradient: UnsafeMutablePointer<Float>?
     ) {
         let width = heads * headSize
-        let scratch = Tensor(uninitialized: [2, queries, keys])
-        let (weightScratch, scoreGradient) = (scratch.floats, scratch.floats + queries * keys)
+        let scratch = Tensor(uninitialized: [2, queries, stride])
+        let (weightScratch, scoreGradient) = (scratch.floats, scratch.floats + queries * stride)
         for b in 0..<batch {
             for h in 0..<heads {
                 for block in blocks(b) where block.keys > 0 {
-                    let p = probabilities.floats + ((b * heads + h) * queries + block.first) * keys
+                    let p = probabilities.floats + ((b * heads + h) * queries + block.first) * stride
+                    let padded = Self.wholeVectors(block.keys)
                     let dOut = gradient.floats + (b * queries + block.first) * width + h * headSize
                     var weights = p
                     if let dropout {
                         weights = weightScratch
-                        dropout.apply(weights, p, sequence: b, head: h, first: block.first, rows: block.rows, columns: block.keys, stride: keys)
+                        dropout.apply(weights, p, sequence: b, head: h, first: block.first, rows: block.rows, columns: padded, stride: stride)
                     }
                     if let valueGradient {
                         multiplyMatrices(
                             value.pointer(valueGradient, sequence: b, row: 0, head: h, headSize: headSize), leadingC: value.stride, weights, .transposed,
-                            leadingA: keys, dOut, leadingB: width, m: block.keys, n: headSize, k: block.rows, beta: 1)
+                            leadingA: stride, dOut, leadingB: width, m: block.keys, n: headSize, k: block.rows, beta: 1)
                     }
                     guard queryGradient != nil || keyGradient != nil else { continue }
                     let v = value.pointer(value.tensor.floats, sequence: b, row: 0, head: h, headSize: headSize)
+                    clearPadding(scoreGradient, rows: block.rows, columns: block.keys)
                     multiplyMatrices(
-                        scoreGradient, leadingC: keys, dOut, leadingA: width, v, .transposed, leadingB: value.stride, m: block.rows, n: block.keys, k: headSize)
+                        scoreGradient, leadingC: stride, dOut, leadingA: width, v, .transposed, leadingB: value.stride, m: block.rows, n: block.keys, k: headSize)
                     dropout?.apply(
-                        scoreGradient, scoreGradient, sequence: b, head: h, first: block.first, rows: block.rows, columns: block.keys, stride: keys)
+                        scoreGradient, scoreGradient, sequence: b, head: h, first: block.first, rows: block.rows, columns: padded, stride: stride)
                     for row in 0..<block.rows {
-                        let seen = visible(block.first + row, limit: block.keys)
-                        let d = scoreGradient + row * keys
-                        kernels.softmaxGradient(d, outputGradient: d, probability: p + row * keys, scale: scale, seen)
-                        if seen < block.keys { kernels.fill(d + seen, 0, block.keys - seen) }
+                        // Probabilities of keys that the query does not see are zero, and so are their gradients.
+                        let seen = Self.wholeVectors(visible(block.first + row, limit: block.keys))
+                        let d = scoreGradient + row * stride
+                        kernels.softmaxGradient(d, outputGradient: d, probability: p + row * stride, scale: scale, seen)
+                        if seen < padded { kernels.fill(d + seen, 0, padded - seen) }
                     }
                     if let queryGradient {
                         let k = key.pointer(key.tensor.floats, sequence: b, row: 0, head: h, headSize: headSize)
                         multiplyMatrices(
                             query.pointer(queryGradient, sequence: b, row: block.first, head: h, headSize: headSize), leadingC: query.stride, scoreGradient,
-                            leadingA: keys, k, leadingB: key.stride, m: block.rows, n: headSize, k: block.keys, beta: 1)
+                            leadingA: stride, k, leadingB: key.stride, m: block.rows, n: headSize, k: block.keys, beta: 1)
                     }
                     if let keyGradient {
                         let q = query.pointer(query.tensor.floats, sequence: b, row: block.first, head: h, headSize: headSize)
                         multiplyMatrices(
                             key.pointer(keyGradient, sequence: b, row: 0, head: h, headSize: headSize), leadingC: key.stride, scoreGradient, .transposed,
-                            leadingA: keys, q, leadingB: query.stride, m: block.keys, n: headSize, k: block.rows, beta: 1)
+                            leadingA: stride, q, leadingB: query.stride, m: block.keys, n: headSize, k: block.rows, beta: 1)
                     }
                 }
             }
