@@ -25,22 +25,16 @@ package final class ByteSource {
                 .missingInput, "cannot open the input: \(String(cString: strerror(errno)))", at: path, advice: "check the path and its permissions")
         }
         var status = stat()
+        // From here on deinit closes the descriptor, also when this initializer throws.
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != S_IFDIR else {
-            close(descriptor)
             throw UserError(.missingInput, "is a directory where a file was expected", at: path, advice: "name a file")
         }
         posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
-        do {
-            try detectKind()
-        } catch {
-            inflater = nil
-            close(descriptor)
-            throw error
-        }
+        try detectKind()
     }
 
     deinit {
-        close(descriptor)
+        if descriptor >= 0 { close(descriptor) }
     }
 
     /// Fills `buffer` as far as one read goes.
