@@ -11,15 +11,18 @@ public final class Node {
     unowned let tape: Tape
     /// The shape of the value, and of its gradient.
     public let shape: Shape
+    /// What the elements of the gradient are: those of the value, float32 for a parameter.
+    public let dataType: DataType
     /// What has gathered so far; `nil` before the first contribution.
     var gathered: Tensor?
     /// The parameter whose value this is, if it is one.
     let parameter: Parameter?
     private var isUsed = false
 
-    init(tape: Tape, shape: Shape, parameter: Parameter? = nil) {
+    init(tape: Tape, shape: Shape, dataType: DataType = .float32, parameter: Parameter? = nil) {
         self.tape = tape
         self.shape = shape
+        self.dataType = dataType
         self.parameter = parameter
     }
 
@@ -109,7 +112,7 @@ public final class Tape {
     /// A value on the tape whose gradient is wanted.
     public func variable(_ value: Tensor) -> Tensor {
         var result = value.stopGradient()
-        result.node = Node(tape: self, shape: value.shape)
+        result.node = Node(tape: self, shape: value.shape, dataType: value.dataType)
         return result
     }
 
@@ -169,7 +172,7 @@ public final class Tape {
 
     private func append(_ value: Tensor, completes: [Parameter], _ backward: @escaping (Tensor) -> Void) -> Tensor {
         var result = value
-        let node = Node(tape: self, shape: value.shape)
+        let node = Node(tape: self, shape: value.shape, dataType: value.dataType)
         result.node = node
         entries.append(Entry(output: node, backward: backward, completes: completes))
         return result

@@ -86,6 +86,17 @@ public struct Tensor {
         return storage.pointer.assumingMemoryBound(to: Int32.self) + offset
     }
 
+    /// The first element of a bfloat16 tensor, as bit patterns.
+    @inline(__always)
+    public var bfloats: UnsafeMutablePointer<UInt16> {
+        precondition(dataType == .bfloat16, "a bfloat16 tensor was expected, not \(dataType)")
+        return storage.pointer.assumingMemoryBound(to: UInt16.self) + offset
+    }
+
+    /// The first element, whatever the elements are.
+    @inline(__always)
+    public var bytes: UnsafeMutableRawPointer { storage.pointer + offset * dataType.byteCount }
+
     /// The elements of a float32 tensor as an array. Cost: a copy.
     public var array: [Float] { Array(UnsafeBufferPointer(start: floats, count: count)) }
     /// The elements of an int32 tensor as an array. Cost: a copy.
