@@ -26,7 +26,7 @@ public final class MemoryPool: @unchecked Sendable {
         public var peakUsedBytes = 0
     }
 
-    private let blocks: UnsafeMutablePointer<FreeBlocks>
+    fileprivate let blocks: UnsafeMutablePointer<FreeBlocks>
 
     /// Makes an empty pool.
     public init() {
@@ -46,9 +46,8 @@ public final class MemoryPool: @unchecked Sendable {
     /// Gives every unused block back to the system.
     public func trim() { blocks.pointee.trim() }
 
-    /// Where storage takes its blocks from, without a reference to count.
-    @inline(__always)
-    var unmanagedBlocks: UnsafeMutablePointer<FreeBlocks> { blocks }
+    /// The blocks of the shared pool, without a reference to count.
+    nonisolated(unsafe) fileprivate static let sharedBlocks = shared.blocks
 }
 
 /// What a pool keeps: a list of free blocks for each size class, and the counters.
@@ -175,9 +174,15 @@ public final class Storage {
     /// True for memory that belongs to somebody else.
     var isBorrowed: Bool { owner != nil }
 
-    /// Takes a block from `pool`.
-    public init(byteCount: Int, pool: MemoryPool = .shared) {
-        let blocks = pool.unmanagedBlocks
+    /// Takes a block from the shared pool.
+    @inline(__always)
+    public convenience init(byteCount: Int) { self.init(byteCount: byteCount, blocks: MemoryPool.sharedBlocks) }
+
+    /// Takes a block from `pool`, which must outlive it.
+    public convenience init(byteCount: Int, pool: MemoryPool) { self.init(byteCount: byteCount, blocks: pool.blocks) }
+
+    @inline(__always)
+    private init(byteCount: Int, blocks: UnsafeMutablePointer<FreeBlocks>) {
         (pointer, classIndex) = blocks.pointee.allocate(byteCount)
         self.byteCount = byteCount
         self.blocks = blocks

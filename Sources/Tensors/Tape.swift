@@ -7,8 +7,8 @@ let kernels: any KernelSet = Kernels.active
 
 /// A value's place on a tape: where its gradient gathers.
 public final class Node {
-    /// The tape it was recorded on. Not counted as a reference: values are of no use to operations once their tape is gone.
-    unowned(unsafe) let tape: Tape
+    /// The entries of the tape it was recorded on. No reference: a value is of no use to operations once its tape is gone.
+    let recording: UnsafeMutablePointer<Recording>
     /// The shape of the value, and of its gradient.
     public let shape: Shape
     /// What the elements of the gradient are: those of the value, float32 for a parameter.
@@ -19,19 +19,20 @@ public final class Node {
     let parameter: Parameter?
     @exclusivity(unchecked) private var isUsed = false
 
-    init(tape: Tape, shape: Shape, dataType: DataType = .float32, parameter: Parameter? = nil) {
-        self.tape = tape
+    @inline(__always)
+    init(_ recording: UnsafeMutablePointer<Recording>, shape: Shape, dataType: DataType = .float32, parameter: Parameter? = nil) {
+        self.recording = recording
         self.shape = shape
         self.dataType = dataType
         self.parameter = parameter
     }
 
-    /// Notes that an operation uses this value. Returns the parameter that it is, the first time.
+    /// Notes that the operation that is being recorded uses this value.
     @inline(__always)
-    func markUsed() -> Parameter? {
-        if isUsed { return nil }
+    func markUsed() {
+        if isUsed { return }
         isUsed = true
-        return parameter
+        if let parameter { recording.pointee.noteFirstUse(of: parameter) }
     }
 
     /// The gradient that has gathered, which the node forgets.
@@ -97,20 +98,7 @@ public final class Node {
 /// A tape is for one forward and one backward pass, by one thread. Values that come from `variable` or `parameter`, and everything
 /// computed from them, are on the tape; anything else is a constant and costs nothing.
 public final class Tape {
-    struct Entry {
-        let output: Node
-        let backward: (Tensor) -> Void
-    }
-
-    /// A parameter's first use: its gradient is complete once that entry has run backwards.
-    private struct Completion {
-        let entry: Int
-        let parameter: Parameter
-    }
-
-    @exclusivity(unchecked) private var entries: [Entry] = []
-    /// By rising entry.
-    @exclusivity(unchecked) private var completions: [Completion] = []
+    private let recording: UnsafeMutablePointer<Recording>
     private var parameterNodes: [Int: Node] = [:]
 
     /// Called during `backward` for each parameter as soon as its gradient is complete, and once between any two operations (with
@@ -118,15 +106,23 @@ public final class Tape {
     public var onProgress: ((Parameter?) -> Void)?
 
     /// Makes an empty tape.
-    public init() { entries.reserveCapacity(256) }
+    public init() {
+        recording = .allocate(capacity: 1)
+        recording.initialize(to: Recording())
+    }
+
+    deinit {
+        recording.deinitialize(count: 1)
+        recording.deallocate()
+    }
 
     /// The number of operations recorded.
-    public var count: Int { entries.count }
+    public var count: Int { recording.pointee.count }
 
     /// A value on the tape whose gradient is wanted.
     public func variable(_ value: Tensor) -> Tensor {
         var result = value.stopGradient()
-        result.node = Node(tape: self, shape: value.shape, dataType: value.dataType)
+        result.node = Node(recording, shape: value.shape, dataType: value.dataType)
         return result
     }
 
@@ -136,7 +132,7 @@ public final class Tape {
         if let node = parameterNodes[parameter.index] {
             result.node = node
         } else {
-            let node = Node(tape: self, shape: parameter.shape, parameter: parameter)
+            let node = Node(recording, shape: parameter.shape, parameter: parameter)
             parameterNodes[parameter.index] = node
             result.node = node
         }
@@ -149,50 +145,43 @@ public final class Tape {
     ///   - value: the operation's result.
     ///   - inputs: its inputs. With none on a tape, `value` is returned as it is and `backward` is dropped.
     ///   - backward: takes the gradient with respect to `value` and adds to the gradients of the inputs' nodes.
-    public static func record(_ value: Tensor, from inputs: Tensor..., backward: @escaping (Tensor) -> Void) -> Tensor {
+    public static func record(_ value: consuming Tensor, from inputs: Tensor..., backward: @escaping (Tensor) -> Void) -> Tensor {
         record(value, from: inputs, backward: backward)
     }
 
     /// The same for one input, without an array.
-    public static func record(_ value: Tensor, from input: Tensor, backward: @escaping (Tensor) -> Void) -> Tensor {
+    public static func record(_ value: consuming Tensor, from input: Tensor, backward: consuming @escaping (Tensor) -> Void) -> Tensor {
         guard let node = input.node else { return value }
-        let tape = node.tape
-        if let parameter = node.markUsed() { tape.noteFirstUse(of: parameter) }
-        return tape.append(value, backward)
+        node.markUsed()
+        node.recording.pointee.append(&value, node.recording, backward)
+        return value
     }
 
     /// The same for two inputs, without an array.
-    public static func record(_ value: Tensor, from first: Tensor, _ second: Tensor, backward: @escaping (Tensor) -> Void) -> Tensor {
+    public static func record(
+        _ value: consuming Tensor, from first: Tensor, _ second: Tensor, backward: consuming @escaping (Tensor) -> Void
+    ) -> Tensor {
         guard let a = first.node else { return record(value, from: second, backward: backward) }
         guard let b = second.node else { return record(value, from: first, backward: backward) }
-        let tape = a.tape
-        precondition(b.tape === tape, "two tapes meet in one operation")
-        if let parameter = a.markUsed() { tape.noteFirstUse(of: parameter) }
-        if let parameter = b.markUsed() { tape.noteFirstUse(of: parameter) }
-        return tape.append(value, backward)
+        precondition(a.recording == b.recording, "two tapes meet in one operation")
+        a.markUsed()
+        b.markUsed()
+        a.recording.pointee.append(&value, a.recording, backward)
+        return value
     }
 
     /// The same for a list of inputs.
-    public static func record(_ value: Tensor, from inputs: [Tensor], backward: @escaping (Tensor) -> Void) -> Tensor {
-        var tape: Tape?
+    public static func record(_ value: consuming Tensor, from inputs: [Tensor], backward: consuming @escaping (Tensor) -> Void) -> Tensor {
+        var recording: UnsafeMutablePointer<Recording>?
         for input in inputs {
             guard let node = input.node else { continue }
-            precondition(tape == nil || node.tape === tape, "two tapes meet in one operation")
-            tape = node.tape
-            if let parameter = node.markUsed() { node.tape.noteFirstUse(of: parameter) }
+            precondition(recording == nil || recording == node.recording, "two tapes meet in one operation")
+            recording = node.recording
+            node.markUsed()
         }
-        return tape?.append(value, backward) ?? value
-    }
-
-    private func noteFirstUse(of parameter: Parameter) {
-        completions.append(Completion(entry: entries.count, parameter: parameter))
-    }
-
-    @inline(__always)
-    private func append(_ value: Tensor, _ backward: @escaping (Tensor) -> Void) -> Tensor {
-        let node = Node(tape: self, shape: value.shape, dataType: value.dataType)
-        entries.append(Entry(output: node, backward: backward))
-        return Tensor(storage: value.storage, offset: value.offset, shape: value.shape, dataType: value.dataType, node: node)
+        guard let recording else { return value }
+        recording.pointee.append(&value, recording, backward)
+        return value
     }
 
     /// Runs the tape backwards from a scalar, and empties it. Memory of the forward pass is released on the way.
@@ -207,16 +196,81 @@ public final class Tape {
 
     /// Runs the tape backwards from any value, given the gradient with respect to it.
     public func backward(from output: Tensor, gradient: Tensor) {
-        guard let start = output.node, start.tape === self else { preconditionFailure("the value is not on this tape") }
+        guard let start = output.node, start.recording == recording else { preconditionFailure("the value is not on this tape") }
         start.accumulate(gradient)
-        while let entry = entries.popLast() {
+        while recording.pointee.count > 0 {
+            let entry = recording.pointee.removeLast()
             if let gradient = entry.output.takeGathered() { entry.backward(gradient) }
-            while let last = completions.last, last.entry == entries.count {
-                completions.removeLast()
-                onProgress?(last.parameter)
-            }
+            while let parameter = recording.pointee.nextCompletion() { onProgress?(parameter) }
             onProgress?(nil)
         }
         parameterNodes.removeAll(keepingCapacity: true)
+    }
+}
+
+/// The entries of a tape, in memory that nodes point to, so that recording an operation counts no reference to the tape.
+struct Recording: ~Copyable {
+    struct Entry {
+        let output: Node
+        let backward: (Tensor) -> Void
+    }
+
+    /// A parameter's first use: its gradient is complete once that entry has run backwards.
+    private struct Completion {
+        let entry: Int
+        let parameter: Parameter
+    }
+
+    /// The number of entries.
+    private(set) var count = 0
+    private var capacity = 256
+    private var entries = UnsafeMutablePointer<Entry>.allocate(capacity: 256)
+    /// By rising entry.
+    private var completions: [Completion] = []
+
+    init() {}
+
+    deinit {
+        entries.deinitialize(count: count)
+        entries.deallocate()
+    }
+
+    /// Adds an operation with the result `value`, which gets a node. `recording` is the address of this recording.
+    @inline(__always)
+    mutating func append(_ value: inout Tensor, _ recording: UnsafeMutablePointer<Recording>, _ backward: consuming @escaping (Tensor) -> Void) {
+        if count == capacity { grow() }
+        let node = Node(recording, shape: value.shape, dataType: value.dataType)
+        value.node = node
+        (entries + count).initialize(to: Entry(output: node, backward: backward))
+        count += 1
+    }
+
+    @inline(__always)
+    mutating func removeLast() -> Entry {
+        count -= 1
+        return (entries + count).move()
+    }
+
+    /// Notes that the next entry is the first to use `parameter`.
+    @inline(never)
+    mutating func noteFirstUse(of parameter: Parameter) {
+        completions.append(Completion(entry: count, parameter: parameter))
+    }
+
+    /// A parameter that is complete now that the entries from `count` on have run, removed from the list.
+    @inline(__always)
+    mutating func nextCompletion() -> Parameter? {
+        guard let last = completions.last, last.entry == count else { return nil }
+        completions.removeLast()
+        return last.parameter
+    }
+
+    @inline(never)
+    private mutating func grow() {
+        let larger = UnsafeMutablePointer<Entry>.allocate(capacity: 2 * capacity)
+        larger.moveInitialize(from: entries, count: count)
+        entries.deallocate()
+        entries = larger
+        capacity *= 2
     }
 }

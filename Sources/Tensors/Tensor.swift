@@ -23,7 +23,8 @@ public struct Tensor {
     /// The place on a tape, when gradients are wanted for this tensor.
     public internal(set) var node: Node?
 
-    init(storage: Storage, offset: Int, shape: Shape, dataType: DataType, node: Node? = nil) {
+    @inline(__always)
+    init(storage: consuming Storage, offset: Int, shape: Shape, dataType: DataType, node: consuming Node? = nil) {
         self.storage = storage
         self.offset = offset
         self.shape = shape
@@ -33,7 +34,11 @@ public struct Tensor {
 
     /// A tensor whose elements are undefined until written.
     public init(uninitialized shape: Shape, _ dataType: DataType = .float32) {
-        self.init(storage: Storage(byteCount: shape.count * dataType.byteCount), offset: 0, shape: shape, dataType: dataType)
+        storage = Storage(byteCount: shape.count * dataType.byteCount)
+        offset = 0
+        self.shape = shape
+        self.dataType = dataType
+        node = nil
     }
 
     /// A float32 tensor of one value everywhere.
