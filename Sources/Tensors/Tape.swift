@@ -9,10 +9,12 @@ let kernels: any KernelSet = Kernels.active
 public final class Node {
     /// The entries of the tape it was recorded on. No reference: a value is of no use to operations once its tape is gone.
     let recording: UnsafeMutablePointer<Recording>
+    /// Which of the tapes that used that memory one after another it belongs to.
+    @exclusivity(unchecked) private(set) var generation: UInt32
     /// The shape of the value, and of its gradient.
-    public let shape: Shape
+    @exclusivity(unchecked) public private(set) var shape: Shape
     /// What the elements of the gradient are: those of the value, float32 for a parameter.
-    public let dataType: DataType
+    @exclusivity(unchecked) public private(set) var dataType: DataType
     /// What has gathered so far; `nil` before the first contribution.
     @exclusivity(unchecked) var gathered: Tensor?
     /// The parameter whose value this is, if it is one.
@@ -22,14 +24,25 @@ public final class Node {
     @inline(__always)
     init(_ recording: UnsafeMutablePointer<Recording>, shape: Shape, dataType: DataType = .float32, parameter: Parameter? = nil) {
         self.recording = recording
+        generation = recording.pointee.generation
         self.shape = shape
         self.dataType = dataType
         self.parameter = parameter
     }
 
+    /// Makes the node of another value of the same memory.
+    @inline(__always)
+    func reuse(shape: Shape, dataType: DataType) {
+        generation = recording.pointee.generation
+        self.shape = shape
+        self.dataType = dataType
+        isUsed = false
+    }
+
     /// Notes that the operation that is being recorded uses this value.
     @inline(__always)
     func markUsed() {
+        precondition(generation == recording.pointee.generation, "a value of a tape that is gone")
         if isUsed { return }
         isUsed = true
         if let parameter { recording.pointee.noteFirstUse(of: parameter) }
@@ -73,8 +86,9 @@ public final class Node {
         }
         guard var existing = gathered else {
             let fresh = Tensor(uninitialized: shape)
-            gathered = fresh
-            body(fresh.floats, false)
+            let pointer = fresh.floats
+            gathered = consume fresh
+            body(pointer, false)
             return
         }
         gathered = nil
@@ -107,13 +121,12 @@ public final class Tape {
 
     /// Makes an empty tape.
     public init() {
-        recording = .allocate(capacity: 1)
-        recording.initialize(to: Recording())
+        recording = SpareRecordings.take()
     }
 
     deinit {
-        recording.deinitialize(count: 1)
-        recording.deallocate()
+        recording.pointee.clear()
+        SpareRecordings.put(recording)
     }
 
     /// The number of operations recorded.
@@ -201,6 +214,7 @@ public final class Tape {
         while recording.pointee.count > 0 {
             let entry = recording.pointee.removeLast()
             if let gradient = entry.output.takeGathered() { entry.backward(gradient) }
+            recording.pointee.keep(entry.output)
             while let parameter = recording.pointee.nextCompletion() { onProgress?(parameter) }
             onProgress?(nil)
         }
@@ -208,69 +222,3 @@ public final class Tape {
     }
 }
 
-/// The entries of a tape, in memory that nodes point to, so that recording an operation counts no reference to the tape.
-struct Recording: ~Copyable {
-    struct Entry {
-        let output: Node
-        let backward: (Tensor) -> Void
-    }
-
-    /// A parameter's first use: its gradient is complete once that entry has run backwards.
-    private struct Completion {
-        let entry: Int
-        let parameter: Parameter
-    }
-
-    /// The number of entries.
-    private(set) var count = 0
-    private var capacity = 256
-    private var entries = UnsafeMutablePointer<Entry>.allocate(capacity: 256)
-    /// By rising entry.
-    private var completions: [Completion] = []
-
-    init() {}
-
-    deinit {
-        entries.deinitialize(count: count)
-        entries.deallocate()
-    }
-
-    /// Adds an operation with the result `value`, which gets a node. `recording` is the address of this recording.
-    @inline(__always)
-    mutating func append(_ value: inout Tensor, _ recording: UnsafeMutablePointer<Recording>, _ backward: consuming @escaping (Tensor) -> Void) {
-        if count == capacity { grow() }
-        let node = Node(recording, shape: value.shape, dataType: value.dataType)
-        value.node = node
-        (entries + count).initialize(to: Entry(output: node, backward: backward))
-        count += 1
-    }
-
-    @inline(__always)
-    mutating func removeLast() -> Entry {
-        count -= 1
-        return (entries + count).move()
-    }
-
-    /// Notes that the next entry is the first to use `parameter`.
-    @inline(never)
-    mutating func noteFirstUse(of parameter: Parameter) {
-        completions.append(Completion(entry: count, parameter: parameter))
-    }
-
-    /// A parameter that is complete now that the entries from `count` on have run, removed from the list.
-    @inline(__always)
-    mutating func nextCompletion() -> Parameter? {
-        guard let last = completions.last, last.entry == count else { return nil }
-        completions.removeLast()
-        return last.parameter
-    }
-
-    @inline(never)
-    private mutating func grow() {
-        let larger = UnsafeMutablePointer<Entry>.allocate(capacity: 2 * capacity)
-        larger.moveInitialize(from: entries, count: count)
-        entries.deallocate()
-        entries = larger
-        capacity *= 2
-    }
-}
