@@ -7,17 +7,17 @@ let kernels: any KernelSet = Kernels.active
 
 /// A value's place on a tape: where its gradient gathers.
 public final class Node {
-    /// The tape it was recorded on.
-    unowned let tape: Tape
+    /// The tape it was recorded on. Not counted as a reference: values are of no use to operations once their tape is gone.
+    unowned(unsafe) let tape: Tape
     /// The shape of the value, and of its gradient.
     public let shape: Shape
     /// What the elements of the gradient are: those of the value, float32 for a parameter.
     public let dataType: DataType
     /// What has gathered so far; `nil` before the first contribution.
-    var gathered: Tensor?
+    @exclusivity(unchecked) var gathered: Tensor?
     /// The parameter whose value this is, if it is one.
     let parameter: Parameter?
-    private var isUsed = false
+    @exclusivity(unchecked) private var isUsed = false
 
     init(tape: Tape, shape: Shape, dataType: DataType = .float32, parameter: Parameter? = nil) {
         self.tape = tape
@@ -32,6 +32,14 @@ public final class Node {
         if isUsed { return nil }
         isUsed = true
         return parameter
+    }
+
+    /// The gradient that has gathered, which the node forgets.
+    @inline(__always)
+    func takeGathered() -> Tensor? {
+        let gradient = gathered
+        gathered = nil
+        return gradient
     }
 
     /// The gradient after `Tape.backward`, for inputs made by `Tape.variable` and for parameters.
@@ -126,11 +134,17 @@ public final class Tape {
     struct Entry {
         let output: Node
         let backward: (Tensor) -> Void
-        /// The parameters whose first use this is: their gradients are complete once it has run backwards.
-        let completes: [Parameter]
     }
 
-    private var entries: [Entry] = []
+    /// A parameter's first use: its gradient is complete once that entry has run backwards.
+    private struct Completion {
+        let entry: Int
+        let parameter: Parameter
+    }
+
+    @exclusivity(unchecked) private var entries: [Entry] = []
+    /// By rising entry.
+    @exclusivity(unchecked) private var completions: [Completion] = []
     private var parameterNodes: [Int: Node] = [:]
 
     /// Called during `backward` for each parameter as soon as its gradient is complete, and once between any two operations (with
@@ -183,7 +197,9 @@ public final class Tape {
     /// The same for one input, without an array.
     public static func record(_ value: Tensor, from input: Tensor, backward: @escaping (Tensor) -> Void) -> Tensor {
         guard let node = input.node else { return value }
-        return node.tape.append(value, completes: node.markUsed().map { [$0] } ?? [], backward)
+        let tape = node.tape
+        if let parameter = node.markUsed() { tape.noteFirstUse(of: parameter) }
+        return tape.append(value, backward)
     }
 
     /// The same for two inputs, without an array.
@@ -191,32 +207,33 @@ public final class Tape {
         guard let a = first.node else { return record(value, from: second, backward: backward) }
         guard let b = second.node else { return record(value, from: first, backward: backward) }
         let tape = a.tape
-        precondition(a === b || b.tape === tape, "two tapes meet in one operation")
-        var completes: [Parameter] = []
-        if let parameter = a.markUsed() { completes.append(parameter) }
-        if let parameter = b.markUsed() { completes.append(parameter) }
-        return tape.append(value, completes: completes, backward)
+        precondition(b.tape === tape, "two tapes meet in one operation")
+        if let parameter = a.markUsed() { tape.noteFirstUse(of: parameter) }
+        if let parameter = b.markUsed() { tape.noteFirstUse(of: parameter) }
+        return tape.append(value, backward)
     }
 
     /// The same for a list of inputs.
     public static func record(_ value: Tensor, from inputs: [Tensor], backward: @escaping (Tensor) -> Void) -> Tensor {
         var tape: Tape?
-        var completes: [Parameter] = []
         for input in inputs {
             guard let node = input.node else { continue }
             precondition(tape == nil || node.tape === tape, "two tapes meet in one operation")
             tape = node.tape
-            if let parameter = node.markUsed() { completes.append(parameter) }
+            if let parameter = node.markUsed() { node.tape.noteFirstUse(of: parameter) }
         }
-        return tape?.append(value, completes: completes, backward) ?? value
+        return tape?.append(value, backward) ?? value
     }
 
-    private func append(_ value: Tensor, completes: [Parameter], _ backward: @escaping (Tensor) -> Void) -> Tensor {
-        var result = value
+    private func noteFirstUse(of parameter: Parameter) {
+        completions.append(Completion(entry: entries.count, parameter: parameter))
+    }
+
+    @inline(__always)
+    private func append(_ value: Tensor, _ backward: @escaping (Tensor) -> Void) -> Tensor {
         let node = Node(tape: self, shape: value.shape, dataType: value.dataType)
-        result.node = node
-        entries.append(Entry(output: node, backward: backward, completes: completes))
-        return result
+        entries.append(Entry(output: node, backward: backward))
+        return Tensor(storage: value.storage, offset: value.offset, shape: value.shape, dataType: value.dataType, node: node)
     }
 
     /// Runs the tape backwards from a scalar, and empties it. Memory of the forward pass is released on the way.
@@ -234,14 +251,12 @@ public final class Tape {
         guard let start = output.node, start.tape === self else { preconditionFailure("the value is not on this tape") }
         start.accumulate(gradient)
         while let entry = entries.popLast() {
-            if let gradient = entry.output.gathered {
-                entry.output.gathered = nil
-                entry.backward(gradient)
+            if let gradient = entry.output.takeGathered() { entry.backward(gradient) }
+            while let last = completions.last, last.entry == entries.count {
+                completions.removeLast()
+                onProgress?(last.parameter)
             }
-            if let onProgress {
-                for parameter in entry.completes { onProgress(parameter) }
-                onProgress(nil)
-            }
+            onProgress?(nil)
         }
         parameterNodes.removeAll(keepingCapacity: true)
     }
