@@ -3,6 +3,7 @@
 import Collectives
 import Diagnostics
 import Foundation
+import Kernels
 import Models
 import NeuralNetworks
 import Optimizers
@@ -74,7 +75,7 @@ package struct TrainingBenchmark {
     package func run(_ workload: TrainingWorkload) throws -> TrainingBenchmarkResult {
         var configuration = workload.model
         if let dropout = settings.dropout { configuration.dropout = dropout }
-        BLAS.threads = settings.threads
+        Workers.count = settings.threads
         try communicator.barrier()
         let sgemm = try communicator.allReduced(ProcessorMeasurement.matrixMultiplyRate(), .sum)
 
