@@ -54,9 +54,10 @@ public final class Trainer {
         self.configuration = configuration
         self.communicator = communicator
         try communicator.agree(on: [("program", ProgramIdentity.fingerprint)] + configuration.items)
-        // The order in which BLAS adds depends on its threads, so a reproducible run must not take as many as there happen to be.
-        let threads = try communicator.blasThreads(requested: configuration.parallel.threads ?? (configuration.parallel.reproducible ? 1 : nil))
-        BLAS.threads = threads.threads
+        // Where a product is divided may depend on the number of threads, and so its last bits: a reproducible run must not take as many as there happen to be.
+        let threads = try communicator.workerThreads(requested: configuration.parallel.threads ?? (configuration.parallel.reproducible ? 1 : nil))
+        Workers.count = threads.threads
+        if communicator.size > 1, threads.ownsCores { Workers.pin() }
 
         let (corpus, validation) = try communicator.onEveryRank {
             let corpus = try Corpus(directory: configuration.corpus.shards)
