@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Weak scaling of training: tokens/s of 2 ranks x 1 thread against 1 rank x 1 thread, in turns, medians of ROUNDS.
+# Weak scaling of training: tokens/s of 2 ranks x 1 thread against 1 rank x 1 thread, in turns: medians of ROUNDS, and the best round of each, which
+# other work on the machine disturbs least.
 # Benchmarks/scaling.sh [WORKLOAD] [ROUNDS] [RANKS]     e.g. Benchmarks/scaling.sh gpt-small 5 2
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,9 +20,9 @@ for round in $(seq "$rounds"); do
     many="$many $(rate "$ranks")"
     echo "round $round: 1 rank ${one##* } tokens/s, $ranks ranks ${many##* } tokens/s, load $(cut -d' ' -f1 /proc/loadavg)" >&2
 done
-one=$(echo "$one" | median)
-many=$(echo "$many" | median)
-echo "| $workload, 1 thread a rank | tokens/s | ratio |"
-echo "|---|---|---|"
-echo "| 1 rank | $one | 1 |"
-awk -v one="$one" -v many="$many" -v ranks="$ranks" 'BEGIN { printf "| %d ranks | %s | %.2f |\n", ranks, many, many / one }'
+best() { tr ' ' '\n' | sed '/^$/d' | sort -g | tail -n 1; }
+row() { awk -v label="$1" -v one="$2" -v many="$3" 'BEGIN { printf "| %s | %.1f | %.1f | %.2f |\n", label, one, many, many / one }'; }
+echo "| $workload, 1 thread a rank, tokens/s | 1 rank | $ranks ranks | ratio |"
+echo "|---|---|---|---|"
+row "median of $rounds rounds" "$(echo "$one" | median)" "$(echo "$many" | median)"
+row "best round" "$(echo "$one" | best)" "$(echo "$many" | best)"

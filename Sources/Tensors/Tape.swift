@@ -59,26 +59,60 @@ public final class Node {
     /// The gradient after `Tape.backward`, for inputs made by `Tape.variable` and for parameters.
     public var gradient: Tensor? { parameter?.gradient ?? gathered }
 
-    /// Adds `contribution` (this node's shape) to the gradient. The first one is kept without a copy.
+    /// Adds `contribution` (this node's count of elements, of either floating type) to the gradient. The first one is kept without a copy.
     public func accumulate(_ contribution: Tensor) {
-        if parameter == nil, gathered == nil {
-            gathered = contribution.shape == shape ? contribution.stopGradient() : contribution.viewed(as: shape)
-            return
-        }
-        let count = shape.count
-        precondition(contribution.count == count, "a gradient of shape \(contribution.shape) for a value of shape \(shape)")
-        withGradient { gradient, accumulate in
-            if accumulate {
-                kernels.add(gradient, gradient, contribution.floats, count)
-            } else {
-                gradient.update(from: contribution.floats, count: count)
-            }
+        precondition(contribution.count == shape.count, "a gradient of shape \(contribution.shape) for a value of shape \(shape)")
+        guard let parameter else { return gather(contribution) }
+        let gradient = parameter.gradient.floats
+        if parameter.hasGradient {
+            addElements(parameter.gradient, contribution)
+        } else {
+            contribution.convert(to: gradient)
+            parameter.hasGradient = true
         }
     }
 
+    private func gather(_ contribution: Tensor) {
+        guard var existing = gathered else {
+            let typed = contribution.dataType == dataType ? contribution.stopGradient() : contribution.converted(to: dataType)
+            gathered = typed.shape == shape ? typed : typed.viewed(as: shape)
+            return
+        }
+        gathered = nil
+        if !existing.hasOwnStorage() { existing = existing.copied() }
+        addElements(existing, contribution)
+        gathered = existing
+    }
+
+    /// As `withGradient`, with the gradient as a tensor of `dataType`.
+    @inline(__always)
+    func withGradientTensor(_ body: (_ gradient: Tensor, _ accumulate: Bool) -> Void) {
+        if let parameter {
+            body(parameter.gradient, parameter.hasGradient)
+            parameter.hasGradient = true
+            return
+        }
+        guard var existing = gathered else {
+            let fresh = Tensor(uninitialized: shape, dataType)
+            gathered = fresh
+            body(fresh, false)
+            return
+        }
+        gathered = nil
+        if !existing.hasOwnStorage() { existing = existing.copied() }
+        body(existing, true)
+        gathered = existing
+    }
+
     /// Calls `body` with the gradient's memory. `accumulate` false: the memory is undefined, store every element; true: add to it.
+    /// A bfloat16 gradient is handed out as float32 and rounded afterwards.
     @inline(__always)
     public func withGradient(_ body: (_ gradient: UnsafeMutablePointer<Float>, _ accumulate: Bool) -> Void) {
+        if dataType != .float32 {
+            let contribution = Tensor(uninitialized: shape)
+            body(contribution.floats, false)
+            return accumulate(contribution)
+        }
         if let parameter {
             body(parameter.gradient.floats, parameter.hasGradient)
             parameter.hasGradient = true
@@ -129,6 +163,9 @@ public final class Tape {
         SpareRecordings.put(recording)
     }
 
+    /// The parameters that operations on this tape have used, by rising index.
+    var usedParameters: [Parameter] { parameterNodes.sorted { $0.key < $1.key }.compactMap(\.value.parameter) }
+
     /// The number of operations recorded.
     public var count: Int { recording.pointee.count }
 
@@ -149,6 +186,13 @@ public final class Tape {
             parameterNodes[parameter.index] = node
             result.node = node
         }
+        return result
+    }
+
+    /// A parameter as operand of a matrix product: its value in the type of activations. The gradient is the parameter's, in float32.
+    public func operand(_ parameter: Parameter) -> Tensor {
+        var result = parameter.operand
+        result.node = self.parameter(parameter).node
         return result
     }
 

@@ -6,16 +6,17 @@ import Tensors
 
 /// Measured limits of the processor, and facts that the system tells about it.
 package enum ProcessorMeasurement {
-    /// Floating-point operations a second of SGEMM, N x N by N x N, with the BLAS threads that are set: the best of several calls.
+    /// Floating-point operations a second of a large matrix product, N x N by N x N, with the threads that are set: the best of several calls.
     ///
     /// - Parameters:
+    ///   - type: of the operands; sums and the result are float32.
     ///   - size: N.
     ///   - seconds: how long to measure; at least three calls are made after the first.
-    package static func matrixMultiplyRate(size: Int = 1536, seconds: Double = 0.5) -> Double {
-        let (a, b, c) = (randomMatrix(size, key: 1), randomMatrix(size, key: 2), Tensor(uninitialized: [size, size]))
+    package static func matrixMultiplyRate(_ type: DataType = .float32, size: Int = 1536, seconds: Double = 0.5) -> Double {
+        let (a, b, c) = (random([size, size], type, key: 1), random([size, size], type, key: 2), Tensor(uninitialized: [size, size]))
         let flops = 2 * Double(size) * Double(size) * Double(size)
         let best = bestTime(seconds: seconds) {
-            multiplyMatrices(c.floats, leadingC: size, a.floats, leadingA: size, b.floats, leadingB: size, m: size, n: size, k: size)
+            multiplyMatrices(into: MatrixOperand(c), MatrixOperand(a), MatrixOperand(b), m: size, n: size, k: size)
         }
         return flops / best
     }
@@ -41,6 +42,15 @@ package enum ProcessorMeasurement {
         return (line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0) * 1024
     }
 
+    /// Lets `peakResidentBytes` count from now on, where the system can do that.
+    package static func resetPeakResidentBytes() { try? "5".write(toFile: "/proc/self/clear_refs", atomically: false, encoding: .utf8) }
+
+    /// Pages that the system had to bring for this process so far.
+    package static var pageFaults: Int {
+        var usage = rusage()
+        return getrusage(RUSAGE_SELF.rawValue, &usage) == 0 ? usage.ru_minflt + usage.ru_majflt : 0
+    }
+
     /// The processor's name as the system gives it.
     package static var processorName: String {
         let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
@@ -54,11 +64,15 @@ package enum ProcessorMeasurement {
         return getloadavg(&load, 1) == 1 ? load : 0
     }
 
-    private static func randomMatrix(_ size: Int, key: UInt64) -> Tensor {
+    /// A tensor of numbers drawn uniformly from -0.5 ..< 0.5.
+    package static func random(_ shape: Shape, _ type: DataType, key: UInt64) -> Tensor {
         var random = RandomStream(key: key)
-        let matrix = Tensor(uninitialized: [size, size])
-        for index in 0..<matrix.count { matrix.floats[index] = random.nextUniform() - 0.5 }
-        return matrix
+        let values = Tensor(uninitialized: shape)
+        for index in 0..<values.count { values.floats[index] = random.nextUniform() - 0.5 }
+        guard type == .bfloat16 else { return values }
+        let rounded = Tensor(uninitialized: shape, .bfloat16)
+        Kernels.active.toBFloat16(rounded.bfloats, values.floats, values.count)
+        return rounded
     }
 
     /// The shortest of at least three calls of `body` after a first one, in seconds.

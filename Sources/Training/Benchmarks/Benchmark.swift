@@ -1,0 +1,42 @@
+// What a benchmark is to the command that runs it.
+
+import Collectives
+
+/// The figures of a benchmark: one JSON object, and a text for people.
+package protocol BenchmarkReport: Encodable, Sendable {
+    /// Some lines, the last one ended.
+    var text: String { get }
+}
+
+/// Something that `mneme bench` measures.
+package struct Benchmark: Sendable {
+    /// The name on the command line.
+    package let name: String
+    /// What is measured, in one line.
+    package let summary: String
+    /// Measures, handing over each report as soon as it is complete. Collective; the reports of rank 0 are those to print.
+    package let run: @Sendable (BenchmarkSettings, any Communicator, (any BenchmarkReport) throws -> Void) throws -> Void
+
+    /// Every benchmark: training steps by rising cost, decoding, then parts of a step.
+    package static let all: [Benchmark] = TrainingWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [attention]
+
+    /// The benchmark of that name.
+    package static func named(_ name: String) -> Benchmark? { all.first { $0.name == name } }
+
+    private static func training(_ workload: TrainingWorkload) -> Benchmark {
+        Benchmark(name: workload.name, summary: workload.summary) { settings, communicator, report in
+            try report(TrainingBenchmark(communicator: communicator, settings: settings).run(workload))
+        }
+    }
+
+    private static func decoding(_ workload: DecodingWorkload) -> Benchmark {
+        Benchmark(name: workload.name, summary: workload.summary) { settings, communicator, report in
+            try report(DecodingBenchmark(communicator: communicator, settings: settings).run(workload))
+        }
+    }
+
+    private static let attention = Benchmark(name: AttentionBenchmark.name, summary: AttentionBenchmark.summary) { settings, communicator, report in
+        let benchmark = AttentionBenchmark(communicator: communicator, settings: settings)
+        for positions in benchmark.lengths { try report(benchmark.run(positions: positions)) }
+    }
+}

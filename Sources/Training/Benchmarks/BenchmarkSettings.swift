@@ -1,0 +1,31 @@
+// With what a benchmark runs, and for how long.
+
+import Kernels
+import Tensors
+
+/// What all benchmarks take from the command line.
+package struct BenchmarkSettings: Sendable {
+    /// Threads of a rank.
+    package var threads = 1
+    /// The arithmetic of activations and matrix products.
+    package var precision = Precision.float32
+    /// Timed steps go on for so long, and until `minimumSteps` are made.
+    package var seconds = 10.0
+    /// Steps before the timed ones.
+    package var warmUpSteps = 2
+    package var minimumSteps = 5
+    /// Training: replaces the workload's dropout rate.
+    package var dropout: Float?
+    /// Attention: the most positions.
+    package var longest = 16_384
+
+    package init() {}
+
+    /// Makes this process compute with the threads asked for.
+    package func applyThreads() { Workers.count = threads }
+
+    /// Lays out the parameters of a model that runs in this precision.
+    package func allocate(_ store: ParameterStore, gradients: Bool) {
+        store.allocate(seed: TrainingWorkload.seed, gradients: gradients, activations: precision.activations)
+    }
+}
