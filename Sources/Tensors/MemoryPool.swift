@@ -1,5 +1,6 @@
 // Memory for tensors: blocks that are kept and reused, because fresh pages cost more than arithmetic.
 
+import CProcessor
 import Diagnostics
 import Foundation
 import Synchronization
@@ -74,7 +75,10 @@ struct FreeBlocks: ~Copyable {
 
     @inline(never)
     private borrowing func waitForLock() {
-        for _ in 0..<64 where !isLocked.load(ordering: .relaxed) { return }
+        for _ in 0..<64 {
+            if !isLocked.load(ordering: .relaxed) { return }
+            mneme_processor_pause()
+        }
         sched_yield()
     }
 
@@ -121,15 +125,33 @@ struct FreeBlocks: ~Copyable {
         return (FreeBlocks.systemBlock(size), index)
     }
 
+    private static let largeBlock = 2 << 20
+
     @inline(never)
     private static func systemBlock(_ size: Int) -> UnsafeMutableRawPointer {
-        let isLarge = size >= 2 << 20
+        if size >= largeBlock { return largeSystemBlock(size) }
         var pointer: UnsafeMutableRawPointer?
-        let status = posix_memalign(&pointer, isLarge ? 2 << 20 : 64, size)
-        guard status == 0, let pointer else { outOfMemory(size) }
-        if isLarge { madvise(pointer, size, 14 /* MADV_HUGEPAGE */) }
+        guard posix_memalign(&pointer, 64, size) == 0, let pointer else { outOfMemory(size) }
         return pointer
     }
+
+    /// Pages of their own, so that giving a block back gives its memory back, from a multiple of 2 MiB.
+    private static func largeSystemBlock(_ size: Int) -> UnsafeMutableRawPointer {
+        let length = mappedLength(size)
+        let mapped = mmap(nil, length + largeBlock, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let mapped, mapped != MAP_FAILED else { outOfMemory(size) }
+        let before = -Int(bitPattern: mapped) & (largeBlock - 1)
+        let pointer = mapped + before
+        if before > 0 { munmap(mapped, before) }
+        if before < largeBlock { munmap(pointer + length, largeBlock - before) }
+        #if os(Linux)
+            madvise(pointer, length, 14 /* MADV_HUGEPAGE */)
+        #endif
+        return pointer
+    }
+
+    /// `size` rounded up to whole pages, of 64 KiB where a system has the largest.
+    private static func mappedLength(_ size: Int) -> Int { (size + 0xffff) & ~0xffff }
 
     @inline(__always)
     mutating func release(_ pointer: UnsafeMutableRawPointer, classIndex: Int) {
@@ -147,8 +169,9 @@ struct FreeBlocks: ~Copyable {
         for index in 0..<FreeBlocks.classCount {
             while let block = first[index] {
                 first[index] = block.load(as: UnsafeMutableRawPointer?.self)
-                statistics.reservedBytes -= FreeBlocks.classBytes(index)
-                free(block)
+                let size = FreeBlocks.classBytes(index)
+                statistics.reservedBytes -= size
+                if size >= FreeBlocks.largeBlock { munmap(block, FreeBlocks.mappedLength(size)) } else { free(block) }
             }
         }
     }

@@ -94,8 +94,8 @@ public final class Node {
         }
         guard var existing = gathered else {
             let fresh = Tensor(uninitialized: shape, dataType)
-            gathered = fresh
             body(fresh, false)
+            gathered = consume fresh
             return
         }
         gathered = nil
@@ -253,7 +253,9 @@ public final class Tape {
 
     /// Runs the tape backwards from any value, given the gradient with respect to it.
     public func backward(from output: Tensor, gradient: Tensor) {
-        guard let start = output.node, start.recording == recording else { preconditionFailure("the value is not on this tape") }
+        guard let start = output.node, start.recording == recording, start.generation == recording.pointee.generation else {
+            preconditionFailure("the value is not on this tape")
+        }
         start.accumulate(gradient)
         while recording.pointee.count > 0 {
             let entry = recording.pointee.removeLast()
@@ -265,4 +267,3 @@ public final class Tape {
         parameterNodes.removeAll(keepingCapacity: true)
     }
 }
-
