@@ -62,20 +62,22 @@ public final class RecurrentLanguageModel: LanguageModel {
             self.model = model
             // Prompts of one length are read together: no padding reaches the state.
             let lengths = Dictionary(grouping: prompts.indices, by: { prompts[$0].count }).sorted { $0.key < $1.key }
+            let layers = model.configuration.layers
+            let pass = ForwardPass()
             let states = lengths.map { length, places in
                 precondition(length > 0, "decoding starts from at least one token")
                 return model.hidden(Tensor(places.flatMap { prompts[$0] }, [places.count, length]), pass).state
             }
             /// The sequences' rows of one tensor of each state, in the order of the prompts.
             func joined(_ parts: [Tensor]) -> Tensor {
-                let result = Tensor(uninitialized: [prompts.count, model.configuration.width], parts[0].dataType)
+                let result = Tensor(uninitialized: [prompts.count, parts[0].shape.columns], parts[0].dataType)
                 for (part, (_, places)) in zip(parts, lengths) { for (row, place) in places.enumerated() { result.copyRow(place, from: part, row) } }
                 return result
             }
             state = RecurrentState(
-                hidden: (0..<model.configuration.layers).map { layer in joined(states.map { $0.hidden[layer] }) },
+                hidden: (0..<layers).map { layer in joined(states.map { $0.hidden[layer] }) },
                 cells: (0..<(states.first?.cells.count ?? 0)).map { layer in joined(states.map { $0.cells[layer] }) })
-            firstLogits = model.project(state.hidden[model.configuration.layers - 1], pass)
+            firstLogits = model.project(state.hidden[layers - 1], pass)
         }
 
         func advance(_ tokens: [Int32]) -> Tensor {
