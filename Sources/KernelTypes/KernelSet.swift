@@ -181,6 +181,15 @@ public protocol KernelSet: Sendable {
         _ gradient: BFloatOutput, probability: BFloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
         minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int)
 
+    /// One query over n keys, none masked: out = softmax(scale * query keys^T) values, K columns. Rows of keys and values lie `keyStride` and
+    /// `valueStride` apart. `scratch` has room for n + K elements. With no keys out is 0.
+    func attendRow(
+        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float, scratch: FloatOutput,
+        keyCount: Int, headSize: Int)
+    func attendRow(
+        _ out: BFloatOutput, query: BFloatInput, keys: BFloatInput, keyStride: Int, values: BFloatInput, valueStride: Int, scale: Float,
+        scratch: FloatOutput, keyCount: Int, headSize: Int)
+
     // MARK: normalisation
 
     /// Layer normalisation of each row: out = (a - mean) * reciprocalDeviation * gain + bias, biased variance. `bias` may be nil.

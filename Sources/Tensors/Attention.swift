@@ -62,6 +62,7 @@ public func attention(
         query: query, key: key, value: value, width: width, heads: heads, mask: mask, scale: scale,
         dropout: dropoutRate > 0 ? dropout.map { AttentionDropout(rate: DropoutRate(dropoutRate), keys: $0.nextSiteKeys()) } : nil)
     let wantsGradient = query.tensor.requiresGradient || key.tensor.requiresGradient || value.tensor.requiresGradient
+    if !wantsGradient, computation.isDecodingStep { return computation.decodingStep() }
     let (output, logSums) = computation.forward(keepsLogSums: wantsGradient)
     guard let logSums else { return output }
     return Tape.record(output, from: query.tensor, key.tensor, value.tensor) { gradient in

@@ -46,7 +46,7 @@ struct AttentionComputation {
     /// The most queries of a block.
     static let queryBlock = 64
     /// The most keys of a block: scores, their gradient and both in the operands' type stay in the second-level cache.
-    static let keyBlock = 512
+    static let keyBlock = 1024
 
     init(
         query: AttentionOperand, key: AttentionOperand, value: AttentionOperand, width: Int, heads: Int, mask: AttentionMask, scale: Float?,
