@@ -17,11 +17,13 @@ struct BenchCommand: ParsableCommand {
 
             Workloads:
             \(TrainingWorkload.all.map { "  \($0.name.padding(toLength: 17, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
+              kernels          every SIMD kernel on one thread, against memory bandwidth and peak arithmetic
 
             Examples:
               mneme bench gpt-small
               mneme bench gpt2-124m encoder-decoder --threads 2 --seconds 30 --json
               mpirun -n 2 mneme bench gpt-small --json
+              mneme bench kernels
             """)
 
     @Argument(help: "Workloads, as listed above.")
@@ -40,9 +42,9 @@ struct BenchCommand: ParsableCommand {
     var dropout: Float?
 
     func validate() throws {
-        let known = TrainingWorkload.all.map(\.name).joined(separator: ", ")
+        let known = (TrainingWorkload.all.map(\.name) + [KernelReport.name]).joined(separator: ", ")
         guard !names.isEmpty else { throw ValidationError("Name at least one workload: \(known).") }
-        for name in names where TrainingWorkload.named(name) == nil { throw ValidationError("There is no workload '\(name)'; choose from \(known).") }
+        for name in names where name != KernelReport.name && TrainingWorkload.named(name) == nil { throw ValidationError("There is no workload '\(name)'; choose from \(known).") }
         guard (1...1024).contains(threads) else { throw ValidationError("--threads must be 1 to 1024, not \(threads).") }
         guard seconds.isFinite, seconds >= 0 else { throw ValidationError("--seconds must not be negative.") }
         if let dropout, !(dropout >= 0 && dropout < 1) { throw ValidationError("--dropout must be at least 0 and below 1, not \(dropout).") }
@@ -56,6 +58,7 @@ struct BenchCommand: ParsableCommand {
             settings.dropout = dropout
             let benchmark = TrainingBenchmark(communicator: communicator, settings: settings)
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
+            if names.contains(KernelReport.name), communicator.rank == 0 { try KernelReport.write(seconds: seconds, json: json) }
             for workload in names.compactMap(TrainingWorkload.named) {
                 let result = try benchmark.run(workload)
                 guard communicator.rank == 0 else { continue }
