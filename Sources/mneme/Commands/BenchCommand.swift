@@ -25,6 +25,7 @@ struct BenchCommand: ParsableCommand {
               mneme bench greedy beam --precision float32 --steps 3 --warm-up 1
               mneme bench attention --longest 4096
               mpirun -n 2 mneme bench gpt-small --json
+              mneme bench kernels
             """)
 
     @Argument(help: "Workloads, as listed above.")
