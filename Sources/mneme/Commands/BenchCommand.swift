@@ -71,7 +71,7 @@ struct BenchCommand: ParsableCommand {
     }
 
     func run() throws {
-        ProgramStart.run { communicator in
+        ProgramStart.run(allocatesManySmallBlocks: true) { communicator in
             var settings = BenchmarkSettings()
             settings.threads = threads
             settings.precision = Precision(rawValue: precision) ?? .float32
