@@ -1,13 +1,18 @@
 // The list of SIMD kernels: one protocol, implemented once in Sources/KernelsBaseline and compiled once for each instruction set.
 //
-// Legend: n elements, R rows, C columns; all arrays are float32, row-major and contiguous, and may be unaligned.
-// Unless said otherwise output and input may be the same array, but may not overlap in part.
+// Legend: n elements, R rows, C columns; arrays are float32 or bfloat16 as their pointers say, row-major and contiguous, and may be unaligned.
+// A kernel on bfloat16 computes in float32 and rounds each result once, to nearest even.
+// Unless said otherwise output and input of one type may be the same array, but arrays may not overlap in part.
 // Every reduction runs in a fixed order that depends on the sizes alone, so results repeat bit for bit.
 
 /// Read-only float32 elements.
 public typealias FloatInput = UnsafePointer<Float>
 /// Writable float32 elements.
 public typealias FloatOutput = UnsafeMutablePointer<Float>
+/// Read-only bfloat16 elements, as bit patterns.
+public typealias BFloatInput = UnsafePointer<UInt16>
+/// Writable bfloat16 elements, as bit patterns.
+public typealias BFloatOutput = UnsafeMutablePointer<UInt16>
 
 /// Functions of one argument that have a kernel, with the gradient of each.
 public enum UnaryFunction: UInt8, Sendable, CaseIterable {
@@ -55,6 +60,10 @@ public protocol KernelSet: Sendable {
     func fill(_ out: FloatOutput, _ value: Float, _ n: Int)
     /// out[i] = a[i] + b[i]
     func add(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int)
+    func add(_ out: FloatOutput, _ a: FloatInput, _ b: BFloatInput, _ n: Int)
+    func add(_ out: FloatOutput, _ a: BFloatInput, _ b: BFloatInput, _ n: Int)
+    func add(_ out: BFloatOutput, _ a: BFloatInput, _ b: BFloatInput, _ n: Int)
+    func add(_ out: BFloatOutput, _ a: BFloatInput, _ b: FloatInput, _ n: Int)
     /// out[i] = a[i] - b[i]
     func subtract(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int)
     /// out[i] = a[i] * b[i]
@@ -79,12 +88,31 @@ public protocol KernelSet: Sendable {
 
     /// out[r, c] = a[r, c] + row[c]
     func addRow(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
-    /// row[c] += sum over r of a[r, c]
+    func addRow(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int)
+    /// row[c] += sum over r of a[r, c], added in float32 in blocks of rows.
     func accumulateColumnSums(_ row: FloatOutput, _ a: FloatInput, rows: Int, columns: Int)
+    func accumulateColumnSums(_ row: FloatOutput, _ a: BFloatInput, rows: Int, columns: Int)
     /// out[r, c] = geluTanh(a[r, c] + row[c]); `a` may not be `out`.
     func addRowGELU(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
+    func addRowGELU(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int)
     /// gradient[r, c] = outputGradient[r, c] * geluTanh'(a[r, c] + row[c]) (stored, not accumulated)
     func addRowGELUGradient(_ gradient: FloatOutput, outputGradient: FloatInput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
+    func addRowGELUGradient(_ gradient: BFloatOutput, outputGradient: BFloatInput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int)
+    /// out[r, c] = max(0, a[r, c] + row[c]); NaN stays.
+    func addRowRectifier(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
+    func addRowRectifier(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int)
+    /// gradient[i] = outputGradient[i] where output[i] > 0, else 0 (stored, not accumulated)
+    func rectifierGradient(_ gradient: FloatOutput, outputGradient: FloatInput, output: FloatInput, _ n: Int)
+    func rectifierGradient(_ gradient: BFloatOutput, outputGradient: BFloatInput, output: BFloatInput, _ n: Int)
+
+    // MARK: rows of a table
+
+    /// out[i, c] = scale * table[indices[i], c] for i < count, c < width. Indices must be rows of the table: they are not checked.
+    func embeddingGather(_ out: FloatOutput, table: FloatInput, indices: UnsafePointer<Int32>, count: Int, width: Int, scale: Float)
+    func embeddingGather(_ out: FloatOutput, table: BFloatInput, indices: UnsafePointer<Int32>, count: Int, width: Int, scale: Float)
+    /// tableGradient[indices[i], c] += scale * outputGradient[i, c], i in order.
+    func embeddingScatter(
+        _ tableGradient: FloatOutput, outputGradient: FloatInput, indices: UnsafePointer<Int32>, count: Int, width: Int, scale: Float)
 
     // MARK: reductions
 
@@ -110,6 +138,48 @@ public protocol KernelSet: Sendable {
     /// One row of cross-entropy over n classes with label smoothing e: target distribution (1 - e) one-hot + e / n uniform.
     /// Overwrites `logits` with softmax(logits) - target distribution. Returns (loss, negative log-likelihood of target), nats.
     func crossEntropy(_ logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (loss: Float, negativeLogLikelihood: Float)
+    /// The same with softmax(logits) - target distribution written to `gradient`; `logits` is used as scratch.
+    func crossEntropy(_ gradient: BFloatOutput, logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (
+        loss: Float, negativeLogLikelihood: Float
+    )
+
+    // MARK: softmax in blocks of columns (attention that never holds a whole matrix of scores)
+
+    /// The largest scale * a[c]; -infinity for n = 0. NaN is passed over: it comes out of the exponentials.
+    func scaledMaximum(_ a: FloatInput, scale: Float, _ n: Int) -> Float
+    /// out[c] = exp(scale * a[c] - minus); returns the sum of the exponentials before rounding. `minus` -infinity (nothing seen yet) counts as 0.
+    func exponentialRow(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float
+    func exponentialRow(_ out: BFloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float
+    /// gradient[c] = scale * probability[c] * (outputGradient[c] - inner)  (stored)
+    func softmaxGradientRow(_ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, inner: Float, scale: Float, _ n: Int)
+    func softmaxGradientRow(_ gradient: BFloatOutput, outputGradient: FloatInput, probability: FloatInput, inner: Float, scale: Float, _ n: Int)
+    /// The same from scores: probability[c] = exp(scale * scores[c] - minus) and gradient[c] = scale * probability[c] * (outputGradient[c] - inner),
+    /// both stored. `minus` is the log-sum-exp of the whole row of scale * scores. `probability` may be `scores`, `gradient` `outputGradient`.
+    func softmaxGradientRow(
+        _ gradient: FloatOutput, probability: FloatOutput, outputGradient: FloatInput, scores: FloatInput, minus: Float, inner: Float, scale: Float,
+        _ n: Int)
+    func softmaxGradientRow(
+        _ gradient: BFloatOutput, probability: BFloatOutput, outputGradient: FloatInput, scores: FloatInput, minus: Float, inner: Float, scale: Float,
+        _ n: Int)
+    /// One block of columns of R rows of softmax in blocks (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018).
+    /// Row r of `scores` begins at r * stride, and its first min(C, max(0, firstVisible + r)) columns are seen; firstVisible = C shows all.
+    /// maximum[r] and sum[r] are what earlier blocks gave, at first -infinity and 0; both are brought up to date, correction[r] is the factor
+    /// exp(old maximum - new maximum) for what has been accumulated before, and out[r, c] = exp(scale * scores[r, c] - maximum[r]), 0 where
+    /// not seen. A row that has seen nothing has correction 1. Row r of `out` begins at r * outStride; `out` may be `scores`.
+    func softmaxBlock(
+        _ out: FloatOutput, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
+        correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int)
+    func softmaxBlock(
+        _ out: BFloatOutput, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
+        correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int)
+    /// `softmaxGradientRow` from scores for a block of R rows: minus[r] and inner[r] for each row, columns seen as in `softmaxBlock`, zeros stored
+    /// where not seen. Rows of `scores` and `outputGradient` lie `stride` apart, those of `gradient` and `probability` `outStride`.
+    func softmaxBlockGradient(
+        _ gradient: FloatOutput, probability: FloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
+        minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int)
+    func softmaxBlockGradient(
+        _ gradient: BFloatOutput, probability: BFloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
+        minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int)
 
     // MARK: normalisation
 
@@ -118,15 +188,35 @@ public protocol KernelSet: Sendable {
     func layerNorm(
         _ out: FloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
         epsilon: Float, rows: Int, columns: Int)
+    func layerNorm(
+        _ out: BFloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
+        epsilon: Float, rows: Int, columns: Int)
+    func layerNorm(
+        _ out: BFloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: BFloatInput, gain: FloatInput, bias: FloatInput?,
+        epsilon: Float, rows: Int, columns: Int)
     /// inputGradient (stored when `accumulate` is false, else added to); gainGradient and biasGradient (either may be nil) are added to.
     func layerNormGradient(
         _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: FloatInput,
         _ a: FloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int)
+    func layerNormGradient(
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: BFloatInput,
+        _ a: FloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int)
+    func layerNormGradient(
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: BFloatInput,
+        _ a: BFloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int)
     /// Root-mean-square normalisation: out = a * reciprocalRoot * gain.
     func rmsNorm(_ out: FloatOutput, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int)
+    func rmsNorm(_ out: BFloatOutput, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int)
+    func rmsNorm(_ out: BFloatOutput, reciprocalRoot: FloatOutput, _ a: BFloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int)
     /// As `layerNormGradient`.
     func rmsNormGradient(
         _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: FloatInput, _ a: FloatInput,
+        gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int)
+    func rmsNormGradient(
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: BFloatInput, _ a: FloatInput,
+        gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int)
+    func rmsNormGradient(
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: BFloatInput, _ a: BFloatInput,
         gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int)
 
     // MARK: dropout
@@ -134,26 +224,43 @@ public protocol KernelSet: Sendable {
     /// out[i] = a[i] * scale where hash(key, first + i) as a 32-bit integer is below `keepThreshold`, else 0. A counter-based generator:
     /// element i depends on key and first + i alone, so any part of a mask can be made again, in any order and at any vector width.
     func dropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
+    func dropout(_ out: BFloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
+    func dropout(_ out: BFloatOutput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
     /// The same, added: out[i] += ...
     func addDropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
+    /// The same, added to another array: out[i] = residual[i] + ...
+    func addDropout(
+        _ out: FloatOutput, _ residual: FloatInput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
+    func addDropout(
+        _ out: FloatOutput, _ residual: FloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
+    func addDropout(
+        _ out: FloatOutput, _ residual: BFloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
+    func addDropout(
+        _ out: BFloatOutput, _ residual: BFloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
 
-    // MARK: optimizers (one pass; `gradient` is only read; g = gradientScale * gradient, for all but AdamW plus weightDecay * value)
+    // MARK: optimizers (one pass; `gradient` is only read; g = gradientScale * gradient, for all but AdamW plus weightDecay * value).
+    // Where `lowPrecision` is not nil the new values are also written there, rounded to bfloat16.
 
     /// m = m + (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g^2;
     /// value = (1 - learningRate * weightDecay) value - learningRate * biasCorrection1 * m / (sqrt(biasCorrection2 * v) + epsilon)
     func adamW(
-        _ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+        _ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings,
+        lowPrecision: BFloatOutput?, _ n: Int)
     /// momentum = beta1 * momentum + g; value -= learningRate * (nesterov ? g + beta1 * momentum : momentum).
     /// Without momentum (nil) value -= learningRate * g.
-    func sgd(_ value: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+    func sgd(
+        _ value: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, lowPrecision: BFloatOutput?, _ n: Int)
     /// average = beta2 * average + (1 - beta2) g^2; momentum = beta1 * momentum + g / (sqrt(average) + epsilon); value -= learningRate * momentum.
     /// Without momentum (nil) the quotient itself is applied.
-    func rmsProp(_ value: FloatOutput, _ average: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+    func rmsProp(
+        _ value: FloatOutput, _ average: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings,
+        lowPrecision: BFloatOutput?, _ n: Int)
     /// accumulator += g^2; value -= learningRate * g / (sqrt(accumulator) + epsilon)
-    func adagrad(_ value: FloatOutput, _ accumulator: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int)
+    func adagrad(
+        _ value: FloatOutput, _ accumulator: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, lowPrecision: BFloatOutput?, _ n: Int)
 
     // MARK: bfloat16 (bit patterns; round to nearest even, NaN stays NaN)
 
-    func toBFloat16(_ out: UnsafeMutablePointer<UInt16>, _ a: FloatInput, _ n: Int)
-    func fromBFloat16(_ out: FloatOutput, _ a: UnsafePointer<UInt16>, _ n: Int)
+    func toBFloat16(_ out: BFloatOutput, _ a: FloatInput, _ n: Int)
+    func fromBFloat16(_ out: FloatOutput, _ a: BFloatInput, _ n: Int)
 }

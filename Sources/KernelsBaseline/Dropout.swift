@@ -64,25 +64,83 @@ private func isKept(key: UInt64, counter: UInt64, keepThreshold: UInt32) -> Bool
     return UInt32(truncatingIfNeeded: word &>> ((counter & 1) &* 32)) < keepThreshold
 }
 
+/// out = dropped a
+@inline(__always)
+private func drop<Out: VectorElement, A: VectorElement>(
+    _ out: UnsafeMutablePointer<Out>, _ a: UnsafePointer<A>, _ key: UInt64, _ first: UInt64, _ keepThreshold: UInt32, _ scale: Float, _ n: Int
+) {
+    let s = splat(scale)
+    var start = 0
+    // A first element with an odd counter goes alone, so that no word is split between blocks.
+    if first & 1 == 1 && n > 0 {
+        let one = Block(offset: 0, count: 1)
+        store(out, one, isKept(key: key, counter: first, keepThreshold: keepThreshold) ? load(a, one) * s : Vector.zero)
+        start = 1
+    }
+    var masks = MaskGenerator(key: key, first: first &+ UInt64(truncatingIfNeeded: start), keepThreshold: keepThreshold)
+    let all = Blocks(from: start, to: n)
+    for i in all.full { store(out, i, Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
+    if let i = all.rest { store(out, i, Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
+}
+
+/// out = residual + dropped a
+@inline(__always)
+private func addDropped<Out: VectorElement, R: VectorElement, A: VectorElement>(
+    _ out: UnsafeMutablePointer<Out>, _ residual: UnsafePointer<R>, _ a: UnsafePointer<A>, _ key: UInt64, _ first: UInt64, _ keepThreshold: UInt32,
+    _ scale: Float, _ n: Int
+) {
+    let s = splat(scale)
+    var start = 0
+    if first & 1 == 1 && n > 0 {
+        let one = Block(offset: 0, count: 1)
+        let term = isKept(key: key, counter: first, keepThreshold: keepThreshold) ? load(a, one) * s : Vector.zero
+        store(out, one, load(residual, one) + term)
+        start = 1
+    }
+    var masks = MaskGenerator(key: key, first: first &+ UInt64(truncatingIfNeeded: start), keepThreshold: keepThreshold)
+    let all = Blocks(from: start, to: n)
+    for i in all.full { store(out, i, load(residual, i) + Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
+    if let i = all.rest { store(out, i, load(residual, i) + Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
+}
+
 extension VariantKernels {
     public func dropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
-        let s = splat(scale)
-        // A first element with an odd counter goes alone, so that no word is split between blocks.
-        let start = first & 1 == 1 && n > 0 ? 1 : 0
-        if start == 1 { out[0] = isKept(key: key, counter: first, keepThreshold: keepThreshold) ? a[0] * scale : 0 }
-        var masks = MaskGenerator(key: key, first: first &+ UInt64(truncatingIfNeeded: start), keepThreshold: keepThreshold)
-        let all = Blocks(from: start, to: n)
-        for i in all.full { store(out, i, Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
-        if let i = all.rest { store(out, i, Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
+        drop(out, a, key, first, keepThreshold, scale, n)
+    }
+
+    public func dropout(_ out: BFloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
+        drop(out, a, key, first, keepThreshold, scale, n)
+    }
+
+    public func dropout(_ out: BFloatOutput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
+        drop(out, a, key, first, keepThreshold, scale, n)
     }
 
     public func addDropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
-        let s = splat(scale)
-        let start = first & 1 == 1 && n > 0 ? 1 : 0
-        if start == 1 && isKept(key: key, counter: first, keepThreshold: keepThreshold) { out[0] += a[0] * scale }
-        var masks = MaskGenerator(key: key, first: first &+ UInt64(truncatingIfNeeded: start), keepThreshold: keepThreshold)
-        let all = Blocks(from: start, to: n)
-        for i in all.full { store(out, i, load(out, i) + Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
-        if let i = all.rest { store(out, i, load(out, i) + Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
+        addDropped(out, UnsafePointer(out), a, key, first, keepThreshold, scale, n)
+    }
+
+    public func addDropout(
+        _ out: FloatOutput, _ residual: FloatInput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int
+    ) {
+        addDropped(out, residual, a, key, first, keepThreshold, scale, n)
+    }
+
+    public func addDropout(
+        _ out: FloatOutput, _ residual: FloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int
+    ) {
+        addDropped(out, residual, a, key, first, keepThreshold, scale, n)
+    }
+
+    public func addDropout(
+        _ out: FloatOutput, _ residual: BFloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int
+    ) {
+        addDropped(out, residual, a, key, first, keepThreshold, scale, n)
+    }
+
+    public func addDropout(
+        _ out: BFloatOutput, _ residual: BFloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int
+    ) {
+        addDropped(out, residual, a, key, first, keepThreshold, scale, n)
     }
 }

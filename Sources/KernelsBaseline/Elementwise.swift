@@ -4,6 +4,14 @@
 
 import KernelTypes
 
+/// out = a + b
+@inline(__always)
+private func addArrays<Out: VectorElement, A: VectorElement, B: VectorElement>(
+    _ out: UnsafeMutablePointer<Out>, _ a: UnsafePointer<A>, _ b: UnsafePointer<B>, _ n: Int
+) {
+    for i in blocks(n) { store(out, i, load(a, i) + load(b, i)) }
+}
+
 extension VariantKernels {
     public func fill(_ out: FloatOutput, _ value: Float, _ n: Int) {
         let v = splat(value)
@@ -11,7 +19,23 @@ extension VariantKernels {
     }
 
     public func add(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int) {
-        for i in blocks(n) { store(out, i, load(a, i) + load(b, i)) }
+        addArrays(out, a, b, n)
+    }
+
+    public func add(_ out: FloatOutput, _ a: FloatInput, _ b: BFloatInput, _ n: Int) {
+        addArrays(out, a, b, n)
+    }
+
+    public func add(_ out: FloatOutput, _ a: BFloatInput, _ b: BFloatInput, _ n: Int) {
+        addArrays(out, a, b, n)
+    }
+
+    public func add(_ out: BFloatOutput, _ a: BFloatInput, _ b: BFloatInput, _ n: Int) {
+        addArrays(out, a, b, n)
+    }
+
+    public func add(_ out: BFloatOutput, _ a: BFloatInput, _ b: FloatInput, _ n: Int) {
+        addArrays(out, a, b, n)
     }
 
     public func subtract(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int) {

@@ -14,7 +14,7 @@ import KernelTypes
 
 /// The largest scale * a[i]; NaN is passed over.
 @_transparent
-private func scaledMaximum(_ a: FloatInput, scale: Float, _ n: Int) -> Float {
+func largestScaled(_ a: FloatInput, scale: Float, _ n: Int) -> Float {
     let s = splat(scale)
     var older = splat(-Float.infinity)
     var newer = older
@@ -38,14 +38,17 @@ private func lanes(from start: Int, _ v: Vector) -> Vector {
 
 /// The first `count` lanes, 0 in the others.
 @_transparent
-private func lanes(before count: Int, _ v: Vector) -> Vector {
+func lanes(before count: Int, _ v: Vector) -> Vector {
     v.replacing(with: Vector.zero, where: laneIndices .>= splat(Int32(truncatingIfNeeded: count)))
 }
 
-/// out = exp(scale * a - m) / total - offset; returns the total, the sum of the exponentials. `out` may be `a`.
+/// out = exp(scale * a - m) / total - offset; returns the total, the sum of the exponentials. The exponentials go through `scratch`; `scratch` may
+/// be `a`, and `out` may be `scratch`.
 /// A remainder is done as the last W elements: read before anything is stored, those done already counted once, and stored last.
-@_transparent
-private func storeSoftmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus m: Float, offset: Float, _ n: Int) -> Double {
+@inline(__always)
+private func storeSoftmax<Out: VectorElement>(
+    _ out: UnsafeMutablePointer<Out>, through scratch: FloatOutput, _ a: FloatInput, scale: Float, minus m: Float, offset: Float, _ n: Int
+) -> Double {
     let s = splat(scale)
     let shift = splat(m)
     let o = splat(offset)
@@ -63,7 +66,7 @@ private func storeSoftmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, min
         var sum = Vector.zero
         for i in span.full {
             let e = exponential(load(a, i) * s - shift)
-            store(out, i, e)
+            store(scratch, i, e)
             sum += e
         }
         total += horizontalSum(sum)
@@ -71,7 +74,7 @@ private func storeSoftmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, min
     let e = exponential(last)
     if rest != 0 { total += horizontalSum(lanes(from: width - rest, e)) }
     let reciprocal = splat(Float(1 / total))
-    for i in Blocks(from: 0, to: n - rest).full { store(out, i, load(out, i) * reciprocal - o) }
+    for i in Blocks(from: 0, to: n - rest).full { store(out, i, load(scratch, i) * reciprocal - o) }
     if rest != 0 { store(out + (n - width), e * reciprocal - o) }
     return total
 }
@@ -79,9 +82,9 @@ private func storeSoftmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, min
 extension VariantKernels {
     public func softmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, _ n: Int) {
         if n == 0 { return }
-        let m = scaledMaximum(a, scale: scale, n)
+        let m = largestScaled(a, scale: scale, n)
         if m == -.infinity && !containsNaN(a, n) { return fill(out, 0, n) }
-        _ = storeSoftmax(out, a, scale: scale, minus: m, offset: 0, n)
+        _ = storeSoftmax(out, through: out, a, scale: scale, minus: m, offset: 0, n)
     }
 
     public func softmaxGradient(_ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, scale: Float, _ n: Int) {
@@ -105,12 +108,33 @@ extension VariantKernels {
     }
 
     public func crossEntropy(_ logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (loss: Float, negativeLogLikelihood: Float) {
-        let m = scaledMaximum(logits, scale: 1, n)
+        let m = largestScaled(logits, scale: 1, n)
         let targetLogit = Double(logits[target])
         let mean = labelSmoothing == 0 ? 0 : sum(logits, n) / Double(n)
-        let total = storeSoftmax(logits, logits, scale: 1, minus: m, offset: labelSmoothing / Float(n), n)
+        let total = storeSoftmax(logits, through: logits, logits, scale: 1, minus: m, offset: labelSmoothing / Float(n), n)
         logits[target] -= 1 - labelSmoothing
+        return losses(logTotal: log(total) + Double(m), targetLogit, mean, labelSmoothing)
+    }
+
+    public func crossEntropy(_ gradient: BFloatOutput, logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (
+        loss: Float, negativeLogLikelihood: Float
+    ) {
+        let m = largestScaled(logits, scale: 1, n)
+        let targetLogit = Double(logits[target])
+        let mean = labelSmoothing == 0 ? 0 : sum(logits, n) / Double(n)
+        let total = storeSoftmax(gradient, through: logits, logits, scale: 1, minus: m, offset: labelSmoothing / Float(n), n)
         let logTotal = log(total) + Double(m)
+        // The one element that differs from its neighbours is rounded once too.
+        let e = Double(labelSmoothing)
+        let last = splat(Float(exp(targetLogit - logTotal) - (1 - e) - e / Double(n)))
+        store(gradient + target, Block(offset: 0, count: 1), last)
+        return losses(logTotal: logTotal, targetLogit, mean, labelSmoothing)
+    }
+
+    /// The loss of a row and the negative log-likelihood of its target.
+    private func losses(
+        logTotal: Double, _ targetLogit: Double, _ mean: Double, _ labelSmoothing: Float
+    ) -> (loss: Float, negativeLogLikelihood: Float) {
         let negativeLogLikelihood = logTotal - targetLogit
         if labelSmoothing == 0 { return (Float(negativeLogLikelihood), Float(negativeLogLikelihood)) }
         let e = Double(labelSmoothing)

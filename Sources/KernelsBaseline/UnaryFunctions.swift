@@ -34,7 +34,7 @@ extension VariantKernels {
         case .logarithm: logarithmGradient(gradient, outputGradient, input, n)
         case .hyperbolicTangent: hyperbolicTangentGradient(gradient, outputGradient, output, n)
         case .sigmoid: sigmoidGradient(gradient, outputGradient, output, n)
-        case .rectifier: rectifierGradient(gradient, outputGradient, input, n)
+        case .rectifier: rectifiedGradient(gradient, outputGradient, input, n)
         case .softplus: softplusGradient(gradient, outputGradient, input, n)
         case .squareRoot: squareRootGradient(gradient, outputGradient, output, n)
         case .reciprocal: reciprocalGradient(gradient, outputGradient, output, n)
@@ -155,7 +155,7 @@ private func sigmoidGradient(_ gradient: FloatOutput, _ outputGradient: FloatInp
 }
 
 @inline(never)
-private func rectifierGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput, _ x: FloatInput, _ n: Int) {
+private func rectifiedGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput, _ x: FloatInput, _ n: Int) {
     for i in blocks(n) { accumulate(gradient, outputGradient, i, Vector.zero.replacing(with: splat(1), where: load(x, i) .> splat(0))) }
 }
 

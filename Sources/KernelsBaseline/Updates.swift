@@ -7,7 +7,8 @@ import KernelTypes
 
 extension VariantKernels {
     public func adamW(
-        _ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int
+        _ value: FloatOutput, _ firstMoment: FloatOutput, _ secondMoment: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings,
+        lowPrecision: BFloatOutput?, _ n: Int
     ) {
         let scale = splat(Float(settings.gradientScale))
         let keep = splat(Float(1 - settings.learningRate * settings.weightDecay))
@@ -26,11 +27,15 @@ extension VariantKernels {
             let x = load(value, i) * keep
             store(firstMoment, i, m)
             store(secondMoment, i, v)
-            store(value, i, multiplySubtract(step, m / denominator, from: x))
+            let updated = multiplySubtract(step, m / denominator, from: x)
+            store(value, i, updated)
+            if let lowPrecision { store(lowPrecision, i, updated) }
         }
     }
 
-    public func sgd(_ value: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
+    public func sgd(
+        _ value: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, lowPrecision: BFloatOutput?, _ n: Int
+    ) {
         let scale = splat(Float(settings.gradientScale))
         let decay = splat(Float(settings.weightDecay))
         let beta1 = splat(Float(settings.beta1))
@@ -45,12 +50,15 @@ extension VariantKernels {
                 store(momentum, i, m)
                 direction = nesterov ? multiplyAdd(beta1, m, g) : m
             }
-            store(value, i, multiplySubtract(rate, direction, from: x))
+            let updated = multiplySubtract(rate, direction, from: x)
+            store(value, i, updated)
+            if let lowPrecision { store(lowPrecision, i, updated) }
         }
     }
 
     public func rmsProp(
-        _ value: FloatOutput, _ average: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int
+        _ value: FloatOutput, _ average: FloatOutput, _ momentum: FloatOutput?, _ gradient: FloatInput, _ settings: UpdateSettings,
+        lowPrecision: BFloatOutput?, _ n: Int
     ) {
         let scale = splat(Float(settings.gradientScale))
         let decay = splat(Float(settings.weightDecay))
@@ -69,11 +77,15 @@ extension VariantKernels {
                 direction = multiplyAdd(beta1, load(momentum, i), direction)
                 store(momentum, i, direction)
             }
-            store(value, i, multiplySubtract(rate, direction, from: x))
+            let updated = multiplySubtract(rate, direction, from: x)
+            store(value, i, updated)
+            if let lowPrecision { store(lowPrecision, i, updated) }
         }
     }
 
-    public func adagrad(_ value: FloatOutput, _ accumulator: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, _ n: Int) {
+    public func adagrad(
+        _ value: FloatOutput, _ accumulator: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, lowPrecision: BFloatOutput?, _ n: Int
+    ) {
         let scale = splat(Float(settings.gradientScale))
         let decay = splat(Float(settings.weightDecay))
         let rate = splat(Float(settings.learningRate))
@@ -83,7 +95,9 @@ extension VariantKernels {
             let g = multiplyAdd(decay, x, load(gradient, i) * scale)
             let s = multiplyAdd(g, g, load(accumulator, i))
             store(accumulator, i, s)
-            store(value, i, multiplySubtract(rate, g / (s.squareRoot() + epsilon), from: x))
+            let updated = multiplySubtract(rate, g / (s.squareRoot() + epsilon), from: x)
+            store(value, i, updated)
+            if let lowPrecision { store(lowPrecision, i, updated) }
         }
     }
 }

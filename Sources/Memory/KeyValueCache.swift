@@ -15,10 +15,13 @@ public final class KeyValueCache {
     /// C.
     public let capacity: Int
     private let width: Int
+    /// Of one position: key and value.
+    private let bytes: Int
 
-    /// Memory for `capacity` positions of `batch` sequences. Cost: 8 layers B C D bytes.
-    public init(layers: Int, batch: Int, capacity: Int, width: Int) {
-        self.layers = (0..<layers).map { _ in Tensor(zeros: [batch, capacity, 2 * width]) }
+    /// Memory for `capacity` positions of `batch` sequences. Cost: 8 layers B C D bytes in float32, half of that in bfloat16.
+    public init(layers: Int, batch: Int, capacity: Int, width: Int, _ dataType: DataType = .float32) {
+        self.layers = (0..<layers).map { _ in Tensor(uninitialized: [batch, capacity, 2 * width], dataType) }
+        bytes = 2 * width * dataType.byteCount
         lengths = [Int](repeating: 0, count: batch)
         self.capacity = capacity
         self.width = width
@@ -29,7 +32,7 @@ public final class KeyValueCache {
         let stride = packed.shape[1]
         for (b, length) in lengths.enumerated() {
             precondition(length <= capacity, "a prompt of \(length) positions in a cache of \(capacity)")
-            for t in 0..<length { copy(from: packed.floats + (b * stride + t) * 3 * width + width, layer: layer, sequence: b, position: t) }
+            for t in 0..<length { copy(packed, row: b * stride + t, layer: layer, sequence: b, position: t) }
         }
     }
 
@@ -37,7 +40,7 @@ public final class KeyValueCache {
     public func append(_ packed: Tensor, layer: Int) -> (keysAndValues: Tensor, lengths: [Int]) {
         for (b, length) in lengths.enumerated() {
             precondition(length < capacity, "a cache of \(capacity) positions is full")
-            copy(from: packed.floats + b * 3 * width + width, layer: layer, sequence: b, position: length)
+            copy(packed, row: b, layer: layer, sequence: b, position: length)
         }
         return (layers[layer], lengths.map { $0 + 1 })
     }
@@ -51,18 +54,18 @@ public final class KeyValueCache {
     /// Sequence b continues what sequence `parents[b]` remembers. The number of sequences may change.
     public func reorder(_ parents: [Int]) {
         guard parents != Array(lengths.indices) else { return }
-        let block = capacity * 2 * width
         for (index, old) in layers.enumerated() {
-            let new = Tensor(uninitialized: [parents.count, capacity, 2 * width])
+            let new = Tensor(uninitialized: [parents.count, capacity, 2 * width], old.dataType)
             for (b, parent) in parents.enumerated() {
-                (new.floats + b * block).update(from: old.floats + parent * block, count: lengths[parent] * 2 * width)
+                (new.bytes + b * capacity * bytes).copyMemory(from: old.bytes + parent * capacity * bytes, byteCount: lengths[parent] * bytes)
             }
             layers[index] = new
         }
         lengths = parents.map { lengths[$0] }
     }
 
-    private func copy(from source: UnsafePointer<Float>, layer: Int, sequence: Int, position: Int) {
-        (layers[layer].floats + (sequence * capacity + position) * 2 * width).update(from: source, count: 2 * width)
+    /// Copies key and value from a row of a packed projection, query, key and value.
+    private func copy(_ packed: Tensor, row: Int, layer: Int, sequence: Int, position: Int) {
+        (layers[layer].bytes + (sequence * capacity + position) * bytes).copyMemory(from: packed.bytes + row * (bytes / 2 * 3) + bytes / 2, byteCount: bytes)
     }
 }

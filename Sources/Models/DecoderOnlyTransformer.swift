@@ -66,13 +66,13 @@ public final class DecoderOnlyTransformer: LanguageModel {
 
     /// The logits of every position: int32 [B, T] to [B, T, V].
     public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
-        linear(hidden(inputs, pass), weight: pass(tokenEmbedding.weight))
+        linear(hidden(inputs, pass), weight: pass.operand(tokenEmbedding.weight), outputType: .float32)
     }
 
     public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
         guard case .tokens(let batch) = batch else { preconditionFailure("a decoder-only model takes token batches") }
         return linearCrossEntropy(
-            hidden(batch.inputs, pass), weight: pass(tokenEmbedding.weight), targets: batch.targets,
+            hidden(batch.inputs, pass), weight: pass.operand(tokenEmbedding.weight), targets: batch.targets,
             labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
     }
 
@@ -93,16 +93,17 @@ public final class DecoderOnlyTransformer: LanguageModel {
             let width = model.configuration.width
             let cache = KeyValueCache(
                 layers: model.blocks.count, batch: prompts.count, capacity: min(longest + maximumNewTokens, model.configuration.context),
-                width: width)
+                width: width, model.store.activationType)
             let padded = prompts.flatMap { $0 + [Int32](repeating: 0, count: longest - $0.count) }
             let hidden = model.hidden(Tensor(padded, [prompts.count, longest]), pass) { cache.store(prompt: $1, layer: $0, lengths: lengths) }
             cache.advance(to: lengths)
-            let last = Tensor(uninitialized: [prompts.count, width])
+            let last = Tensor(uninitialized: [prompts.count, width], hidden.dataType)
+            let bytes = width * hidden.dataType.byteCount
             for (b, length) in lengths.enumerated() {
                 precondition(length > 0, "decoding starts from at least one token")
-                (last.floats + b * width).update(from: hidden.floats + (b * longest + length - 1) * width, count: width)
+                (last.bytes + b * bytes).copyMemory(from: hidden.bytes + (b * longest + length - 1) * bytes, byteCount: bytes)
             }
-            firstLogits = linear(last, weight: pass(model.tokenEmbedding.weight))
+            firstLogits = linear(last, weight: pass.operand(model.tokenEmbedding.weight), outputType: .float32)
             self.cache = cache
         }
 
@@ -117,7 +118,7 @@ public final class DecoderOnlyTransformer: LanguageModel {
                 x = addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: 0, nil)
             }
             cache.advance(to: cache.lengths.map { $0 + 1 })
-            return linear(model.finalNorm(x, pass), weight: pass(model.tokenEmbedding.weight)).viewed(rows: count)
+            return linear(model.finalNorm(x, pass), weight: pass.operand(model.tokenEmbedding.weight), outputType: .float32).viewed(rows: count)
         }
 
         func reorder(_ parents: [Int]) { cache.reorder(parents) }

@@ -89,7 +89,8 @@ public final class EncoderDecoderTransformer: LanguageModel {
 
     private func embed(_ tokens: Tensor, _ pass: ForwardPass) -> Tensor {
         let x = addPositions(embedding(tokens, scale: Float(configuration.width).squareRoot(), pass), positions)
-        return dropout(x, rate: configuration.dropout, pass.dropout)
+        // After a norm the residual stream has the type of activations; before the first norm it starts with it.
+        return dropout(configuration.preNorm ? x : convert(x, to: store.activationType), rate: configuration.dropout, pass.dropout)
     }
 
     /// One sublayer with its residual connection, normalised before or after.
@@ -125,7 +126,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
 
     /// The logits of every target position, [B, U, V].
     public func logits(_ batch: SequencePairBatch, _ pass: ForwardPass) -> Tensor {
-        linear(hidden(batch, pass), weight: pass(embedding.weight))
+        linear(hidden(batch, pass), weight: pass.operand(embedding.weight), outputType: .float32)
     }
 
     private func hidden(_ batch: SequencePairBatch, _ pass: ForwardPass) -> Tensor {
@@ -136,7 +137,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
     public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
         guard case .pairs(let batch) = batch else { preconditionFailure("an encoder-decoder model takes pair batches") }
         return linearCrossEntropy(
-            hidden(batch, pass), weight: pass(embedding.weight), targets: batch.targetOutputs,
+            hidden(batch, pass), weight: pass.operand(embedding.weight), targets: batch.targetOutputs,
             labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
     }
 
@@ -167,7 +168,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
             sourceLengths = lengths
             cache = KeyValueCache(
                 layers: model.decoderLayers.count, batch: sources.count, capacity: min(maximumNewTokens, model.configuration.context),
-                width: model.configuration.width)
+                width: model.configuration.width, model.store.activationType)
         }
 
         func advance(_ tokens: [Int32]) -> Tensor {
@@ -176,6 +177,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
             let position = cache.lengths.first ?? 0
             var x = addPositions(
                 model.embedding(Tensor(tokens, [count, 1]), scale: Float(width).squareRoot(), pass), model.positions, first: position)
+            if !model.configuration.preNorm { x = convert(x, to: model.store.activationType) }
             for (index, layer) in model.decoderLayers.enumerated() {
                 x = model.sublayer(x, layer.selfAttentionNorm, pass) { layer.selfAttention.step($0, pass) { cache.append($0, layer: index) } }
                 x = model.sublayer(x, layer.crossAttentionNorm, pass) { x in
@@ -186,7 +188,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
             }
             cache.advance(to: cache.lengths.map { $0 + 1 })
             x = model.decoderNorm.map { $0(x, pass) } ?? x
-            return linear(x, weight: pass(model.embedding.weight)).viewed(rows: count)
+            return linear(x, weight: pass.operand(model.embedding.weight), outputType: .float32).viewed(rows: count)
         }
 
         func reorder(_ parents: [Int]) {
@@ -195,9 +197,11 @@ public final class EncoderDecoderTransformer: LanguageModel {
             groupSize = size
             guard sources != Array(sourceLengths.indices) else { return }
             crossKeysAndValues = crossKeysAndValues.map { old in
-                let block = old.shape[1] * old.shape[2]
-                let new = Tensor(uninitialized: [sources.count, old.shape[1], old.shape[2]])
-                for (group, source) in sources.enumerated() { (new.floats + group * block).update(from: old.floats + source * block, count: block) }
+                let bytes = old.shape[1] * old.shape[2] * old.dataType.byteCount
+                let new = Tensor(uninitialized: [sources.count, old.shape[1], old.shape[2]], old.dataType)
+                for (group, source) in sources.enumerated() {
+                    (new.bytes + group * bytes).copyMemory(from: old.bytes + source * bytes, byteCount: bytes)
+                }
                 return new
             }
             sourceLengths = sources.map { sourceLengths[$0] }

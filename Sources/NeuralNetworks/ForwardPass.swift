@@ -8,15 +8,29 @@ public final class ForwardPass {
     public let tape: Tape?
     /// Where dropout masks come from; `nil` in evaluation.
     public let dropout: DropoutContext?
+    /// Looks at every layer's output; `nil` when nobody asked.
+    public let numerics: NumericsCheck?
 
     /// A pass that trains (both given), or evaluates (neither).
-    public init(tape: Tape? = nil, dropout: DropoutContext? = nil) {
+    public init(tape: Tape? = nil, dropout: DropoutContext? = nil, numerics: NumericsCheck? = nil) {
         self.tape = tape
         self.dropout = dropout
+        self.numerics = numerics
     }
 
-    /// The parameter's value, on the tape when there is one.
+    /// The parameter's float32 value, on the tape when there is one.
     public func callAsFunction(_ parameter: Parameter) -> Tensor {
         tape?.parameter(parameter) ?? parameter.value
+    }
+
+    /// The parameter as operand of a matrix product: in the type of activations, on the tape when there is one.
+    public func operand(_ parameter: Parameter) -> Tensor {
+        tape?.operand(parameter) ?? parameter.operand
+    }
+
+    /// The output of a layer, looked at when numbers are checked. `parameter` is one of the layer's, whose path without its last part names it.
+    public func checked(_ output: Tensor, _ parameter: Parameter) -> Tensor {
+        numerics?.check(output) { parameter.name.split(separator: ".").dropLast().joined(separator: ".") }
+        return output
     }
 }

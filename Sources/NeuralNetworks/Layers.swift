@@ -19,7 +19,7 @@ public struct Linear {
 
     /// [..., I] to [..., O].
     public func callAsFunction(_ x: Tensor, _ pass: ForwardPass) -> Tensor {
-        linear(x, weight: pass(weight), bias: bias.map { pass($0) })
+        pass.checked(linear(x, weight: pass.operand(weight), bias: bias.map { pass($0) }), weight)
     }
 }
 
@@ -39,9 +39,9 @@ public struct LayerNorm {
         self.epsilon = epsilon
     }
 
-    /// [..., D] to [..., D].
+    /// [..., D] to [..., D], in the type of activations.
     public func callAsFunction(_ x: Tensor, _ pass: ForwardPass) -> Tensor {
-        layerNorm(x, gain: pass(weight), bias: pass(bias), epsilon: epsilon)
+        pass.checked(layerNorm(x, gain: pass(weight), bias: pass(bias), epsilon: epsilon, outputType: weight.activationType), weight)
     }
 }
 
@@ -55,9 +55,9 @@ public struct Embedding {
         weight = store.add("\(path).weight", [rows, width], initializer)
     }
 
-    /// int32 [...] to [..., D], each row times `scale`.
+    /// int32 [...] to [..., D], each row times `scale`; float32.
     public func callAsFunction(_ indices: Tensor, scale: Float = 1, _ pass: ForwardPass) -> Tensor {
-        embedding(pass(weight), indices, scale: scale)
+        pass.checked(embedding(pass(weight), indices, scale: scale), weight)
     }
 }
 
@@ -93,12 +93,13 @@ public struct FeedForward {
 
     /// [B, T, D] to [B, T, D].
     public func callAsFunction(_ x: Tensor, _ pass: ForwardPass) -> Tensor {
-        var inner: Tensor
-        if activation == .gelu, let bias = input.bias {
-            inner = linearGELU(x, weight: pass(input.weight), bias: pass(bias))
+        let inner: Tensor
+        if let bias = input.bias {
+            let fused = linear(x, weight: pass.operand(input.weight), bias: pass(bias), activation: activation == .gelu ? .gelu : .rectifier)
+            inner = pass.checked(fused, input.weight)
         } else {
-            inner = input(x, pass)
-            inner = activation == .gelu ? inner.geluTanh() : inner.rectified()
+            let product = input(x, pass)
+            inner = activation == .gelu ? product.geluTanh() : product.rectified()
         }
         return output(dropout(inner, rate: dropoutRate, pass.dropout), pass)
     }

@@ -60,10 +60,22 @@ public protocol Optimizer: AnyObject {
     ///   - learningRate: of this step, as the schedule gave it.
     ///   - gradientScale: every gradient is multiplied by this first (1 / token count, times `clipFactor`).
     ///   - step: the number of this update, from 1.
-    /// - Complexity: one pass: AdamW reads 16 bytes and writes 12 for each parameter.
+    ///   - lowPrecision: P bfloat16 bit patterns, a copy of `values` that is written in the same pass for the parameters in `ranges`.
+    /// - Complexity: one pass: AdamW reads 16 bytes and writes 12 for each parameter, and 2 more with a copy.
     func step(
         values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
-        step: Int)
+        step: Int, lowPrecision: UnsafeMutablePointer<UInt16>?)
+}
+
+extension Optimizer {
+    /// One update of the parameters in `ranges`, in place, without a bfloat16 copy.
+    public func step(
+        values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
+        step: Int
+    ) {
+        self.step(
+            values: values, gradients: gradients, ranges: ranges, learningRate: learningRate, gradientScale: gradientScale, step: step, lowPrecision: nil)
+    }
 }
 
 /// The optimizer that a configuration asks for, with fresh state.

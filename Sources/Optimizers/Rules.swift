@@ -36,7 +36,7 @@ final class AdamW: Optimizer {
 
     func step(
         values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
-        step: Int
+        step: Int, lowPrecision: UnsafeMutablePointer<UInt16>?
     ) {
         precondition(step >= 1, "updates are numbered from 1")
         var settings = UpdateSettings()
@@ -49,7 +49,9 @@ final class AdamW: Optimizer {
         settings.biasCorrection1 = 1 / (1 - power(settings.beta1, step))
         settings.biasCorrection2 = 1 / (1 - power(settings.beta2, step))
         forEach(ranges, within: parameterCount, settings) { offset, count, settings in
-            Kernels.active.adamW(values + offset, firstMoment.base + offset, secondMoment.base + offset, gradients + offset, settings, count)
+            Kernels.active.adamW(
+                values + offset, firstMoment.base + offset, secondMoment.base + offset, gradients + offset, settings,
+                lowPrecision: lowPrecision.map { $0 + offset }, count)
         }
     }
 }
@@ -70,7 +72,7 @@ final class StochasticGradientDescent: Optimizer {
 
     func step(
         values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
-        step: Int
+        step: Int, lowPrecision: UnsafeMutablePointer<UInt16>?
     ) {
         var settings = UpdateSettings()
         settings.learningRate = learningRate
@@ -79,7 +81,9 @@ final class StochasticGradientDescent: Optimizer {
         settings.beta1 = configuration.momentum
         settings.nesterov = configuration.nesterov
         forEach(ranges, within: parameterCount, settings) { offset, count, settings in
-            Kernels.active.sgd(values + offset, momentum.map { $0.base + offset }, gradients + offset, settings, count)
+            Kernels.active.sgd(
+                values + offset, momentum.map { $0.base + offset }, gradients + offset, settings,
+                lowPrecision: lowPrecision.map { $0 + offset }, count)
         }
     }
 }
@@ -102,7 +106,7 @@ final class RMSProp: Optimizer {
 
     func step(
         values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
-        step: Int
+        step: Int, lowPrecision: UnsafeMutablePointer<UInt16>?
     ) {
         var settings = UpdateSettings()
         settings.learningRate = learningRate
@@ -113,7 +117,8 @@ final class RMSProp: Optimizer {
         settings.epsilon = configuration.epsilon
         forEach(ranges, within: parameterCount, settings) { offset, count, settings in
             Kernels.active.rmsProp(
-                values + offset, squaredAverage.base + offset, momentum.map { $0.base + offset }, gradients + offset, settings, count)
+                values + offset, squaredAverage.base + offset, momentum.map { $0.base + offset }, gradients + offset, settings,
+                lowPrecision: lowPrecision.map { $0 + offset }, count)
         }
     }
 }
@@ -134,7 +139,7 @@ final class Adagrad: Optimizer {
 
     func step(
         values: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, ranges: [ParameterRange], learningRate: Double, gradientScale: Double,
-        step: Int
+        step: Int, lowPrecision: UnsafeMutablePointer<UInt16>?
     ) {
         var settings = UpdateSettings()
         settings.learningRate = learningRate
@@ -142,7 +147,9 @@ final class Adagrad: Optimizer {
         settings.weightDecay = configuration.weightDecay
         settings.epsilon = configuration.epsilon
         forEach(ranges, within: parameterCount, settings) { offset, count, settings in
-            Kernels.active.adagrad(values + offset, squaredSum.base + offset, gradients + offset, settings, count)
+            Kernels.active.adagrad(
+                values + offset, squaredSum.base + offset, gradients + offset, settings,
+                lowPrecision: lowPrecision.map { $0 + offset }, count)
         }
     }
 }

@@ -41,69 +41,6 @@ public func crossEntropy(_ logits: Tensor, targets: Tensor, labelSmoothing: Floa
     return SummedLoss(loss: loss, negativeLogLikelihood: sums.negativeLogLikelihood, count: sums.count, perPosition: sums.perPosition)
 }
 
-/// Cross-entropy of softmax(hidden W^T) against target classes. Positions without a target cost nothing.
-///
-/// - Parameters:
-///   - hidden: [..., D].
-///   - weight: [V, D]; the embedding table when the output is tied.
-///   - targets: int32, one for each row of `hidden`; negative: the position does not count.
-///   - labelSmoothing: as `crossEntropy`.
-/// - Returns: the summed loss.
-/// - Complexity: 2 R V D flops forward, 4 R V D backward, R counting the positions with a target; holds their R V logits.
-public func linearCrossEntropy(_ hidden: Tensor, weight: Tensor, targets: Tensor, labelSmoothing: Float = 0) -> SummedLoss {
-    let (rows, width, classes) = (hidden.shape.rows, hidden.shape.columns, weight.shape[0])
-    precondition(weight.shape.rank == 2 && weight.shape[1] == width, "linearCrossEntropy: hidden \(hidden.shape) does not fit weight \(weight.shape)")
-    precondition(targets.count == rows, "linearCrossEntropy: \(targets.count) targets for hidden \(hidden.shape)")
-    let target = targets.integers
-    let active = (0..<rows).filter { target[$0] >= 0 }
-    let isDense = active.count == rows
-    let inputs = isDense ? hidden.stopGradient() : gatherRows(hidden, active)
-    let classesOfActive = isDense ? targets : Tensor(active.map { target[$0] }, [active.count])
-    let logits = Tensor(uninitialized: [active.count, classes])
-    multiplyMatrices(
-        logits.floats, leadingC: classes, inputs.floats, leadingA: width, weight.floats, .transposed, leadingB: width, m: active.count, n: classes, k: width)
-    let sums = crossEntropyInPlace(logits.floats, classesOfActive.integers, rows: active.count, classes: classes, labelSmoothing: labelSmoothing)
-    var perPosition = sums.perPosition
-    if !isDense {
-        perPosition = [Float](repeating: 0, count: rows)
-        for (i, row) in active.enumerated() { perPosition[row] = sums.perPosition[i] }
-    }
-    let loss = Tape.record(Tensor(Float(sums.loss)), from: hidden, weight) { gradient in
-        let scale = gradient.scalar
-        weight.node?.withGradient { target, accumulate in
-            multiplyMatrices(
-                target, leadingC: width, logits.floats, .transposed, leadingA: classes, inputs.floats, leadingB: width, m: classes, n: width, k: active.count,
-                alpha: scale, beta: accumulate ? 1 : 0)
-            if active.isEmpty && !accumulate { kernels.fill(target, 0, classes * width) }
-        }
-        guard let node = hidden.node else { return }
-        if isDense {
-            node.withGradient { target, accumulate in
-                multiplyMatrices(
-                    target, leadingC: width, logits.floats, leadingA: classes, weight.floats, leadingB: width, m: rows, n: width, k: classes, alpha: scale,
-                    beta: accumulate ? 1 : 0)
-            }
-        } else {
-            let part = Tensor(uninitialized: [active.count, width])
-            multiplyMatrices(
-                part.floats, leadingC: width, logits.floats, leadingA: classes, weight.floats, leadingB: width, m: active.count, n: width, k: classes,
-                alpha: scale)
-            node.withZeroedGradient { target in
-                for (i, row) in active.enumerated() { kernels.add(target + row * width, target + row * width, part.floats + i * width, width) }
-            }
-        }
-    }
-    return SummedLoss(loss: loss, negativeLogLikelihood: sums.negativeLogLikelihood, count: sums.count, perPosition: perPosition)
-}
-
-/// Copies the rows `indices` of a matrix, off the tape.
-private func gatherRows(_ x: Tensor, _ indices: [Int]) -> Tensor {
-    let width = x.shape.columns
-    let result = Tensor(uninitialized: [indices.count, width])
-    for (i, row) in indices.enumerated() { (result.floats + i * width).update(from: x.floats + row * width, count: width) }
-    return result
-}
-
 /// Turns logits into their gradient row by row, and sums the losses in float64.
 private func crossEntropyInPlace(
     _ logits: UnsafeMutablePointer<Float>, _ targets: UnsafePointer<Int32>, rows: Int, classes: Int, labelSmoothing: Float

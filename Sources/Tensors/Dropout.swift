@@ -44,39 +44,37 @@ struct DropoutRate {
 /// Sets each element to zero with probability `rate` and divides the others by 1 - rate (Srivastava et al. 2014).
 ///
 /// - Parameters:
-///   - x: [B, ...], B as many as `context.lanes`.
+///   - x: [B, ...], B as many as `context.lanes`; float32 or bfloat16.
 ///   - rate: 0 ..< 1; 0 returns x.
 ///   - context: `nil` (evaluation) returns x.
 public func dropout(_ x: Tensor, rate: Float, _ context: DropoutContext?) -> Tensor {
     guard rate > 0, let context else { return x }
     let mask = DropoutMask(x.shape, rate: rate, context)
-    let y = Tensor(uninitialized: x.shape)
-    mask.apply(y.floats, x.floats)
-    return Tape.record(y, from: x) { gradient in
-        x.node?.withGradient { target, accumulate in mask.apply(target, gradient.floats, accumulate: accumulate) }
+    return Tape.record(mask.applied(to: x, as: x.dataType), from: x) { gradient in
+        x.node?.accumulate(mask.applied(to: gradient, as: x.dataType))
     }
 }
 
 /// residual + dropout(x), one operation.
 ///
 /// - Parameters:
-///   - residual, x: [B, ...].
+///   - residual, x: [B, ...], each float32 or bfloat16.
 ///   - rate, context: as `dropout`; without dropout this is an addition.
+/// - Returns: [B, ...], float32.
 public func addDropout(_ residual: Tensor, _ x: Tensor, rate: Float, _ context: DropoutContext?) -> Tensor {
     precondition(residual.shape == x.shape, "addDropout: shapes \(residual.shape) and \(x.shape)")
     let y = Tensor(uninitialized: x.shape)
     guard rate > 0, let context else {
-        kernels.add(y.floats, residual.floats, x.floats, x.count)
+        addElements(y, residual, x)
         return Tape.record(y, from: residual, x) { gradient in
-            residual.node?.accumulate(gradient)
             x.node?.accumulate(gradient)
+            residual.node?.accumulate(gradient)
         }
     }
     let mask = DropoutMask(x.shape, rate: rate, context)
-    y.floats.update(from: residual.floats, count: x.count)
-    mask.apply(y.floats, x.floats, accumulate: true)
+    mask.add(y, residual, x)
     return Tape.record(y, from: residual, x) { gradient in
-        x.node?.withGradient { target, accumulate in mask.apply(target, gradient.floats, accumulate: accumulate) }
+        if let node = x.node { node.accumulate(mask.applied(to: gradient, as: node.dataType)) }
         residual.node?.accumulate(gradient)
     }
 }
@@ -94,22 +92,57 @@ struct DropoutMask {
         self.rate = DropoutRate(rate)
     }
 
-    func apply(_ out: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, accumulate: Bool = false) {
-        for (lane, key) in keys.enumerated() {
-            apply(out + lane * laneCount, x + lane * laneCount, key: key, first: 0, laneCount, accumulate: accumulate)
+    /// The masked x as a new tensor. A bfloat16 result of a float32 x is rounded after the scaling.
+    func applied(to x: Tensor, as type: DataType) -> Tensor {
+        let y = Tensor(uninitialized: x.shape, type)
+        let (threshold, scale) = (rate.keepThreshold, rate.scale)
+        forEachSpan { key, start, first, count in
+            switch (y.dataType, x.dataType) {
+            case (.float32, .float32):
+                kernels.dropout(y.floats + start, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+            case (.float32, _):
+                kernels.fromBFloat16(y.floats + start, x.bfloats + start, count)
+                kernels.dropout(y.floats + start, y.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+            case (_, .float32):
+                kernels.dropout(y.bfloats + start, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+            default:
+                kernels.dropout(y.bfloats + start, x.bfloats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+            }
+        }
+        return y
+    }
+
+    /// y = residual + masked x; y float32.
+    func add(_ y: Tensor, _ residual: Tensor, _ x: Tensor) {
+        let (threshold, scale) = (rate.keepThreshold, rate.scale)
+        forEachSpan { key, start, first, count in
+            let out = y.floats + start
+            switch (residual.dataType, x.dataType) {
+            case (.float32, .float32):
+                kernels.addDropout(out, residual.floats + start, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+            case (.float32, _):
+                kernels.addDropout(out, residual.floats + start, x.bfloats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+            case (_, .float32):
+                kernels.fromBFloat16(out, residual.bfloats + start, count)
+                kernels.addDropout(out, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+            default:
+                kernels.addDropout(out, residual.bfloats + start, x.bfloats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+            }
         }
     }
 
-    /// The part of lane `lane`'s mask that starts at its element `first`.
-    func apply(_ out: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, lane: Int, first: Int, _ count: Int) {
-        apply(out, x, key: keys[lane], first: first, count, accumulate: false)
-    }
-
-    private func apply(_ out: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, key: UInt64, first: Int, _ count: Int, accumulate: Bool) {
-        if accumulate {
-            kernels.addDropout(out, x, key: key, first: UInt64(first), keepThreshold: rate.keepThreshold, scale: rate.scale, count)
-        } else {
-            kernels.dropout(out, x, key: key, first: UInt64(first), keepThreshold: rate.keepThreshold, scale: rate.scale, count)
+    /// Calls `body(key, start, first, count)` for parts of lanes: elements `start ..< start + count` of the tensor, which are those from `first` on of
+    /// the lane that has this key.
+    private func forEachSpan(_ body: (_ key: UInt64, _ start: Int, _ first: UInt64, _ count: Int) -> Void) {
+        guard laneCount > 0 else { return }
+        parallelElements(keys.count * laneCount) { begin, count in
+            var position = begin
+            while position < begin + count {
+                let (lane, first) = position.quotientAndRemainder(dividingBy: laneCount)
+                let part = min(laneCount - first, begin + count - position)
+                body(keys[lane], position, UInt64(first), part)
+                position += part
+            }
         }
     }
 }

@@ -7,62 +7,122 @@ import Kernels
 /// y = x W^T + b, the layer of a fully connected network.
 ///
 /// - Parameters:
-///   - x: [..., I], float32.
-///   - weight: [O, I], as PyTorch lays it out.
-///   - bias: [O].
+///   - x: [..., I], float32 or bfloat16.
+///   - weight: [O, I], as PyTorch lays it out, of x's type. The gradient of a parameter is float32 all the same.
+///   - bias: [O], float32.
+///   - outputType: of y; `nil` is x's.
 /// - Returns: [..., O].
 /// - Complexity: 2 R I O flops forward, 4 R I O backward.
-public func linear(_ x: Tensor, weight: Tensor, bias: Tensor? = nil) -> Tensor {
-    precondition(weight.shape.rank == 2 && x.shape.columns == weight.shape[1], "linear: input \(x.shape) does not fit weight \(weight.shape)")
-    let rows = x.shape.rows
-    let (outputs, inputs) = (weight.shape[0], weight.shape[1])
-    let y = Tensor(uninitialized: x.shape.replacingColumns(outputs))
-    multiplyMatrices(y.floats, leadingC: outputs, x.floats, leadingA: inputs, weight.floats, .transposed, leadingB: inputs, m: rows, n: outputs, k: inputs)
-    if let bias {
-        precondition(bias.count == outputs, "linear: bias \(bias.shape) does not fit weight \(weight.shape)")
-        kernels.addRow(y.floats, y.floats, row: bias.floats, rows: rows, columns: outputs)
-    }
-    return Tape.record(y, from: bias.map { [x, weight, $0] } ?? [x, weight]) { gradient in
+public func linear(_ x: Tensor, weight: Tensor, bias: Tensor? = nil, outputType: DataType? = nil) -> Tensor {
+    checkLinear(x, weight, bias)
+    let y = Tensor(uninitialized: x.shape.replacingColumns(weight.shape[0]), outputType ?? x.dataType)
+    multiplyMatrices(
+        into: MatrixOperand(y), MatrixOperand(x), MatrixOperand(weight, .transposed), m: x.shape.rows, n: weight.shape[0], k: weight.shape[1],
+        bias: bias.map { UnsafePointer($0.floats) })
+    let backward = { (gradient: Tensor) in
+        let gradient = gradient.converted(to: x.dataType)
         linearGradient(gradient, x: x, weight: weight)
-        bias?.node?.withZeroedGradient { kernels.accumulateColumnSums($0, gradient.floats, rows: rows, columns: outputs) }
+        if let node = bias?.node { accumulateColumnSums(gradient, into: node) }
     }
+    guard let bias else { return Tape.record(y, from: x, weight, backward: backward) }
+    return Tape.record(y, from: [x, weight, bias], backward: backward)
+}
+
+private func checkLinear(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) {
+    precondition(weight.shape.rank == 2 && x.shape.columns == weight.shape[1], "linear: input \(x.shape) does not fit weight \(weight.shape)")
+    if let bias { precondition(bias.count == weight.shape[0], "linear: bias \(bias.shape) does not fit weight \(weight.shape)") }
 }
 
 /// Adds the gradients of x W^T to the nodes of x and W.
 private func linearGradient(_ gradient: Tensor, x: Tensor, weight: Tensor) {
     let rows = x.shape.rows
     let (outputs, inputs) = (weight.shape[0], weight.shape[1])
-    x.node?.withGradient { target, accumulate in
+    x.node?.withGradientTensor { target, accumulate in
         multiplyMatrices(
-            target, leadingC: inputs, gradient.floats, leadingA: outputs, weight.floats, leadingB: inputs, m: rows, n: inputs, k: outputs,
-            beta: accumulate ? 1 : 0)
+            into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient), MatrixOperand(weight), m: rows, n: inputs, k: outputs, beta: accumulate ? 1 : 0)
     }
-    weight.node?.withGradient { target, accumulate in
+    weight.node?.withGradientTensor { target, accumulate in
         multiplyMatrices(
-            target, leadingC: inputs, gradient.floats, .transposed, leadingA: outputs, x.floats, leadingB: inputs, m: outputs, n: inputs, k: rows,
+            into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(x), m: outputs, n: inputs, k: rows,
             beta: accumulate ? 1 : 0)
     }
 }
 
-/// geluTanh(x W^T + b) in one operation: the first half of a feed-forward block of GPT-2.
+/// Adds the sums over all rows to a bias's gradient.
+func accumulateColumnSums(_ gradient: Tensor, into node: Node) {
+    let columns = gradient.shape.columns
+    node.withZeroedGradient { target in
+        parallelRowSums(gradient.shape.rows, columns: columns, into: target, count: columns) { first, rows, sums in
+            if gradient.dataType == .float32 {
+                kernels.accumulateColumnSums(sums, gradient.floats + first * columns, rows: rows, columns: columns)
+            } else {
+                kernels.accumulateColumnSums(sums, gradient.bfloats + first * columns, rows: rows, columns: columns)
+            }
+        }
+    }
+}
+
+/// The non-linearity that a fused linear layer ends with.
+public enum LinearActivation: Sendable {
+    /// GELU in its tanh approximation.
+    case gelu
+    /// max(0, x).
+    case rectifier
+}
+
+/// activation(x W^T + b) in one operation: the first half of a feed-forward block.
 ///
 /// - Parameters: as `linear`.
-/// - Returns: [..., O]. Keeps the product before the bias for the gradient.
-public func linearGELU(_ x: Tensor, weight: Tensor, bias: Tensor) -> Tensor {
-    precondition(weight.shape.rank == 2 && x.shape.columns == weight.shape[1], "linearGELU: input \(x.shape) does not fit weight \(weight.shape)")
-    precondition(bias.count == weight.shape[0], "linearGELU: bias \(bias.shape) does not fit weight \(weight.shape)")
+/// - Returns: [..., O] of x's type. Keeps the product before the bias for the gradient of GELU, only the result for the rectifier.
+public func linear(_ x: Tensor, weight: Tensor, bias: Tensor, activation: LinearActivation) -> Tensor {
+    checkLinear(x, weight, bias)
     let rows = x.shape.rows
     let (outputs, inputs) = (weight.shape[0], weight.shape[1])
-    let product = Tensor(uninitialized: x.shape.replacingColumns(outputs))
-    multiplyMatrices(product.floats, leadingC: outputs, x.floats, leadingA: inputs, weight.floats, .transposed, leadingB: inputs, m: rows, n: outputs, k: inputs)
-    let y = Tensor(uninitialized: product.shape)
-    kernels.addRowGELU(y.floats, product.floats, row: bias.floats, rows: rows, columns: outputs)
-    return Tape.record(y, from: x, weight, bias) { gradient in
-        let inner = Tensor(uninitialized: product.shape)
-        kernels.addRowGELUGradient(inner.floats, outputGradient: gradient.floats, product.floats, row: bias.floats, rows: rows, columns: outputs)
+    let product = Tensor(uninitialized: x.shape.replacingColumns(outputs), x.dataType)
+    multiplyMatrices(into: MatrixOperand(product), MatrixOperand(x), MatrixOperand(weight, .transposed), m: rows, n: outputs, k: inputs)
+    let y = activation == .gelu ? Tensor(uninitialized: product.shape, x.dataType) : product
+    addBiasAndActivate(y, product, bias: bias, activation)
+    return Tape.record(y, from: [x, weight, bias]) { gradient in
+        let inner = activationGradient(gradient, product: product, bias: bias, activation)
         linearGradient(inner, x: x, weight: weight)
-        bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, inner.floats, rows: rows, columns: outputs) }
+        if let node = bias.node { accumulateColumnSums(inner, into: node) }
     }
+}
+
+/// y = activation(product + bias); y may be the product for the rectifier.
+private func addBiasAndActivate(_ y: Tensor, _ product: Tensor, bias: Tensor, _ activation: LinearActivation) {
+    let (columns, row) = (y.shape.columns, bias.floats)
+    parallelRows(y.shape.rows, columns: columns) { first, rows in
+        let start = first * columns
+        switch (activation, y.dataType) {
+        case (.gelu, .float32): kernels.addRowGELU(y.floats + start, product.floats + start, row: row, rows: rows, columns: columns)
+        case (.gelu, _): kernels.addRowGELU(y.bfloats + start, product.bfloats + start, row: row, rows: rows, columns: columns)
+        case (.rectifier, .float32): kernels.addRowRectifier(y.floats + start, product.floats + start, row: row, rows: rows, columns: columns)
+        case (.rectifier, _): kernels.addRowRectifier(y.bfloats + start, product.bfloats + start, row: row, rows: rows, columns: columns)
+        }
+    }
+}
+
+/// The gradient before the non-linearity. `product`: before the bias for GELU, the result for the rectifier.
+private func activationGradient(_ gradient: Tensor, product: Tensor, bias: Tensor, _ activation: LinearActivation) -> Tensor {
+    let result = Tensor(uninitialized: product.shape, product.dataType)
+    let (columns, row) = (product.shape.columns, bias.floats)
+    parallelRows(product.shape.rows, columns: columns) { first, rows in
+        let start = first * columns
+        switch (activation, product.dataType) {
+        case (.gelu, .float32):
+            kernels.addRowGELUGradient(
+                result.floats + start, outputGradient: gradient.floats + start, product.floats + start, row: row, rows: rows, columns: columns)
+        case (.gelu, _):
+            kernels.addRowGELUGradient(
+                result.bfloats + start, outputGradient: gradient.bfloats + start, product.bfloats + start, row: row, rows: rows, columns: columns)
+        case (.rectifier, .float32):
+            kernels.rectifierGradient(result.floats + start, outputGradient: gradient.floats + start, output: product.floats + start, rows * columns)
+        case (.rectifier, _):
+            kernels.rectifierGradient(result.bfloats + start, outputGradient: gradient.bfloats + start, output: product.bfloats + start, rows * columns)
+        }
+    }
+    return result
 }
 
 /// The product of two matrices, or of two equally long stacks of matrices.

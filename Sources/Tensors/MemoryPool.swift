@@ -8,8 +8,9 @@ import Synchronization
 ///
 /// A training step asks for the same sizes every time, so after the second step nothing is asked of the system any more.
 /// Sizes are rounded up to four classes per doubling: at most a fifth of a block is unused. Blocks start on 64 bytes;
-/// blocks of 2 MiB and more start on 2 MiB and ask for huge pages.
-public final class MemoryPool: Sendable {
+/// blocks of 2 MiB and more start on 2 MiB and ask for huge pages. A free block holds the address of the next free one of its class, so
+/// that taking and returning a block costs a few nanoseconds and never allocates. A pool must outlive its blocks.
+public final class MemoryPool: @unchecked Sendable {
     /// The pool that tensors come from.
     public static let shared = MemoryPool()
 
@@ -25,20 +26,70 @@ public final class MemoryPool: Sendable {
         public var peakUsedBytes = 0
     }
 
-    private struct State {
-        var free = [[UInt]](repeating: [], count: 256)
-        var statistics = Statistics()
-    }
-
-    private let state = Mutex(State())
+    private let blocks: UnsafeMutablePointer<FreeBlocks>
 
     /// Makes an empty pool.
-    public init() {}
+    public init() {
+        blocks = .allocate(capacity: 1)
+        blocks.initialize(to: FreeBlocks())
+    }
+
+    deinit {
+        blocks.pointee.trim()
+        blocks.deinitialize(count: 1)
+        blocks.deallocate()
+    }
 
     /// The counters now.
-    public var statistics: Statistics { state.withLock { $0.statistics } }
+    public var statistics: Statistics { blocks.pointee.currentStatistics }
 
-    static func sizeClass(_ bytes: Int) -> (index: Int, bytes: Int) {
+    /// Gives every unused block back to the system.
+    public func trim() { blocks.pointee.trim() }
+
+    /// Where storage takes its blocks from, without a reference to count.
+    @inline(__always)
+    var unmanagedBlocks: UnsafeMutablePointer<FreeBlocks> { blocks }
+}
+
+/// What a pool keeps: a list of free blocks for each size class, and the counters.
+struct FreeBlocks: ~Copyable {
+    private static let classCount = 256
+
+    /// Guards what follows. Held for a few instructions only, so that waiting for it costs less than sleeping would.
+    private let isLocked = Atomic(false)
+    private var statistics = MemoryPool.Statistics()
+    /// The first free block of each class.
+    private let first: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+
+    init() {
+        first = .allocate(capacity: FreeBlocks.classCount)
+        first.initialize(repeating: nil, count: FreeBlocks.classCount)
+    }
+
+    deinit { first.deallocate() }
+
+    @inline(__always)
+    private borrowing func lock() {
+        while isLocked.exchange(true, ordering: .acquiring) { waitForLock() }
+    }
+
+    @inline(never)
+    private borrowing func waitForLock() {
+        for _ in 0..<64 where !isLocked.load(ordering: .relaxed) { return }
+        sched_yield()
+    }
+
+    @inline(__always)
+    private borrowing func unlock() { isLocked.store(false, ordering: .releasing) }
+
+    var currentStatistics: MemoryPool.Statistics {
+        lock()
+        defer { unlock() }
+        return statistics
+    }
+
+    @inline(__always)
+    private static func sizeClass(_ bytes: Int) -> (index: Int, bytes: Int) {
         let wanted = max(bytes, 64)
         let exponent = Int.bitWidth - 1 - (wanted - 1).leadingZeroBitCount  // 2^exponent <= wanted - 1 < 2^(exponent + 1)
         let base = 1 << exponent
@@ -47,49 +98,58 @@ public final class MemoryPool: Sendable {
         return (exponent * 4 + step - 1, base + step * quarter)
     }
 
+    @inline(__always)
     private static func classBytes(_ index: Int) -> Int {
         let base = 1 << (index >> 2)
         return base + ((index & 3) + 1) * max(base >> 2, 1)
     }
 
     /// A block of at least `bytes` bytes, contents undefined.
-    func allocate(_ bytes: Int) -> (pointer: UnsafeMutableRawPointer, classIndex: Int) {
-        let (index, size) = MemoryPool.sizeClass(bytes)
-        let reused: UInt = state.withLock { state in
-            state.statistics.usedBytes += size
-            state.statistics.peakUsedBytes = max(state.statistics.peakUsedBytes, state.statistics.usedBytes)
-            if let block = state.free[index].popLast() { return block }
-            state.statistics.systemAllocations += 1
-            state.statistics.reservedBytes += size
-            return 0
+    @inline(__always)
+    mutating func allocate(_ bytes: Int) -> (pointer: UnsafeMutableRawPointer, classIndex: Int) {
+        let (index, size) = FreeBlocks.sizeClass(bytes)
+        lock()
+        statistics.usedBytes += size
+        if statistics.usedBytes > statistics.peakUsedBytes { statistics.peakUsedBytes = statistics.usedBytes }
+        if let block = first[index] {
+            first[index] = block.load(as: UnsafeMutableRawPointer?.self)
+            unlock()
+            return (block, index)
         }
-        if let pointer = UnsafeMutableRawPointer(bitPattern: reused) { return (pointer, index) }
+        statistics.systemAllocations += 1
+        statistics.reservedBytes += size
+        unlock()
+        return (FreeBlocks.systemBlock(size), index)
+    }
+
+    @inline(never)
+    private static func systemBlock(_ size: Int) -> UnsafeMutableRawPointer {
         let isLarge = size >= 2 << 20
         var pointer: UnsafeMutableRawPointer?
         let status = posix_memalign(&pointer, isLarge ? 2 << 20 : 64, size)
-        guard status == 0, let pointer else { MemoryPool.outOfMemory(size) }
+        guard status == 0, let pointer else { outOfMemory(size) }
         if isLarge { madvise(pointer, size, 14 /* MADV_HUGEPAGE */) }
-        return (pointer, index)
+        return pointer
     }
 
-    func release(_ pointer: UnsafeMutableRawPointer, classIndex: Int) {
-        let size = MemoryPool.classBytes(classIndex)
-        state.withLock { state in
-            state.statistics.usedBytes -= size
-            state.free[classIndex].append(UInt(bitPattern: pointer))
-        }
+    @inline(__always)
+    mutating func release(_ pointer: UnsafeMutableRawPointer, classIndex: Int) {
+        let size = FreeBlocks.classBytes(classIndex)
+        lock()
+        statistics.usedBytes -= size
+        pointer.storeBytes(of: first[classIndex], as: UnsafeMutableRawPointer?.self)
+        first[classIndex] = pointer
+        unlock()
     }
 
-    /// Gives every unused block back to the system.
-    public func trim() {
-        state.withLock { state in
-            for index in state.free.indices where !state.free[index].isEmpty {
-                let size = MemoryPool.classBytes(index)
-                for block in state.free[index] {
-                    free(UnsafeMutableRawPointer(bitPattern: block))
-                    state.statistics.reservedBytes -= size
-                }
-                state.free[index].removeAll()
+    mutating func trim() {
+        lock()
+        defer { unlock() }
+        for index in 0..<FreeBlocks.classCount {
+            while let block = first[index] {
+                first[index] = block.load(as: UnsafeMutableRawPointer?.self)
+                statistics.reservedBytes -= FreeBlocks.classBytes(index)
+                free(block)
             }
         }
     }
@@ -108,7 +168,8 @@ public final class Storage {
     /// The bytes asked for.
     public let byteCount: Int
     private let classIndex: Int
-    private let pool: MemoryPool?
+    /// Of the pool that the block returns to; not a reference, since a pool outlives its blocks.
+    private let blocks: UnsafeMutablePointer<FreeBlocks>?
     private let owner: AnyObject?
 
     /// True for memory that belongs to somebody else.
@@ -116,9 +177,10 @@ public final class Storage {
 
     /// Takes a block from `pool`.
     public init(byteCount: Int, pool: MemoryPool = .shared) {
-        (pointer, classIndex) = pool.allocate(byteCount)
+        let blocks = pool.unmanagedBlocks
+        (pointer, classIndex) = blocks.pointee.allocate(byteCount)
         self.byteCount = byteCount
-        self.pool = pool
+        self.blocks = blocks
         owner = nil
     }
 
@@ -128,10 +190,10 @@ public final class Storage {
         self.byteCount = byteCount
         self.owner = owner
         classIndex = 0
-        pool = nil
+        blocks = nil
     }
 
     deinit {
-        pool?.release(pointer, classIndex: classIndex)
+        blocks?.pointee.release(pointer, classIndex: classIndex)
     }
 }

@@ -7,60 +7,110 @@ import Kernels
 /// Layer normalisation of the last axis (Ba, Kiros and Hinton 2016): (x - mean) / sqrt(variance + epsilon) * gain + bias.
 ///
 /// - Parameters:
-///   - x: [..., D].
+///   - x: [..., D], float32 or bfloat16.
 ///   - gain, bias: [D]; `bias` may be absent.
 ///   - epsilon: added to the biased variance.
+///   - outputType: of the result; `nil` is x's. Statistics are float32 always.
 /// - Returns: [..., D].
 /// - Complexity: memory-bound; reads x twice.
-public func layerNorm(_ x: Tensor, gain: Tensor, bias: Tensor?, epsilon: Float = 1e-5) -> Tensor {
+public func layerNorm(_ x: Tensor, gain: Tensor, bias: Tensor?, epsilon: Float = 1e-5, outputType: DataType? = nil) -> Tensor {
     let (rows, columns) = (x.shape.rows, x.shape.columns)
     precondition(gain.count == columns && (bias?.count ?? columns) == columns, "layerNorm: input \(x.shape) does not fit gain \(gain.shape)")
-    let y = Tensor(uninitialized: x.shape)
+    let y = Tensor(uninitialized: x.shape, outputType ?? x.dataType)
+    let x = convert(x, to: .float32)
     let statistics = Tensor(uninitialized: [2, rows])
     let (mean, deviation) = (statistics.floats, statistics.floats + rows)
-    kernels.layerNorm(
-        y.floats, mean: mean, reciprocalDeviation: deviation, x.floats, gain: gain.floats, bias: bias.map { UnsafePointer($0.floats) }, epsilon: epsilon,
-        rows: rows, columns: columns)
-    return Tape.record(y, from: bias.map { [x, gain, $0] } ?? [x, gain]) { gradient in
+    let (gains, biases) = (gain.floats, bias.map { UnsafePointer($0.floats) })
+    parallelRows(rows, columns: columns) { first, count in
+        let start = first * columns
+        if y.dataType == .float32 {
+            kernels.layerNorm(
+                y.floats + start, mean: mean + first, reciprocalDeviation: deviation + first, x.floats + start, gain: gains, bias: biases, epsilon: epsilon,
+                rows: count, columns: columns)
+        } else {
+            kernels.layerNorm(
+                y.bfloats + start, mean: mean + first, reciprocalDeviation: deviation + first, x.floats + start, gain: gains, bias: biases, epsilon: epsilon,
+                rows: count, columns: columns)
+        }
+    }
+    let backward = { (gradient: Tensor) in
         let (mean, deviation) = (statistics.floats, statistics.floats + rows)
-        let unwanted = x.node == nil ? Tensor(uninitialized: x.shape) : nil
-        withOptionalGradient(gain.node) { gainGradient in
-            withOptionalGradient(bias?.node) { biasGradient in
-                let run = { (target: UnsafeMutablePointer<Float>, accumulate: Bool) in
-                    kernels.layerNormGradient(
-                        target, accumulate: accumulate, gainGradient: gainGradient, biasGradient: biasGradient, outputGradient: gradient.floats, x.floats,
-                        gain: gain.floats, mean: mean, reciprocalDeviation: deviation, rows: rows, columns: columns)
+        withInputGradient(x) { target, accumulate in
+            withOptionalSums(gain.node, bias?.node, columns) { sums, hasGain, hasBias in
+                parallelRowSums(rows, columns: columns, into: sums, count: 2 * columns) { first, count, sums in
+                    let start = first * columns
+                    if gradient.dataType == .float32 {
+                        kernels.layerNormGradient(
+                            target + start, accumulate: accumulate, gainGradient: hasGain ? sums : nil, biasGradient: hasBias ? sums + columns : nil,
+                            outputGradient: gradient.floats + start, x.floats + start, gain: gain.floats, mean: mean + first,
+                            reciprocalDeviation: deviation + first, rows: count, columns: columns)
+                    } else {
+                        kernels.layerNormGradient(
+                            target + start, accumulate: accumulate, gainGradient: hasGain ? sums : nil, biasGradient: hasBias ? sums + columns : nil,
+                            outputGradient: gradient.bfloats + start, x.floats + start, gain: gain.floats, mean: mean + first,
+                            reciprocalDeviation: deviation + first, rows: count, columns: columns)
+                    }
                 }
-                if let node = x.node { node.withGradient(run) } else if let unwanted { run(unwanted.floats, false) }
             }
         }
     }
+    guard let bias else { return Tape.record(y, from: x, gain, backward: backward) }
+    return Tape.record(y, from: [x, gain, bias], backward: backward)
 }
 
 /// Root-mean-square normalisation of the last axis (Zhang and Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * gain.
 ///
 /// - Parameters: as `layerNorm`.
 /// - Returns: [..., D].
-public func rmsNorm(_ x: Tensor, gain: Tensor, epsilon: Float = 1e-6) -> Tensor {
+public func rmsNorm(_ x: Tensor, gain: Tensor, epsilon: Float = 1e-6, outputType: DataType? = nil) -> Tensor {
     let (rows, columns) = (x.shape.rows, x.shape.columns)
     precondition(gain.count == columns, "rmsNorm: input \(x.shape) does not fit gain \(gain.shape)")
-    let y = Tensor(uninitialized: x.shape)
+    let y = Tensor(uninitialized: x.shape, outputType ?? x.dataType)
+    let x = convert(x, to: .float32)
     let roots = Tensor(uninitialized: [rows])
-    kernels.rmsNorm(y.floats, reciprocalRoot: roots.floats, x.floats, gain: gain.floats, epsilon: epsilon, rows: rows, columns: columns)
+    parallelRows(rows, columns: columns) { first, count in
+        let start = first * columns
+        if y.dataType == .float32 {
+            kernels.rmsNorm(
+                y.floats + start, reciprocalRoot: roots.floats + first, x.floats + start, gain: gain.floats, epsilon: epsilon, rows: count, columns: columns)
+        } else {
+            kernels.rmsNorm(
+                y.bfloats + start, reciprocalRoot: roots.floats + first, x.floats + start, gain: gain.floats, epsilon: epsilon, rows: count, columns: columns)
+        }
+    }
     return Tape.record(y, from: x, gain) { gradient in
-        let unwanted = x.node == nil ? Tensor(uninitialized: x.shape) : nil
-        withOptionalGradient(gain.node) { gainGradient in
-            let run = { (target: UnsafeMutablePointer<Float>, accumulate: Bool) in
-                kernels.rmsNormGradient(
-                    target, accumulate: accumulate, gainGradient: gainGradient, outputGradient: gradient.floats, x.floats, gain: gain.floats,
-                    reciprocalRoot: roots.floats, rows: rows, columns: columns)
+        withInputGradient(x) { target, accumulate in
+            withOptionalSums(gain.node, nil, columns) { sums, hasGain, _ in
+                parallelRowSums(rows, columns: columns, into: sums, count: 2 * columns) { first, count, sums in
+                    let start = first * columns
+                    if gradient.dataType == .float32 {
+                        kernels.rmsNormGradient(
+                            target + start, accumulate: accumulate, gainGradient: hasGain ? sums : nil, outputGradient: gradient.floats + start,
+                            x.floats + start, gain: gain.floats, reciprocalRoot: roots.floats + first, rows: count, columns: columns)
+                    } else {
+                        kernels.rmsNormGradient(
+                            target + start, accumulate: accumulate, gainGradient: hasGain ? sums : nil, outputGradient: gradient.bfloats + start,
+                            x.floats + start, gain: gain.floats, reciprocalRoot: roots.floats + first, rows: count, columns: columns)
+                    }
+                }
             }
-            if let node = x.node { node.withGradient(run) } else if let unwanted { run(unwanted.floats, false) }
         }
     }
 }
 
-/// Calls `body` with the zeroed or gathered gradient of `node`, or with `nil` when there is no node.
-private func withOptionalGradient(_ node: Node?, _ body: (UnsafeMutablePointer<Float>?) -> Void) {
-    if let node { node.withZeroedGradient { body($0) } } else { body(nil) }
+/// Calls `body` with the gradient of x, or with memory that nobody reads when x is a constant.
+private func withInputGradient(_ x: Tensor, _ body: (UnsafeMutablePointer<Float>, _ accumulate: Bool) -> Void) {
+    if let node = x.node { return node.withGradient(body) }
+    let unwanted = Tensor(uninitialized: x.shape)
+    body(unwanted.floats, false)
+}
+
+/// Calls `body` with zeros for the sums of a gain (the first C) and of a bias (the next C), and adds them to the gradients that exist.
+private func withOptionalSums(
+    _ gain: Node?, _ bias: Node?, _ columns: Int, _ body: (_ sums: UnsafeMutablePointer<Float>, _ hasGain: Bool, _ hasBias: Bool) -> Void
+) {
+    let sums = Tensor(zeros: [2, columns])
+    body(sums.floats, gain != nil, bias != nil)
+    gain?.accumulate(sums.viewed(as: [columns]))
+    bias?.accumulate(sums.viewed(as: [columns], offset: columns))
 }

@@ -1,6 +1,7 @@
 // Parameters: named tensors in one flat memory, with their gradients in another.
 
 import Diagnostics
+import Kernels
 
 /// How a parameter's values start.
 public enum Initializer: Sendable {
@@ -32,6 +33,10 @@ public final class Parameter {
     public internal(set) var value: Tensor
     /// The gradient: a window into the store's flat gradient memory.
     public internal(set) var gradient: Tensor
+    /// The values in the type of activations, as operand of matrix products: `value` itself, or a window into the store's bfloat16 copy.
+    public internal(set) var operand: Tensor
+    /// The type that layers give their activations: what the store was allocated with.
+    public internal(set) var activationType = DataType.float32
     /// False until the first contribution of a step, which is stored instead of added.
     public internal(set) var hasGradient = false
 
@@ -44,6 +49,7 @@ public final class Parameter {
         let nothing = Tensor(storage: Storage(byteCount: 0), offset: 0, shape: shape, dataType: .float32)
         value = nothing
         gradient = nothing
+        operand = nothing
     }
 }
 
@@ -57,8 +63,11 @@ public final class ParameterStore {
     private var names: [String: Int] = [:]
     private var flatValues: Storage?
     private var flatGradients: Storage?
+    private var flatOperands: Storage?
     /// The length of the flat buffers in elements, padding included.
     public private(set) var flatCount = 0
+    /// The type of activations: what the store was allocated with.
+    public private(set) var activationType = DataType.float32
 
     /// Makes an empty store.
     public init() {}
@@ -83,9 +92,12 @@ public final class ParameterStore {
     /// - Parameters:
     ///   - seed: the run's seed.
     ///   - gradients: false for inference: no gradient memory.
-    public func allocate(seed: UInt64, gradients: Bool = true) {
+    ///   - activations: the type of activations and of operands of matrix products. With bfloat16 the store keeps a rounded copy of all values
+    ///     (the values themselves stay float32), which the optimizer or `refreshOperands` brings up to date.
+    public func allocate(seed: UInt64, gradients: Bool = true, activations: DataType = .float32) {
         precondition(flatValues == nil, "the store was already allocated")
         flatCount = 0
+        activationType = activations
         for parameter in parameters {
             parameter.offset = flatCount
             flatCount += (parameter.shape.count + 15) / 16 * 16
@@ -102,6 +114,26 @@ public final class ParameterStore {
                 parameter.gradient = Tensor(storage: gradientStorage, offset: parameter.offset, shape: parameter.shape, dataType: .float32)
             }
             initialize(parameter, seed: seed)
+            parameter.activationType = activations
+            parameter.operand = parameter.value
+        }
+        guard activations == .bfloat16 else { return }
+        let operands = Storage(byteCount: max(flatCount, 1) * 2)
+        flatOperands = operands
+        for parameter in parameters {
+            parameter.operand = Tensor(storage: operands, offset: parameter.offset, shape: parameter.shape, dataType: .bfloat16)
+        }
+        refreshOperands()
+    }
+
+    /// The flat bfloat16 copy of the values; `nil` when activations are float32.
+    public var operands: UnsafeMutablePointer<UInt16>? { flatOperands?.pointer.assumingMemoryBound(to: UInt16.self) }
+
+    /// Rounds all values into the bfloat16 copy: after they were read or written other than by an optimizer. Nothing when activations are float32.
+    public func refreshOperands() {
+        guard let operands, let values = values.baseAddress else { return }
+        Workers.parallel(flatCount, minimum: 1 << 16) { range in
+            kernels.toBFloat16(operands + range.lowerBound, values + range.lowerBound, range.count)
         }
     }
 

@@ -5,20 +5,18 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     /// The most axes a tensor may have.
     public static let maximumRank = 6
 
-    private var extents: InlineArray<6, Int>
+    /// Lanes 0 ..< 6: the extents, 1 beyond the rank; lane 7: the rank. Four bytes each, so that a tensor fits in a cache line.
+    private var lanes: SIMD8<UInt32>
+
     /// The number of axes.
-    public private(set) var rank: Int
+    @inline(__always)
+    public var rank: Int { Int(lanes[7]) }
 
     /// - Parameter extents: at most six extents, none negative.
     public init(_ extents: some Collection<Int>) {
         precondition(extents.count <= Shape.maximumRank, "a tensor has at most \(Shape.maximumRank) axes, not \(extents.count)")
-        self.extents = InlineArray(repeating: 1)
-        rank = 0
-        for extent in extents {
-            precondition(extent >= 0, "an extent is negative: \(extent)")
-            self.extents[rank] = extent
-            rank += 1
-        }
+        self.init(rank: extents.count)
+        for (axis, extent) in extents.enumerated() { lanes[axis] = Shape.stored(extent) }
     }
 
     public init(arrayLiteral elements: Int...) {
@@ -26,33 +24,39 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     }
 
     /// A shape of extents of 1.
+    @inline(__always)
     private init(rank: Int) {
-        extents = InlineArray(repeating: 1)
-        self.rank = rank
+        lanes = SIMD8(repeating: 1)
+        lanes[7] = UInt32(truncatingIfNeeded: rank)
+    }
+
+    @inline(__always)
+    private static func stored(_ extent: Int) -> UInt32 {
+        precondition(extent >= 0 && extent <= Int(UInt32.max), "an extent is negative or above \(UInt32.max): \(extent)")
+        return UInt32(truncatingIfNeeded: extent)
     }
 
     /// The number of elements.
+    @inline(__always)
     public var count: Int {
-        var product = 1
-        for axis in 0..<rank { product *= extents[axis] }
-        return product
+        Int(lanes[0]) * Int(lanes[1]) * Int(lanes[2]) * Int(lanes[3]) * Int(lanes[4]) * Int(lanes[5])
     }
 
     /// The extent of `axis`; a negative axis counts from the end.
     public subscript(axis: Int) -> Int {
-        get { extents[normalized(axis)] }
-        set { extents[normalized(axis)] = newValue }
+        get { Int(lanes[normalized(axis)]) }
+        set { lanes[normalized(axis)] = Shape.stored(newValue) }
     }
 
     /// The product of all extents but the last: the number of rows of the tensor seen as a matrix.
     public var rows: Int { rank == 0 ? 1 : count(from: 0, to: rank - 1) }
     /// The last extent; 1 for a scalar.
-    public var columns: Int { rank == 0 ? 1 : extents[rank - 1] }
+    public var columns: Int { rank == 0 ? 1 : Int(lanes[rank - 1]) }
 
     /// The product of the extents of axes `from ..< to`.
     public func count(from: Int, to: Int) -> Int {
         var product = 1
-        for axis in from..<to { product *= extents[axis] }
+        for axis in from..<to { product *= Int(lanes[axis]) }
         return product
     }
 
@@ -64,13 +68,13 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     }
 
     /// The extents as an array.
-    public var array: [Int] { (0..<rank).map { extents[$0] } }
+    public var array: [Int] { (0..<rank).map { Int(lanes[$0]) } }
 
     /// The shape without `axis`.
     public func removing(_ axis: Int) -> Shape {
         let axis = normalized(axis)
         var result = Shape(rank: rank - 1)
-        for i in 0..<result.rank { result.extents[i] = extents[i < axis ? i : i + 1] }
+        for i in 0..<result.rank { result.lanes[i] = lanes[i < axis ? i : i + 1] }
         return result
     }
 
@@ -78,7 +82,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     public func inserting(_ extent: Int, at axis: Int) -> Shape {
         precondition(rank < Shape.maximumRank && axis >= 0 && axis <= rank, "an axis before axis \(axis) of a tensor of shape \(self)")
         var result = Shape(rank: rank + 1)
-        for i in 0..<result.rank { result.extents[i] = i < axis ? extents[i] : i == axis ? extent : extents[i - 1] }
+        for i in 0..<result.rank { result.lanes[i] = i < axis ? lanes[i] : i == axis ? Shape.stored(extent) : lanes[i - 1] }
         return result
     }
 
@@ -92,18 +96,18 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     /// Elements between neighbours along each axis, row-major.
     public var strides: [Int] {
         var result = [Int](repeating: 1, count: rank)
-        for axis in stride(from: rank - 2, through: 0, by: -1) { result[axis] = result[axis + 1] * extents[axis + 1] }
+        for axis in stride(from: rank - 2, through: 0, by: -1) { result[axis] = result[axis + 1] * Int(lanes[axis + 1]) }
         return result
     }
 
+    @inline(__always)
     public static func == (a: Shape, b: Shape) -> Bool {
-        guard a.rank == b.rank else { return false }
-        for axis in 0..<a.rank where a.extents[axis] != b.extents[axis] { return false }
-        return true
+        let difference = unsafeBitCast(a.lanes ^ b.lanes, to: SIMD4<UInt64>.self)
+        return difference[0] | difference[1] | difference[2] | difference[3] == 0
     }
 
     public func hash(into hasher: inout Hasher) {
-        for axis in 0..<rank { hasher.combine(extents[axis]) }
+        for axis in 0..<rank { hasher.combine(Int(lanes[axis])) }
     }
 
     public var description: String { "[" + array.map(String.init).joined(separator: ", ") + "]" }

@@ -7,17 +7,17 @@ let kernels: any KernelSet = Kernels.active
 
 /// A value's place on a tape: where its gradient gathers.
 public final class Node {
-    /// The tape it was recorded on.
-    unowned let tape: Tape
+    /// The tape it was recorded on. Not counted as a reference: values are of no use to operations once their tape is gone.
+    unowned(unsafe) let tape: Tape
     /// The shape of the value, and of its gradient.
     public let shape: Shape
     /// What the elements of the gradient are: those of the value, float32 for a parameter.
     public let dataType: DataType
     /// What has gathered so far; `nil` before the first contribution.
-    var gathered: Tensor?
+    @exclusivity(unchecked) var gathered: Tensor?
     /// The parameter whose value this is, if it is one.
     let parameter: Parameter?
-    private var isUsed = false
+    @exclusivity(unchecked) private var isUsed = false
 
     init(tape: Tape, shape: Shape, dataType: DataType = .float32, parameter: Parameter? = nil) {
         self.tape = tape
@@ -34,29 +34,71 @@ public final class Node {
         return parameter
     }
 
+    /// The gradient that has gathered, which the node forgets.
+    @inline(__always)
+    func takeGathered() -> Tensor? {
+        let gradient = gathered
+        gathered = nil
+        return gradient
+    }
+
     /// The gradient after `Tape.backward`, for inputs made by `Tape.variable` and for parameters.
     public var gradient: Tensor? { parameter?.gradient ?? gathered }
 
-    /// Adds `contribution` (this node's shape) to the gradient. The first one is kept without a copy.
+    /// Adds `contribution` (this node's count of elements, of either floating type) to the gradient. The first one is kept without a copy.
     public func accumulate(_ contribution: Tensor) {
-        if parameter == nil, gathered == nil {
-            gathered = contribution.shape == shape ? contribution.stopGradient() : contribution.viewed(as: shape)
-            return
-        }
-        let count = shape.count
-        precondition(contribution.count == count, "a gradient of shape \(contribution.shape) for a value of shape \(shape)")
-        withGradient { gradient, accumulate in
-            if accumulate {
-                kernels.add(gradient, gradient, contribution.floats, count)
-            } else {
-                gradient.update(from: contribution.floats, count: count)
-            }
+        precondition(contribution.count == shape.count, "a gradient of shape \(contribution.shape) for a value of shape \(shape)")
+        guard let parameter else { return gather(contribution) }
+        let gradient = parameter.gradient.floats
+        if parameter.hasGradient {
+            addElements(parameter.gradient, contribution)
+        } else {
+            contribution.convert(to: gradient)
+            parameter.hasGradient = true
         }
     }
 
+    private func gather(_ contribution: Tensor) {
+        guard var existing = gathered else {
+            let typed = contribution.dataType == dataType ? contribution.stopGradient() : contribution.converted(to: dataType)
+            gathered = typed.shape == shape ? typed : typed.viewed(as: shape)
+            return
+        }
+        gathered = nil
+        if !existing.hasOwnStorage() { existing = existing.copied() }
+        addElements(existing, contribution)
+        gathered = existing
+    }
+
+    /// As `withGradient`, with the gradient as a tensor of `dataType`.
+    @inline(__always)
+    func withGradientTensor(_ body: (_ gradient: Tensor, _ accumulate: Bool) -> Void) {
+        if let parameter {
+            body(parameter.gradient, parameter.hasGradient)
+            parameter.hasGradient = true
+            return
+        }
+        guard var existing = gathered else {
+            let fresh = Tensor(uninitialized: shape, dataType)
+            gathered = fresh
+            body(fresh, false)
+            return
+        }
+        gathered = nil
+        if !existing.hasOwnStorage() { existing = existing.copied() }
+        body(existing, true)
+        gathered = existing
+    }
+
     /// Calls `body` with the gradient's memory. `accumulate` false: the memory is undefined, store every element; true: add to it.
+    /// A bfloat16 gradient is handed out as float32 and rounded afterwards.
     @inline(__always)
     public func withGradient(_ body: (_ gradient: UnsafeMutablePointer<Float>, _ accumulate: Bool) -> Void) {
+        if dataType != .float32 {
+            let contribution = Tensor(uninitialized: shape)
+            body(contribution.floats, false)
+            return accumulate(contribution)
+        }
         if let parameter {
             body(parameter.gradient.floats, parameter.hasGradient)
             parameter.hasGradient = true
@@ -92,11 +134,17 @@ public final class Tape {
     struct Entry {
         let output: Node
         let backward: (Tensor) -> Void
-        /// The parameters whose first use this is: their gradients are complete once it has run backwards.
-        let completes: [Parameter]
     }
 
-    private var entries: [Entry] = []
+    /// A parameter's first use: its gradient is complete once that entry has run backwards.
+    private struct Completion {
+        let entry: Int
+        let parameter: Parameter
+    }
+
+    @exclusivity(unchecked) private var entries: [Entry] = []
+    /// By rising entry.
+    @exclusivity(unchecked) private var completions: [Completion] = []
     private var parameterNodes: [Int: Node] = [:]
 
     /// Called during `backward` for each parameter as soon as its gradient is complete, and once between any two operations (with
@@ -129,6 +177,13 @@ public final class Tape {
         return result
     }
 
+    /// A parameter as operand of a matrix product: its value in the type of activations. The gradient is the parameter's, in float32.
+    public func operand(_ parameter: Parameter) -> Tensor {
+        var result = parameter.operand
+        result.node = self.parameter(parameter).node
+        return result
+    }
+
     /// Puts an operation on the tape of its inputs.
     ///
     /// - Parameters:
@@ -142,7 +197,9 @@ public final class Tape {
     /// The same for one input, without an array.
     public static func record(_ value: Tensor, from input: Tensor, backward: @escaping (Tensor) -> Void) -> Tensor {
         guard let node = input.node else { return value }
-        return node.tape.append(value, completes: node.markUsed().map { [$0] } ?? [], backward)
+        let tape = node.tape
+        if let parameter = node.markUsed() { tape.noteFirstUse(of: parameter) }
+        return tape.append(value, backward)
     }
 
     /// The same for two inputs, without an array.
@@ -150,32 +207,33 @@ public final class Tape {
         guard let a = first.node else { return record(value, from: second, backward: backward) }
         guard let b = second.node else { return record(value, from: first, backward: backward) }
         let tape = a.tape
-        precondition(a === b || b.tape === tape, "two tapes meet in one operation")
-        var completes: [Parameter] = []
-        if let parameter = a.markUsed() { completes.append(parameter) }
-        if let parameter = b.markUsed() { completes.append(parameter) }
-        return tape.append(value, completes: completes, backward)
+        precondition(b.tape === tape, "two tapes meet in one operation")
+        if let parameter = a.markUsed() { tape.noteFirstUse(of: parameter) }
+        if let parameter = b.markUsed() { tape.noteFirstUse(of: parameter) }
+        return tape.append(value, backward)
     }
 
     /// The same for a list of inputs.
     public static func record(_ value: Tensor, from inputs: [Tensor], backward: @escaping (Tensor) -> Void) -> Tensor {
         var tape: Tape?
-        var completes: [Parameter] = []
         for input in inputs {
             guard let node = input.node else { continue }
             precondition(tape == nil || node.tape === tape, "two tapes meet in one operation")
             tape = node.tape
-            if let parameter = node.markUsed() { completes.append(parameter) }
+            if let parameter = node.markUsed() { node.tape.noteFirstUse(of: parameter) }
         }
-        return tape?.append(value, completes: completes, backward) ?? value
+        return tape?.append(value, backward) ?? value
     }
 
-    private func append(_ value: Tensor, completes: [Parameter], _ backward: @escaping (Tensor) -> Void) -> Tensor {
-        var result = value
+    private func noteFirstUse(of parameter: Parameter) {
+        completions.append(Completion(entry: entries.count, parameter: parameter))
+    }
+
+    @inline(__always)
+    private func append(_ value: Tensor, _ backward: @escaping (Tensor) -> Void) -> Tensor {
         let node = Node(tape: self, shape: value.shape, dataType: value.dataType)
-        result.node = node
-        entries.append(Entry(output: node, backward: backward, completes: completes))
-        return result
+        entries.append(Entry(output: node, backward: backward))
+        return Tensor(storage: value.storage, offset: value.offset, shape: value.shape, dataType: value.dataType, node: node)
     }
 
     /// Runs the tape backwards from a scalar, and empties it. Memory of the forward pass is released on the way.
@@ -193,14 +251,12 @@ public final class Tape {
         guard let start = output.node, start.tape === self else { preconditionFailure("the value is not on this tape") }
         start.accumulate(gradient)
         while let entry = entries.popLast() {
-            if let gradient = entry.output.gathered {
-                entry.output.gathered = nil
-                entry.backward(gradient)
+            if let gradient = entry.output.takeGathered() { entry.backward(gradient) }
+            while let last = completions.last, last.entry == entries.count {
+                completions.removeLast()
+                onProgress?(last.parameter)
             }
-            if let onProgress {
-                for parameter in entry.completes { onProgress(parameter) }
-                onProgress(nil)
-            }
+            onProgress?(nil)
         }
         parameterNodes.removeAll(keepingCapacity: true)
     }

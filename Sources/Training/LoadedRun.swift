@@ -62,11 +62,12 @@ public final class LoadedRun {
         }
         model = makeModel(configuration.model, vocabularySize: Int(vocabulary))
         try reader.requireFit(model.store.parameters.map { ("parameters/\($0.name)", $0.shape.array) }, under: "parameters/")
-        model.store.allocate(seed: configuration.seed, gradients: false)
+        model.store.allocate(seed: configuration.seed, gradients: false, activations: configuration.precision.activations)
         for parameter in model.store.parameters {
             let values = UnsafeMutableBufferPointer(start: parameter.value.floats, count: parameter.shape.count)
             try reader.read("parameters/\(parameter.name)", .float32, shape: parameter.shape.array, into: UnsafeMutableRawBufferPointer(values))
         }
+        model.store.refreshOperands()
     }
 
     /// What generates with this model.

@@ -5,10 +5,17 @@ import Diagnostics
 import Foundation
 import Models
 import Optimizers
+import Tensors
 
 /// The arithmetic of activations and matrix products.
-public enum Precision: String, Sendable, CaseIterable {
+public enum Precision: String, Sendable, CaseIterable, Codable {
+    /// Everything float32.
     case float32
+    /// Activations and operands of matrix products bfloat16; parameters, optimizer state, sums and losses float32.
+    case bfloat16
+
+    /// The type of activations.
+    public var activations: DataType { self == .float32 ? .float32 : .bfloat16 }
 }
 
 /// In which order a text corpus is read.

@@ -82,7 +82,7 @@ public final class Trainer {
             if let validation, validation.kind == .text, model.inputKind != .tokens { throw ModelFit.wrongModel(validation) }
             return try BatchSource(corpus: corpus, configuration: configuration, model: model, lanes: ownership.microBatches.flatMap { $0 })
         }
-        model.store.allocate(seed: configuration.seed)
+        model.store.allocate(seed: configuration.seed, activations: configuration.precision.activations)
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
         trainingStep = TrainingStep(
             store: model.store, optimizer: optimizer, clip: configuration.optimizer.clip, communicator: communicator, tree: tree,
@@ -90,6 +90,7 @@ public final class Trainer {
         checkpoints = try RunCheckpoints(configuration, communicator: communicator, corpus: corpus, fresh: fresh)
 
         let restored = try checkpoints.restore(model: model, optimizer: optimizer, source: source)
+        model.store.refreshOperands()
         for line in restored.passedOver where communicator.rank == 0 { report(line) }
         if let state = restored.state {
             step = state.step

@@ -65,7 +65,7 @@ package final class TrainingStep {
         guard let values = store.values.baseAddress, let gradients = store.gradients.baseAddress else { preconditionFailure("no parameters") }
         optimizer.step(
             values: values, gradients: gradients, ranges: ranges, learningRate: learningRate, gradientScale: scale * clipFactor(norm: norm, clip: clip),
-            step: step)
+            step: step, lowPrecision: store.operands)
         return Outcome(loss: sums.loss * scale, tokens: Int(sums.tokens), gradientNorm: norm)
     }
 }

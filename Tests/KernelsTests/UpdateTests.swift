@@ -54,7 +54,7 @@ struct UpdateTests {
 
     @Test("AdamW", arguments: instructionSets)
     func adamW(name: String) throws {
-        try compare(name, "AdamW", { settings($0) }, kernel: { $0.adamW($1, $2, $3, $4, $5, $6) }) { x, m, v, g, s in
+        try compare(name, "AdamW", { settings($0) }, kernel: { $0.adamW($1, $2, $3, $4, $5, lowPrecision: nil, $6) }) { x, m, v, g, s in
             m = s.beta1 * m + (1 - s.beta1) * g
             v = s.beta2 * v + (1 - s.beta2) * g * g
             x -= s.learningRate * s.weightDecay * x
@@ -64,7 +64,7 @@ struct UpdateTests {
 
     @Test("SGD with momentum", arguments: instructionSets, [true, false])
     func sgd(name: String, nesterov: Bool) throws {
-        try compare(name, "SGD", { settings($0, nesterov: nesterov) }, kernel: { k, x, m, _, g, s, n in k.sgd(x, m, g, s, n) }) {
+        try compare(name, "SGD", { settings($0, nesterov: nesterov) }, kernel: { k, x, m, _, g, s, n in k.sgd(x, m, g, s, lowPrecision: nil, n) }) {
             x, m, _, gradient, s in
             let g = gradient + s.weightDecay * x
             m = s.beta1 * m + g
@@ -74,7 +74,7 @@ struct UpdateTests {
 
     @Test("SGD without momentum", arguments: instructionSets)
     func plainSGD(name: String) throws {
-        try compare(name, "SGD", { settings($0) }, kernel: { k, x, _, _, g, s, n in k.sgd(x, nil, g, s, n) }) { x, _, _, g, s in
+        try compare(name, "SGD", { settings($0) }, kernel: { k, x, _, _, g, s, n in k.sgd(x, nil, g, s, lowPrecision: nil, n) }) { x, _, _, g, s in
             x -= s.learningRate * (g + s.weightDecay * x)
         }
     }
@@ -82,7 +82,7 @@ struct UpdateTests {
     @Test("RMSProp", arguments: instructionSets, [true, false])
     func rmsProp(name: String, momentum: Bool) throws {
         try compare(
-            name, "RMSProp", { settings($0) }, kernel: { k, x, m, v, g, s, n in k.rmsProp(x, v, momentum ? m : nil, g, s, n) }
+            name, "RMSProp", { settings($0) }, kernel: { k, x, m, v, g, s, n in k.rmsProp(x, v, momentum ? m : nil, g, s, lowPrecision: nil, n) }
         ) { x, m, v, gradient, s in
             let g = gradient + s.weightDecay * x
             v = s.beta2 * v + (1 - s.beta2) * g * g
@@ -94,7 +94,7 @@ struct UpdateTests {
 
     @Test("Adagrad", arguments: instructionSets)
     func adagrad(name: String) throws {
-        try compare(name, "Adagrad", { settings($0) }, kernel: { k, x, a, _, g, s, n in k.adagrad(x, a, g, s, n) }) { x, a, _, gradient, s in
+        try compare(name, "Adagrad", { settings($0) }, kernel: { k, x, a, _, g, s, n in k.adagrad(x, a, g, s, lowPrecision: nil, n) }) { x, a, _, gradient, s in
             let g = gradient + s.weightDecay * x
             a += g * g
             x -= s.learningRate * g / (a.squareRoot() + s.epsilon)

@@ -39,7 +39,7 @@ struct GoldenOperationTests {
         },
         "layer-norm": { layerNorm($1["x"]!, gain: $1["gain"]!, bias: $1["bias"]!) },
         "rms-norm": { rmsNorm($1["x"]!, gain: $1["gain"]!) },
-        "linear-gelu": { linearGELU($1["x"]!, weight: $1["weight"]!, bias: $1["bias"]!) },
+        "linear-gelu": { linear($1["x"]!, weight: $1["weight"]!, bias: $1["bias"]!, activation: .gelu) },
         "cumulative-product": { $1["x"]!.cumulativeProduct() },
         "cumulative-product-exclusive": { $1["x"]!.cumulativeProduct(exclusive: true) },
         "softmax-masked": { softmax($1["x"]!, mask: Tensor($0.integers("mask")!.map { Int32($0) }, $1["x"]!.shape)) },

@@ -11,9 +11,9 @@ struct BroadcastPlan {
     let shape: Shape
     /// The number of merged axes, innermost first; at least 1.
     private var rank = 0
-    private var extents = InlineArray<6, Int>(repeating: 1)
-    private var stridesA = InlineArray<6, Int>(repeating: 0)
-    private var stridesB = InlineArray<6, Int>(repeating: 0)
+    private var extents = SIMD8<UInt32>(repeating: 1)
+    private var stridesA = SIMD8<UInt32>.zero
+    private var stridesB = SIMD8<UInt32>.zero
 
     init(_ a: Shape, _ b: Shape) {
         if a == b {
@@ -35,18 +35,21 @@ struct BroadcastPlan {
     }
 
     private mutating func append(_ extent: Int, _ strideA: Int, _ strideB: Int) {
-        if rank > 0, strideA == stridesA[rank - 1] * extents[rank - 1], strideB == stridesB[rank - 1] * extents[rank - 1] {
-            extents[rank - 1] *= extent
-            return
+        if rank > 0 {
+            let last = Int(extents[rank - 1])
+            if strideA == Int(stridesA[rank - 1]) * last, strideB == Int(stridesB[rank - 1]) * last {
+                extents[rank - 1] = UInt32(last * extent)
+                return
+            }
         }
-        extents[rank] = extent
-        stridesA[rank] = strideA
-        stridesB[rank] = strideB
+        extents[rank] = UInt32(extent)
+        stridesA[rank] = UInt32(strideA)
+        stridesB[rank] = UInt32(strideB)
         rank += 1
     }
 
     /// The elements of one run.
-    var run: Int { extents[0] }
+    var run: Int { Int(extents[0]) }
     /// True when the first operand moves along a run, false when one element of it serves the whole run.
     var movesA: Bool { stridesA[0] == 1 }
     /// The same for the second operand.
@@ -56,19 +59,20 @@ struct BroadcastPlan {
     @inline(__always)
     func forEachRun(_ body: (_ out: Int, _ a: Int, _ b: Int) -> Void) {
         if shape.count == 0 { return }
-        var counters = InlineArray<6, Int>(repeating: 0)
+        if rank == 1 { return body(0, 0, 0) }
+        var counters = SIMD8<UInt32>.zero
         var (out, a, b) = (0, 0, 0)
         while true {
             body(out, a, b)
-            out += extents[0]
+            out += run
             var axis = 1
             while axis < rank {
                 counters[axis] += 1
-                a += stridesA[axis]
-                b += stridesB[axis]
+                a += Int(stridesA[axis])
+                b += Int(stridesB[axis])
                 if counters[axis] < extents[axis] { break }
-                a -= stridesA[axis] * extents[axis]
-                b -= stridesB[axis] * extents[axis]
+                a -= Int(stridesA[axis]) * Int(extents[axis])
+                b -= Int(stridesB[axis]) * Int(extents[axis])
                 counters[axis] = 0
                 axis += 1
             }

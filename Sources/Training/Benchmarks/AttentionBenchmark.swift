@@ -60,7 +60,7 @@ package struct AttentionBenchmark {
     ///
     /// - Throws: `UserError` from the communicator.
     package func run(positions: Int) throws -> AttentionBenchmarkResult {
-        let (width, type) = (Self.heads * Self.headSize, settings.precision.operandType)
+        let (width, type) = (Self.heads * Self.headSize, settings.precision.activations)
         settings.applyThreads()
         try communicator.barrier()
         let peak = try communicator.allReduced(ProcessorMeasurement.matrixMultiplyRate(type), .sum)

@@ -25,11 +25,6 @@ package struct BenchmarkSettings: Sendable {
 
     /// Lays out the parameters of a model that runs in this precision.
     package func allocate(_ store: ParameterStore, gradients: Bool) {
-        store.allocate(seed: TrainingWorkload.seed, gradients: gradients)
+        store.allocate(seed: TrainingWorkload.seed, gradients: gradients, activations: precision.activations)
     }
-}
-
-extension Precision {
-    /// The type of activations and of the operands of matrix products.
-    package var operandType: DataType { self == .float32 ? .float32 : .bfloat16 }
 }

@@ -45,7 +45,7 @@ package struct DecodingBenchmark {
         let workload = decoding.workload
         settings.applyThreads()
         try communicator.barrier()
-        let peak = try communicator.allReduced(ProcessorMeasurement.matrixMultiplyRate(settings.precision.operandType), .sum)
+        let peak = try communicator.allReduced(ProcessorMeasurement.matrixMultiplyRate(settings.precision.activations), .sum)
         var configuration = workload.model
         configuration.dropout = 0
         let model = makeModel(configuration, vocabularySize: workload.vocabularySize)

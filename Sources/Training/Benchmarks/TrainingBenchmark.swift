@@ -43,7 +43,7 @@ package struct TrainingBenchmark {
         if let dropout = settings.dropout { configuration.dropout = dropout }
         settings.applyThreads()
         try communicator.barrier()
-        let peak = try communicator.allReduced(ProcessorMeasurement.matrixMultiplyRate(settings.precision.operandType), .sum)
+        let peak = try communicator.allReduced(ProcessorMeasurement.matrixMultiplyRate(settings.precision.activations), .sum)
 
         let model = makeModel(configuration, vocabularySize: workload.vocabularySize)
         settings.allocate(model.store, gradients: true)

@@ -1,0 +1,194 @@
+// Softmax of rows that are seen one block of columns at a time, as attention without a whole matrix of scores needs it: Milakov and Gimelshein,
+// "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022.
+//
+// Legend: R rows, C columns of a block.
+
+import KernelTypes
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// out = exp(scale * a - minus); returns the sum of the exponentials.
+@inline(__always)
+private func storeExponentials<Out: VectorElement>(
+    _ out: UnsafeMutablePointer<Out>, _ a: FloatInput, _ scale: Float, _ minus: Float, _ n: Int
+) -> Float {
+    let s = splat(scale)
+    let shift = splat(minus == -.infinity ? 0 : minus)
+    var total = 0.0
+    for span in Spans(n) {
+        var sum = Vector.zero
+        for i in span.full {
+            let e = exponential(load(a, i) * s - shift)
+            store(out, i, e)
+            sum += e
+        }
+        if let i = span.rest {
+            let e = exponential(load(a, i) * s - shift)
+            store(out, i, e)
+            sum += lanes(before: i.count, e)
+        }
+        total += horizontalSum(sum)
+    }
+    return Float(total)
+}
+
+/// gradient = scale * probability * (outputGradient - inner)
+@inline(__always)
+private func storeGradient<Out: VectorElement>(
+    _ gradient: UnsafeMutablePointer<Out>, _ outputGradient: FloatInput, _ probability: FloatInput, _ inner: Float, _ scale: Float, _ n: Int
+) {
+    let d = splat(inner)
+    let s = splat(scale)
+    for i in blocks(n) { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - d)) }
+}
+
+/// probability = exp(scale * scores - minus), gradient = scale * probability * (outputGradient - inner), in block i.
+@inline(__always)
+private func storeGradientBlock<Out: VectorElement>(
+    _ i: Block, _ gradient: UnsafeMutablePointer<Out>, _ probability: UnsafeMutablePointer<Out>, _ outputGradient: FloatInput, _ scores: FloatInput,
+    _ shift: Vector, _ inner: Vector, _ scale: Vector
+) {
+    let p = exponential(load(scores, i) * scale - shift)
+    let g = scale * p * (load(outputGradient, i) - inner)
+    store(probability, i, p)
+    store(gradient, i, g)
+}
+
+/// `storeGradientBlock` for a row.
+@inline(__always)
+private func storeGradientRow<Out: VectorElement>(
+    _ gradient: UnsafeMutablePointer<Out>, _ probability: UnsafeMutablePointer<Out>, _ outputGradient: FloatInput, _ scores: FloatInput,
+    _ minus: Float, _ inner: Float, _ scale: Float, _ n: Int
+) {
+    let shift = splat(minus == -.infinity ? 0 : minus)
+    let d = splat(inner)
+    let s = splat(scale)
+    for i in blocks(n).full { storeGradientBlock(i, gradient, probability, outputGradient, scores, shift, d, s) }
+    if let i = blocks(n).rest { storeGradientBlock(i, gradient, probability, outputGradient, scores, shift, d, s) }
+}
+
+/// Zeros from column `start` to column `end`.
+@inline(__always)
+private func storeZeros<Out: VectorElement>(_ out: UnsafeMutablePointer<Out>, from start: Int, to end: Int) {
+    for i in Blocks(from: start, to: end) { store(out, i, Vector.zero) }
+}
+
+/// Columns of row r that are seen.
+@_transparent
+private func seenColumns(_ row: Int, _ firstVisible: Int, _ columns: Int) -> Int {
+    min(columns, max(0, firstVisible &+ row))
+}
+
+/// One block of columns of softmax in blocks.
+@inline(__always)
+private func storeSoftmaxBlock<Out: VectorElement>(
+    _ out: UnsafeMutablePointer<Out>, _ outStride: Int, _ scores: FloatInput, _ stride: Int, _ scale: Float, _ maximum: FloatOutput,
+    _ sum: FloatOutput, _ correction: FloatOutput, _ firstVisible: Int, _ rows: Int, _ columns: Int
+) {
+    for r in 0..<rows {
+        let seen = seenColumns(r, firstVisible, columns)
+        let a = scores + r &* stride
+        let y = out + r &* outStride
+        let old = maximum[r]
+        let block = seen == 0 ? -Float.infinity : largestScaled(a, scale: scale, seen)
+        let new = block > old ? block : old
+        let factor = new == old ? 1 : exp(old - new)
+        let total = storeExponentials(y, a, scale, new, seen)
+        storeZeros(y, from: seen, to: columns)
+        maximum[r] = new
+        correction[r] = factor
+        sum[r] = sum[r] * factor + total
+    }
+}
+
+/// The gradient of a block of rows, with the probabilities made again from the scores.
+@inline(__always)
+private func storeGradientBlocks<Out: VectorElement>(
+    _ gradient: UnsafeMutablePointer<Out>, _ probability: UnsafeMutablePointer<Out>, _ outStride: Int, _ outputGradient: FloatInput,
+    _ scores: FloatInput, _ stride: Int, _ minus: FloatInput, _ inner: FloatInput, _ scale: Float, _ firstVisible: Int, _ rows: Int, _ columns: Int
+) {
+    for r in 0..<rows {
+        let seen = seenColumns(r, firstVisible, columns)
+        let p = probability + r &* outStride
+        let g = gradient + r &* outStride
+        storeGradientRow(g, p, outputGradient + r &* stride, scores + r &* stride, minus[r], inner[r], scale, seen)
+        storeZeros(p, from: seen, to: columns)
+        storeZeros(g, from: seen, to: columns)
+    }
+}
+
+extension VariantKernels {
+    public func scaledMaximum(_ a: FloatInput, scale: Float, _ n: Int) -> Float {
+        n == 0 ? -.infinity : largestScaled(a, scale: scale, n)
+    }
+
+    public func exponentialRow(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float {
+        storeExponentials(out, a, scale, minus, n)
+    }
+
+    public func exponentialRow(_ out: BFloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float {
+        storeExponentials(out, a, scale, minus, n)
+    }
+
+    public func softmaxGradientRow(
+        _ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, inner: Float, scale: Float, _ n: Int
+    ) {
+        storeGradient(gradient, outputGradient, probability, inner, scale, n)
+    }
+
+    public func softmaxGradientRow(
+        _ gradient: BFloatOutput, outputGradient: FloatInput, probability: FloatInput, inner: Float, scale: Float, _ n: Int
+    ) {
+        storeGradient(gradient, outputGradient, probability, inner, scale, n)
+    }
+
+    public func softmaxGradientRow(
+        _ gradient: FloatOutput, probability: FloatOutput, outputGradient: FloatInput, scores: FloatInput, minus: Float, inner: Float, scale: Float,
+        _ n: Int
+    ) {
+        storeGradientRow(gradient, probability, outputGradient, scores, minus, inner, scale, n)
+    }
+
+    public func softmaxGradientRow(
+        _ gradient: BFloatOutput, probability: BFloatOutput, outputGradient: FloatInput, scores: FloatInput, minus: Float, inner: Float, scale: Float,
+        _ n: Int
+    ) {
+        storeGradientRow(gradient, probability, outputGradient, scores, minus, inner, scale, n)
+    }
+
+    public func softmaxBlock(
+        _ out: FloatOutput, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
+        correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int
+    ) {
+        storeSoftmaxBlock(out, outStride, scores, stride, scale, maximum, sum, correction, firstVisible, rows, columns)
+    }
+
+    public func softmaxBlock(
+        _ out: BFloatOutput, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
+        correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int
+    ) {
+        storeSoftmaxBlock(out, outStride, scores, stride, scale, maximum, sum, correction, firstVisible, rows, columns)
+    }
+
+    public func softmaxBlockGradient(
+        _ gradient: FloatOutput, probability: FloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
+        minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int
+    ) {
+        storeGradientBlocks(
+            gradient, probability, outStride, outputGradient, scores, stride, minus, inner, scale, firstVisible, rows, columns)
+    }
+
+    public func softmaxBlockGradient(
+        _ gradient: BFloatOutput, probability: BFloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
+        minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int
+    ) {
+        storeGradientBlocks(
+            gradient, probability, outStride, outputGradient, scores, stride, minus, inner, scale, firstVisible, rows, columns)
+    }
+}

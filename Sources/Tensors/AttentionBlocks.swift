@@ -1,0 +1,201 @@
+// Attention in blocks: one head's queries against its keys, forward and backward.
+//
+// Legend: B sequences, T queries a sequence, S keys a sequence, H heads, K head size, D = H K width; R queries and C keys of a block.
+
+import Kernels
+
+/// Dropout on probabilities that are never stored: an element's fate depends on lane, head, query and key alone.
+struct AttentionDropout {
+    let rate: DropoutRate
+    let keys: [UInt64]
+
+    private func first(_ head: Int, _ query: Int, _ key: Int) -> UInt64 { UInt64(head) << 48 | UInt64(query) << 24 | UInt64(key) }
+
+    /// Drops elements of a block of float32, rows `stride` apart, in place.
+    func apply(_ block: UnsafeMutablePointer<Float>, sequence: Int, head: Int, query: Int, key: Int, rows: Int, columns: Int, stride: Int) {
+        for row in 0..<rows {
+            kernels.dropout(
+                block + row * stride, block + row * stride, key: keys[sequence], first: first(head, query + row, key), keepThreshold: rate.keepThreshold,
+                scale: rate.scale, columns)
+        }
+    }
+
+    /// The same of bfloat16.
+    func apply(_ block: UnsafeMutablePointer<UInt16>, sequence: Int, head: Int, query: Int, key: Int, rows: Int, columns: Int, stride: Int) {
+        for row in 0..<rows {
+            kernels.dropout(
+                block + row * stride, block + row * stride, key: keys[sequence], first: first(head, query + row, key), keepThreshold: rate.keepThreshold,
+                scale: rate.scale, columns)
+        }
+    }
+}
+
+struct AttentionComputation {
+    let query: AttentionOperand
+    let key: AttentionOperand
+    let value: AttentionOperand
+    let heads: Int
+    let headSize: Int
+    let mask: AttentionMask
+    let scale: Float
+    let dropout: AttentionDropout?
+    let (batch, queries, keys): (Int, Int, Int)
+    /// Of all operands.
+    let dataType: DataType
+
+    /// The most queries of a block.
+    static let queryBlock = 64
+    /// The most keys of a block: scores, their gradient and both in the operands' type stay in the second-level cache.
+    static let keyBlock = 512
+
+    init(
+        query: AttentionOperand, key: AttentionOperand, value: AttentionOperand, width: Int, heads: Int, mask: AttentionMask, scale: Float?,
+        dropout: AttentionDropout?
+    ) {
+        precondition(heads > 0 && width % heads == 0, "attention: \(heads) heads do not divide a width of \(width)")
+        precondition(
+            query.tensor.shape[0] == key.tensor.shape[0] && key.tensor.shape[0] == value.tensor.shape[0] && key.length == value.length,
+            "attention: query \(query.tensor.shape), key \(key.tensor.shape) and value \(value.tensor.shape) do not fit")
+        for operand in [query, key, value] {
+            precondition(operand.column + width <= operand.stride, "attention: \(width) columns from \(operand.column) of shape \(operand.tensor.shape)")
+            precondition(operand.tensor.dataType == query.tensor.dataType, "attention: operands of two types")
+        }
+        self.query = query
+        self.key = key
+        self.value = value
+        self.heads = heads
+        headSize = width / heads
+        self.mask = mask
+        self.scale = scale ?? 1 / Float(width / heads).squareRoot()
+        self.dropout = dropout
+        dataType = query.tensor.dataType
+        (batch, queries, keys) = (query.tensor.shape[0], query.length, key.length)
+        precondition(!mask.causal || keys >= queries, "attention: a causal mask over \(queries) queries and \(keys) keys")
+        precondition(mask.keyLengths.map { $0.count == batch } ?? true, "attention: \(mask.keyLengths?.count ?? 0) key lengths for \(batch) sequences")
+    }
+
+    // MARK: blocks
+
+    /// A block of scores.
+    struct Block {
+        /// The first query, and R.
+        let (query, rows): (Int, Int)
+        /// The first key, and C.
+        let (key, columns): (Int, Int)
+        /// Row r sees the first min(C, max(0, firstVisible + r)) keys of the block.
+        let firstVisible: Int
+    }
+
+    /// The real keys of a sequence.
+    func realKeys(_ sequence: Int) -> Int { min(mask.keyLengths?[sequence] ?? keys, keys) }
+
+    /// The keys that the last of `rows` queries from `first` on sees.
+    private func keyLimit(_ sequence: Int, first: Int, rows: Int) -> Int {
+        mask.causal ? min(realKeys(sequence), first + rows + keys - queries) : realKeys(sequence)
+    }
+
+    /// Calls `body` with each block of the queries from `first` on, by rising key.
+    func forEachBlock(_ sequence: Int, first: Int, rows: Int, _ body: (Block) -> Void) {
+        let limit = keyLimit(sequence, first: first, rows: rows)
+        var key = 0
+        while key < limit {
+            let columns = min(Self.keyBlock, limit - key)
+            body(Block(query: first, rows: rows, key: key, columns: columns, firstVisible: mask.causal ? first + 1 + keys - queries - key : columns))
+            key += columns
+        }
+    }
+
+    /// One head's rows of an operand, as a product reads them.
+    func matrix(_ operand: AttentionOperand, _ sequence: Int, row: Int, _ head: Int, _ transposition: Transposition = .none) -> MatrixOperand {
+        MatrixOperand(
+            operand.tensor, first: operand.place(sequence: sequence, row: row, head: head, headSize: headSize), leading: operand.stride, transposition)
+    }
+
+    /// Memory of its own for each thread, [threads, elements].
+    func scratch(_ elements: Int) -> Tensor { Tensor(uninitialized: [Workers.count, (elements + 15) & ~15]) }
+
+    // MARK: forward
+
+    /// - Returns: [B, T, D], and the log-sum-exp of each query's scores, [B, H, T], when it is wanted.
+    func forward(keepsLogSums: Bool) -> (output: Tensor, logSums: Tensor?) {
+        let width = heads * headSize
+        let output = Tensor(uninitialized: [batch, queries, width], dataType)
+        let logSums = keepsLogSums ? Tensor(uninitialized: [batch, heads, queries]) : nil
+        let (rows, columns) = (min(Self.queryBlock, queries), min(Self.keyBlock, keys))
+        let memory = scratch(2 * rows * columns + rows * headSize + 3 * rows)
+        Workers.forEach(tasks: batch * heads) { task in
+            let (b, h) = (task / heads, task % heads)
+            let scores = memory.floats + Workers.index * memory.shape[1]
+            let probabilities = dataType == .float32 ? scores : scores + rows * columns
+            let mixed = scores + 2 * rows * columns
+            let (maximum, sum, correction) = (mixed + rows * headSize, mixed + rows * headSize + rows, mixed + rows * headSize + 2 * rows)
+            for first in stride(from: 0, to: queries, by: rows) {
+                let rows = min(rows, queries - first)
+                kernels.fill(maximum, -.infinity, rows)
+                kernels.fill(sum, 0, rows)
+                kernels.fill(mixed, 0, rows * headSize)
+                forEachBlock(b, first: first, rows: rows) { block in
+                    let weights = self.probabilities(
+                        block, b, h, scores: scores, probabilities, maximum: maximum, sum: sum, correction: correction)
+                    if block.key > 0 {
+                        for row in 0..<rows where correction[row] != 1 {
+                            kernels.affine(mixed + row * headSize, mixed + row * headSize, scale: correction[row], offset: 0, headSize)
+                        }
+                    }
+                    multiplyMatrices(
+                        into: MatrixOperand(mixed, leading: headSize), weights, matrix(value, b, row: block.key, h), m: rows, n: headSize, k: block.columns,
+                        beta: block.key > 0 ? 1 : 0)
+                }
+                store(mixed, divisors: sum, into: output, first: (b * queries + first) * width + h * headSize, rows: rows)
+                guard let logSums else { continue }
+                let target = logSums.floats + (b * heads + h) * queries + first
+                kernels.unary(.logarithm, target, sum, rows)
+                // A query that sees no key: exp(score - infinity) is zero.
+                for row in 0..<rows { target[row] = sum[row] > 0 ? target[row] + maximum[row] : .infinity }
+            }
+        }
+        return (output, logSums)
+    }
+
+    /// exp(scale * scores - maximum) of a block in the operands' type, with dropout; brings maximum and sum up to date.
+    private func probabilities(
+        _ block: Block, _ b: Int, _ h: Int, scores: UnsafeMutablePointer<Float>, _ memory: UnsafeMutablePointer<Float>, maximum: UnsafeMutablePointer<Float>,
+        sum: UnsafeMutablePointer<Float>, correction: UnsafeMutablePointer<Float>
+    ) -> MatrixOperand {
+        let (rows, columns) = (block.rows, block.columns)
+        multiplyMatrices(
+            into: MatrixOperand(scores, leading: columns), matrix(query, b, row: block.query, h), matrix(key, b, row: block.key, h, .transposed), m: rows,
+            n: columns, k: headSize)
+        if dataType == .float32 {
+            kernels.softmaxBlock(
+                memory, outStride: columns, scores: scores, stride: columns, scale: scale, maximum: maximum, sum: sum, correction: correction,
+                firstVisible: block.firstVisible, rows: rows, columns: columns)
+            dropout?.apply(memory, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
+            return MatrixOperand(memory, leading: columns)
+        }
+        return memory.withMemoryRebound(to: UInt16.self, capacity: 2 * rows * columns) { memory in
+            kernels.softmaxBlock(
+                memory, outStride: columns, scores: scores, stride: columns, scale: scale, maximum: maximum, sum: sum, correction: correction,
+                firstVisible: block.firstVisible, rows: rows, columns: columns)
+            dropout?.apply(memory, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
+            return MatrixOperand(memory, leading: columns)
+        }
+    }
+
+    /// Writes rows of one head, each divided by its divisor (zeros where that is 0), `width` apart.
+    private func store(
+        _ mixed: UnsafeMutablePointer<Float>, divisors: UnsafeMutablePointer<Float>, into output: Tensor, first: Int, rows: Int
+    ) {
+        let width = heads * headSize
+        for row in 0..<rows {
+            let values = mixed + row * headSize
+            let scale = divisors[row] > 0 ? 1 / divisors[row] : 0
+            if dataType == .float32 {
+                kernels.affine(output.floats + first + row * width, values, scale: scale, offset: 0, headSize)
+            } else {
+                kernels.affine(values, values, scale: scale, offset: 0, headSize)
+                kernels.toBFloat16(output.bfloats + first + row * width, values, headSize)
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+// The backward pass of attention in blocks (Dao et al. 2022, algorithm 4), and where its results go.
+//
+// Legend: B sequences, T queries a sequence, S keys a sequence, H heads, K head size, D = H K width.
+
+import Kernels
+
+/// Where the gradient of one operand gathers: some columns of a tensor that other operands may share.
+private struct GradientTarget {
+    let gradient: Tensor
+    let operand: AttentionOperand
+    /// False: the memory is undefined, every row is stored.
+    let accumulates: Bool
+
+    /// Adds or stores rows of one head, float32.
+    func write(_ rows: UnsafeMutablePointer<Float>, sequence: Int, row: Int, head: Int, headSize: Int, count: Int) {
+        let first = operand.place(sequence: sequence, row: row, head: head, headSize: headSize)
+        for i in 0..<count {
+            let (place, values) = (first + i * operand.stride, rows + i * headSize)
+            switch (gradient.dataType, accumulates) {
+            case (.float32, false): (gradient.floats + place).update(from: values, count: headSize)
+            case (.float32, true): kernels.add(gradient.floats + place, gradient.floats + place, values, headSize)
+            case (_, false): kernels.toBFloat16(gradient.bfloats + place, values, headSize)
+            case (_, true): kernels.add(gradient.bfloats + place, gradient.bfloats + place, values, headSize)
+            }
+        }
+    }
+}
+
+extension AttentionComputation {
+    /// Adds the gradients of query, key and value to their nodes.
+    ///
+    /// - Parameters:
+    ///   - gradient: of the output, [B, T, D].
+    ///   - output: the forward pass's result.
+    ///   - logSums: the log-sum-exp of each query's scores, [B, H, T].
+    func backward(_ gradient: Tensor, output: Tensor, logSums: Tensor) {
+        withTargets([query, key, value]) { targets in run(gradient, output, logSums, targets[0], targets[1], targets[2]) }
+    }
+
+    /// Calls `body` with a target for each operand that has a node. Operands that are parts of one tensor share its gradient.
+    private func withTargets(_ operands: [AttentionOperand], _ body: ([GradientTarget?]) -> Void) {
+        var targets = [GradientTarget?](repeating: nil, count: operands.count)
+        func fill(_ index: Int) {
+            guard index < operands.count else { return body(targets) }
+            guard targets[index] == nil, let node = operands[index].tensor.node else { return fill(index + 1) }
+            let sharers = operands.indices.filter { operands[$0].tensor.node === node }
+            node.withGradientTensor { gradient, accumulate in
+                // What the operands cover completely is stored; else they add to zeros.
+                let columns = Set(sharers.map { operands[$0].column })
+                let isCovered = columns.count == sharers.count && sharers.count * heads * headSize == gradient.shape.columns
+                if !accumulate && !isCovered { gradient.bytes.initializeMemory(as: UInt8.self, repeating: 0, count: gradient.count * gradient.dataType.byteCount) }
+                for sharer in sharers {
+                    targets[sharer] = GradientTarget(gradient: gradient, operand: operands[sharer], accumulates: accumulate || !isCovered)
+                }
+                fill(index + 1)
+            }
+        }
+        fill(0)
+    }
+
+    private func run(
+        _ gradient: Tensor, _ output: Tensor, _ logSums: Tensor, _ queryTarget: GradientTarget?, _ keyTarget: GradientTarget?, _ valueTarget: GradientTarget?
+    ) {
+        let width = heads * headSize
+        let (rows, columns) = (min(Self.queryBlock, queries), min(Self.keyBlock, keys))
+        let block = max(rows * columns, 2 * headSize)
+        let memory = scratch(4 * block + 2 * keys * headSize + rows * headSize + rows)
+        Workers.forEach(tasks: batch * heads) { task in
+            let (b, h) = (task / heads, task % heads)
+            let scores = memory.floats + Workers.index * memory.shape[1]
+            let keyGradient = scores + 4 * block
+            let valueGradient = keyGradient + keys * headSize
+            let queryGradient = valueGradient + keys * headSize
+            let inner = queryGradient + rows * headSize
+            let work = BlockMemory(
+                scores: scores, scoreGradient: scores + block, probabilities: scores + 2 * block, roundedGradient: scores + 3 * block, dataType: dataType)
+            kernels.fill(keyGradient, 0, 2 * keys * headSize)
+            for first in stride(from: 0, to: queries, by: rows) {
+                let rows = min(rows, queries - first)
+                let place = (b * queries + first) * width + h * headSize
+                rowProducts(gradient, output, first: place, rows: rows, scratch: scores, into: inner)
+                kernels.fill(queryGradient, 0, rows * headSize)
+                let outputGradient = MatrixOperand(gradient, first: place, leading: width)
+                forEachBlock(b, first: first, rows: rows) { block in
+                    let minus = logSums.floats + (b * heads + h) * queries + first
+                    let (weights, scoreGradient) = gradients(block, b, h, outputGradient, minus: minus, inner: inner, work)
+                    let columns = block.columns
+                    if valueTarget != nil {
+                        multiplyMatrices(
+                            into: MatrixOperand(valueGradient + block.key * headSize, leading: headSize), weights.transposed, outputGradient, m: columns,
+                            n: headSize, k: rows, beta: 1)
+                    }
+                    if keyTarget != nil {
+                        multiplyMatrices(
+                            into: MatrixOperand(keyGradient + block.key * headSize, leading: headSize), scoreGradient.transposed,
+                            matrix(query, b, row: first, h), m: columns, n: headSize, k: rows, beta: 1)
+                    }
+                    if queryTarget != nil {
+                        multiplyMatrices(
+                            into: MatrixOperand(queryGradient, leading: headSize), scoreGradient, matrix(key, b, row: block.key, h), m: rows, n: headSize,
+                            k: columns, beta: block.key > 0 ? 1 : 0)
+                    }
+                }
+                queryTarget?.write(queryGradient, sequence: b, row: first, head: h, headSize: headSize, count: rows)
+            }
+            keyTarget?.write(keyGradient, sequence: b, row: 0, head: h, headSize: headSize, count: keys)
+            valueTarget?.write(valueGradient, sequence: b, row: 0, head: h, headSize: headSize, count: keys)
+        }
+    }
+
+    /// The memory of one block, R C elements each.
+    private struct BlockMemory {
+        let scores: UnsafeMutablePointer<Float>
+        let scoreGradient: UnsafeMutablePointer<Float>
+        /// Only for bfloat16; float32 results replace what they were computed from.
+        let probabilities: UnsafeMutablePointer<Float>
+        let roundedGradient: UnsafeMutablePointer<Float>
+        let dataType: DataType
+    }
+
+    /// The probabilities of a block (after dropout) and the gradient of its scores before scaling, in the operands' type.
+    private func gradients(
+        _ block: Block, _ b: Int, _ h: Int, _ outputGradient: MatrixOperand, minus: UnsafePointer<Float>, inner: UnsafePointer<Float>, _ work: BlockMemory
+    ) -> (probabilities: MatrixOperand, scoreGradient: MatrixOperand) {
+        let (rows, columns) = (block.rows, block.columns)
+        multiplyMatrices(
+            into: MatrixOperand(work.scores, leading: columns), matrix(query, b, row: block.query, h), matrix(key, b, row: block.key, h, .transposed), m: rows,
+            n: columns, k: headSize)
+        multiplyMatrices(
+            into: MatrixOperand(work.scoreGradient, leading: columns), outputGradient, matrix(value, b, row: block.key, h, .transposed), m: rows, n: columns,
+            k: headSize)
+        dropout?.apply(work.scoreGradient, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
+        if dataType == .float32 {
+            kernels.softmaxBlockGradient(
+                work.scoreGradient, probability: work.scores, outStride: columns, outputGradient: work.scoreGradient, scores: work.scores, stride: columns,
+                minus: minus, inner: inner, scale: scale, firstVisible: block.firstVisible, rows: rows, columns: columns)
+            dropout?.apply(work.scores, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
+            return (MatrixOperand(work.scores, leading: columns), MatrixOperand(work.scoreGradient, leading: columns))
+        }
+        return work.probabilities.withMemoryRebound(to: UInt16.self, capacity: rows * columns) { probabilities in
+            work.roundedGradient.withMemoryRebound(to: UInt16.self, capacity: rows * columns) { roundedGradient in
+                kernels.softmaxBlockGradient(
+                    roundedGradient, probability: probabilities, outStride: columns, outputGradient: work.scoreGradient, scores: work.scores,
+                    stride: columns, minus: minus, inner: inner, scale: scale, firstVisible: block.firstVisible, rows: rows, columns: columns)
+                dropout?.apply(probabilities, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
+                return (MatrixOperand(probabilities, leading: columns), MatrixOperand(roundedGradient, leading: columns))
+            }
+        }
+    }
+
+    /// inner[r] = the product of row r of the output's gradient with row r of the output, one head.
+    private func rowProducts(
+        _ gradient: Tensor, _ output: Tensor, first: Int, rows: Int, scratch: UnsafeMutablePointer<Float>, into inner: UnsafeMutablePointer<Float>
+    ) {
+        let width = heads * headSize
+        for row in 0..<rows {
+            let place = first + row * width
+            if dataType == .float32 {
+                inner[row] = kernels.dot(gradient.floats + place, output.floats + place, headSize)
+            } else {
+                kernels.fromBFloat16(scratch, gradient.bfloats + place, headSize)
+                kernels.fromBFloat16(scratch + headSize, output.bfloats + place, headSize)
+                inner[row] = kernels.dot(scratch, scratch + headSize, headSize)
+            }
+        }
+    }
+}
+
+extension MatrixOperand {
+    /// The same memory, read as the transpose.
+    fileprivate var transposed: MatrixOperand {
+        var result = self
+        result.transposition = transposition == .none ? .transposed : .none
+        return result
+    }
+}
