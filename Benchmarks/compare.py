@@ -16,14 +16,13 @@ import datetime
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import report
-from modes import PRECISIONS, ROWS, TORCH_MODES, WORKLOADS, Row, Turns
+from modes import PRECISIONS, ROWS, TORCH_MODES, WORKLOADS, Turns
 from preload import TunedLibraries
 
 HERE = Path(__file__).resolve().parent
@@ -100,6 +99,10 @@ class Comparison:
             self.note(f"{workload}: not compared, not timed: {error}")
             return False
         outcome = self.results["checks"][workload] = dict(steps=steps, **differences(mine, theirs))
+        try:  # to be seen, not to be judged: bfloat16 may differ
+            outcome["bfloat16"] = differences(mine, self.mneme(workload, 1, *arguments, "--precision", "bfloat16"))
+        except Failure as error:
+            self.note(f"{workload}: bfloat16 was not compared with float32: {error}")
         print(f"{workload}: {report.check_text(outcome)}", flush=True)
         if not outcome["is_equal"]:
             self.note(f"{workload}: both programs do not compute the same, so nothing was timed: {report.check_text(outcome)}")
@@ -150,7 +153,7 @@ class Comparison:
             modes = [name for name in TORCH_MODES if any(name in row.modes for row in members)]
             turns = self.measure(workload, threads, precisions, modes)
             for row in members:
-                self.results["rows"].append(Row.figures(row, turns))
+                self.results["rows"].append(row.figures(turns))
                 print(report.row_text(self.results["rows"][-1]), flush=True)
             self.write()
         print(f"\n{report.table(self.results)}\nwritten to {self.folder}", flush=True)

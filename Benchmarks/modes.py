@@ -41,7 +41,7 @@ TORCH_MODES = {
     "tuned bf16": TorchMode("bfloat16", is_tuned=True),
     "tuned bf16 compiled": TorchMode("bfloat16", is_tuned=True, is_compiled=True),
 }
-# A tuned mode that is slower than the fastest by more than this in the first round is not run again.
+# A tuned mode in bfloat16 that is slower than the fastest by more than this in the first round is not run again.
 NARROWING = 0.9
 
 
@@ -109,20 +109,13 @@ class Turns:
         return max((name for name in names if self.rates(name)), key=self.rate, default=None)
 
     def is_out(self, name, mode):
-        """Whether a mode need not be run again: it failed, or it is a tuned one that others leave behind in the first round."""
+        """Whether a mode need not be run again: it failed, or it is a tuned one in bfloat16 that another leaves behind in the first round."""
         if name in self.values["failed"]:
             return True
-        rates = self.rates(name)
-        if mode is None or not mode.is_tuned or not rates:
+        if mode is None or not mode.is_tuned or mode.precision == "float32" or not self.rates(name):
             return False
-        same = [self.rates("PyTorch " + other)[0] for other, settings in TORCH_MODES.items()
-                if settings.is_tuned and self.is_rival(mode, settings) and self.rates("PyTorch " + other)]
-        return rates[0] < NARROWING * max(same)
-
-    @staticmethod
-    def is_rival(mode, other):
-        """Tuned fp32 is compared by itself too, so that only other tuned modes of fp32 can leave it behind."""
-        return (mode.precision == "float32") == (other.precision == "float32")
+        tuned = [rates[0] for other, settings in TORCH_MODES.items() if settings.is_tuned and (rates := self.rates("PyTorch " + other))]
+        return self.rates(name)[0] < NARROWING * max(tuned)
 
     def load_range(self):
         loads = [turn["load_before"] for turns in self.values["modes"].values() for turn in turns]

@@ -13,12 +13,17 @@ def number(value, digits=2):
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def difference_text(difference):
+    if "loss_difference" in difference:
+        return f"losses within {difference['loss_difference']:.1e}"
+    return f"{difference['equal_outputs']} of {difference['outputs']} outputs equal, log probabilities within {difference['score_difference']:.1e} in proportion"
+
+
 def check_text(check):
     if "error" in check:
         return f"not compared: {check['error']}"
-    if "loss_difference" in check:
-        return f"largest difference of the losses of {check['steps']} steps {check['loss_difference']:.1e}"
-    return f"{check['equal_outputs']} of {check['outputs']} outputs equal, log probabilities within {check['score_difference']:.1e}"
+    text = f"{difference_text(check)}, {check['steps']} step(s)"
+    return text + (f"; Mneme in bfloat16 against its float32: {difference_text(check['bfloat16'])}" if "bfloat16" in check else "")
 
 
 def row_text(row):
