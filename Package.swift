@@ -40,6 +40,7 @@ let systemLibraries: [Target] = [
     systemLibrary("CSentencePieceLibrary", pkgConfig: "sentencepiece", apt: "libsentencepiece-dev"),
     .target(name: "CSentencePiece", dependencies: ["CSentencePieceLibrary"]),
     .target(name: "CSignals"),
+    .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
 ]
 
 let modules: [Target] = [
@@ -48,7 +49,7 @@ let modules: [Target] = [
     .target(name: "KernelTypes"),
     .target(name: "CProcessor"),
     .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
-    .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS", "Diagnostics"]),
+    .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS", "COneDNN", "Diagnostics"]),
     .target(name: "NeuralNetworks", dependencies: ["Tensors"]),
     .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors"]),
     .target(name: "Models", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"]),

@@ -1,3 +1,7 @@
+#if defined(__linux__)
+#define _GNU_SOURCE
+#include <sched.h>
+#endif
 #include "CProcessor.h"
 
 #if defined(__x86_64__)
@@ -19,10 +23,51 @@ void mneme_processor_flush_denormals(void) {
     _mm_setcsr(_mm_getcsr() | flushToZero | denormalsAreZero);
 }
 
+void mneme_processor_pause(void) { _mm_pause(); }
+
 #else
 
 bool mneme_processor_supports_avx2(void) { return false; }
 bool mneme_processor_supports_avx512(void) { return false; }
 void mneme_processor_flush_denormals(void) {}
+
+#if defined(__aarch64__)
+void mneme_processor_pause(void) { __asm__ volatile("isb" ::: "memory"); }
+#else
+void mneme_processor_pause(void) {}
+#endif
+
+#endif
+
+static _Thread_local int32_t threadPart = -1;
+
+int32_t mneme_thread_part(void) { return threadPart; }
+void mneme_thread_set_part(int32_t part) { threadPart = part; }
+
+#if defined(__linux__)
+
+int mneme_thread_usable_processors(int *numbers, int capacity) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 0;
+    int count = 0;
+    for (int number = 0; number < CPU_SETSIZE; number += 1) {
+        if (!CPU_ISSET(number, &set)) continue;
+        if (count < capacity) numbers[count] = number;
+        count += 1;
+    }
+    return count;
+}
+
+bool mneme_thread_pin(int processor) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    return sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+#else
+
+int mneme_thread_usable_processors(int *numbers, int capacity) { return 0; }
+bool mneme_thread_pin(int processor) { return false; }
 
 #endif

@@ -1,4 +1,4 @@
-// How many threads a rank's BLAS may use, so that the ranks of a node together do not ask for more cores than it has.
+// How many threads a rank may compute with, so that the ranks of a node together do not ask for more cores than it has.
 
 import Foundation
 
@@ -6,18 +6,20 @@ import Foundation
 public struct ThreadAllotment: Sendable {
     /// Threads of this rank, at least 1.
     public let threads: Int
+    /// Whether no other rank of the node may run on this rank's cores.
+    public let ownsCores: Bool
     /// One line for the start-up report.
     public let description: String
 }
 
 extension Communicator {
-    /// Decides how many threads this rank's BLAS uses. Collective.
+    /// Decides how many threads this rank computes with. Collective.
     ///
     /// A core that several ranks of a node may use counts for each of them as its share. Ranks that a launcher has bound to cores of their
     /// own therefore keep all of theirs, and ranks that are not bound divide the node.
     ///
     /// - Parameter requested: the number that the user asks for, which always holds; nil to decide here.
-    public func blasThreads(requested: Int?) throws -> ThreadAllotment {
+    public func workerThreads(requested: Int?) throws -> ThreadAllotment {
         let mask = affinityMask()
         let everyRank = try allGather(Array(nodeName.utf8) + [0] + mask)
         let neighbours = everyRank.compactMap { entry -> [UInt8]? in
@@ -44,12 +46,12 @@ package func allotThreads(mask: [UInt8], neighbours: [[UInt8]], requested: Int?)
     let most = sharers.max() ?? 1
     let sharing = most > 1 ? "\(available) shared by \(most) ranks" : "\(available) of its own"
     guard let requested else {
-        return ThreadAllotment(threads: share, description: "\(share) BLAS \(share == 1 ? "thread" : "threads") a rank: \(sharing)")
+        return ThreadAllotment(threads: share, ownsCores: most == 1, description: "\(share) \(share == 1 ? "thread" : "threads") a rank: \(sharing)")
     }
     let threads = max(1, requested)
     let excess = threads > share ? ", more than its share of \(share)" : ""
     let unit = threads == 1 ? "thread" : "threads"
-    return ThreadAllotment(threads: threads, description: "\(threads) BLAS \(unit) a rank as requested: \(sharing)\(excess)")
+    return ThreadAllotment(threads: threads, ownsCores: most == 1, description: "\(threads) \(unit) a rank as requested: \(sharing)\(excess)")
 }
 
 /// The cores that this thread may run on, one bit each, without zeros at the end; one core where the system does not tell.

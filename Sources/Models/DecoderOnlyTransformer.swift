@@ -55,11 +55,14 @@ public final class DecoderOnlyTransformer: LanguageModel {
         var x = addPositions(tokenEmbedding(inputs, pass), pass(positionEmbedding.weight))
         x = dropout(x, rate: configuration.dropout, pass.dropout)
         for (index, block) in blocks.enumerated() {
-            let mixed = block.attention(
-                block.attentionNorm(x, pass), mask: AttentionMask(causal: true), pass,
-                onKeysAndValues: onKeysAndValues.map { body in { body(index, $0) } })
-            x = addDropout(x, mixed, rate: configuration.dropout, pass.dropout)
-            x = addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: configuration.dropout, pass.dropout)
+            let rate = configuration.dropout
+            let onKeysAndValues = onKeysAndValues.map { body in { body(index, $0) } }
+            x = pass.layer([x], recompute: configuration.recompute) { inputs, pass in
+                let normal = block.attentionNorm(inputs[0], pass)
+                let mixed = block.attention(normal, mask: AttentionMask(causal: true), pass, onKeysAndValues: onKeysAndValues)
+                let x = addDropout(inputs[0], mixed, rate: rate, pass.dropout)
+                return addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: rate, pass.dropout)
+            }
         }
         return finalNorm(x, pass)
     }

@@ -105,8 +105,10 @@ public final class EncoderDecoderTransformer: LanguageModel {
         let mask = AttentionMask(keyLengths: lengths)
         var x = embed(sources, pass)
         for layer in encoderLayers {
-            x = sublayer(x, layer.selfAttentionNorm, pass) { layer.selfAttention($0, mask: mask, pass) }
-            x = sublayer(x, layer.feedForwardNorm, pass) { layer.feedForward($0, pass) }
+            x = pass.layer([x], recompute: configuration.recompute) { [self] inputs, pass in
+                let x = sublayer(inputs[0], layer.selfAttentionNorm, pass) { layer.selfAttention($0, mask: mask, pass) }
+                return sublayer(x, layer.feedForwardNorm, pass) { layer.feedForward($0, pass) }
+            }
         }
         return encoderNorm.map { $0(x, pass) } ?? x
     }
@@ -115,11 +117,13 @@ public final class EncoderDecoderTransformer: LanguageModel {
     public func decode(_ targets: Tensor, memory: Tensor, sourceLengths: [Int], _ pass: ForwardPass) -> Tensor {
         var x = embed(targets, pass)
         for layer in decoderLayers {
-            x = sublayer(x, layer.selfAttentionNorm, pass) { layer.selfAttention($0, mask: AttentionMask(causal: true), pass) }
-            x = sublayer(x, layer.crossAttentionNorm, pass) {
-                layer.crossAttention($0, keysAndValues: layer.crossAttention.project(memory, pass), lengths: sourceLengths, pass)
+            x = pass.layer([x, memory], recompute: configuration.recompute) { [self] inputs, pass in
+                var x = sublayer(inputs[0], layer.selfAttentionNorm, pass) { layer.selfAttention($0, mask: AttentionMask(causal: true), pass) }
+                x = sublayer(x, layer.crossAttentionNorm, pass) {
+                    layer.crossAttention($0, keysAndValues: layer.crossAttention.project(inputs[1], pass), lengths: sourceLengths, pass)
+                }
+                return sublayer(x, layer.feedForwardNorm, pass) { layer.feedForward($0, pass) }
             }
-            x = sublayer(x, layer.feedForwardNorm, pass) { layer.feedForward($0, pass) }
         }
         return decoderNorm.map { $0(x, pass) } ?? x
     }

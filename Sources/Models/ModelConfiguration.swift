@@ -32,6 +32,8 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var labelSmoothing: Float
     /// Encoder-decoder: normalise before each sublayer instead of after it.
     public var preNorm: Bool
+    /// Compute each layer's activations again in the backward pass instead of keeping them. Changes no result.
+    public var recompute = false
 
     /// A decoder-only model as GPT-2 small is made.
     public init(

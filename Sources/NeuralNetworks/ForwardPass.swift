@@ -33,4 +33,18 @@ public final class ForwardPass {
         numerics?.check(output) { parameter.name.split(separator: ".").dropLast().joined(separator: ".") }
         return output
     }
+
+    /// Runs a layer; with `recompute` and a tape its activations are not kept but computed again in the backward pass, with the same dropout.
+    public func layer(_ inputs: [Tensor], recompute: Bool, _ body: @escaping (_ inputs: [Tensor], _ pass: ForwardPass) -> Tensor) -> Tensor {
+        guard recompute, let tape else { return body(inputs, self) }
+        let firstSite = dropout?.site ?? 0
+        var isFirst = true
+        return recomputed(inputs, on: tape) { [dropout, numerics] inputs, tape in
+            let part = ForwardPass(tape: tape, dropout: dropout?.copy(at: firstSite), numerics: isFirst ? numerics : nil)
+            let output = body(inputs, part)
+            if isFirst, let dropout, let end = part.dropout?.site { dropout.skip(to: end) }
+            isFirst = false
+            return output
+        }
+    }
 }

@@ -11,7 +11,8 @@ public final class DropoutContext {
     /// The global lane number of each row of the batch.
     public let lanes: [Int]
     private let key: UInt64
-    private var site: UInt64 = 0
+    /// The number that the next dropout takes.
+    public private(set) var site: UInt64 = 0
 
     /// - Parameters:
     ///   - seed: the run's seed.
@@ -20,6 +21,21 @@ public final class DropoutContext {
     public init(seed: UInt64, step: Int, lanes: [Int]) {
         key = mixKeys(seed, 0xD409_0AB5, UInt64(step))
         self.lanes = lanes
+    }
+
+    private init(key: UInt64, lanes: [Int], site: UInt64) {
+        self.key = key
+        self.lanes = lanes
+        self.site = site
+    }
+
+    /// The same context at a site of its own: for computing a part of a pass again.
+    public func copy(at site: UInt64) -> DropoutContext { DropoutContext(key: key, lanes: lanes, site: site) }
+
+    /// Goes on at a later site.
+    public func skip(to site: UInt64) {
+        precondition(site >= self.site, "dropout sites only rise")
+        self.site = site
     }
 
     /// One key a lane for the next site.

@@ -154,6 +154,9 @@ public final class Tape {
     /// Makes an empty tape.
     public init() { entries.reserveCapacity(256) }
 
+    /// The parameters that operations on this tape have used, by rising index.
+    var usedParameters: [Parameter] { parameterNodes.sorted { $0.key < $1.key }.compactMap(\.value.parameter) }
+
     /// The number of operations recorded.
     public var count: Int { entries.count }
 

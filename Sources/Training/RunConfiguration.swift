@@ -72,6 +72,8 @@ public struct RunConfiguration: Sendable {
     public var optimizer: OptimizerConfiguration
     public var schedule: ScheduleConfiguration
     public var precision: Precision
+    /// Look at every layer's output, and stop at the first that is not finite.
+    public var checkNumerics: Bool
     public var parallel: ParallelSettings
     /// When checkpoints are written.
     public var checkpointEvery: ConfigurationInterval
@@ -145,6 +147,8 @@ public struct RunConfiguration: Sendable {
         schedule = try ScheduleConfiguration(root.section("schedule"), totalSteps: steps)
         precision = try root.choice("precision", default: Precision.float32)
 
+        checkNumerics = try root.bool("check_numerics", default: false)
+
         let parallelSection = try root.section("parallel")
         parallel = ParallelSettings(
             reproducible: try parallelSection.bool("reproducible", default: false), threads: try parallelSection.optionalInt("threads", in: 1...1024),
@@ -183,6 +187,7 @@ extension ModelConfiguration {
             feedForward: try section.int("feedForward", default: 4 * width, in: 1...), dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
             context: try section.int("context", default: 1024, in: 1...), labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)),
             preNorm: kind == .decoderOnly ? true : try section.bool("preNorm", default: false))
+        recompute = try section.bool("recompute", default: false)
     }
 }
 

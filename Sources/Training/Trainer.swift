@@ -54,9 +54,10 @@ public final class Trainer {
         self.configuration = configuration
         self.communicator = communicator
         try communicator.agree(on: [("program", ProgramIdentity.fingerprint)] + configuration.items)
-        // The order in which BLAS adds depends on its threads, so a reproducible run must not take as many as there happen to be.
-        let threads = try communicator.blasThreads(requested: configuration.parallel.threads ?? (configuration.parallel.reproducible ? 1 : nil))
-        BLAS.threads = threads.threads
+        // Where a product is divided may depend on the number of threads, and so its last bits: a reproducible run must not take as many as there happen to be.
+        let threads = try communicator.workerThreads(requested: configuration.parallel.threads ?? (configuration.parallel.reproducible ? 1 : nil))
+        Workers.count = threads.threads
+        if communicator.size > 1, threads.ownsCores { Workers.pin() }
 
         let (corpus, validation) = try communicator.onEveryRank {
             let corpus = try Corpus(directory: configuration.corpus.shards)
@@ -199,12 +200,21 @@ public final class Trainer {
         let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
             let lanes = ownership.microBatches[index]
             let dropout = configuration.model.dropout > 0 ? DropoutContext(seed: configuration.seed, step: step, lanes: lanes) : nil
-            return model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout))
+            let numerics = configuration.checkNumerics ? NumericsCheck() : nil
+            let loss = model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout, numerics: numerics))
+            if let finding = numerics?.finding { throw Self.notFinite(finding, step: step) }
+            return loss
         }
         try source.advance()
         tokens += outcome.tokens
         return StepMetrics(
             step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
+    }
+
+    private static func notFinite(_ finding: NumericsCheck.Finding, step: Int) -> UserError {
+        UserError(
+            .badData, "\(finding.layer) is the first layer whose output is not finite: \(finding.value) in \(finding.shape)", at: "step \(step)",
+            advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step")
     }
 
     private var elapsed: Double { secondsBefore + sessionStart.duration(to: .now).seconds }

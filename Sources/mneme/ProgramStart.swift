@@ -74,7 +74,10 @@ enum ProgramStart {
     private static func outcome(of body: (any Communicator) throws -> ExitCode, _ communicator: any Communicator) -> ExitCode {
         do {
             try Kernels.validateEnvironment()
+            try BLAS.validateEnvironment()
+            try MatrixProducts.validateEnvironment()
             Kernels.flushDenormals()
+            Workers.count = try communicator.workerThreads(requested: nil).threads
             return try body(communicator)
         } catch let error as UserError {
             if error.isShared || communicator.size == 1 {

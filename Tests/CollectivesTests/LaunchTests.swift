@@ -31,11 +31,11 @@ import Testing
 
     @Test func theDecisionIsExplained() {
         let divided = allotThreads(mask: [0xff], neighbours: [[0xff], [0xff]], requested: nil)
-        #expect(divided.description == "4 BLAS threads a rank: 8 cores shared by 2 ranks")
-        #expect(allotThreads(mask: [1], neighbours: [[1]], requested: nil).description == "1 BLAS thread a rank: 1 core of its own")
+        #expect(divided.description == "4 threads a rank: 8 cores shared by 2 ranks")
+        #expect(allotThreads(mask: [1], neighbours: [[1]], requested: nil).description == "1 thread a rank: 1 core of its own")
         let asked = allotThreads(mask: [3], neighbours: [[3], [3]], requested: 2)
         #expect(asked.threads == 2)
-        #expect(asked.description == "2 BLAS threads a rank as requested: 2 cores shared by 2 ranks, more than its share of 1")
+        #expect(asked.description == "2 threads a rank as requested: 2 cores shared by 2 ranks, more than its share of 1")
     }
 
     @Test func measuresInASingleProcess() throws {

@@ -78,7 +78,7 @@ struct DistributedChecks {
         let expected = (0..<communicator.size).map { Array("\($0) \(communicator.size) \(communicator.nodeName)".utf8) }
         try check(places == expected, "places on the node: \(places.map { String(decoding: $0, as: UTF8.self) })")
         try check(!communicator.nodeName.isEmpty && !communicator.libraryDescription.isEmpty, "no names")
-        let threads = try communicator.blasThreads(requested: nil)
+        let threads = try communicator.workerThreads(requested: nil)
         try check(threads.threads >= 1, "\(threads)")
         if communicator.rank == 0 { print("\(communicator.libraryDescription); \(threads.description)") }
     }

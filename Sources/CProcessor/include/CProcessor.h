@@ -1,9 +1,10 @@
-// What the processor can do, and its floating-point mode: two things Swift has no words for.
+// What the processor can do, its floating-point mode, and where a thread runs: things that Swift has no words for.
 
 #ifndef MNEME_CPROCESSOR_H
 #define MNEME_CPROCESSOR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /// True when processor and operating system support x86-64-v3: AVX2 and FMA.
 bool mneme_processor_supports_avx2(void);
@@ -13,5 +14,19 @@ bool mneme_processor_supports_avx512(void);
 
 /// Flushes denormal results to zero and reads denormal operands as zero, in the calling thread. Nothing on processors other than x86-64.
 void mneme_processor_flush_denormals(void);
+
+/// Tells the processor that the calling thread waits in a loop.
+void mneme_processor_pause(void);
+
+/// The number that `mneme_thread_set_part` gave the calling thread; -1 when it never did.
+int32_t mneme_thread_part(void);
+void mneme_thread_set_part(int32_t part);
+
+/// Writes the numbers of the processors that the calling thread may run on, at most `capacity`, in rising order; returns how many there are.
+/// 0 where the system does not tell.
+int mneme_thread_usable_processors(int *numbers, int capacity);
+
+/// Keeps the calling thread on one processor. False where that cannot be done.
+bool mneme_thread_pin(int processor);
 
 #endif

@@ -1,5 +1,6 @@
 // With what a benchmark runs, and for how long.
 
+import Kernels
 import Tensors
 
 /// What all benchmarks take from the command line.
@@ -21,7 +22,7 @@ package struct BenchmarkSettings: Sendable {
     package init() {}
 
     /// Makes this process compute with the threads asked for.
-    package func applyThreads() { BLAS.threads = threads }
+    package func applyThreads() { Workers.count = threads }
 
     /// Lays out the parameters of a model that runs in this precision.
     package func allocate(_ store: ParameterStore, gradients: Bool) {

@@ -72,8 +72,8 @@ struct DoctorReport: Encodable {
         sentencePiece = Self.installedVersion(ofPackage: "sentencepiece")
         ranks = communicator.size
         usableCores = ProcessInfo.processInfo.activeProcessorCount
-        threads = try communicator.blasThreads(requested: nil).description
-        BLAS.threads = 1
+        threads = try communicator.workerThreads(requested: nil).description
+        Workers.count = 1
         func extremes(_ measure: () -> Double) throws -> Extremes {
             try communicator.barrier()
             let value = measure() / 1e9

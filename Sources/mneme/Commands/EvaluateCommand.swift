@@ -45,7 +45,6 @@ struct EvaluateCommand: ParsableCommand {
 
     func run() throws {
         ProgramStart.run { communicator in
-            BLAS.threads = try communicator.blasThreads(requested: nil).threads
             let (run, corpus) = try communicator.onEveryRank {
                 let run = try LoadedRun(directory: runDirectory, step: step)
                 guard let path = self.corpus ?? run.configuration.corpus.validation else {
