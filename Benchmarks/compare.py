@@ -56,11 +56,11 @@ def run(command, preload=(), limit=1200):
 class Comparison:
     """The measurements of some rows. Rows of one workload and thread count share them."""
 
-    def __init__(self, options):
+    def __init__(self, options, scratch):
         self.options = options
         self.folder = options.output
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.tuned = TunedLibraries(Path(tempfile.mkdtemp(prefix="mneme-compare-")))
+        self.tuned = TunedLibraries(scratch)
         self.results = dict(
             title=options.title, date=datetime.date.today().isoformat(), command=" ".join(["Benchmarks/compare.py"] + sys.argv[1:]), rounds=options.rounds,
             cpu=report.cpu_name(), cores=os.cpu_count(), memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -189,10 +189,12 @@ def main():
     unknown = set(wanted) - {row.name for row in ROWS}
     if unknown:
         p.error(f"there is no row {', '.join(sorted(unknown))}")
-    try:
-        sys.exit(0 if Comparison(options).run([row for row in ROWS if row.name in wanted]) else 1)
-    except Failure as error:
-        sys.exit(f"compare.py: error: {error}")
+    with tempfile.TemporaryDirectory(prefix="mneme-compare-") as scratch:
+        try:
+            is_complete = Comparison(options, Path(scratch)).run([row for row in ROWS if row.name in wanted])
+        except Failure as error:
+            sys.exit(f"compare.py: error: {error}")
+    sys.exit(0 if is_complete else 1)
 
 
 if __name__ == "__main__":

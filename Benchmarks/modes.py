@@ -88,7 +88,7 @@ class Turns:
         self.unit = "sentences/s" if workload in ("greedy", "beam") else "tokens/s"
 
     def add(self, name, turn, load):
-        turn = {key: value for key, value in turn.items() if key not in ("outputs", "log_probabilities")}
+        turn = {key: value for key, value in turn.items() if key not in ("losses", "outputs", "log_probabilities")}
         self.values["modes"].setdefault(name, []).append(dict(turn, load_before=load))
 
     def fail(self, name, message):
