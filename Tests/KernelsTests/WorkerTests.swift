@@ -130,12 +130,16 @@ struct WorkerTests {
     func denormals() {
         var products = [Float](repeating: 1, count: 3)
         let small = Float.leastNormalMagnitude
-        Kernels.flushDenormals()
-        withThreads(3) {
-            products.withUnsafeMutableBufferPointer { products in
-                nonisolated(unsafe) let products = products
-                Workers.forEach(tasks: 3) { products[$0] = small * (0.25 + Float($0) * 0.125) }
-            }
+        products.withUnsafeMutableBufferPointer { products in
+            nonisolated(unsafe) let products = products
+            // A thread of its own: the mode stays with the thread that asked, and other tests share this one.
+            let finished = DispatchSemaphore(value: 0)
+            Thread {
+                Kernels.flushDenormals()
+                withThreads(3) { Workers.forEach(tasks: 3) { products[$0] = small * (0.25 + Float($0) * 0.125) } }
+                finished.signal()
+            }.start()
+            finished.wait()
         }
         #if arch(x86_64)
             #expect(products == [0, 0, 0])

@@ -16,8 +16,9 @@ private func errorOfNorm(_ a: [Float], _ b: [Float]) -> Double {
 }
 
 @Suite struct BFloat16Tests {
-    /// bfloat16 keeps 8 bits: each rounding is wrong by up to 1/256 of the value. Errors of independent roundings largely cancel.
-    private static let (lossTolerance, gradientTolerance) = (2e-3, 3e-2)
+    /// bfloat16 keeps 8 bits: each rounding is wrong by up to 1/256 of the value. PyTorch's autocast and its pure bfloat16 are off by 2 to 5 % of the whole
+    /// gradient on these fixtures, and by 4 to 13 % of the worst tensor.
+    private static let (lossTolerance, gradientTolerance, tensorTolerance) = (2e-3, 8e-2, 2e-1)
 
     private func check(_ model: any LanguageModel, _ fixture: GoldenFixture, _ batch: ModelBatch, name: String) throws {
         let tape = Tape()
@@ -40,7 +41,7 @@ private func errorOfNorm(_ a: [Float], _ b: [Float]) -> Double {
         }
         let whole = errorOfNorm(all, reference)
         #expect(whole < Self.gradientTolerance, "\(name): the whole gradient is off by \(whole)")
-        #expect(worst.error < 3 * Self.gradientTolerance, "\(name): \(worst.name) is off by \(worst.error)")
+        #expect(worst.error < Self.tensorTolerance, "\(name): \(worst.name) is off by \(worst.error)")
         // A test that could not fail would find no error at all.
         #expect(whole > 1e-4, "\(name): nothing was rounded")
         print("\(name) in bfloat16: gradient off by \(whole), worst tensor \(worst.name) \(worst.error)")
