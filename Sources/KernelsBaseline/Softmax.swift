@@ -95,7 +95,8 @@ private func storeSoftmax<Out: VectorElement>(
         start &+= count
         count = ahead
         if largest > m + headroom {
-            let factor = Float(exp(Double(shift - largest)))
+            // Before the first finite element all exponentials are 0 (or NaN).
+            let factor = m == -.infinity ? 0 : Float(exp(Double(shift - largest)))
             for i in Blocks(from: 0, to: start).full { store(out, i, load(UnsafePointer(out), i) * splat(factor)) }
             total *= Double(factor)
             m = largest
