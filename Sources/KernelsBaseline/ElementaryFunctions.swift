@@ -173,7 +173,7 @@ func geluTanhDerivative(_ argument: Vector) -> Vector {
     let x = atMost(atLeast(argument, -10), 10)
     let s = splat(1) / geluDenominator(x)
     let slope = multiplyAdd(x * x, splat(3 * 0.044715 * 2 * 0.7978845608), splat(2 * 0.7978845608))
-    return multiplyAdd(multiplySubtract(s, s, from: s) * x, slope, s)
+    return multiplyAdd((splat(1) - s) * s * x, slope, s)
 }
 
 /// x P(X <= x), error below 8 ulp, also in the lower tail.

@@ -15,6 +15,19 @@ private func addTerms<DY: VectorElement, X: VectorElement>(
     products.add(g * ((load(x, i) - mean) * scale))
 }
 
+/// The sum of a row.
+@inline(__always)
+private func rowSum<X: VectorElement>(_ x: UnsafePointer<X>, _ n: Int) -> Double {
+    var total = 0.0
+    for span in Spans(n) {
+        var sum = VectorSum()
+        for i in span.full { sum.add(load(x, i)) }
+        if let i = span.rest { sum.add(load(x, i)) }
+        total += sum.total
+    }
+    return total
+}
+
 /// The sum of (x - mean)^2 of a row.
 @inline(__always)
 private func rowSumOfSquares<X: VectorElement>(_ x: UnsafePointer<X>, minus mean: Float, _ n: Int) -> Double {
@@ -42,8 +55,8 @@ private struct Moments {
     var squares = 0.0
 }
 
-/// The moments of a row, in one pass over deviations from its first element. Where that lies so far out that the difference of the sums would lose
-/// digits, the squares are summed again about the mean.
+/// The moments of a row, in one pass over deviations from its first element. Where that lies so far out that the sums lose digits (four standard
+/// deviations), in two passes.
 @inline(__always)
 private func moments<X: VectorElement>(_ x: UnsafePointer<X>, _ n: Int) -> Moments {
     if n == 0 { return Moments() }
@@ -69,9 +82,10 @@ private func moments<X: VectorElement>(_ x: UnsafePointer<X>, _ n: Int) -> Momen
         squares += products.total
     }
     let shift = sum / Double(n)
-    let mean = Float(Double(first) + shift)
     let rest = squares - sum * shift
-    return Moments(mean: mean, squares: rest * 16 > squares ? rest : rowSumOfSquares(x, minus: mean, n))
+    if rest * 16 > squares { return Moments(mean: Float(Double(first) + shift), squares: rest) }
+    let mean = Float(rowSum(x, n) / Double(n))
+    return Moments(mean: mean, squares: rowSumOfSquares(x, minus: mean, n))
 }
 
 /// Layer normalisation of all rows.

@@ -34,7 +34,7 @@ private func addColumnSums<Element: VectorElement>(_ row: FloatOutput, _ a: Unsa
 
 /// out = geluTanh(a + row), one row.
 @inline(__always)
-private func geluRow<Element: VectorElement>(_ out: UnsafeMutablePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int) {
+private func geluRow<Element: VectorElement>(_ out: FloatOutput, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int) {
     for i in blocks(n).full { store(out, i, geluTanh(load(a, i) + load(row, i))) }
     if let i = blocks(n).rest { store(out, i, geluTanh(load(a, i) + load(row, i))) }
 }
@@ -42,10 +42,39 @@ private func geluRow<Element: VectorElement>(_ out: UnsafeMutablePointer<Element
 /// gradient = outputGradient * geluTanh'(a + row), one row.
 @inline(__always)
 private func geluGradientRow<Element: VectorElement>(
-    _ gradient: UnsafeMutablePointer<Element>, _ outputGradient: UnsafePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int
+    _ gradient: FloatOutput, _ outputGradient: UnsafePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int
 ) {
     for i in blocks(n).full { store(gradient, i, load(outputGradient, i) * geluTanhDerivative(load(a, i) + load(row, i))) }
     if let i = blocks(n).rest { store(gradient, i, load(outputGradient, i) * geluTanhDerivative(load(a, i) + load(row, i))) }
+}
+
+/// `geluRow` into bfloat16 for all rows.
+@inline(__always)
+private func geluRows(_ out: BFloatOutput, _ a: BFloatInput, _ row: FloatInput, _ rows: Int, _ columns: Int, _ scratch: UnsafeMutableRawPointer) {
+    let wide = scratch.assumingMemoryBound(to: Float.self)
+    for r in 0..<rows {
+        let first = r &* columns
+        for run in ScratchRuns(columns) {
+            geluRow(wide, a + first + run.start, row + run.start, run.count)
+            narrowRow(out + first + run.start, wide, run.count)
+        }
+    }
+}
+
+/// `geluGradientRow` into bfloat16 for all rows.
+@inline(__always)
+private func geluGradientRows(
+    _ gradient: BFloatOutput, _ outputGradient: BFloatInput, _ a: BFloatInput, _ row: FloatInput, _ rows: Int, _ columns: Int,
+    _ scratch: UnsafeMutableRawPointer
+) {
+    let wide = scratch.assumingMemoryBound(to: Float.self)
+    for r in 0..<rows {
+        let first = r &* columns
+        for run in ScratchRuns(columns) {
+            geluGradientRow(wide, outputGradient + first + run.start, a + first + run.start, row + run.start, run.count)
+            narrowRow(gradient + first + run.start, wide, run.count)
+        }
+    }
 }
 
 /// out = max(0, a + row), one row.
@@ -84,7 +113,8 @@ extension VariantKernels {
     }
 
     public func addRowGELU(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int) {
-        for r in 0..<rows { geluRow(out + r &* columns, a + r &* columns, row, columns) }
+        var scratch = Scratch()
+        geluRows(out, a, row, rows, columns, &scratch)
     }
 
     public func addRowGELUGradient(_ gradient: FloatOutput, outputGradient: FloatInput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
@@ -96,9 +126,8 @@ extension VariantKernels {
     public func addRowGELUGradient(
         _ gradient: BFloatOutput, outputGradient: BFloatInput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int
     ) {
-        for r in 0..<rows {
-            geluGradientRow(gradient + r &* columns, outputGradient + r &* columns, a + r &* columns, row, columns)
-        }
+        var scratch = Scratch()
+        geluGradientRows(gradient, outputGradient, a, row, rows, columns, &scratch)
     }
 
     public func addRowRectifier(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {

@@ -42,20 +42,27 @@ private let headroom: Float = 32
 /// that follow the span: they come from memory while the processor computes.
 @inline(__always)
 private func storeSpan<Out: VectorElement>(
-    _ out: UnsafeMutablePointer<Out>, _ a: FloatInput, _ scale: Vector, _ shift: Vector, _ count: Int, ahead: Int
+    _ out: UnsafeMutablePointer<Out>, _ a: FloatInput, _ scale: Vector, _ shift: Vector, _ count: Int, ahead: Int,
+    _ scratch: UnsafeMutableRawPointer
 ) -> (sum: Double, largest: Float) {
     var sum = Vector.zero
     var maximum = VectorMaximum()
-    for i in Blocks(from: 0, to: ahead).full {
-        let e = boundedExponential(load(a, i) * scale - shift)
-        store(out, i, e)
-        sum += e
-        maximum.add(load(a + count, i) * scale)
-    }
-    for i in Blocks(from: ahead, to: count).full {
-        let e = boundedExponential(load(a, i) * scale - shift)
-        store(out, i, e)
-        sum += e
+    for run in ScratchRuns(count) {
+        let x = a + run.start
+        let y = Out.workspace(out + run.start, or: scratch.assumingMemoryBound(to: Float.self))
+        let both = max(0, min(run.count, ahead - run.start))
+        for i in Blocks(from: 0, to: both).full {
+            let e = boundedExponential(load(x, i) * scale - shift)
+            store(y, i, e)
+            sum += e
+            maximum.add(load(x + count, i) * scale)
+        }
+        for i in Blocks(from: both, to: run.count).full {
+            let e = boundedExponential(load(x, i) * scale - shift)
+            store(y, i, e)
+            sum += e
+        }
+        Out.finish(out + run.start, from: y, run.count)
     }
     return (horizontalSum(sum), maximum.largest)
 }
@@ -66,7 +73,7 @@ private func storeSpan<Out: VectorElement>(
 /// counted once, and stored last.
 @inline(__always)
 private func storeSoftmax<Out: VectorElement>(
-    _ out: UnsafeMutablePointer<Out>, _ a: FloatInput, scale: Float, offset: Float, _ n: Int
+    _ out: UnsafeMutablePointer<Out>, _ a: FloatInput, scale: Float, offset: Float, _ n: Int, _ scratch: UnsafeMutableRawPointer
 ) -> Double {
     let s = splat(scale)
     let o = splat(offset)
@@ -90,12 +97,13 @@ private func storeSoftmax<Out: VectorElement>(
     var count = firstSpan
     while start < end {
         let ahead = min(sumSpan, end &- start &- count)
-        let (sum, largest) = storeSpan(out + start, a + start, s, splat(shift), count, ahead: ahead)
+        let (sum, largest) = storeSpan(out + start, a + start, s, splat(shift), count, ahead: ahead, scratch)
         total += sum
         start &+= count
         count = ahead
         if largest > m + headroom {
-            let factor = Float(exp(Double(shift - largest)))
+            // Before the first finite element all exponentials are 0 (or NaN).
+            let factor = m == -.infinity ? 0 : Float(exp(Double(shift - largest)))
             for i in Blocks(from: 0, to: start).full { store(out, i, load(UnsafePointer(out), i) * splat(factor)) }
             total *= Double(factor)
             m = largest
@@ -113,7 +121,8 @@ private func storeSoftmax<Out: VectorElement>(
 extension VariantKernels {
     public func softmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, _ n: Int) {
         if n == 0 { return }
-        _ = storeSoftmax(out, a, scale: scale, offset: 0, n)
+        var scratch = Scratch()
+        _ = storeSoftmax(out, a, scale: scale, offset: 0, n, &scratch)
     }
 
     public func softmaxGradient(_ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, scale: Float, _ n: Int) {
@@ -140,7 +149,8 @@ extension VariantKernels {
     public func crossEntropy(_ logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (loss: Float, negativeLogLikelihood: Float) {
         let targetLogit = Double(logits[target])
         let mean = labelSmoothing == 0 ? 0 : sum(logits, n) / Double(n)
-        let logTotal = storeSoftmax(logits, logits, scale: 1, offset: labelSmoothing / Float(n), n)
+        var scratch = Scratch()
+        let logTotal = storeSoftmax(logits, logits, scale: 1, offset: labelSmoothing / Float(n), n, &scratch)
         logits[target] -= 1 - labelSmoothing
         return losses(logTotal: logTotal, targetLogit, mean, labelSmoothing)
     }
@@ -150,7 +160,8 @@ extension VariantKernels {
     ) {
         let targetLogit = Double(logits[target])
         let mean = labelSmoothing == 0 ? 0 : sum(logits, n) / Double(n)
-        let logTotal = storeSoftmax(gradient, logits, scale: 1, offset: labelSmoothing / Float(n), n)
+        var scratch = Scratch()
+        let logTotal = storeSoftmax(gradient, logits, scale: 1, offset: labelSmoothing / Float(n), n, &scratch)
         let e = Double(labelSmoothing)
         let last = splat(Float(exp(targetLogit - logTotal) - (1 - e) - e / Double(n)))
         store(gradient + target, Block(offset: 0, count: 1), last)

@@ -66,6 +66,19 @@ import Training
         #expect(result.ranks == 2 && abs(result.tokensPerSecond * result.secondsMedian - 2 * 64 * 60) < 1e-3)
     }
 
+    @Test func kernels() throws {
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "kernels", "--json", "--seconds", "0"])
+        #expect(run.status == 0, "\(run.standardError)")
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let result = try decoder.decode(KernelBenchmarkResult.self, from: Data(run.standardOutput.utf8))
+        #expect(result.bandwidthGigabytesPerSecond > 0 && result.peakGflopsPerSecond > 0)
+        for name in ["softmax", "crossEntropy", "layerNorm", "layerNormGradient", "addRowGELU", "dropout", "adamW", "toBFloat16", "embeddingGather"] {
+            #expect(Set(result.kernels.filter { $0.kernel == name }.map(\.residence)) == ["cache", "memory"], "\(name)")
+        }
+        #expect(result.kernels.allSatisfy { $0.ratio > 0 && $0.seconds > 0 && $0.seconds <= $0.secondsMedian })
+    }
+
     @Test func textForPeople() throws {
         let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "story-pairs", "--seconds", "0"])
         for part in ["story-pairs: ", "1 rank x 1 thread, float32", "tokens/s", "% of the matrix products'", "MB resident", "pages of the system", "at step 7"] { #expect(run.standardOutput.contains(part)) }

@@ -288,8 +288,9 @@ struct BFloat16KernelTests {
                 let gain = [Float](repeating: 1, count: columns)
                 var (out, mean, scale) = ([Float](repeating: 0, count: columns), [Float(0)], [Float(0)])
                 k.layerNorm(&out, mean: &mean, reciprocalDeviation: &scale, a, gain: gain, bias: nil, epsilon: 1e-5, rows: 1, columns: columns)
-                expectClose(mean, [m], .relative(2e-7, floor: 1), "mean, \(columns) columns, offset \(offset), head \(head)")
-                expectClose(scale, [1 / (variance + 1e-5).squareRoot()], .relative(2e-6, floor: 1e-30), "deviation, \(columns) columns, \(offset), \(head)")
+                let size = a.reduce(0.0) { $0 + abs(Double($1)) } / Double(columns)
+                expectClose(mean, [m], .relative(3e-7, floor: max(1, size)), "mean, \(columns) columns, offset \(offset), head \(head)")
+                expectClose(scale, [1 / (variance + 1e-5).squareRoot()], .relative(5e-6, floor: 1e-30), "deviation, \(columns) columns, \(offset), \(head)")
             }
         }
     }

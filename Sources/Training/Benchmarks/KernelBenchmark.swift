@@ -22,7 +22,8 @@ package struct KernelMeasurement: Codable, Sendable {
     /// `gigabytesPerSecond` as percent of the memory bandwidth.
     package var percentOfBandwidth: Double
     package var elementsPerSecond: Double
-    /// `seconds` over the larger of the time that the bytes take at memory bandwidth and the time that the arithmetic takes at peak.
+    /// `seconds` over the larger of the time that the bytes take at memory bandwidth and the time that the arithmetic takes at peak. In memory the
+    /// bandwidth is that of the passes of STREAM's add that took turns with the kernel's, so that other load on the machine weighs on both.
     package var ratio: Double
 }
 
@@ -122,51 +123,62 @@ package struct KernelBenchmark {
         var peak = ProcessorMeasurement.matrixMultiplyRate(seconds: 0.2)
         let groups = Self.cases(Kernels.active)
         let arrays = Arrays(count: Self.memoryBytes / 4)
-        var bandwidth = 0.0
-        var timed: [(Case, isCached: Bool, rows: Int, times: [Double])] = []
+        var timed: [(item: Case, isCached: Bool, rows: Int, times: [Double], bandwidth: Double)] = []
+        let memory = STREAM(arrayBytes: Self.memoryBytes / 3)
         for isCached in [true, false] {
             for group in groups {
                 peak = max(peak, ProcessorMeasurement.matrixMultiplyRate(seconds: 0.1))
                 arrays.fill(isCached ? Self.cacheBytes : Self.memoryBytes / 4)
                 for item in group {
                     let rows = max(1, (isCached ? Self.cacheBytes : Self.memoryBytes) / (item.bytes * item.columns))
-                    if !isCached { bandwidth = max(bandwidth, Self.bandwidth()) }
                     // In cache one timing covers several passes, so that the clock's own cost does not count.
-                    timed.append((item, isCached, rows, Self.times(seconds: seconds, passes: isCached ? 20 : 1) { item.run(arrays, rows) }))
+                    let passes = isCached ? 20 : 1
+                    item.run(arrays, rows)
+                    var (times, total, bandwidth) = ([Double](), 0.0, 0.0)
+                    while times.count < 3 || total < seconds {
+                        let time = Self.time { for _ in 0..<passes { item.run(arrays, rows) } }
+                        times.append(time / Double(passes))
+                        total += time
+                        if !isCached { bandwidth = max(bandwidth, memory.bytes / Self.time(memory.add)) }
+                    }
+                    timed.append((item, isCached, rows, times.sorted(), bandwidth))
                 }
             }
         }
-        let measurements = timed.map { item, isCached, rows, times in
+        let bandwidth = timed.map(\.bandwidth).max() ?? 0
+        let measurements = timed.map { item, isCached, rows, times, beside in
             let (elements, best) = (rows * item.columns, times[0])
             let bytes = elements * item.bytes
-            let limit = max(Double(bytes) / bandwidth, Double(elements) * item.flops / peak)
+            let limit = max(Double(bytes) / (isCached ? bandwidth : beside), Double(elements) * item.flops / peak)
             return KernelMeasurement(
                 kernel: item.kernel, types: item.types, residence: isCached ? "cache" : "memory", elements: elements, bytes: bytes, seconds: best,
                 secondsMedian: times[times.count / 2], gigabytesPerSecond: Double(bytes) / best / 1e9,
-                percentOfBandwidth: 100 * Double(bytes) / best / bandwidth, elementsPerSecond: Double(elements) / best, ratio: best / limit)
+                percentOfBandwidth: 100 * Double(bytes) / best / (isCached ? bandwidth : beside), elementsPerSecond: Double(elements) / best,
+                ratio: best / limit)
         }
         return KernelBenchmarkResult(
             processor: ProcessorMeasurement.processorName, instructionSet: Kernels.active.instructionSet, bandwidthGigabytesPerSecond: bandwidth / 1e9,
             peakGflopsPerSecond: peak / 1e9, loadAverage: ProcessorMeasurement.loadAverage, kernels: measurements)
     }
 
-    /// Bytes a second of STREAM's add, the best of three passes.
-    private static func bandwidth() -> Double {
-        ProcessorMeasurement.memoryBandwidth(bytes: memoryBytes / 3, seconds: 0)
+    /// c = a + b over arrays beyond any cache (McCalpin's STREAM, 1995): two arrays read and one written.
+    private struct STREAM {
+        private let (a, b, c): (Tensor, Tensor, Tensor)
+        /// Bytes of a pass.
+        let bytes: Double
+
+        init(arrayBytes: Int) {
+            (a, b, c) = (Tensor(repeating: 1.5, [arrayBytes / 4]), Tensor(repeating: 0.25, [arrayBytes / 4]), Tensor(repeating: 1, [arrayBytes / 4]))
+            bytes = 3 * Double(arrayBytes)
+        }
+
+        func add() { Kernels.active.add(c.floats, a.floats, b.floats, c.count) }
     }
 
-    /// The times of at least three runs of `body` after a first one, in order of length.
-    private static func times(seconds: Double, passes: Int, _ body: () -> Void) -> [Double] {
+    private static func time(_ body: () -> Void) -> Double {
+        let start = ContinuousClock.now
         body()
-        var (times, total) = ([Double](), 0.0)
-        while times.count < 3 || total < seconds {
-            let start = ContinuousClock.now
-            for _ in 0..<passes { body() }
-            let time = start.duration(to: .now).seconds
-            times.append(time / Double(passes))
-            total += time
-        }
-        return times.sorted()
+        return start.duration(to: .now).seconds
     }
 
     // MARK: the kernels
