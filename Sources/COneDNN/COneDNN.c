@@ -37,12 +37,15 @@
     F(dnnl_primitive_attr_set_post_ops) F(dnnl_post_ops_create) F(dnnl_post_ops_destroy) F(dnnl_post_ops_append_sum)                          \
     F(dnnl_post_ops_append_eltwise) F(dnnl_primitive_desc_query_md) F(dnnl_primitive_desc_query) F(dnnl_primitive_desc_destroy)               \
     F(dnnl_primitive_create) F(dnnl_primitive_execute) F(dnnl_primitive_destroy) F(dnnl_memory_create) F(dnnl_memory_set_data_handle)         \
-    F(dnnl_memory_destroy) F(dnnl_memory_desc_get_size)
+    F(dnnl_memory_destroy) F(dnnl_memory_desc_get_size)                                                                                        \
+    F(dnnl_reorder_primitive_desc_create)
 
 #if DNNL_VERSION_MAJOR == 2
-#define FUNCTIONS(F) COMMON_FUNCTIONS(F) F(dnnl_memory_desc_init_by_strides) F(dnnl_matmul_desc_init) F(dnnl_primitive_desc_create)
+#define FUNCTIONS(F) COMMON_FUNCTIONS(F) F(dnnl_memory_desc_init_by_strides) F(dnnl_memory_desc_init_by_tag) F(dnnl_matmul_desc_init) F(dnnl_primitive_desc_create)
 #else
-#define FUNCTIONS(F) COMMON_FUNCTIONS(F) F(dnnl_memory_desc_create_with_strides) F(dnnl_memory_desc_destroy) F(dnnl_matmul_primitive_desc_create)
+#define FUNCTIONS(F)                                                                                                                         \
+    COMMON_FUNCTIONS(F) F(dnnl_memory_desc_create_with_strides) F(dnnl_memory_desc_create_with_tag) F(dnnl_memory_desc_destroy)               \
+    F(dnnl_matmul_primitive_desc_create)
 #endif
 
 /// The library's functions, found when it is loaded.
@@ -59,6 +62,10 @@ typedef struct {
     dnnl_primitive_t primitive;
     dnnl_stream_t stream;
     dnnl_memory_t a, b, c, bias, scratch;
+    /// For a packed B: what packs it, B as it comes, and its size afterwards.
+    dnnl_primitive_t packing;
+    dnnl_memory_t plainB;
+    size_t packedBytes;
 } Product;
 
 int mneme_onednn_api(void) { return DNNL_VERSION_MAJOR; }
@@ -137,6 +144,11 @@ static bool describe(Description *description, int64_t rows, int64_t columns, in
     return library.dnnl_memory_desc_init_by_strides(description, 2, extents, type, strides) == dnnl_success;
 }
 
+static bool describeAnyOrder(Description *description, int64_t rows, int64_t columns, dnnl_data_type_t type) {
+    dnnl_dims_t extents = {rows, columns};
+    return library.dnnl_memory_desc_init_by_tag(description, 2, extents, type, dnnl_format_tag_any) == dnnl_success;
+}
+
 static void forget(Description *description) { (void)description; }
 
 static bool compile(dnnl_primitive_desc_t *result, Description *a, Description *b, Description *bias, Description *c, dnnl_primitive_attr_t attributes) {
@@ -160,6 +172,11 @@ typedef const_dnnl_memory_desc_t DescriptionReference;
 static bool describe(Description *description, int64_t rows, int64_t columns, int64_t rowStride, int64_t columnStride, dnnl_data_type_t type) {
     dnnl_dims_t extents = {rows, columns}, strides = {rowStride, columnStride};
     return library.dnnl_memory_desc_create_with_strides(description, 2, extents, type, strides) == dnnl_success;
+}
+
+static bool describeAnyOrder(Description *description, int64_t rows, int64_t columns, dnnl_data_type_t type) {
+    dnnl_dims_t extents = {rows, columns};
+    return library.dnnl_memory_desc_create_with_tag(description, 2, extents, type, dnnl_format_tag_any) == dnnl_success;
 }
 
 static void forget(Description *description) {
@@ -198,11 +215,21 @@ static bool makeMemory(dnnl_memory_t *memory, DescriptionReference description) 
     return library.dnnl_memory_create(memory, description, engine, DNNL_MEMORY_NONE) == dnnl_success;
 }
 
+/// Makes what brings `plain` into the order `packed`.
+static bool makePacking(Product *product, DescriptionReference plain, DescriptionReference packed) {
+    dnnl_primitive_desc_t description = NULL;
+    bool isDone = packed && library.dnnl_reorder_primitive_desc_create(&description, plain, engine, packed, engine, NULL) == dnnl_success
+        && library.dnnl_primitive_create(&product->packing, description) == dnnl_success && makeMemory(&product->plainB, plain);
+    if (description) library.dnnl_primitive_desc_destroy(description);
+    if (isDone) product->packedBytes = library.dnnl_memory_desc_get_size(packed);
+    return isDone;
+}
+
 void *mneme_onednn_create(const MnemeOneDNNProduct *product, size_t *scratchBytes) {
     dnnl_data_type_t operandType = product->operandsAreBFloat16 ? dnnl_bf16 : dnnl_f32;
     dnnl_data_type_t resultType = product->resultIsBFloat16 ? dnnl_bf16 : dnnl_f32;
     Product *result = calloc(1, sizeof *result);
-    Description a = {0}, b = {0}, c = {0}, bias = {0};
+    Description a = {0}, b = {0}, c = {0}, bias = {0}, anyB = {0};
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t description = NULL;
     const char *implementation = NULL;
@@ -210,11 +237,14 @@ void *mneme_onednn_create(const MnemeOneDNNProduct *product, size_t *scratchByte
         && describe(&a, product->m, product->k, product->isATransposed ? 1 : product->leadingA, product->isATransposed ? product->leadingA : 1, operandType)
         && describe(&b, product->k, product->n, product->isBTransposed ? 1 : product->leadingB, product->isBTransposed ? product->leadingB : 1, operandType)
         && describe(&c, product->m, product->n, product->leadingC, 1, resultType) && describe(&bias, 1, product->n, product->n, 1, dnnl_f32)
-        && makeAttributes(&attributes, product) && compile(&description, &a, &b, product->hasBias ? &bias : NULL, &c, attributes)
+        && (!product->isBPacked || describeAnyOrder(&anyB, product->k, product->n, operandType)) && makeAttributes(&attributes, product)
+        && compile(&description, &a, product->isBPacked ? &anyB : &b, product->hasBias ? &bias : NULL, &c, attributes)
         && library.dnnl_primitive_desc_query(description, dnnl_query_impl_info_str, 0, &implementation) == dnnl_success
         && strncmp(implementation, "ref", 3) != 0 && library.dnnl_primitive_create(&result->primitive, description) == dnnl_success
         && library.dnnl_stream_create(&result->stream, engine, dnnl_stream_default_flags) == dnnl_success && makeMemory(&result->a, REFERENCE(a))
-        && makeMemory(&result->b, REFERENCE(b)) && makeMemory(&result->c, REFERENCE(c))
+        && makeMemory(&result->b, product->isBPacked ? library.dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0) : REFERENCE(b))
+        && makeMemory(&result->c, REFERENCE(c))
+        && (!product->isBPacked || makePacking(result, REFERENCE(b), library.dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0)))
         && (!product->hasBias || makeMemory(&result->bias, REFERENCE(bias)));
     *scratchBytes = 0;
     if (isDone) {
@@ -228,6 +258,7 @@ void *mneme_onednn_create(const MnemeOneDNNProduct *product, size_t *scratchByte
     forget(&b);
     forget(&c);
     forget(&bias);
+    forget(&anyB);
     if (isDone) return result;
     if (result) mneme_onednn_destroy(result);
     return NULL;
@@ -256,13 +287,25 @@ bool mneme_onednn_execute(void *handle, const void *a, const void *b, const floa
 
 void mneme_onednn_destroy(void *handle) {
     Product *product = handle;
-    dnnl_memory_t memories[] = {product->a, product->b, product->c, product->bias, product->scratch};
+    dnnl_memory_t memories[] = {product->a, product->b, product->c, product->bias, product->scratch, product->plainB};
     for (size_t index = 0; index < sizeof memories / sizeof *memories; index += 1) {
         if (memories[index]) library.dnnl_memory_destroy(memories[index]);
     }
     if (product->stream) library.dnnl_stream_destroy(product->stream);
     if (product->primitive) library.dnnl_primitive_destroy(product->primitive);
+    if (product->packing) library.dnnl_primitive_destroy(product->packing);
     free(product);
+}
+
+size_t mneme_onednn_packed_bytes(void *handle) { return ((Product *)handle)->packedBytes; }
+
+bool mneme_onednn_pack(void *handle, const void *b, void *packed) {
+    Product *product = handle;
+    dnnl_exec_arg_t arguments[2] = {{DNNL_ARG_FROM, product->plainB}, {DNNL_ARG_TO, product->b}};
+    return product->packing && library.dnnl_memory_set_data_handle(product->plainB, (void *)b) == dnnl_success
+        && library.dnnl_memory_set_data_handle(product->b, packed) == dnnl_success
+        && library.dnnl_primitive_execute(product->packing, product->stream, 2, arguments) == dnnl_success
+        && library.dnnl_stream_wait(product->stream) == dnnl_success;
 }
 
 #else
@@ -274,8 +317,20 @@ void mneme_onednn_enter_thread(void) {}
 int mneme_onednn_version(void) { return 0; }
 const char *mneme_onednn_instruction_set(void) { return "none"; }
 bool mneme_onednn_has_native_bfloat16(void) { return false; }
+/// Makes what brings `plain` into the order `packed`.
+static bool makePacking(Product *product, DescriptionReference plain, DescriptionReference packed) {
+    dnnl_primitive_desc_t description = NULL;
+    bool isDone = packed && library.dnnl_reorder_primitive_desc_create(&description, plain, engine, packed, engine, NULL) == dnnl_success
+        && library.dnnl_primitive_create(&product->packing, description) == dnnl_success && makeMemory(&product->plainB, plain);
+    if (description) library.dnnl_primitive_desc_destroy(description);
+    if (isDone) product->packedBytes = library.dnnl_memory_desc_get_size(packed);
+    return isDone;
+}
+
 void *mneme_onednn_create(const MnemeOneDNNProduct *product, size_t *scratchBytes) { return 0; }
 bool mneme_onednn_execute(void *product, const void *a, const void *b, const float *bias, void *c, void *scratch) { return false; }
 void mneme_onednn_destroy(void *product) {}
+size_t mneme_onednn_packed_bytes(void *product) { return 0; }
+bool mneme_onednn_pack(void *product, const void *b, void *packed) { return false; }
 
 #endif

@@ -273,4 +273,30 @@ public protocol KernelSet: Sendable {
 
     func toBFloat16(_ out: BFloatOutput, _ a: FloatInput, _ n: Int)
     func fromBFloat16(_ out: FloatOutput, _ a: BFloatInput, _ n: Int)
+
+    // MARK: recurrent cells (one row of H = n units)
+
+    /// A step of an LSTM. `gates` [4n] holds sums of products of the input, forget, candidate and output gate and gets sigmoid, sigmoid, tanh, sigmoid of
+    /// them: i, f, g, o. cell = f * previousCell + i * g; hidden = o * tanh(cell).
+    func lstmCell(_ hidden: FloatOutput, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int)
+    func lstmCell(_ hidden: BFloatOutput, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int)
+    /// Its gradient. `gates` as `lstmCell` left them. outputGradient + hiddenGradient: of `hidden`. `cellGradient` holds what later steps give to `cell` and
+    /// gets the gradient of `previousCell`. gateGradient [4n] (may be `gates`): of the sums of products, stored.
+    func lstmCellGradient(
+        _ gateGradient: FloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput, outputGradient: FloatInput,
+        hiddenGradient: FloatInput, _ n: Int)
+    func lstmCellGradient(
+        _ gateGradient: BFloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput, outputGradient: BFloatInput,
+        hiddenGradient: FloatInput, _ n: Int)
+    /// A step of a GRU. `gates` [3n] holds the products of the input for the reset, update and candidate gate, `products` [3n] those of `previous`:
+    /// r = sigmoid(gates + products), z likewise, candidate = tanh(gates + r * products), which `gates` gets. state = (1 - z) candidate + z previous.
+    func gruCell(_ state: FloatOutput, gates: FloatOutput, products: FloatInput, previous: FloatInput, _ n: Int)
+    /// Its gradient. `gates` as `gruCell` left them; candidateProduct [n] is the last third of `products`. stateGradient + outputGradient: of `state`;
+    /// `stateGradient` gets the part of the gradient of `previous` that does not go through `products`. inputGradient, productGradient [3n]: stored.
+    func gruCellGradient(
+        _ inputGradient: FloatOutput, productGradient: FloatOutput, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
+        previous: FloatInput, outputGradient: FloatInput, _ n: Int)
+    func gruCellGradient(
+        _ inputGradient: BFloatOutput, productGradient: BFloatOutput, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
+        previous: FloatInput, outputGradient: BFloatInput, _ n: Int)
 }

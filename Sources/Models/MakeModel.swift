@@ -5,5 +5,7 @@ public func makeModel(_ configuration: ModelConfiguration, vocabularySize: Int) 
     switch configuration.kind {
     case .decoderOnly: DecoderOnlyTransformer(configuration, vocabularySize: vocabularySize)
     case .encoderDecoder: EncoderDecoderTransformer(configuration, vocabularySize: vocabularySize)
+    case .lstm: RecurrentLanguageModel(configuration, cell: .lstm, vocabularySize: vocabularySize)
+    case .gru: RecurrentLanguageModel(configuration, cell: .gru, vocabularySize: vocabularySize)
     }
 }

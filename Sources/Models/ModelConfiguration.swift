@@ -10,6 +10,13 @@ public enum ModelKind: String, Sendable, CaseIterable {
     case decoderOnly = "decoder-only"
     /// The WMT base recipe's layout.
     case encoderDecoder = "encoder-decoder"
+    /// Zaremba's LSTM language model.
+    case lstm
+    /// The same with gated recurrent units.
+    case gru
+
+    /// True for models that read one position after the other.
+    public var isRecurrent: Bool { self == .lstm || self == .gru }
 }
 
 /// The section `model` of a run file.
@@ -20,7 +27,7 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var layers: Int
     /// D.
     public var width: Int
-    /// H, a divisor of D.
+    /// H, a divisor of D. Recurrent models have none: 1.
     public var heads: Int
     /// The inner width of the feed-forward blocks.
     public var feedForward: Int

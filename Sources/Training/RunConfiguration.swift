@@ -180,6 +180,13 @@ extension ModelConfiguration {
     init(_ section: ConfigurationSection) throws {
         let kind: ModelKind = try section.choice("kind")
         let width = try section.int("width", in: 1...)
+        if kind.isRecurrent {
+            self.init(
+                kind: kind, layers: try section.int("layers", in: 1...), width: width, heads: 1,
+                dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
+                labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)))
+            return
+        }
         let heads = try section.int("heads", in: 1...)
         guard width % heads == 0 else { throw section.error("heads", "is \(heads), which does not divide model.width, \(width)") }
         self.init(

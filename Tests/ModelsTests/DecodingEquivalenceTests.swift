@@ -36,6 +36,8 @@ func padded(_ sequences: [[Int32]], with padding: Int32 = 0) -> Tensor {
         let logits: Tensor
         if let model = model as? DecoderOnlyTransformer {
             logits = model.logits(padded([source + sequence]), ForwardPass())
+        } else if let model = model as? RecurrentLanguageModel {
+            logits = model.logits(padded([source + sequence]), ForwardPass())
         } else {
             let model = try #require(model as? EncoderDecoderTransformer)
             let targets = padded([sequence])
@@ -51,7 +53,7 @@ func padded(_ sequences: [[Int32]], with padding: Int32 = 0) -> Tensor {
         return Array(logits.array[index * columns..<(index + 1) * columns])
     }
 
-    @Test(arguments: [(ModelKind.decoderOnly, true), (.encoderDecoder, false), (.encoderDecoder, true)])
+    @Test(arguments: [(ModelKind.decoderOnly, true), (.encoderDecoder, false), (.encoderDecoder, true), (.lstm, true), (.gru, true)])
     func cachedStepsEqualTheFullForwardPass(kind: ModelKind, preNorm: Bool) throws {
         let model = makeSmallModel(kind, preNorm: preNorm)
         var random = RandomStream(seed: 3, name: "prompts")

@@ -1,4 +1,4 @@
-// Logits, losses and every gradient of both Transformers against PyTorch's own layers.
+// Logits, losses and every gradient of the models against PyTorch's own layers.
 
 import Models
 import NeuralNetworks
@@ -27,6 +27,16 @@ import Testing
             lanes: [0, 1, 2], sources: try fixture["input/sources"], sourceLengths: try fixture["input/sourceLengths"].integerArray.map { Int($0) },
             targetInputs: try fixture["input/targetInputs"], targetOutputs: try fixture["input/targetOutputs"])
         try compare(model, fixture, .pairs(pairs), logits: model.logits(pairs, ForwardPass()), name: name)
+    }
+
+    @Test(arguments: [ModelKind.lstm, .gru])
+    func recurrentModelsEqualPyTorch(kind: ModelKind) throws {
+        let fixture = try GoldenFixture(kind.rawValue)
+        let model = try #require(makeModel(fixture.configuration(kind), vocabularySize: fixture.sizes.vocabulary) as? RecurrentLanguageModel)
+        try fixture.load(into: model)
+        let inputs = try fixture["input/tokens"]
+        let batch = ModelBatch.tokens(TokenBatch(lanes: [0, 1, 2], inputs: inputs, targets: try fixture["input/targets"]))
+        try compare(model, fixture, batch, logits: model.logits(inputs, ForwardPass()), name: kind.rawValue)
     }
 
     private func compare(_ model: any LanguageModel, _ fixture: GoldenFixture, _ batch: ModelBatch, logits: Tensor, name: String) throws {

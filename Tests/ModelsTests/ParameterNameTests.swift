@@ -28,6 +28,15 @@ import Testing
         #expect(listing(configuration, vocabularySize: 11) == expected + norm("finalNorm"))
     }
 
+    @Test(arguments: [(ModelKind.lstm, 32), (.gru, 24)])
+    func namesOfTheRecurrentModels(kind: ModelKind, gates: Int) {
+        var expected = ["tokenEmbedding.weight [11, 8]"]
+        for layer in ["layers.0", "layers.1"] {
+            expected += ["\(layer).inputWeight [\(gates), 8]", "\(layer).hiddenWeight [\(gates), 8]", "\(layer).inputBias [\(gates)]", "\(layer).hiddenBias [\(gates)]"]
+        }
+        #expect(listing(ModelConfiguration(kind: kind, layers: 2, width: 8, heads: 1), vocabularySize: 11) == expected + pair("output", 11, 8))
+    }
+
     @Test(arguments: [false, true])
     func namesOfTheEncoderDecoderModel(preNorm: Bool) {
         let configuration = ModelConfiguration(kind: .encoderDecoder, layers: 1, width: 8, heads: 2, feedForward: 12, context: 5, preNorm: preNorm)

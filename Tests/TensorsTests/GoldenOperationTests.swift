@@ -24,7 +24,7 @@ struct GoldenCase: Decodable {
     func integers(_ key: String) -> [Int]? { attributes[key]?.map { Int($0) } }
 }
 
-private struct GoldenFile: Decodable {
+struct GoldenFile: Decodable {
     let cases: [GoldenCase]
 }
 
@@ -78,7 +78,7 @@ struct GoldenOperationTests {
     }
 
     /// Worst |actual - expected| / max(|expected|, root mean square of expected).
-    private func compare(_ actual: Tensor, _ expected: GoldenTensor, _ what: String) {
+    func compare(_ actual: Tensor, _ expected: GoldenTensor, _ what: String) {
         #expect(actual.shape.count == expected.values.count, "\(what): shape \(actual.shape), expected \(expected.shape)")
         guard actual.count == expected.values.count, actual.count > 0 else { return }
         let square = expected.values.reduce(0) { $0 + $1 * $1 } / Double(actual.count)

@@ -18,6 +18,8 @@ typedef struct {
     /// bfloat16 rather than float32: A and B; C. The bias is float32.
     bool operandsAreBFloat16, resultIsBFloat16;
     bool hasBias;
+    /// B is in an order that the library chose: `mneme_onednn_pack` brings it there.
+    bool isBPacked;
 } MnemeOneDNNProduct;
 
 /// The API version of the header that this was compiled with; 0 when there was none.
@@ -49,5 +51,11 @@ void *mneme_onednn_create(const MnemeOneDNNProduct *product, size_t *scratchByte
 bool mneme_onednn_execute(void *product, const void *a, const void *b, const float *bias, void *c, void *scratch);
 
 void mneme_onednn_destroy(void *product);
+
+/// Bytes of B in the order of a product with `isBPacked`.
+size_t mneme_onednn_packed_bytes(void *product);
+
+/// Brings B, as `leadingB` and `isBTransposed` describe it, into the order of a product with `isBPacked`.
+bool mneme_onednn_pack(void *product, const void *b, void *packed);
 
 #endif

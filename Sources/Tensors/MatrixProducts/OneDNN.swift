@@ -94,9 +94,23 @@ package final class OneDNNProducts {
         let product = MnemeOneDNNProduct(
             m: Int64(m), n: Int64(n), k: Int64(k), leadingA: Int64(max(a.leading, storedA.columns)), leadingB: Int64(max(b.leading, storedB.columns)),
             leadingC: Int64(max(c.leading, n)), alpha: alpha, beta: beta, isATransposed: a.isTransposed, isBTransposed: b.isTransposed,
-            operandsAreBFloat16: a.dataType == .bfloat16, resultIsBFloat16: c.dataType == .bfloat16, hasBias: bias != nil)
+            operandsAreBFloat16: a.dataType == .bfloat16, resultIsBFloat16: c.dataType == .bfloat16, hasBias: bias != nil,
+            isBPacked: false)
         guard let handle = handle(product) else { return false }
         return mneme_onednn_execute(handle, a.pointer, b.pointer, bias, c.pointer, scratch)
+    }
+
+    /// Bytes that B of a product with a packed B takes; `nil` when the library has no fast code for it.
+    func packedBytes(_ product: MnemeOneDNNProduct) -> Int? { handle(product).map { mneme_onednn_packed_bytes($0) } }
+
+    /// Brings B into the order of a product with a packed B. False when the library cannot.
+    func pack(_ product: MnemeOneDNNProduct, _ b: UnsafeRawPointer, into packed: UnsafeMutableRawPointer) -> Bool {
+        handle(product).map { mneme_onednn_pack($0, b, packed) } ?? false
+    }
+
+    /// Computes a product with a packed B.
+    func multiply(_ product: MnemeOneDNNProduct, _ c: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, packed: UnsafeRawPointer) -> Bool {
+        handle(product).map { mneme_onednn_execute($0, a, packed, nil, c, scratch) } ?? false
     }
 
     private func handle(_ product: MnemeOneDNNProduct) -> UnsafeMutableRawPointer? {
@@ -164,6 +178,7 @@ extension MnemeOneDNNProduct {
     @inline(__always)
     fileprivate var flags: Int {
         (isATransposed ? 1 : 0) | (isBTransposed ? 2 : 0) | (operandsAreBFloat16 ? 4 : 0) | (resultIsBFloat16 ? 8 : 0) | (hasBias ? 16 : 0)
+            | (isBPacked ? 32 : 0)
     }
 
     @inline(__always)

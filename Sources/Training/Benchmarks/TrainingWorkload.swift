@@ -52,6 +52,10 @@ package struct TrainingWorkload: Sendable {
                 kind: .encoderDecoder, layers: 6, width: 512, heads: 8, feedForward: 2048, dropout: 0.1, context: 512, labelSmoothing: 0.1),
             vocabularySize: 32000, lanesPerRank: 64, sourceLength: 32, targetLength: 32,
             optimizer: OptimizerConfiguration(learningRate: 5e-4, betas: [0.9, 0.98], clip: 1)),
+        TrainingWorkload(
+            name: "lstm", summary: "Zaremba's medium LSTM: 2 layers, d 650, V 10000, 20 sequences of 35 positions, dropout 0.5, SGD",
+            model: ModelConfiguration(kind: .lstm, layers: 2, width: 650, heads: 1, dropout: 0.5), vocabularySize: 10000, lanesPerRank: 20,
+            sourceLength: 0, targetLength: 35, optimizer: OptimizerConfiguration(kind: .sgd, learningRate: 1, clip: 5)),
     ]
 
     private static let gptOptimizer = OptimizerConfiguration(learningRate: 3e-4, betas: [0.9, 0.95], weightDecay: 0.1, clip: 1)
@@ -86,6 +90,7 @@ package struct TrainingWorkload: Sendable {
         let projections = 4 * d * d
         let inner = 2 * d * f
         let output = d * Double(vocabularySize)
+        if model.kind.isRecurrent { return 6 * t * (layers * (model.kind == .lstm ? 8 : 6) * d * d + output) }
         /// Scores and weighted sums of T queries over S keys.
         func attention(_ queries: Double, _ keys: Double, isCausal: Bool) -> Double { 12 * queries * keys * d * (isCausal ? 0.5 : 1) }
         let decoder = layers * (6 * t * (projections + inner) + attention(t, t, isCausal: true)) + 6 * t * output

@@ -1,0 +1,120 @@
+import Foundation
+import Kernels
+import Testing
+
+/// The gates of recurrent cells on each instruction set against float64.
+@Suite struct RecurrentKernelTests {
+    private func values(_ count: Int, _ key: Double) -> [Float] { (0..<count).map { Float(sin(Double($0) * 1.37 + key) * 2.1 + cos(Double($0) * key)) } }
+    private func sigmoid(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
+
+    private func expectClose(_ actual: [Float], _ expected: [Double], _ tolerance: Double, _ what: String) {
+        for (index, (a, b)) in zip(actual, expected).enumerated() {
+            #expect(abs(Double(a) - b) <= tolerance * max(abs(b), 0.1), "\(what) at \(index): \(a), expected \(b)")
+        }
+    }
+
+    private func toBFloat16(_ x: [Float]) -> [UInt16] { x.map { UInt16(truncatingIfNeeded: ($0.bitPattern &+ 0x7fff &+ ($0.bitPattern >> 16 & 1)) >> 16) } }
+    private func fromBFloat16(_ x: [UInt16]) -> [Float] { x.map { Float(bitPattern: UInt32($0) << 16) } }
+
+    @Test(arguments: Kernels.available.map(\.instructionSet), [1, 3, 16, 17, 64, 131])
+    func lstmCell(_ set: String, _ n: Int) throws {
+        let kernels = try #require(Kernels.available.first { $0.instructionSet == set })
+        let (sums, previous) = (values(4 * n, 0.3), values(n, 1.1))
+        var (gates, cell, hidden) = (sums, [Float](repeating: 0, count: n), [Float](repeating: 0, count: n))
+        kernels.lstmCell(&hidden, cell: &cell, gates: &gates, previousCell: previous, n)
+        var (expectedGates, expectedCell, expectedHidden) = ([Double](repeating: 0, count: 4 * n), [Double](), [Double]())
+        for j in 0..<n {
+            let s = (0..<4).map { Double(sums[$0 * n + j]) }
+            let (i, f, g, o) = (sigmoid(s[0]), sigmoid(s[1]), tanh(s[2]), sigmoid(s[3]))
+            for (gate, value) in [i, f, g, o].enumerated() { expectedGates[gate * n + j] = value }
+            let c = f * Double(previous[j]) + i * g
+            expectedCell.append(c)
+            expectedHidden.append(o * tanh(c))
+        }
+        expectClose(gates, expectedGates, 2e-6, "gates")
+        expectClose(cell, expectedCell, 4e-6, "cell")
+        expectClose(hidden, expectedHidden, 4e-6, "hidden")
+        var (gates16, cell16, hidden16) = (sums, [Float](repeating: 0, count: n), [UInt16](repeating: 0, count: n))
+        kernels.lstmCell(&hidden16, cell: &cell16, gates: &gates16, previousCell: previous, n)
+        #expect(gates16 == gates && cell16 == cell && hidden16 == toBFloat16(hidden))
+
+        let (outputGradient, hiddenGradient, given) = (values(n, 2.2), values(n, 0.7), values(n, 1.9))
+        var (gateGradient, cellGradient) = ([Float](repeating: 0, count: 4 * n), given)
+        kernels.lstmCellGradient(
+            &gateGradient, cellGradient: &cellGradient, gates: gates, cell: cell, previousCell: previous, outputGradient: outputGradient,
+            hiddenGradient: hiddenGradient, n)
+        var (expectedGradient, expectedCellGradient) = ([Double](repeating: 0, count: 4 * n), [Double]())
+        for j in 0..<n {
+            let (i, f, g, o) = (expectedGates[j], expectedGates[n + j], expectedGates[2 * n + j], expectedGates[3 * n + j])
+            let (h, t) = (Double(outputGradient[j]) + Double(hiddenGradient[j]), tanh(expectedCell[j]))
+            let c = Double(given[j]) + h * o * (1 - t * t)
+            expectedGradient[j] = c * g * i * (1 - i)
+            expectedGradient[n + j] = c * Double(previous[j]) * f * (1 - f)
+            expectedGradient[2 * n + j] = c * i * (1 - g * g)
+            expectedGradient[3 * n + j] = h * t * o * (1 - o)
+            expectedCellGradient.append(c * f)
+        }
+        expectClose(gateGradient, expectedGradient, 2e-5, "gate gradient")
+        expectClose(cellGradient, expectedCellGradient, 2e-5, "cell gradient")
+        let rounded = toBFloat16(outputGradient)
+        var (low, lowCell, same, sameCell) = ([UInt16](repeating: 0, count: 4 * n), given, [Float](repeating: 0, count: 4 * n), given)
+        kernels.lstmCellGradient(
+            &low, cellGradient: &lowCell, gates: gates, cell: cell, previousCell: previous, outputGradient: rounded, hiddenGradient: hiddenGradient, n)
+        kernels.lstmCellGradient(
+            &same, cellGradient: &sameCell, gates: gates, cell: cell, previousCell: previous, outputGradient: fromBFloat16(rounded),
+            hiddenGradient: hiddenGradient, n)
+        #expect(low == toBFloat16(same) && lowCell == sameCell)
+    }
+
+    @Test(arguments: Kernels.available.map(\.instructionSet), [1, 3, 16, 17, 64, 131])
+    func gruCell(_ set: String, _ n: Int) throws {
+        let kernels = try #require(Kernels.available.first { $0.instructionSet == set })
+        let (sums, products, previous) = (values(3 * n, 0.3), values(3 * n, 0.9), values(n, 1.1))
+        var (gates, state) = (sums, [Float](repeating: 0, count: n))
+        kernels.gruCell(&state, gates: &gates, products: products, previous: previous, n)
+        var (expectedGates, expectedState) = ([Double](repeating: 0, count: 3 * n), [Double]())
+        for j in 0..<n {
+            let r = sigmoid(Double(sums[j]) + Double(products[j]))
+            let z = sigmoid(Double(sums[n + j]) + Double(products[n + j]))
+            let candidate = tanh(Double(sums[2 * n + j]) + r * Double(products[2 * n + j]))
+            for (gate, value) in [r, z, candidate].enumerated() { expectedGates[gate * n + j] = value }
+            expectedState.append((1 - z) * candidate + z * Double(previous[j]))
+        }
+        expectClose(gates, expectedGates, 8e-6, "gates")
+        expectClose(state, expectedState, 8e-6, "state")
+
+        let (outputGradient, given) = (values(n, 2.2), values(n, 1.9))
+        let candidateProduct = Array(products[(2 * n)...])
+        var (inputGradient, productGradient, stateGradient) = ([Float](repeating: 0, count: 3 * n), [Float](repeating: 0, count: 3 * n), given)
+        kernels.gruCellGradient(
+            &inputGradient, productGradient: &productGradient, stateGradient: &stateGradient, gates: gates, candidateProduct: candidateProduct,
+            previous: previous, outputGradient: outputGradient, n)
+        var (expectedInput, expectedProduct) = ([Double](repeating: 0, count: 3 * n), [Double](repeating: 0, count: 3 * n))
+        var expectedGiven: [Double] = []
+        for j in 0..<n {
+            let (r, z, candidate) = (expectedGates[j], expectedGates[n + j], expectedGates[2 * n + j])
+            let h = Double(given[j]) + Double(outputGradient[j])
+            let sum = h * (1 - z) * (1 - candidate * candidate)
+            expectedInput[j] = sum * Double(candidateProduct[j]) * r * (1 - r)
+            expectedInput[n + j] = h * (Double(previous[j]) - candidate) * z * (1 - z)
+            expectedInput[2 * n + j] = sum
+            expectedProduct[j] = expectedInput[j]
+            expectedProduct[n + j] = expectedInput[n + j]
+            expectedProduct[2 * n + j] = sum * r
+            expectedGiven.append(h * z)
+        }
+        expectClose(inputGradient, expectedInput, 5e-5, "input gradient")
+        expectClose(productGradient, expectedProduct, 5e-5, "product gradient")
+        expectClose(stateGradient, expectedGiven, 5e-5, "state gradient")
+        let rounded = toBFloat16(outputGradient)
+        var (low, lowProduct, lowState) = ([UInt16](repeating: 0, count: 3 * n), [UInt16](repeating: 0, count: 3 * n), given)
+        kernels.gruCellGradient(
+            &low, productGradient: &lowProduct, stateGradient: &lowState, gates: gates, candidateProduct: candidateProduct, previous: previous,
+            outputGradient: rounded, n)
+        stateGradient = given
+        kernels.gruCellGradient(
+            &inputGradient, productGradient: &productGradient, stateGradient: &stateGradient, gates: gates, candidateProduct: candidateProduct,
+            previous: previous, outputGradient: fromBFloat16(rounded), n)
+        #expect(low == toBFloat16(inputGradient) && lowProduct == toBFloat16(productGradient) && lowState == stateGradient)
+    }
+}
