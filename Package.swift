@@ -49,7 +49,7 @@ let modules: [Target] = [
     .target(name: "KernelTypes"),
     .target(name: "CProcessor"),
     .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
-    .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS", "COneDNN", "Diagnostics"]),
+    .target(name: "Tensors", dependencies: ["Kernels", "CProcessor", "COpenBLAS", "COneDNN", "Diagnostics"]),
     .target(name: "NeuralNetworks", dependencies: ["Tensors"]),
     .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors"]),
     .target(name: "Models", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"]),
@@ -73,10 +73,10 @@ let modules: [Target] = [
 
 let tests: [Target] = [
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], exclude: ["Golden"]),
-    .target(name: "TestSupport", dependencies: ["Diagnostics", "Tensors", "Collectives"], path: "Tests/TestSupport"),
+    .target(name: "TestSupport", dependencies: ["Diagnostics", "Kernels", "Tensors", "Collectives"], path: "Tests/TestSupport"),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Diagnostics"]),
     .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics", "CZlib", "Models", "NeuralNetworks", "Tensors"], exclude: ["Golden"]),
-    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics"], exclude: ["Polynomials"]),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics", "TestSupport"], exclude: ["Polynomials"]),
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(
         name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"], resources: [.copy("Golden")]),

@@ -4,6 +4,12 @@
 #endif
 #include "CProcessor.h"
 
+#include <limits.h>
+#include <sys/resource.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -71,3 +77,21 @@ int mneme_thread_usable_processors(int *numbers, int capacity) { return 0; }
 bool mneme_thread_pin(int processor) { return false; }
 
 #endif
+
+void mneme_keep_freed_memory(void) {
+#ifdef __GLIBC__
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TOP_PAD, 1 << 20);
+#endif
+}
+
+int64_t mneme_thread_page_faults(void) {
+    struct rusage usage;
+#ifdef RUSAGE_THREAD
+    const int who = RUSAGE_THREAD;
+#else
+    const int who = RUSAGE_SELF;
+#endif
+    return getrusage(who, &usage) == 0 ? (int64_t)usage.ru_minflt + usage.ru_majflt : 0;
+}

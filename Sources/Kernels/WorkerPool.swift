@@ -146,8 +146,8 @@ private struct Bed {
 private final class WorkerPool: @unchecked Sendable {
     static let shared = WorkerPool()
 
-    /// How long a thread looks for work before it sleeps: longer than most gaps between two divided calls of a training step, shorter than a time slice.
-    private static let spinNanoseconds = 50_000
+    /// How long a thread looks for work before it sleeps: about as long as it takes to wake one up on a virtual machine.
+    private static let spinNanoseconds = 100_000
 
     private let isTaken = Atomic<Bool>(false)
     private let slots: UnsafeMutablePointer<Slot>

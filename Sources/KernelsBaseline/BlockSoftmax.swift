@@ -5,14 +5,6 @@
 
 import KernelTypes
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// out = exp(scale * a - minus); returns the sum of the exponentials.
 @inline(__always)
 private func storeExponentials<Out: VectorElement>(
@@ -24,12 +16,12 @@ private func storeExponentials<Out: VectorElement>(
     for span in Spans(n) {
         var sum = Vector.zero
         for i in span.full {
-            let e = exponential(load(a, i) * s - shift)
+            let e = boundedExponential(load(a, i) * s - shift)
             store(out, i, e)
             sum += e
         }
         if let i = span.rest {
-            let e = exponential(load(a, i) * s - shift)
+            let e = boundedExponential(load(a, i) * s - shift)
             store(out, i, e)
             sum += lanes(before: i.count, e)
         }
@@ -45,7 +37,8 @@ private func storeGradient<Out: VectorElement>(
 ) {
     let d = splat(inner)
     let s = splat(scale)
-    for i in blocks(n) { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - d)) }
+    for i in blocks(n).full { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - d)) }
+    if let i = blocks(n).rest { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - d)) }
 }
 
 /// probability = exp(scale * scores - minus), gradient = scale * probability * (outputGradient - inner), in block i.
@@ -54,7 +47,7 @@ private func storeGradientBlock<Out: VectorElement>(
     _ i: Block, _ gradient: UnsafeMutablePointer<Out>, _ probability: UnsafeMutablePointer<Out>, _ outputGradient: FloatInput, _ scores: FloatInput,
     _ shift: Vector, _ inner: Vector, _ scale: Vector
 ) {
-    let p = exponential(load(scores, i) * scale - shift)
+    let p = boundedExponential(load(scores, i) * scale - shift)
     let g = scale * p * (load(outputGradient, i) - inner)
     store(probability, i, p)
     store(gradient, i, g)
@@ -91,20 +84,28 @@ private func storeSoftmaxBlock<Out: VectorElement>(
     _ out: UnsafeMutablePointer<Out>, _ outStride: Int, _ scores: FloatInput, _ stride: Int, _ scale: Float, _ maximum: FloatOutput,
     _ sum: FloatOutput, _ correction: FloatOutput, _ firstVisible: Int, _ rows: Int, _ columns: Int
 ) {
+    var next = rows == 0 ? 0 : seenMaximum(scores, scale, seenColumns(0, firstVisible, columns))
     for r in 0..<rows {
         let seen = seenColumns(r, firstVisible, columns)
-        let a = scores + r &* stride
+        let block = next
+        // The next row's maximum first, so that its last steps run beside this row's exponentials.
+        if r &+ 1 < rows { next = seenMaximum(scores + (r &+ 1) &* stride, scale, seenColumns(r &+ 1, firstVisible, columns)) }
         let y = out + r &* outStride
         let old = maximum[r]
-        let block = seen == 0 ? -Float.infinity : largestScaled(a, scale: scale, seen)
         let new = block > old ? block : old
-        let factor = new == old ? 1 : exp(old - new)
-        let total = storeExponentials(y, a, scale, new, seen)
+        let factor: Float = new == old ? 1 : boundedExponential(splat(old - new))[0]
+        let total = storeExponentials(y, scores + r &* stride, scale, new, seen)
         storeZeros(y, from: seen, to: columns)
         maximum[r] = new
         correction[r] = factor
         sum[r] = sum[r] * factor + total
     }
+}
+
+/// The largest of the n columns that are seen; -infinity for none.
+@inline(__always)
+private func seenMaximum(_ a: FloatInput, _ scale: Float, _ n: Int) -> Float {
+    n == 0 ? -.infinity : largestScaled(a, scale: scale, n)
 }
 
 /// The gradient of a block of rows, with the probabilities made again from the scores.

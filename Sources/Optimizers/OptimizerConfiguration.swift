@@ -52,6 +52,16 @@ public struct OptimizerConfiguration: Sendable, Equatable {
         self.clip = clip
     }
 
+    /// The number of float32 values of state that the rule keeps for each parameter.
+    public var slotCount: Int {
+        switch kind {
+        case .adamw: 2
+        case .sgd: momentum > 0 ? 1 : 0
+        case .rmsprop: momentum > 0 ? 2 : 1
+        case .adagrad: 1
+        }
+    }
+
     /// Checks every value.
     ///
     /// - Throws: `UserError` (configuration) that names the first key whose value is out of range.

@@ -1,5 +1,6 @@
 // Memory for tensors: blocks that are kept and reused, because fresh pages cost more than arithmetic.
 
+import CProcessor
 import Diagnostics
 import Foundation
 import Synchronization
@@ -26,7 +27,7 @@ public final class MemoryPool: @unchecked Sendable {
         public var peakUsedBytes = 0
     }
 
-    private let blocks: UnsafeMutablePointer<FreeBlocks>
+    fileprivate let blocks: UnsafeMutablePointer<FreeBlocks>
 
     /// Makes an empty pool.
     public init() {
@@ -46,9 +47,8 @@ public final class MemoryPool: @unchecked Sendable {
     /// Gives every unused block back to the system.
     public func trim() { blocks.pointee.trim() }
 
-    /// Where storage takes its blocks from, without a reference to count.
-    @inline(__always)
-    var unmanagedBlocks: UnsafeMutablePointer<FreeBlocks> { blocks }
+    /// The blocks of the shared pool, without a reference to count.
+    nonisolated(unsafe) fileprivate static let sharedBlocks = shared.blocks
 }
 
 /// What a pool keeps: a list of free blocks for each size class, and the counters.
@@ -75,7 +75,10 @@ struct FreeBlocks: ~Copyable {
 
     @inline(never)
     private borrowing func waitForLock() {
-        for _ in 0..<64 where !isLocked.load(ordering: .relaxed) { return }
+        for _ in 0..<64 {
+            if !isLocked.load(ordering: .relaxed) { return }
+            mneme_processor_pause()
+        }
         sched_yield()
     }
 
@@ -122,15 +125,33 @@ struct FreeBlocks: ~Copyable {
         return (FreeBlocks.systemBlock(size), index)
     }
 
+    private static let largeBlock = 2 << 20
+
     @inline(never)
     private static func systemBlock(_ size: Int) -> UnsafeMutableRawPointer {
-        let isLarge = size >= 2 << 20
+        if size >= largeBlock { return largeSystemBlock(size) }
         var pointer: UnsafeMutableRawPointer?
-        let status = posix_memalign(&pointer, isLarge ? 2 << 20 : 64, size)
-        guard status == 0, let pointer else { outOfMemory(size) }
-        if isLarge { madvise(pointer, size, 14 /* MADV_HUGEPAGE */) }
+        guard posix_memalign(&pointer, 64, size) == 0, let pointer else { outOfMemory(size) }
         return pointer
     }
+
+    /// Pages of their own, so that giving a block back gives its memory back, from a multiple of 2 MiB.
+    private static func largeSystemBlock(_ size: Int) -> UnsafeMutableRawPointer {
+        let length = mappedLength(size)
+        let mapped = mmap(nil, length + largeBlock, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let mapped, mapped != MAP_FAILED else { outOfMemory(size) }
+        let before = -Int(bitPattern: mapped) & (largeBlock - 1)
+        let pointer = mapped + before
+        if before > 0 { munmap(mapped, before) }
+        if before < largeBlock { munmap(pointer + length, largeBlock - before) }
+        #if os(Linux)
+            madvise(pointer, length, 14 /* MADV_HUGEPAGE */)
+        #endif
+        return pointer
+    }
+
+    /// `size` rounded up to whole pages, of 64 KiB where a system has the largest.
+    private static func mappedLength(_ size: Int) -> Int { (size + 0xffff) & ~0xffff }
 
     @inline(__always)
     mutating func release(_ pointer: UnsafeMutableRawPointer, classIndex: Int) {
@@ -148,8 +169,9 @@ struct FreeBlocks: ~Copyable {
         for index in 0..<FreeBlocks.classCount {
             while let block = first[index] {
                 first[index] = block.load(as: UnsafeMutableRawPointer?.self)
-                statistics.reservedBytes -= FreeBlocks.classBytes(index)
-                free(block)
+                let size = FreeBlocks.classBytes(index)
+                statistics.reservedBytes -= size
+                if size >= FreeBlocks.largeBlock { munmap(block, FreeBlocks.mappedLength(size)) } else { free(block) }
             }
         }
     }
@@ -175,9 +197,15 @@ public final class Storage {
     /// True for memory that belongs to somebody else.
     var isBorrowed: Bool { owner != nil }
 
-    /// Takes a block from `pool`.
-    public init(byteCount: Int, pool: MemoryPool = .shared) {
-        let blocks = pool.unmanagedBlocks
+    /// Takes a block from the shared pool.
+    @inline(__always)
+    public convenience init(byteCount: Int) { self.init(byteCount: byteCount, blocks: MemoryPool.sharedBlocks) }
+
+    /// Takes a block from `pool`, which must outlive it.
+    public convenience init(byteCount: Int, pool: MemoryPool) { self.init(byteCount: byteCount, blocks: pool.blocks) }
+
+    @inline(__always)
+    private init(byteCount: Int, blocks: UnsafeMutablePointer<FreeBlocks>) {
         (pointer, classIndex) = blocks.pointee.allocate(byteCount)
         self.byteCount = byteCount
         self.blocks = blocks

@@ -7,31 +7,45 @@ let kernels: any KernelSet = Kernels.active
 
 /// A value's place on a tape: where its gradient gathers.
 public final class Node {
-    /// The tape it was recorded on. Not counted as a reference: values are of no use to operations once their tape is gone.
-    unowned(unsafe) let tape: Tape
+    /// The entries of the tape it was recorded on. No reference: a value is of no use to operations once its tape is gone.
+    let recording: UnsafeMutablePointer<Recording>
+    /// Which of the tapes that used that memory one after another it belongs to.
+    @exclusivity(unchecked) private(set) var generation: UInt32
     /// The shape of the value, and of its gradient.
-    public let shape: Shape
+    @exclusivity(unchecked) public private(set) var shape: Shape
     /// What the elements of the gradient are: those of the value, float32 for a parameter.
-    public let dataType: DataType
+    @exclusivity(unchecked) public private(set) var dataType: DataType
     /// What has gathered so far; `nil` before the first contribution.
     @exclusivity(unchecked) var gathered: Tensor?
     /// The parameter whose value this is, if it is one.
     let parameter: Parameter?
     @exclusivity(unchecked) private var isUsed = false
 
-    init(tape: Tape, shape: Shape, dataType: DataType = .float32, parameter: Parameter? = nil) {
-        self.tape = tape
+    @inline(__always)
+    init(_ recording: UnsafeMutablePointer<Recording>, shape: Shape, dataType: DataType = .float32, parameter: Parameter? = nil) {
+        self.recording = recording
+        generation = recording.pointee.generation
         self.shape = shape
         self.dataType = dataType
         self.parameter = parameter
     }
 
-    /// Notes that an operation uses this value. Returns the parameter that it is, the first time.
+    /// Makes the node of another value of the same memory.
     @inline(__always)
-    func markUsed() -> Parameter? {
-        if isUsed { return nil }
+    func reuse(shape: Shape, dataType: DataType) {
+        generation = recording.pointee.generation
+        self.shape = shape
+        self.dataType = dataType
+        isUsed = false
+    }
+
+    /// Notes that the operation that is being recorded uses this value.
+    @inline(__always)
+    func markUsed() {
+        precondition(generation == recording.pointee.generation, "a value of a tape that is gone")
+        if isUsed { return }
         isUsed = true
-        return parameter
+        if let parameter { recording.pointee.noteFirstUse(of: parameter) }
     }
 
     /// The gradient that has gathered, which the node forgets.
@@ -80,8 +94,8 @@ public final class Node {
         }
         guard var existing = gathered else {
             let fresh = Tensor(uninitialized: shape, dataType)
-            gathered = fresh
             body(fresh, false)
+            gathered = consume fresh
             return
         }
         gathered = nil
@@ -106,8 +120,9 @@ public final class Node {
         }
         guard var existing = gathered else {
             let fresh = Tensor(uninitialized: shape)
-            gathered = fresh
-            body(fresh.floats, false)
+            let pointer = fresh.floats
+            gathered = consume fresh
+            body(pointer, false)
             return
         }
         gathered = nil
@@ -131,20 +146,7 @@ public final class Node {
 /// A tape is for one forward and one backward pass, by one thread. Values that come from `variable` or `parameter`, and everything
 /// computed from them, are on the tape; anything else is a constant and costs nothing.
 public final class Tape {
-    struct Entry {
-        let output: Node
-        let backward: (Tensor) -> Void
-    }
-
-    /// A parameter's first use: its gradient is complete once that entry has run backwards.
-    private struct Completion {
-        let entry: Int
-        let parameter: Parameter
-    }
-
-    @exclusivity(unchecked) private var entries: [Entry] = []
-    /// By rising entry.
-    @exclusivity(unchecked) private var completions: [Completion] = []
+    private let recording: UnsafeMutablePointer<Recording>
     private var parameterNodes: [Int: Node] = [:]
 
     /// Called during `backward` for each parameter as soon as its gradient is complete, and once between any two operations (with
@@ -152,18 +154,25 @@ public final class Tape {
     public var onProgress: ((Parameter?) -> Void)?
 
     /// Makes an empty tape.
-    public init() { entries.reserveCapacity(256) }
+    public init() {
+        recording = SpareRecordings.take()
+    }
+
+    deinit {
+        recording.pointee.clear()
+        SpareRecordings.put(recording)
+    }
 
     /// The parameters that operations on this tape have used, by rising index.
     var usedParameters: [Parameter] { parameterNodes.sorted { $0.key < $1.key }.compactMap(\.value.parameter) }
 
     /// The number of operations recorded.
-    public var count: Int { entries.count }
+    public var count: Int { recording.pointee.count }
 
     /// A value on the tape whose gradient is wanted.
     public func variable(_ value: Tensor) -> Tensor {
         var result = value.stopGradient()
-        result.node = Node(tape: self, shape: value.shape, dataType: value.dataType)
+        result.node = Node(recording, shape: value.shape, dataType: value.dataType)
         return result
     }
 
@@ -173,7 +182,7 @@ public final class Tape {
         if let node = parameterNodes[parameter.index] {
             result.node = node
         } else {
-            let node = Node(tape: self, shape: parameter.shape, parameter: parameter)
+            let node = Node(recording, shape: parameter.shape, parameter: parameter)
             parameterNodes[parameter.index] = node
             result.node = node
         }
@@ -193,50 +202,43 @@ public final class Tape {
     ///   - value: the operation's result.
     ///   - inputs: its inputs. With none on a tape, `value` is returned as it is and `backward` is dropped.
     ///   - backward: takes the gradient with respect to `value` and adds to the gradients of the inputs' nodes.
-    public static func record(_ value: Tensor, from inputs: Tensor..., backward: @escaping (Tensor) -> Void) -> Tensor {
+    public static func record(_ value: consuming Tensor, from inputs: Tensor..., backward: @escaping (Tensor) -> Void) -> Tensor {
         record(value, from: inputs, backward: backward)
     }
 
     /// The same for one input, without an array.
-    public static func record(_ value: Tensor, from input: Tensor, backward: @escaping (Tensor) -> Void) -> Tensor {
+    public static func record(_ value: consuming Tensor, from input: Tensor, backward: consuming @escaping (Tensor) -> Void) -> Tensor {
         guard let node = input.node else { return value }
-        let tape = node.tape
-        if let parameter = node.markUsed() { tape.noteFirstUse(of: parameter) }
-        return tape.append(value, backward)
+        node.markUsed()
+        node.recording.pointee.append(&value, node.recording, backward)
+        return value
     }
 
     /// The same for two inputs, without an array.
-    public static func record(_ value: Tensor, from first: Tensor, _ second: Tensor, backward: @escaping (Tensor) -> Void) -> Tensor {
+    public static func record(
+        _ value: consuming Tensor, from first: Tensor, _ second: Tensor, backward: consuming @escaping (Tensor) -> Void
+    ) -> Tensor {
         guard let a = first.node else { return record(value, from: second, backward: backward) }
         guard let b = second.node else { return record(value, from: first, backward: backward) }
-        let tape = a.tape
-        precondition(b.tape === tape, "two tapes meet in one operation")
-        if let parameter = a.markUsed() { tape.noteFirstUse(of: parameter) }
-        if let parameter = b.markUsed() { tape.noteFirstUse(of: parameter) }
-        return tape.append(value, backward)
+        precondition(a.recording == b.recording, "two tapes meet in one operation")
+        a.markUsed()
+        b.markUsed()
+        a.recording.pointee.append(&value, a.recording, backward)
+        return value
     }
 
     /// The same for a list of inputs.
-    public static func record(_ value: Tensor, from inputs: [Tensor], backward: @escaping (Tensor) -> Void) -> Tensor {
-        var tape: Tape?
+    public static func record(_ value: consuming Tensor, from inputs: [Tensor], backward: consuming @escaping (Tensor) -> Void) -> Tensor {
+        var recording: UnsafeMutablePointer<Recording>?
         for input in inputs {
             guard let node = input.node else { continue }
-            precondition(tape == nil || node.tape === tape, "two tapes meet in one operation")
-            tape = node.tape
-            if let parameter = node.markUsed() { node.tape.noteFirstUse(of: parameter) }
+            precondition(recording == nil || recording == node.recording, "two tapes meet in one operation")
+            recording = node.recording
+            node.markUsed()
         }
-        return tape?.append(value, backward) ?? value
-    }
-
-    private func noteFirstUse(of parameter: Parameter) {
-        completions.append(Completion(entry: entries.count, parameter: parameter))
-    }
-
-    @inline(__always)
-    private func append(_ value: Tensor, _ backward: @escaping (Tensor) -> Void) -> Tensor {
-        let node = Node(tape: self, shape: value.shape, dataType: value.dataType)
-        entries.append(Entry(output: node, backward: backward))
-        return Tensor(storage: value.storage, offset: value.offset, shape: value.shape, dataType: value.dataType, node: node)
+        guard let recording else { return value }
+        recording.pointee.append(&value, recording, backward)
+        return value
     }
 
     /// Runs the tape backwards from a scalar, and empties it. Memory of the forward pass is released on the way.
@@ -251,14 +253,15 @@ public final class Tape {
 
     /// Runs the tape backwards from any value, given the gradient with respect to it.
     public func backward(from output: Tensor, gradient: Tensor) {
-        guard let start = output.node, start.tape === self else { preconditionFailure("the value is not on this tape") }
+        guard let start = output.node, start.recording == recording, start.generation == recording.pointee.generation else {
+            preconditionFailure("the value is not on this tape")
+        }
         start.accumulate(gradient)
-        while let entry = entries.popLast() {
+        while recording.pointee.count > 0 {
+            let entry = recording.pointee.removeLast()
             if let gradient = entry.output.takeGathered() { entry.backward(gradient) }
-            while let last = completions.last, last.entry == entries.count {
-                completions.removeLast()
-                onProgress?(last.parameter)
-            }
+            recording.pointee.keep(entry.output)
+            while let parameter = recording.pointee.nextCompletion() { onProgress?(parameter) }
             onProgress?(nil)
         }
         parameterNodes.removeAll(keepingCapacity: true)

@@ -15,25 +15,32 @@ public struct Tensor {
     /// The memory; several tensors may share it.
     public private(set) var storage: Storage
     /// The first element's index in the storage, in elements.
-    public let offset: Int
+    @inline(__always)
+    public var offset: Int { place >> 2 }
     /// The extents.
     public let shape: Shape
     /// What the elements are.
-    public let dataType: DataType
+    @inline(__always)
+    public var dataType: DataType { place & 3 == 0 ? .float32 : place & 3 == 1 ? .bfloat16 : .int32 }
+    /// Offset and data type in one word.
+    private let place: Int
     /// The place on a tape, when gradients are wanted for this tensor.
     public internal(set) var node: Node?
 
-    init(storage: Storage, offset: Int, shape: Shape, dataType: DataType, node: Node? = nil) {
+    @inline(__always)
+    init(storage: consuming Storage, offset: Int, shape: Shape, dataType: DataType, node: consuming Node? = nil) {
         self.storage = storage
-        self.offset = offset
+        place = offset << 2 | Int(dataType.rawValue)
         self.shape = shape
-        self.dataType = dataType
         self.node = node
     }
 
     /// A tensor whose elements are undefined until written.
     public init(uninitialized shape: Shape, _ dataType: DataType = .float32) {
-        self.init(storage: Storage(byteCount: shape.count * dataType.byteCount), offset: 0, shape: shape, dataType: dataType)
+        storage = Storage(byteCount: shape.count * dataType.byteCount)
+        place = Int(dataType.rawValue)
+        self.shape = shape
+        node = nil
     }
 
     /// A float32 tensor of one value everywhere.

@@ -79,6 +79,9 @@ public final class Trainer {
         self.ownership = ownership
         model = makeModel(configuration.model, vocabularySize: corpus.vocabularySize)
         let model = model
+        try MemoryNeed(
+            parameters: model.store.parameterCount, optimizer: configuration.optimizer, activations: configuration.precision.activations
+        ).check(communicator)
         source = try communicator.onEveryRank {
             if let validation, validation.kind == .text, model.inputKind != .tokens { throw ModelFit.wrongModel(validation) }
             return try BatchSource(corpus: corpus, configuration: configuration, model: model, lanes: ownership.microBatches.flatMap { $0 })

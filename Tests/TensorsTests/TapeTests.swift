@@ -251,6 +251,76 @@ struct TapeMemoryTests {
         }
     }
 
+    /// In a process of its own: what the C library is told holds for the whole process. The pages counted are those of this thread, for tensors
+    /// from the pool as for objects, closures and arrays from the C library.
+    @Test("after the second of several equal steps of a Transformer no page is asked of the system")
+    func noPageFaults() async {
+        await #expect(processExitsWith: .success) {
+            SystemMemory.keepFreedMemory()
+            let (batch, length, width, vocabulary) = (4, 32, 64, 200)
+            let store = ParameterStore()
+            let table = store.add("table", [vocabulary, width], .normal(standardDeviation: 0.1))
+            let layers = (0..<3).map { layer in
+                (
+                    gain: store.add("\(layer).gain", [width], .ones), packed: store.add("\(layer).packed", [3 * width, width], .xavierUniform),
+                    inner: store.add("\(layer).inner", [4 * width, width], .xavierUniform), bias: store.add("\(layer).bias", [4 * width], .zeros),
+                    outer: store.add("\(layer).outer", [width, 4 * width], .xavierUniform)
+                )
+            }
+            store.allocate(seed: 1)
+            func step(_ number: Int) {
+                store.clearGradients()
+                let tape = Tape()
+                let context = DropoutContext(seed: 1, step: number, lanes: Array(0..<batch))
+                let tokens = Tensor((0..<batch * length).map { Int32($0 * (number + 1) % vocabulary) }, [batch, length])
+                var x = embedding(tape.parameter(table), tokens)
+                for layer in layers {
+                    let gain = tape.parameter(layer.gain)
+                    let p = linear(layerNorm(x, gain: gain, bias: nil), weight: tape.parameter(layer.packed))
+                    let mixed = attention(
+                        query: AttentionOperand(p), key: AttentionOperand(p, column: width), value: AttentionOperand(p, column: 2 * width), width: width,
+                        heads: 4, mask: AttentionMask(causal: true), dropoutRate: 0.1, dropout: context)
+                    x = addDropout(x, mixed, rate: 0.1, context)
+                    let inner = linearGELU(layerNorm(x, gain: gain, bias: nil), weight: tape.parameter(layer.inner), bias: tape.parameter(layer.bias))
+                    x = addDropout(x, linear(inner, weight: tape.parameter(layer.outer)), rate: 0.1, context)
+                }
+                tape.backward(from: linearCrossEntropy(x, weight: tape.parameter(table), targets: tokens.reshaped(to: [batch * length])).loss)
+                for (value, gradient) in zip(store.values.indices, store.gradients) { store.values[value] -= 1e-3 * gradient }
+            }
+            step(1)
+            step(2)
+            let (pages, blocks) = (SystemMemory.pageFaultsOfThread, MemoryPool.shared.statistics.systemAllocations)
+            for number in 3...10 { step(number) }
+            let (morePages, moreBlocks) = (SystemMemory.pageFaultsOfThread - pages, MemoryPool.shared.statistics.systemAllocations - blocks)
+            precondition(morePages == 0 && moreBlocks == 0, "\(morePages) pages, \(moreBlocks) blocks")
+        }
+    }
+
+    @Test("tapes of equal steps use the nodes and entries of the first again")
+    func recordingsAreReused() {
+        let x = Tensor(repeating: 0.5, [4])
+        func run() -> [Float] {
+            let tape = Tape()
+            let variable = tape.variable(x)
+            var y = variable
+            for _ in 0..<600 { y = y * 0.999 + variable }
+            tape.backward(from: y.sum())
+            return variable.node?.gradient?.array ?? []
+        }
+        let first = run()
+        for _ in 0..<3 { #expect(run() == first) }
+    }
+
+    @Test("a value of a tape that is gone traps in an operation")
+    func goneTape() async {
+        await #expect(processExitsWith: .failure) {
+            func value() -> Tensor { Tape().variable(Tensor(1)) * 2 }
+            let stale = value()
+            let tape = Tape()
+            withExtendedLifetime(tape) { _ = stale * 2 }
+        }
+    }
+
     @Test("sizes are rounded up by at most a quarter, to multiples that keep 64-byte alignment")
     func sizeClasses() {
         let pool = MemoryPool()

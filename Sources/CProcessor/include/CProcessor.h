@@ -1,4 +1,4 @@
-// What the processor can do, its floating-point mode, and where a thread runs: things that Swift has no words for.
+// What the processor can do, its floating-point mode, where a thread runs, and what it asks of the system: things that Swift has no words for.
 
 #ifndef MNEME_CPROCESSOR_H
 #define MNEME_CPROCESSOR_H
@@ -28,5 +28,12 @@ int mneme_thread_usable_processors(int *numbers, int capacity);
 
 /// Keeps the calling thread on one processor. False where that cannot be done.
 bool mneme_thread_pin(int processor);
+
+/// Makes the C library keep freed memory for its next use: it never gives the end of the heap back, and takes blocks of up to 32 MiB from the heap.
+/// Nothing where the C library is not glibc.
+void mneme_keep_freed_memory(void);
+
+/// Page faults of the calling thread so far; of the whole process where the system does not tell them apart.
+int64_t mneme_thread_page_faults(void);
 
 #endif

@@ -11,9 +11,9 @@ struct BroadcastPlan {
     let shape: Shape
     /// The number of merged axes, innermost first; at least 1.
     private var rank = 0
-    private var extents = SIMD8<UInt32>(repeating: 1)
-    private var stridesA = SIMD8<UInt32>.zero
-    private var stridesB = SIMD8<UInt32>.zero
+    private var extents = EightIntegers(repeating: 1)
+    private var stridesA = EightIntegers(repeating: 0)
+    private var stridesB = EightIntegers(repeating: 0)
 
     init(_ a: Shape, _ b: Shape) {
         if a == b {
@@ -60,7 +60,7 @@ struct BroadcastPlan {
     func forEachRun(_ body: (_ out: Int, _ a: Int, _ b: Int) -> Void) {
         if shape.count == 0 { return }
         if rank == 1 { return body(0, 0, 0) }
-        var counters = SIMD8<UInt32>.zero
+        var counters = EightIntegers(repeating: 0)
         var (out, a, b) = (0, 0, 0)
         while true {
             body(out, a, b)
@@ -120,6 +120,28 @@ extension Node {
             } else {
                 kernels.affine(target, contribution.floats, scale: scale, offset: 0, count)
             }
+        }
+    }
+}
+
+/// Eight 32-bit integers in a row. Unlike a SIMD vector it asks for the alignment of a word only: objects of a greater alignment come from
+/// a slower allocator.
+private struct EightIntegers {
+    private var words: (UInt64, UInt64, UInt64, UInt64)
+
+    @inline(__always)
+    init(repeating value: UInt32) {
+        let word = UInt64(value) << 32 | UInt64(value)
+        words = (word, word, word, word)
+    }
+
+    @inline(__always)
+    subscript(index: Int) -> UInt32 {
+        get { unsafeBitCast(words, to: SIMD8<UInt32>.self)[index] }
+        set {
+            var vector = unsafeBitCast(words, to: SIMD8<UInt32>.self)
+            vector[index] = newValue
+            words = unsafeBitCast(vector, to: (UInt64, UInt64, UInt64, UInt64).self)
         }
     }
 }

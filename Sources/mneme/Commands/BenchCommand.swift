@@ -25,6 +25,7 @@ struct BenchCommand: ParsableCommand {
               mneme bench greedy beam --precision float32 --steps 3 --warm-up 1
               mneme bench attention --longest 4096
               mpirun -n 2 mneme bench gpt-small --json
+              mneme bench kernels
             """)
 
     @Argument(help: "Workloads, as listed above.")
@@ -70,7 +71,7 @@ struct BenchCommand: ParsableCommand {
     }
 
     func run() throws {
-        ProgramStart.run { communicator in
+        ProgramStart.run(allocatesManySmallBlocks: true) { communicator in
             var settings = BenchmarkSettings()
             settings.threads = threads
             settings.precision = Precision(rawValue: precision) ?? .float32

@@ -1,0 +1,161 @@
+// What the tape costs beyond arithmetic: nanoseconds of one small operation, recorded and run backwards, on short and on long tapes; and of the
+// operations of memory cells at their usual size.
+//
+// Legend: B batch, N memory rows, M row width.
+
+import Kernels
+import Tensors
+
+/// Times of one operation of a tape, in nanoseconds: the best of many tapes, since whatever disturbs a measurement makes it longer.
+package struct TapeFigures: BenchmarkReport, Codable {
+    /// "tape".
+    package var workload: String
+    /// The operation.
+    package var operation: String
+    /// Operations on the tape.
+    package var length: Int
+    /// The forward pass, with what the operation computes.
+    package var nanosecondsRecorded: Double
+    /// Both passes, with what the operation and its gradient compute.
+    package var nanosecondsBoth: Double
+    /// The kernels that both passes call, alone; `nil` where they are not measured.
+    package var nanosecondsKernels: Double?
+
+    package var text: String {
+        let kernels = nanosecondsKernels.map { ", of which kernels \(decimal($0, 0))" } ?? ""
+        return "tape of \(length) x \(operation): \(decimal(nanosecondsRecorded, 0)) ns recorded, \(decimal(nanosecondsBoth, 0)) ns forward and backward\(kernels)\n"
+    }
+}
+
+/// Measures the tape.
+package struct TapeBenchmark {
+    package static let name = "tape"
+    package static let summary = "nanoseconds of one operation, recorded and run backwards: 16 elements on short and long tapes; an NTM's at its usual size"
+
+    /// Operations on a short and on a long tape.
+    private static let lengths = [32, 10_000]
+
+    private let settings: BenchmarkSettings
+
+    package init(settings: BenchmarkSettings) { self.settings = settings }
+
+    /// Measures every operation, each for a share of the seconds asked for.
+    package func run(_ report: (any BenchmarkReport) throws -> Void) throws {
+        let cases = Self.small.flatMap { small in Self.lengths.map { (small, $0) } } + Self.memoryCells.map { ($0, 32) }
+        let seconds = settings.seconds / Double(2 * cases.count)
+        let scratch = Tensor(zeros: [48])
+        for (operation, length) in cases {
+            let values = operation.inputs.enumerated().map { ProcessorMeasurement.random($1, .float32, key: UInt64($0 + 1)) }
+            let seed = Tensor(repeating: 1, operation.apply(values, 1, nil).shape)
+            let recorded = best(seconds) { operation.run(length, values, seed: nil) } / Double(length)
+            let both = best(seconds) { operation.run(length, values, seed: seed) } / Double(length)
+            let kernels = operation.kernels.map { kernels in best(0) { for _ in 0..<1000 { kernels(scratch.floats) } } / 1000 }
+            try report(
+                TapeFigures(
+                    workload: Self.name, operation: operation.name, length: length, nanosecondsRecorded: recorded, nanosecondsBoth: both,
+                    nanosecondsKernels: kernels))
+        }
+    }
+
+    /// Nanoseconds of the fastest of many calls, at least `minimumSteps`, after those of the warm-up.
+    private func best(_ seconds: Double, _ body: () -> Void) -> Double {
+        for _ in 0..<max(1, settings.warmUpSteps) { body() }
+        let start = ContinuousClock.now
+        var (shortest, calls) = (Double.infinity, 0)
+        while calls < settings.minimumSteps || start.duration(to: .now).seconds < seconds {
+            let begin = ContinuousClock.now
+            body()
+            shortest = min(shortest, begin.duration(to: .now).seconds)
+            calls += 1
+        }
+        return shortest * 1e9
+    }
+
+    /// One operation: how it is put on a tape, and the kernels that it calls.
+    private struct Operation: Sendable {
+        let name: String
+        /// The shapes of its inputs.
+        let inputs: [Shape]
+        /// Calls the kernels of both passes on 48 elements of memory.
+        var kernels: (@Sendable (UnsafeMutablePointer<Float>) -> Void)?
+        /// Puts so many of it on the tape of the inputs, and returns the last. With a gradient, gives it to all results but the last.
+        let apply: @Sendable (_ inputs: [Tensor], _ length: Int, _ seed: Tensor?) -> Tensor
+
+        /// Each takes the result of the one before.
+        init(
+            _ name: String, chained inputs: [Shape], kernels: @escaping @Sendable (UnsafeMutablePointer<Float>) -> Void,
+            _ chain: @escaping @Sendable (_ inputs: [Tensor], _ length: Int) -> Tensor
+        ) {
+            (self.name, self.inputs, self.kernels) = (name, inputs, kernels)
+            apply = { inputs, length, _ in chain(inputs, length) }
+        }
+
+        /// All take the same inputs.
+        init(_ name: String, _ inputs: [Shape], _ operation: @escaping @Sendable ([Tensor]) -> Tensor) {
+            (self.name, self.inputs) = (name, inputs)
+            apply = { inputs, length, seed in
+                for _ in 1..<length {
+                    let result = operation(inputs)
+                    if let seed { result.node?.accumulate(seed) }
+                }
+                return operation(inputs)
+            }
+        }
+
+        /// Fills a tape, and runs it backwards where there is a gradient to start from.
+        func run(_ length: Int, _ values: [Tensor], seed: Tensor?) {
+            let tape = Tape()
+            let last = apply(values.map { tape.variable($0) }, length, seed)
+            if let seed { tape.backward(from: last, gradient: seed) }
+        }
+    }
+
+    private static let small: [Operation] = [
+        Operation(
+            "x * 0.99, [16]", chained: [[16]],
+            kernels: { for _ in 0..<2 { Kernels.active.affine($0, $0 + 16, scale: 0.99, offset: 0, 16) } }
+        ) { inputs, length in
+            var x = inputs[0]
+            for _ in 0..<length { x = x * 0.99 }
+            return x
+        },
+        Operation(
+            "tanh x, [16]", chained: [[16]],
+            kernels: {
+                Kernels.active.unary(.hyperbolicTangent, $0, $0 + 16, 16)
+                Kernels.active.unaryGradient(.hyperbolicTangent, $0, outputGradient: $0 + 16, input: $0 + 32, output: $0 + 32, 16)
+            }
+        ) { inputs, length in
+            var x = inputs[0]
+            for _ in 0..<length { x = x.hyperbolicTangent() }
+            return x
+        },
+        Operation(
+            "x * y, [16]", chained: [[16], [16]],
+            kernels: {
+                for _ in 0..<2 { Kernels.active.multiply($0, $0 + 16, $0 + 32, 16) }
+                Kernels.active.addProduct($0, $0 + 16, $0 + 32, 16)
+            }
+        ) { inputs, length in
+            var x = inputs[0]
+            let y = inputs[1]
+            for _ in 0..<length { x = x * y }
+            return x
+        },
+    ]
+
+    private static let (batch, heads, rows, width) = (16, 1, 128, 20)
+
+    /// What NTM and DNC cells are made of (Graves et al. 2014, 2016), for B 16, N 128, M 20 and one head.
+    private static let memoryCells: [Operation] = [
+        Operation("cosine similarity", [[batch, heads, width], [batch, rows, width]]) { cosineSimilarity($0[0], $0[1]) },
+        Operation("softmax of scores", [[batch, rows]]) { softmax($0[0]) },
+        Operation("circular shift", [[batch, rows], [batch, 3]]) { circularConvolution($0[0], $0[1]) },
+        Operation("sharpening", [[batch, rows], [batch, 1]]) { power($0[0], $0[1]) },
+        Operation("sort", [[batch, rows]]) { sorted($0[0]).values },
+        Operation("cumulative product", [[batch, rows]]) { $0[0].cumulativeProduct(exclusive: true) },
+        Operation("outer product", [[batch, rows], [batch, width]]) { outerProduct($0[0], $0[1]) },
+        Operation("read, weights times memory", [[batch, heads, rows], [batch, rows, width]]) { matmul($0[0], $0[1]) },
+        Operation("memory * gate", [[batch, rows, width], [batch, rows, width]]) { $0[0] * $0[1] },
+    ]
+}
