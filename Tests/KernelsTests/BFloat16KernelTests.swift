@@ -120,11 +120,11 @@ struct BFloat16KernelTests {
         let row = [Float](repeating: 0, count: 19)
         var out = [UInt16](repeating: 0, count: 19)
         k.addRowRectifier(&out, a, row: row, rows: 1, columns: 19)
-        #expect(widened(out).allSatisfy(\.isNaN))
+        #expect(widened(out).allSatisfy { $0.isNaN })
         k.addRowGELU(&out, a, row: row, rows: 1, columns: 19)
-        #expect(widened(out).allSatisfy(\.isNaN))
+        #expect(widened(out).allSatisfy { $0.isNaN })
         k.addRowGELUGradient(&out, outputGradient: a, a, row: row, rows: 1, columns: 19)
-        #expect(widened(out).allSatisfy(\.isNaN))
+        #expect(widened(out).allSatisfy { $0.isNaN })
     }
 
     @Test("rows of a table and their gradient", arguments: instructionSets)

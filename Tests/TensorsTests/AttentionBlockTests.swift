@@ -37,7 +37,7 @@ struct AttentionBlockTests {
                     for s in 0..<c.keys where s >= real || (c.causal && s > t + c.keys - c.queries) { mask[(b * c.queries + t) * c.keys + s] = -1e30 }
                 }
             }
-            let weights = (scores + Tensor(mask, [batch, c.queries, c.keys])).softmax()
+            let weights = softmax(scores + Tensor(mask, [batch, c.queries, c.keys]))
             heads.append(matmul(weights, v.slice(columns, axis: 2)))
         }
         return concatenate(heads, axis: 2)

