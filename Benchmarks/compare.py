@@ -62,7 +62,7 @@ class Comparison:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tuned = TunedLibraries(scratch)
         self.results = dict(
-            title=options.title, date=datetime.date.today().isoformat(), command=" ".join(["Benchmarks/compare.py"] + sys.argv[1:]), rounds=options.rounds,
+            title=options.title, date=datetime.date.today().isoformat(), command=command_line(options), rounds=options.rounds,
             cpu=report.cpu_name(), cores=os.cpu_count(), memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             kernel=platform.release(), notes=list(self.tuned.notes), checks={}, turns=[], rows=[])
 
@@ -158,6 +158,18 @@ class Comparison:
             self.write()
         print(f"\n{report.table(self.results)}\nwritten to {self.folder}", flush=True)
         return is_complete
+
+
+def command_line(options):
+    """The command as it can be repeated elsewhere, without this machine's paths."""
+    parts = ["Benchmarks/compare.py"]
+    for name in ("rows", "rounds", "steps", "quick", "check"):
+        value = getattr(options, name)
+        if value is True:
+            parts.append(f"--{name}")
+        elif value and value != "all":
+            parts.append(f"--{name} {value}")
+    return " ".join(parts)
 
 
 def differences(mine, theirs):

@@ -44,7 +44,7 @@ def table(results):
              "peak memory, MB: Mneme / installed / tuned | load |", "|---|---|---|---|---|---|---|---|---|---|"]
 
     def speed(part, unit):
-        return f"{part['mode']} {part['rate']:.4g} {unit}" if part else "-"
+        return f"{part['rate']:.4g} {unit}, {part['mode']}" if part else "-"
 
     for row in results["rows"]:
         goals = row["goals"]
@@ -94,7 +94,7 @@ def markdown(results):
 
 Command: `{results['command']}`
 
-The programs took turns in one call, {results['rounds']} rounds; rates are medians over the turns, of medians over the steps of a turn, and ratios are of
+The programs took turns in one call ({results['rounds']} of each mode); rates are medians over the turns, of medians over the steps of a turn, and ratios are of
 rates. Tuned PyTorch runs with MKL told to take its AVX-512 kernels and with tcmalloc. amp is autocast to bfloat16; bf16 has parameters and optimizer
 state in bfloat16 too. In parentheses: what we want to reach. Peak memory of PyTorch is that of the timed steps, that of Mneme of the whole process. Load
 averages are those before the turns: above the number of threads in use, other work disturbs the figures.
