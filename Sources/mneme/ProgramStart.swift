@@ -77,7 +77,7 @@ enum ProgramStart {
             try BLAS.validateEnvironment()
             try MatrixProducts.validateEnvironment()
             Kernels.flushDenormals()
-            Workers.count = try communicator.workerThreads(requested: nil).threads
+            Workers.count = min(try communicator.workerThreads(requested: nil).threads, Workers.largestCount)
             return try body(communicator)
         } catch let error as UserError {
             if error.isShared || communicator.size == 1 {
