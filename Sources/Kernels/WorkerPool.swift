@@ -18,7 +18,7 @@ import Synchronization
 /// with the same division. Bodies must not throw, block on one another, or wait for other threads.
 public enum Workers {
     /// The most threads that a pool can have.
-    public static let largestCount = 256
+    public static let largestCount = 1024
 
     /// Threads that a call may use, the caller included; 1 at the start. Set between calls, by one thread. Threads are started when the number first
     /// rises and sleep when it falls.

@@ -172,12 +172,12 @@ struct MatrixProductTests {
         defer { MatrixProducts.reset() }
         MatrixProducts.reset()
         MatrixProducts.observe()
-        let (a, b, c) = (PaddedMatrix(100, 130, .float32, key: 1), PaddedMatrix(70, 130, .float32, key: 2), PaddedMatrix(100, 70, .float32, key: 3))
-        for _ in 0..<2 { multiplyMatrices(into: c.operand(), a.operand(), b.operand(.transposed), m: 100, n: 70, k: 130) }
-        multiplyMatrices(into: c.operand(), a.operand(), b.operand(.transposed), m: 1, n: 70, k: 130)
+        let (a, b, c) = (PaddedMatrix(256, 330, .float32, key: 1), PaddedMatrix(200, 330, .float32, key: 2), PaddedMatrix(256, 200, .float32, key: 3))
+        for _ in 0..<2 { multiplyMatrices(into: c.operand(), a.operand(), b.operand(.transposed), m: 256, n: 200, k: 330) }
+        multiplyMatrices(into: c.operand(), a.operand(), b.operand(.transposed), m: 1, n: 200, k: 330)
         let measured = MatrixProducts.measureObserved()
         try #require(MatrixProducts.forced == nil)
-        if OneDNN.isAvailable { #expect(measured.backends["float32 nt 128x128x256"] != nil) }
+        if OneDNN.isAvailable { #expect(measured.backends["float32 nt 256x256x512"] != nil) }
         #expect(!measured.backends.keys.contains { $0.contains("nt 1x") }, "a small product was measured")
         let written = try JSONDecoder().decode(MatrixChoices.self, from: try JSONEncoder().encode(measured))
         MatrixProducts.reset()
@@ -189,12 +189,12 @@ struct MatrixProductTests {
     @Test("a choice is followed")
     func following() throws {
         defer { MatrixProducts.reset() }
-        let (a, b) = (PaddedMatrix(128, 512, .float32, key: 1), PaddedMatrix(512, 64, .float32, key: 2))
+        let (a, b) = (PaddedMatrix(512, 128, .float32, key: 1), PaddedMatrix(128, 256, .float32, key: 2))
         for backend in Self.backends where MatrixProducts.forced == nil {
-            _ = try MatrixProducts.adopt(MatrixChoices(["float32 nn 128x64x512": backend]))
-            let (chosen, given) = (PaddedMatrix(128, 64, .float32, key: 3), PaddedMatrix(128, 64, .float32, key: 3))
-            multiplyMatrices(into: chosen.operand(), a.operand(), b.operand(), m: 128, n: 64, k: 512)
-            multiplyMatrices(using: backend, into: given.operand(), a.operand(), b.operand(), m: 128, n: 64, k: 512)
+            _ = try MatrixProducts.adopt(MatrixChoices(["float32 nn 512x256x128": backend]))
+            let (chosen, given) = (PaddedMatrix(512, 256, .float32, key: 3), PaddedMatrix(512, 256, .float32, key: 3))
+            multiplyMatrices(into: chosen.operand(), a.operand(), b.operand(), m: 512, n: 256, k: 128)
+            multiplyMatrices(using: backend, into: given.operand(), a.operand(), b.operand(), m: 512, n: 256, k: 128)
             #expect(chosen.bytes == given.bytes)
         }
     }
