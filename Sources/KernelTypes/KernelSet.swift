@@ -138,8 +138,8 @@ public protocol KernelSet: Sendable {
     /// One row of cross-entropy over n classes with label smoothing e: target distribution (1 - e) one-hot + e / n uniform.
     /// Overwrites `logits` with softmax(logits) - target distribution. Returns (loss, negative log-likelihood of target), nats.
     func crossEntropy(_ logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (loss: Float, negativeLogLikelihood: Float)
-    /// The same with softmax(logits) - target distribution written to `gradient`; `logits` is used as scratch.
-    func crossEntropy(_ gradient: BFloatOutput, logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (
+    /// The same with softmax(logits) - target distribution written to `gradient`, each probability within 1.5 ulp; `logits` are only read.
+    func crossEntropy(_ gradient: BFloatOutput, logits: FloatInput, target: Int, labelSmoothing: Float, _ n: Int) -> (
         loss: Float, negativeLogLikelihood: Float
     )
 
@@ -147,7 +147,8 @@ public protocol KernelSet: Sendable {
 
     /// The largest scale * a[c]; -infinity for n = 0. NaN is passed over: it comes out of the exponentials.
     func scaledMaximum(_ a: FloatInput, scale: Float, _ n: Int) -> Float
-    /// out[c] = exp(scale * a[c] - minus); returns the sum of the exponentials before rounding. `minus` -infinity (nothing seen yet) counts as 0.
+    /// out[c] = exp(scale * a[c] - minus), for arguments up to 88; returns the sum of the exponentials before rounding. `minus` -infinity (nothing
+    /// seen yet) counts as 0.
     func exponentialRow(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float
     func exponentialRow(_ out: BFloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float
     /// gradient[c] = scale * probability[c] * (outputGradient[c] - inner)  (stored)
@@ -180,6 +181,15 @@ public protocol KernelSet: Sendable {
     func softmaxBlockGradient(
         _ gradient: BFloatOutput, probability: BFloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
         minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int)
+
+    /// One query over n keys, none masked: out = softmax(scale * query keys^T) values, K columns. Rows of keys and values lie `keyStride` and
+    /// `valueStride` apart. `scratch` has room for n + K elements. With no keys out is 0.
+    func attendRow(
+        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float, scratch: FloatOutput,
+        keyCount: Int, headSize: Int)
+    func attendRow(
+        _ out: BFloatOutput, query: BFloatInput, keys: BFloatInput, keyStride: Int, values: BFloatInput, valueStride: Int, scale: Float,
+        scratch: FloatOutput, keyCount: Int, headSize: Int)
 
     // MARK: normalisation
 

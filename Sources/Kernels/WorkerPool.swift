@@ -18,7 +18,7 @@ import Synchronization
 /// with the same division. Bodies must not throw, block on one another, or wait for other threads.
 public enum Workers {
     /// The most threads that a pool can have.
-    public static let largestCount = 256
+    public static let largestCount = 1024
 
     /// Threads that a call may use, the caller included; 1 at the start. Set between calls, by one thread. Threads are started when the number first
     /// rises and sleep when it falls.
@@ -146,8 +146,8 @@ private struct Bed {
 private final class WorkerPool: @unchecked Sendable {
     static let shared = WorkerPool()
 
-    /// How long a thread looks for work before it sleeps: longer than most gaps between two divided calls of a training step, shorter than a time slice.
-    private static let spinNanoseconds = 50_000
+    /// How long a thread looks for work before it sleeps: about as long as it takes to wake one up on a virtual machine.
+    private static let spinNanoseconds = 100_000
 
     private let isTaken = Atomic<Bool>(false)
     private let slots: UnsafeMutablePointer<Slot>

@@ -6,7 +6,7 @@ import KernelTypes
 
 extension VariantKernels {
     public func toBFloat16(_ out: BFloatOutput, _ a: FloatInput, _ n: Int) {
-        for i in blocks(n) { store(out, i, load(a, i)) }
+        narrowRow(out, a, n)
     }
 
     public func fromBFloat16(_ out: FloatOutput, _ a: BFloatInput, _ n: Int) {

@@ -5,33 +5,30 @@
 
 import KernelTypes
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// out = exp(scale * a - minus); returns the sum of the exponentials.
 @inline(__always)
 private func storeExponentials<Out: VectorElement>(
-    _ out: UnsafeMutablePointer<Out>, _ a: FloatInput, _ scale: Float, _ minus: Float, _ n: Int
+    _ out: UnsafeMutablePointer<Out>, _ a: FloatInput, _ scale: Float, _ minus: Float, _ n: Int, _ scratch: UnsafeMutableRawPointer
 ) -> Float {
     let s = splat(scale)
     let shift = splat(minus == -.infinity ? 0 : minus)
     var total = 0.0
     for span in Spans(n) {
         var sum = Vector.zero
-        for i in span.full {
-            let e = exponential(load(a, i) * s - shift)
-            store(out, i, e)
-            sum += e
-        }
-        if let i = span.rest {
-            let e = exponential(load(a, i) * s - shift)
-            store(out, i, e)
-            sum += lanes(before: i.count, e)
+        for run in ScratchRuns(span.end &- span.offset) {
+            let x = a + span.offset + run.start
+            let y = Out.workspace(out + span.offset + run.start, or: scratch.assumingMemoryBound(to: Float.self))
+            for i in blocks(run.count).full {
+                let e = boundedExponential(load(x, i) * s - shift)
+                store(y, i, e)
+                sum += e
+            }
+            if let i = blocks(run.count).rest {
+                let e = boundedExponential(load(x, i) * s - shift)
+                store(y, i, e)
+                sum += lanes(before: i.count, e)
+            }
+            Out.finish(out + span.offset + run.start, from: y, run.count)
         }
         total += horizontalSum(sum)
     }
@@ -45,16 +42,17 @@ private func storeGradient<Out: VectorElement>(
 ) {
     let d = splat(inner)
     let s = splat(scale)
-    for i in blocks(n) { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - d)) }
+    for i in blocks(n).full { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - d)) }
+    if let i = blocks(n).rest { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - d)) }
 }
 
 /// probability = exp(scale * scores - minus), gradient = scale * probability * (outputGradient - inner), in block i.
 @inline(__always)
-private func storeGradientBlock<Out: VectorElement>(
-    _ i: Block, _ gradient: UnsafeMutablePointer<Out>, _ probability: UnsafeMutablePointer<Out>, _ outputGradient: FloatInput, _ scores: FloatInput,
-    _ shift: Vector, _ inner: Vector, _ scale: Vector
+private func storeGradientBlock(
+    _ i: Block, _ gradient: FloatOutput, _ probability: FloatOutput, _ outputGradient: FloatInput, _ scores: FloatInput, _ shift: Vector,
+    _ inner: Vector, _ scale: Vector
 ) {
-    let p = exponential(load(scores, i) * scale - shift)
+    let p = boundedExponential(load(scores, i) * scale - shift)
     let g = scale * p * (load(outputGradient, i) - inner)
     store(probability, i, p)
     store(gradient, i, g)
@@ -64,13 +62,22 @@ private func storeGradientBlock<Out: VectorElement>(
 @inline(__always)
 private func storeGradientRow<Out: VectorElement>(
     _ gradient: UnsafeMutablePointer<Out>, _ probability: UnsafeMutablePointer<Out>, _ outputGradient: FloatInput, _ scores: FloatInput,
-    _ minus: Float, _ inner: Float, _ scale: Float, _ n: Int
+    _ minus: Float, _ inner: Float, _ scale: Float, _ n: Int, _ scratch: UnsafeMutableRawPointer
 ) {
     let shift = splat(minus == -.infinity ? 0 : minus)
     let d = splat(inner)
     let s = splat(scale)
-    for i in blocks(n).full { storeGradientBlock(i, gradient, probability, outputGradient, scores, shift, d, s) }
-    if let i = blocks(n).rest { storeGradientBlock(i, gradient, probability, outputGradient, scores, shift, d, s) }
+    let wide = scratch.assumingMemoryBound(to: Float.self)
+    for run in ScratchRuns(n) {
+        let dy = outputGradient + run.start
+        let x = scores + run.start
+        let g = Out.workspace(gradient + run.start, or: wide)
+        let p = Out.workspace(probability + run.start, or: wide + Scratch.count)
+        for i in blocks(run.count).full { storeGradientBlock(i, g, p, dy, x, shift, d, s) }
+        if let i = blocks(run.count).rest { storeGradientBlock(i, g, p, dy, x, shift, d, s) }
+        Out.finish(gradient + run.start, from: g, run.count)
+        Out.finish(probability + run.start, from: p, run.count)
+    }
 }
 
 /// Zeros from column `start` to column `end`.
@@ -89,17 +96,20 @@ private func seenColumns(_ row: Int, _ firstVisible: Int, _ columns: Int) -> Int
 @inline(__always)
 private func storeSoftmaxBlock<Out: VectorElement>(
     _ out: UnsafeMutablePointer<Out>, _ outStride: Int, _ scores: FloatInput, _ stride: Int, _ scale: Float, _ maximum: FloatOutput,
-    _ sum: FloatOutput, _ correction: FloatOutput, _ firstVisible: Int, _ rows: Int, _ columns: Int
+    _ sum: FloatOutput, _ correction: FloatOutput, _ firstVisible: Int, _ rows: Int, _ columns: Int,
+    _ scratch: UnsafeMutableRawPointer
 ) {
+    var next = rows == 0 ? 0 : seenMaximum(scores, scale, seenColumns(0, firstVisible, columns))
     for r in 0..<rows {
         let seen = seenColumns(r, firstVisible, columns)
-        let a = scores + r &* stride
+        let block = next
+        // The next row's maximum first, so that its last steps run beside this row's exponentials.
+        if r &+ 1 < rows { next = seenMaximum(scores + (r &+ 1) &* stride, scale, seenColumns(r &+ 1, firstVisible, columns)) }
         let y = out + r &* outStride
         let old = maximum[r]
-        let block = seen == 0 ? -Float.infinity : largestScaled(a, scale: scale, seen)
         let new = block > old ? block : old
-        let factor = new == old ? 1 : exp(old - new)
-        let total = storeExponentials(y, a, scale, new, seen)
+        let factor: Float = new == old ? 1 : boundedExponential(splat(old - new))[0]
+        let total = storeExponentials(y, scores + r &* stride, scale, new, seen, scratch)
         storeZeros(y, from: seen, to: columns)
         maximum[r] = new
         correction[r] = factor
@@ -107,17 +117,24 @@ private func storeSoftmaxBlock<Out: VectorElement>(
     }
 }
 
+/// The largest of the n columns that are seen; -infinity for none.
+@inline(__always)
+private func seenMaximum(_ a: FloatInput, _ scale: Float, _ n: Int) -> Float {
+    n == 0 ? -.infinity : largestScaled(a, scale: scale, n)
+}
+
 /// The gradient of a block of rows, with the probabilities made again from the scores.
 @inline(__always)
 private func storeGradientBlocks<Out: VectorElement>(
     _ gradient: UnsafeMutablePointer<Out>, _ probability: UnsafeMutablePointer<Out>, _ outStride: Int, _ outputGradient: FloatInput,
-    _ scores: FloatInput, _ stride: Int, _ minus: FloatInput, _ inner: FloatInput, _ scale: Float, _ firstVisible: Int, _ rows: Int, _ columns: Int
+    _ scores: FloatInput, _ stride: Int, _ minus: FloatInput, _ inner: FloatInput, _ scale: Float, _ firstVisible: Int, _ rows: Int, _ columns: Int,
+    _ scratch: UnsafeMutableRawPointer
 ) {
     for r in 0..<rows {
         let seen = seenColumns(r, firstVisible, columns)
         let p = probability + r &* outStride
         let g = gradient + r &* outStride
-        storeGradientRow(g, p, outputGradient + r &* stride, scores + r &* stride, minus[r], inner[r], scale, seen)
+        storeGradientRow(g, p, outputGradient + r &* stride, scores + r &* stride, minus[r], inner[r], scale, seen, scratch)
         storeZeros(p, from: seen, to: columns)
         storeZeros(g, from: seen, to: columns)
     }
@@ -129,11 +146,13 @@ extension VariantKernels {
     }
 
     public func exponentialRow(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float {
-        storeExponentials(out, a, scale, minus, n)
+        var scratch = Scratch()
+        return storeExponentials(out, a, scale, minus, n, &scratch)
     }
 
     public func exponentialRow(_ out: BFloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float {
-        storeExponentials(out, a, scale, minus, n)
+        var scratch = Scratch()
+        return storeExponentials(out, a, scale, minus, n, &scratch)
     }
 
     public func softmaxGradientRow(
@@ -152,43 +171,49 @@ extension VariantKernels {
         _ gradient: FloatOutput, probability: FloatOutput, outputGradient: FloatInput, scores: FloatInput, minus: Float, inner: Float, scale: Float,
         _ n: Int
     ) {
-        storeGradientRow(gradient, probability, outputGradient, scores, minus, inner, scale, n)
+        var scratch = Scratch()
+        storeGradientRow(gradient, probability, outputGradient, scores, minus, inner, scale, n, &scratch)
     }
 
     public func softmaxGradientRow(
         _ gradient: BFloatOutput, probability: BFloatOutput, outputGradient: FloatInput, scores: FloatInput, minus: Float, inner: Float, scale: Float,
         _ n: Int
     ) {
-        storeGradientRow(gradient, probability, outputGradient, scores, minus, inner, scale, n)
+        var scratch = Scratch()
+        storeGradientRow(gradient, probability, outputGradient, scores, minus, inner, scale, n, &scratch)
     }
 
     public func softmaxBlock(
         _ out: FloatOutput, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
         correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int
     ) {
-        storeSoftmaxBlock(out, outStride, scores, stride, scale, maximum, sum, correction, firstVisible, rows, columns)
+        var scratch = Scratch()
+        storeSoftmaxBlock(out, outStride, scores, stride, scale, maximum, sum, correction, firstVisible, rows, columns, &scratch)
     }
 
     public func softmaxBlock(
         _ out: BFloatOutput, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
         correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int
     ) {
-        storeSoftmaxBlock(out, outStride, scores, stride, scale, maximum, sum, correction, firstVisible, rows, columns)
+        var scratch = Scratch()
+        storeSoftmaxBlock(out, outStride, scores, stride, scale, maximum, sum, correction, firstVisible, rows, columns, &scratch)
     }
 
     public func softmaxBlockGradient(
         _ gradient: FloatOutput, probability: FloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
         minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int
     ) {
+        var scratch = Scratch()
         storeGradientBlocks(
-            gradient, probability, outStride, outputGradient, scores, stride, minus, inner, scale, firstVisible, rows, columns)
+            gradient, probability, outStride, outputGradient, scores, stride, minus, inner, scale, firstVisible, rows, columns, &scratch)
     }
 
     public func softmaxBlockGradient(
         _ gradient: BFloatOutput, probability: BFloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
         minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int
     ) {
+        var scratch = Scratch()
         storeGradientBlocks(
-            gradient, probability, outStride, outputGradient, scores, stride, minus, inner, scale, firstVisible, rows, columns)
+            gradient, probability, outStride, outputGradient, scores, stride, minus, inner, scale, firstVisible, rows, columns, &scratch)
     }
 }

@@ -64,6 +64,19 @@ private func isKept(key: UInt64, counter: UInt64, keepThreshold: UInt32) -> Bool
     return UInt32(truncatingIfNeeded: word &>> ((counter & 1) &* 32)) < keepThreshold
 }
 
+/// v in the lanes that are kept, 0 in the others. (As a choice between v and 0 the mask would go into the load that v comes from, and a load that
+/// waits for its mask is one that memory is not asked for early.)
+@_transparent
+private func kept(_ v: Vector, _ mask: Mask) -> Vector {
+    floats(bits(v) & integers(mask))
+}
+
+/// r + v in the lanes that are kept, r in the others.
+@_transparent
+private func added(_ r: Vector, _ v: Vector, _ mask: Mask) -> Vector {
+    r.replacing(with: r + v, where: mask)
+}
+
 /// out = dropped a
 @inline(__always)
 private func drop<Out: VectorElement, A: VectorElement>(
@@ -79,8 +92,8 @@ private func drop<Out: VectorElement, A: VectorElement>(
     }
     var masks = MaskGenerator(key: key, first: first &+ UInt64(truncatingIfNeeded: start), keepThreshold: keepThreshold)
     let all = Blocks(from: start, to: n)
-    for i in all.full { store(out, i, Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
-    if let i = all.rest { store(out, i, Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
+    for i in all.full { store(out, i, kept(load(a, i) * s, masks.next())) }
+    if let i = all.rest { store(out, i, kept(load(a, i) * s, masks.next())) }
 }
 
 /// out = residual + dropped a
@@ -93,14 +106,14 @@ private func addDropped<Out: VectorElement, R: VectorElement, A: VectorElement>(
     var start = 0
     if first & 1 == 1 && n > 0 {
         let one = Block(offset: 0, count: 1)
-        let term = isKept(key: key, counter: first, keepThreshold: keepThreshold) ? load(a, one) * s : Vector.zero
-        store(out, one, load(residual, one) + term)
+        let r = load(residual, one)
+        store(out, one, isKept(key: key, counter: first, keepThreshold: keepThreshold) ? r + load(a, one) * s : r)
         start = 1
     }
     var masks = MaskGenerator(key: key, first: first &+ UInt64(truncatingIfNeeded: start), keepThreshold: keepThreshold)
     let all = Blocks(from: start, to: n)
-    for i in all.full { store(out, i, load(residual, i) + Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
-    if let i = all.rest { store(out, i, load(residual, i) + Vector.zero.replacing(with: load(a, i) * s, where: masks.next())) }
+    for i in all.full { store(out, i, added(load(residual, i), load(a, i) * s, masks.next())) }
+    if let i = all.rest { store(out, i, added(load(residual, i), load(a, i) * s, masks.next())) }
 }
 
 extension VariantKernels {

@@ -15,25 +15,6 @@ private func addTerms<DY: VectorElement, X: VectorElement>(
     products.add(g * ((load(x, i) - mean) * scale))
 }
 
-/// dx = (dy * gain - first - x^ * second) * scale in block i, stored or added.
-@inline(__always)
-private func storeGradient<DY: VectorElement, X: VectorElement>(
-    _ i: Block, _ dx: FloatOutput, _ accumulate: Bool, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>, _ gain: FloatInput, _ mean: Vector,
-    _ scale: Vector, _ first: Vector, _ second: Vector
-) {
-    let normal = (load(x, i) - mean) * scale
-    let g = multiplySubtract(normal, second, from: load(dy, i) * load(gain, i) - first) * scale
-    store(dx, i, accumulate ? load(dx, i) + g : g)
-}
-
-/// gainGradient += dy * x^ for one row.
-@inline(__always)
-private func addGainGradient<DY: VectorElement, X: VectorElement>(
-    _ gainGradient: FloatOutput, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>, _ mean: Vector, _ scale: Vector, _ n: Int
-) {
-    for i in blocks(n) { store(gainGradient, i, multiplyAdd(load(dy, i), (load(x, i) - mean) * scale, load(gainGradient, i))) }
-}
-
 /// The sum of a row.
 @inline(__always)
 private func rowSum<X: VectorElement>(_ x: UnsafePointer<X>, _ n: Int) -> Double {
@@ -68,27 +49,121 @@ private func rowSumOfSquares<X: VectorElement>(_ x: UnsafePointer<X>, minus mean
     return total
 }
 
+/// Mean and sum of squared deviations of a row.
+private struct Moments {
+    var mean: Float = 0
+    var squares = 0.0
+}
+
+/// The moments of a row, in one pass over deviations from its first element. Where that lies so far out that the sums lose digits (four standard
+/// deviations), in two passes.
+@inline(__always)
+private func moments<X: VectorElement>(_ x: UnsafePointer<X>, _ n: Int) -> Moments {
+    if n == 0 { return Moments() }
+    let first = load(x, Block(offset: 0, count: 1))[0]
+    let origin = splat(first)
+    var sum = 0.0
+    var squares = 0.0
+    for span in Spans(n) {
+        var deviations = VectorSum()
+        var products = VectorSum()
+        for i in span.full {
+            let d = load(x, i) - origin
+            deviations.add(d)
+            products.add(d * d)
+        }
+        if let i = span.rest {
+            // Padding with the origin leaves the lanes beyond the row at 0.
+            let d = load(x, i, padding: first) - origin
+            deviations.add(d)
+            products.add(d * d)
+        }
+        sum += deviations.total
+        squares += products.total
+    }
+    let shift = sum / Double(n)
+    let rest = squares - sum * shift
+    if rest * 16 > squares { return Moments(mean: Float(Double(first) + shift), squares: rest) }
+    let mean = Float(rowSum(x, n) / Double(n))
+    return Moments(mean: mean, squares: rowSumOfSquares(x, minus: mean, n))
+}
+
 /// Layer normalisation of all rows.
 @inline(__always)
 private func normalize<Y: VectorElement, X: VectorElement>(
     _ out: UnsafeMutablePointer<Y>, _ mean: FloatOutput, _ reciprocalDeviation: FloatOutput, _ a: UnsafePointer<X>, _ gain: FloatInput,
     _ bias: FloatInput?, _ epsilon: Float, _ rows: Int, _ columns: Int
 ) {
+    var next = rows == 0 ? Moments() : moments(a, columns)
     for r in 0..<rows {
         let x = a + r &* columns
         let y = out + r &* columns
-        let average = Float(rowSum(x, columns) / Double(columns))
-        let reciprocal = Float(1 / (rowSumOfSquares(x, minus: average, columns) / Double(columns) + Double(epsilon)).squareRoot())
-        mean[r] = average
+        let row = next
+        // The next row's moments first, so that their last steps run beside this row's stores.
+        if r &+ 1 < rows { next = moments(x + columns, columns) }
+        let reciprocal = Float(1 / (row.squares / Double(columns) + Double(epsilon)).squareRoot())
+        mean[r] = row.mean
         reciprocalDeviation[r] = reciprocal
-        let m = splat(average)
+        let m = splat(row.mean)
         let scale = splat(reciprocal)
         if let bias {
-            for i in blocks(columns) { store(y, i, multiplyAdd((load(x, i) - m) * scale, load(gain, i), load(bias, i))) }
+            for i in blocks(columns).full { store(y, i, multiplyAdd((load(x, i) - m) * scale, load(gain, i), load(bias, i))) }
+            if let i = blocks(columns).rest { store(y, i, multiplyAdd((load(x, i) - m) * scale, load(gain, i), load(bias, i))) }
         } else {
-            for i in blocks(columns) { store(y, i, (load(x, i) - m) * scale * load(gain, i)) }
+            for i in blocks(columns).full { store(y, i, (load(x, i) - m) * scale * load(gain, i)) }
+            if let i = blocks(columns).rest { store(y, i, (load(x, i) - m) * scale * load(gain, i)) }
         }
     }
+}
+
+/// The means over a row of dy * gain and of dy * gain * x^.
+private struct GradientMeans {
+    var gradient: Float = 0
+    var product: Float = 0
+}
+
+/// The means that the gradient of a row subtracts.
+@inline(__always)
+private func gradientMeans<DY: VectorElement, X: VectorElement>(
+    _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>, _ gain: FloatInput, _ mean: Float, _ reciprocal: Float, _ n: Int
+) -> GradientMeans {
+    let m = splat(mean)
+    let scale = splat(reciprocal)
+    var sumOfGradients = 0.0
+    var sumOfProducts = 0.0
+    for span in Spans(n) {
+        var gradients = VectorSum()
+        var products = VectorSum()
+        for i in span.full { addTerms(i, dy, x, gain, m, scale, to: &gradients, &products) }
+        if let i = span.rest { addTerms(i, dy, x, gain, m, scale, to: &gradients, &products) }
+        sumOfGradients += gradients.total
+        sumOfProducts += products.total
+    }
+    return GradientMeans(gradient: Float(sumOfGradients / Double(n)), product: Float(sumOfProducts / Double(n)))
+}
+
+/// What the loop over a row needs.
+private struct GradientRow {
+    let mean: Vector
+    let scale: Vector
+    let gradient: Vector
+    let product: Vector
+    let accumulate: Bool
+}
+
+/// dx = (dy * gain - mean of that - x^ * mean of products) * scale in block i, stored or added; gainGradient += dy * x^; biasGradient += dy.
+/// What is read is read before dx is stored, which may take its place.
+@inline(__always)
+private func storeGradient<DY: VectorElement, X: VectorElement>(
+    _ i: Block, _ dx: FloatOutput, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>,
+    _ gain: FloatInput, _ row: GradientRow
+) {
+    let d = load(dy, i)
+    let normal = (load(x, i) - row.mean) * row.scale
+    if let gainGradient { store(gainGradient, i, multiplyAdd(d, normal, load(gainGradient, i))) }
+    if let biasGradient { store(biasGradient, i, load(biasGradient, i) + d) }
+    let g = multiplySubtract(normal, row.product, from: d * load(gain, i) - row.gradient) * row.scale
+    store(dx, i, row.accumulate ? load(dx, i) + g : g)
 }
 
 /// The gradient of layer normalisation, all rows.
@@ -97,31 +172,23 @@ private func normalizeGradient<DY: VectorElement, X: VectorElement>(
     _ inputGradient: FloatOutput, _ accumulate: Bool, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ outputGradient: UnsafePointer<DY>,
     _ a: UnsafePointer<X>, _ gain: FloatInput, _ mean: FloatInput, _ reciprocalDeviation: FloatInput, _ rows: Int, _ columns: Int
 ) {
+    var next = rows == 0 ? GradientMeans() : gradientMeans(outputGradient, a, gain, mean[0], reciprocalDeviation[0], columns)
     for r in 0..<rows {
         let x = a + r &* columns
         let dy = outputGradient + r &* columns
         let dx = inputGradient + r &* columns
-        let m = splat(mean[r])
-        let scale = splat(reciprocalDeviation[r])
-        var sumOfGradients = 0.0
-        var sumOfProducts = 0.0
-        for span in Spans(columns) {
-            var gradients = VectorSum()
-            var products = VectorSum()
-            for i in span.full { addTerms(i, dy, x, gain, m, scale, to: &gradients, &products) }
-            if let i = span.rest { addTerms(i, dy, x, gain, m, scale, to: &gradients, &products) }
-            sumOfGradients += gradients.total
-            sumOfProducts += products.total
+        let means = next
+        // As in `normalize`.
+        if r &+ 1 < rows { next = gradientMeans(dy + columns, x + columns, gain, mean[r &+ 1], reciprocalDeviation[r &+ 1], columns) }
+        let row = GradientRow(
+            mean: splat(mean[r]), scale: splat(reciprocalDeviation[r]), gradient: splat(means.gradient), product: splat(means.product),
+            accumulate: accumulate)
+        if let gainGradient, let biasGradient {
+            for i in blocks(columns).full { storeGradient(i, dx, gainGradient, biasGradient, dy, x, gain, row) }
+            if let i = blocks(columns).rest { storeGradient(i, dx, gainGradient, biasGradient, dy, x, gain, row) }
+        } else {
+            for i in blocks(columns) { storeGradient(i, dx, gainGradient, biasGradient, dy, x, gain, row) }
         }
-        let first = splat(Float(sumOfGradients / Double(columns)))
-        let second = splat(Float(sumOfProducts / Double(columns)))
-        // Before the input gradient, which may take the place of what these read.
-        if let gainGradient { addGainGradient(gainGradient, dy, x, m, scale, columns) }
-        if let biasGradient {
-            for i in blocks(columns) { store(biasGradient, i, load(biasGradient, i) + load(dy, i)) }
-        }
-        for i in blocks(columns).full { storeGradient(i, dx, accumulate, dy, x, gain, m, scale, first, second) }
-        if let i = blocks(columns).rest { storeGradient(i, dx, accumulate, dy, x, gain, m, scale, first, second) }
     }
 }
 
@@ -131,41 +198,40 @@ private func normalizeRoot<Y: VectorElement, X: VectorElement>(
     _ out: UnsafeMutablePointer<Y>, _ reciprocalRoot: FloatOutput, _ a: UnsafePointer<X>, _ gain: FloatInput, _ epsilon: Float, _ rows: Int,
     _ columns: Int
 ) {
+    var next = rows == 0 ? 0 : rowSumOfSquares(a, minus: 0, columns)
     for r in 0..<rows {
         let x = a + r &* columns
         let y = out + r &* columns
-        let reciprocal = Float(1 / (rowSumOfSquares(x, minus: 0, columns) / Double(columns) + Double(epsilon)).squareRoot())
+        let squares = next
+        if r &+ 1 < rows { next = rowSumOfSquares(x + columns, minus: 0, columns) }
+        let reciprocal = Float(1 / (squares / Double(columns) + Double(epsilon)).squareRoot())
         reciprocalRoot[r] = reciprocal
         let scale = splat(reciprocal)
-        for i in blocks(columns) { store(y, i, load(x, i) * scale * load(gain, i)) }
+        for i in blocks(columns).full { store(y, i, load(x, i) * scale * load(gain, i)) }
+        if let i = blocks(columns).rest { store(y, i, load(x, i) * scale * load(gain, i)) }
     }
 }
 
-/// The gradient of root-mean-square normalisation, all rows.
+/// The gradient of root-mean-square normalisation, all rows: that of layer normalisation about a mean of 0, without the mean of dy * gain.
 @inline(__always)
 private func normalizeRootGradient<DY: VectorElement, X: VectorElement>(
     _ inputGradient: FloatOutput, _ accumulate: Bool, _ gainGradient: FloatOutput?, _ outputGradient: UnsafePointer<DY>, _ a: UnsafePointer<X>,
     _ gain: FloatInput, _ reciprocalRoot: FloatInput, _ rows: Int, _ columns: Int
 ) {
+    var next = rows == 0 ? GradientMeans() : gradientMeans(outputGradient, a, gain, 0, reciprocalRoot[0], columns)
     for r in 0..<rows {
         let x = a + r &* columns
         let dy = outputGradient + r &* columns
         let dx = inputGradient + r &* columns
-        let scale = splat(reciprocalRoot[r])
-        var sumOfProducts = 0.0
-        for span in Spans(columns) {
-            var products = VectorSum()
-            for i in span.full { products.add(load(dy, i) * load(gain, i) * (load(x, i) * scale)) }
-            if let i = span.rest { products.add(load(dy, i) * load(gain, i) * (load(x, i) * scale)) }
-            sumOfProducts += products.total
-        }
-        let second = splat(Float(sumOfProducts / Double(columns)))
-        for i in blocks(columns) {
-            let d = load(dy, i)
-            let normal = load(x, i) * scale
-            let g = multiplySubtract(normal, second, from: d * load(gain, i)) * scale
-            if let gainGradient { store(gainGradient, i, multiplyAdd(d, normal, load(gainGradient, i))) }
-            store(dx, i, accumulate ? load(dx, i) + g : g)
+        let means = next
+        if r &+ 1 < rows { next = gradientMeans(dy + columns, x + columns, gain, 0, reciprocalRoot[r &+ 1], columns) }
+        let row = GradientRow(
+            mean: Vector.zero, scale: splat(reciprocalRoot[r]), gradient: Vector.zero, product: splat(means.product), accumulate: accumulate)
+        if let gainGradient {
+            for i in blocks(columns).full { storeGradient(i, dx, gainGradient, nil, dy, x, gain, row) }
+            if let i = blocks(columns).rest { storeGradient(i, dx, gainGradient, nil, dy, x, gain, row) }
+        } else {
+            for i in blocks(columns) { storeGradient(i, dx, nil, nil, dy, x, gain, row) }
         }
     }
 }

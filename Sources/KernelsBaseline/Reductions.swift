@@ -9,7 +9,8 @@ extension VariantKernels {
         var total = 0.0
         for span in Spans(n) {
             var sum = VectorSum()
-            for i in span { sum.add(load(a, i)) }
+            for i in span.full { sum.add(load(a, i)) }
+            if let i = span.rest { sum.add(load(a, i)) }
             total += sum.total
         }
         return total
@@ -36,14 +37,19 @@ extension VariantKernels {
     }
 
     public func maximum(_ a: FloatInput, _ n: Int) -> Float {
-        var m = splat(-Float.infinity)
+        var maximum = VectorMaximum()
         var unordered = IntegerVector.zero
-        for i in blocks(n) {
-            let v = load(a, i, padding: -.infinity)
-            m = larger(m, v)
+        for i in blocks(n).full {
+            let v = load(a, i)
+            maximum.add(v)
             unordered |= integers(v .!= v)
         }
-        return anyBit(unordered) ? .nan : horizontalMaximum(m)
+        if let i = blocks(n).rest {
+            let v = load(a, i, padding: -.infinity)
+            maximum.add(v)
+            unordered |= integers(v .!= v)
+        }
+        return anyBit(unordered) ? .nan : maximum.largest
     }
 
     public func isFinite(_ a: FloatInput, _ n: Int) -> Bool {

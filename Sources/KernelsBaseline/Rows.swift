@@ -4,52 +4,37 @@
 
 import KernelTypes
 
-/// Rows whose column sums are kept apart, so that the rounding error grows with R / 64 rather than with R.
-private let columnSumBlock = 64
+/// The sum of eight rows in block i, as a tree.
+@inline(__always)
+private func sumOfEight<Element: VectorElement>(_ a: UnsafePointer<Element>, _ i: Block, _ columns: Int) -> Vector {
+    let b = a + 4 &* columns
+    let first = (load(a, i) + load(a + columns, i)) + (load(a + 2 &* columns, i) + load(a + 3 &* columns, i))
+    let second = (load(b, i) + load(b + columns, i)) + (load(b + 2 &* columns, i) + load(b + 3 &* columns, i))
+    return first + second
+}
 
-/// row[c] += sum over r of a[r, c]
+/// row[c] += sum over r of a[r, c]. Sixteen rows at a time are added as a tree before they are added to `row`: rows are read from end to end, which
+/// memory likes, and the rounding error grows with R / 16 rather than with R.
 @inline(__always)
 private func addColumnSums<Element: VectorElement>(_ row: FloatOutput, _ a: UnsafePointer<Element>, _ rows: Int, _ columns: Int) {
-    var start = 0
-    while start < rows {
-        let end = min(start &+ columnSumBlock, rows)
-        var c = 0
-        // Four vectors of columns at once stay in registers down the rows.
-        while c &+ 4 &* width <= columns {
-            var s0 = Vector.zero
-            var s1 = Vector.zero
-            var s2 = Vector.zero
-            var s3 = Vector.zero
-            var p = a + start &* columns + c
-            for _ in start..<end {
-                s0 += load(p)
-                s1 += load(p + width)
-                s2 += load(p + 2 &* width)
-                s3 += load(p + 3 &* width)
-                p += columns
-            }
-            store(row + c, load(row + c) + s0)
-            store(row + c + width, load(row + c + width) + s1)
-            store(row + c + 2 &* width, load(row + c + 2 &* width) + s2)
-            store(row + c + 3 &* width, load(row + c + 3 &* width) + s3)
-            c &+= 4 &* width
-        }
-        for i in Blocks(from: c, to: columns) {
-            var s = Vector.zero
-            var p = a + start &* columns
-            for _ in start..<end {
-                s += load(p, i)
-                p += columns
-            }
-            store(row, i, load(row, i) + s)
-        }
-        start = end
+    var r = 0
+    while r &+ 16 <= rows {
+        let p = a + r &* columns
+        let q = p + 8 &* columns
+        for i in blocks(columns).full { store(row, i, load(row, i) + (sumOfEight(p, i, columns) + sumOfEight(q, i, columns))) }
+        if let i = blocks(columns).rest { store(row, i, load(row, i) + (sumOfEight(p, i, columns) + sumOfEight(q, i, columns))) }
+        r &+= 16
+    }
+    while r < rows {
+        let p = a + r &* columns
+        for i in blocks(columns) { store(row, i, load(row, i) + load(p, i)) }
+        r &+= 1
     }
 }
 
 /// out = geluTanh(a + row), one row.
 @inline(__always)
-private func geluRow<Element: VectorElement>(_ out: UnsafeMutablePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int) {
+private func geluRow<Element: VectorElement>(_ out: FloatOutput, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int) {
     for i in blocks(n).full { store(out, i, geluTanh(load(a, i) + load(row, i))) }
     if let i = blocks(n).rest { store(out, i, geluTanh(load(a, i) + load(row, i))) }
 }
@@ -57,10 +42,39 @@ private func geluRow<Element: VectorElement>(_ out: UnsafeMutablePointer<Element
 /// gradient = outputGradient * geluTanh'(a + row), one row.
 @inline(__always)
 private func geluGradientRow<Element: VectorElement>(
-    _ gradient: UnsafeMutablePointer<Element>, _ outputGradient: UnsafePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int
+    _ gradient: FloatOutput, _ outputGradient: UnsafePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int
 ) {
     for i in blocks(n).full { store(gradient, i, load(outputGradient, i) * geluTanhDerivative(load(a, i) + load(row, i))) }
     if let i = blocks(n).rest { store(gradient, i, load(outputGradient, i) * geluTanhDerivative(load(a, i) + load(row, i))) }
+}
+
+/// `geluRow` into bfloat16 for all rows.
+@inline(__always)
+private func geluRows(_ out: BFloatOutput, _ a: BFloatInput, _ row: FloatInput, _ rows: Int, _ columns: Int, _ scratch: UnsafeMutableRawPointer) {
+    let wide = scratch.assumingMemoryBound(to: Float.self)
+    for r in 0..<rows {
+        let first = r &* columns
+        for run in ScratchRuns(columns) {
+            geluRow(wide, a + first + run.start, row + run.start, run.count)
+            narrowRow(out + first + run.start, wide, run.count)
+        }
+    }
+}
+
+/// `geluGradientRow` into bfloat16 for all rows.
+@inline(__always)
+private func geluGradientRows(
+    _ gradient: BFloatOutput, _ outputGradient: BFloatInput, _ a: BFloatInput, _ row: FloatInput, _ rows: Int, _ columns: Int,
+    _ scratch: UnsafeMutableRawPointer
+) {
+    let wide = scratch.assumingMemoryBound(to: Float.self)
+    for r in 0..<rows {
+        let first = r &* columns
+        for run in ScratchRuns(columns) {
+            geluGradientRow(wide, outputGradient + first + run.start, a + first + run.start, row + run.start, run.count)
+            narrowRow(gradient + first + run.start, wide, run.count)
+        }
+    }
 }
 
 /// out = max(0, a + row), one row.
@@ -99,7 +113,8 @@ extension VariantKernels {
     }
 
     public func addRowGELU(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int) {
-        for r in 0..<rows { geluRow(out + r &* columns, a + r &* columns, row, columns) }
+        var scratch = Scratch()
+        geluRows(out, a, row, rows, columns, &scratch)
     }
 
     public func addRowGELUGradient(_ gradient: FloatOutput, outputGradient: FloatInput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
@@ -111,9 +126,8 @@ extension VariantKernels {
     public func addRowGELUGradient(
         _ gradient: BFloatOutput, outputGradient: BFloatInput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int
     ) {
-        for r in 0..<rows {
-            geluGradientRow(gradient + r &* columns, outputGradient + r &* columns, a + r &* columns, row, columns)
-        }
+        var scratch = Scratch()
+        geluGradientRows(gradient, outputGradient, a, row, rows, columns, &scratch)
     }
 
     public func addRowRectifier(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {

@@ -16,18 +16,11 @@ import KernelTypes
 @_transparent
 func largestScaled(_ a: FloatInput, scale: Float, _ n: Int) -> Float {
     let s = splat(scale)
-    var older = splat(-Float.infinity)
-    var newer = older
-    for i in Blocks(from: 0, to: n - n % width) {
-        let m = larger(older, load(a, i) * s)
-        older = newer
-        newer = m
-    }
-    if n % width != 0 {
-        // The last W elements, some of them for the second time; in a short row the padding repeats an element.
-        newer = larger(newer, (n > width ? load(a + (n - width)) : load(a, Block(offset: 0, count: n), padding: a[0])) * s)
-    }
-    return horizontalMaximum(larger(older, newer))
+    var maximum = VectorMaximum()
+    for i in blocks(n).full { maximum.add(load(a, i) * s) }
+    // The last W elements, some of them for the second time; in a short row the padding repeats an element.
+    if n % width != 0 { maximum.add((n > width ? load(a + (n - width)) : load(a, Block(offset: 0, count: n), padding: a[0])) * s) }
+    return maximum.largest
 }
 
 /// The lanes from `start` on, 0 in those before.
@@ -42,49 +35,94 @@ func lanes(before count: Int, _ v: Vector) -> Vector {
     v.replacing(with: Vector.zero, where: laneIndices .>= splat(Int32(truncatingIfNeeded: count)))
 }
 
-/// out = exp(scale * a - m) / total - offset; returns the total, the sum of the exponentials. The exponentials go through `scratch`; `scratch` may
-/// be `a`, and `out` may be `scratch`.
-/// A remainder is done as the last W elements: read before anything is stored, those done already counted once, and stored last.
+/// How far above the running shift a later maximum may lie before what is done is lifted to it: exp(32) is far from overflow.
+private let headroom: Float = 32
+
+/// The exponentials of scale * a - shift over a span of W-multiples, stored in `out` and summed, and the largest scale * a of the `ahead` elements
+/// that follow the span: they come from memory while the processor computes.
 @inline(__always)
-private func storeSoftmax<Out: VectorElement>(
-    _ out: UnsafeMutablePointer<Out>, through scratch: FloatOutput, _ a: FloatInput, scale: Float, minus m: Float, offset: Float, _ n: Int
-) -> Double {
-    let s = splat(scale)
-    let shift = splat(m)
-    let o = splat(offset)
-    if n < width {
-        let i = Block(offset: 0, count: n)
-        let e = lanes(before: n, exponential(load(a, i) * s - shift))
-        let total = horizontalSum(e)
-        store(out, i, e * splat(Float(1 / total)) - o)
-        return total
-    }
-    let rest = n % width
-    let last = load(a + (n - width)) * s - shift
-    var total = 0.0
-    for span in Spans(n - rest) {
-        var sum = Vector.zero
-        for i in span.full {
-            let e = exponential(load(a, i) * s - shift)
-            store(scratch, i, e)
+private func storeSpan<Out: VectorElement>(
+    _ out: UnsafeMutablePointer<Out>, _ a: FloatInput, _ scale: Vector, _ shift: Vector, _ count: Int, ahead: Int,
+    _ scratch: UnsafeMutableRawPointer
+) -> (sum: Double, largest: Float) {
+    var sum = Vector.zero
+    var maximum = VectorMaximum()
+    for run in ScratchRuns(count) {
+        let x = a + run.start
+        let y = Out.workspace(out + run.start, or: scratch.assumingMemoryBound(to: Float.self))
+        let both = max(0, min(run.count, ahead - run.start))
+        for i in Blocks(from: 0, to: both).full {
+            let e = boundedExponential(load(x, i) * scale - shift)
+            store(y, i, e)
+            sum += e
+            maximum.add(load(x + count, i) * scale)
+        }
+        for i in Blocks(from: both, to: run.count).full {
+            let e = boundedExponential(load(x, i) * scale - shift)
+            store(y, i, e)
             sum += e
         }
-        total += horizontalSum(sum)
+        Out.finish(out + run.start, from: y, run.count)
     }
-    let e = exponential(last)
+    return (horizontalSum(sum), maximum.largest)
+}
+
+/// out = exp(scale * a) / total - offset, where total is the sum of the exponentials; returns the logarithm of the total. `out` may be `a`.
+/// A row is done in spans of 4,096. Exponentials are taken relative to the largest element so far, or one that is at most `headroom` below it, so
+/// that each element is read from memory once. A remainder is done as the last W elements: read before anything is stored, those done already
+/// counted once, and stored last.
+@inline(__always)
+private func storeSoftmax<Out: VectorElement>(
+    _ out: UnsafeMutablePointer<Out>, _ a: FloatInput, scale: Float, offset: Float, _ n: Int, _ scratch: UnsafeMutableRawPointer
+) -> Double {
+    let s = splat(scale)
+    let o = splat(offset)
+    let rest = n % width
+    let end = n - rest
+    let firstSpan = min(end, sumSpan)
+    var m = largestScaled(a, scale: scale, n < width ? n : firstSpan)
+    if n < width {
+        let shift: Float = m == -.infinity ? 0 : m
+        let i = Block(offset: 0, count: n)
+        let e = lanes(before: n, boundedExponential(load(a, i) * s - splat(shift)))
+        let total = horizontalSum(e)
+        store(out, i, e * splat(total == 0 ? 0 : Float(1 / total)) - o)
+        return log(total) + Double(shift)
+    }
+    let last = load(a + (n - width)) * s
+    if rest != 0 { m = max(m, horizontalMaximum(last)) }
+    var shift: Float = m == -.infinity ? 0 : m
+    var total = 0.0
+    var start = 0
+    var count = firstSpan
+    while start < end {
+        let ahead = min(sumSpan, end &- start &- count)
+        let (sum, largest) = storeSpan(out + start, a + start, s, splat(shift), count, ahead: ahead, scratch)
+        total += sum
+        start &+= count
+        count = ahead
+        if largest > m + headroom {
+            // Before the first finite element all exponentials are 0 (or NaN).
+            let factor = m == -.infinity ? 0 : Float(exp(Double(shift - largest)))
+            for i in Blocks(from: 0, to: start).full { store(out, i, load(UnsafePointer(out), i) * splat(factor)) }
+            total *= Double(factor)
+            m = largest
+            shift = largest
+        }
+    }
+    let e = boundedExponential(last - splat(shift))
     if rest != 0 { total += horizontalSum(lanes(from: width - rest, e)) }
-    let reciprocal = splat(Float(1 / total))
-    for i in Blocks(from: 0, to: n - rest).full { store(out, i, load(scratch, i) * reciprocal - o) }
+    let reciprocal = splat(total == 0 ? 0 : Float(1 / total))
+    for i in Blocks(from: 0, to: end).full { store(out, i, load(UnsafePointer(out), i) * reciprocal - o) }
     if rest != 0 { store(out + (n - width), e * reciprocal - o) }
-    return total
+    return log(total) + Double(shift)
 }
 
 extension VariantKernels {
     public func softmax(_ out: FloatOutput, _ a: FloatInput, scale: Float, _ n: Int) {
         if n == 0 { return }
-        let m = largestScaled(a, scale: scale, n)
-        if m == -.infinity && !containsNaN(a, n) { return fill(out, 0, n) }
-        _ = storeSoftmax(out, through: out, a, scale: scale, minus: m, offset: 0, n)
+        var scratch = Scratch()
+        _ = storeSoftmax(out, a, scale: scale, offset: 0, n, &scratch)
     }
 
     public func softmaxGradient(_ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, scale: Float, _ n: Int) {
@@ -101,30 +139,29 @@ extension VariantKernels {
         var total = 0.0
         for span in Spans(n) {
             var sum = Vector.zero
-            for i in span { sum += lanes(before: i.count, exponential(load(a, i) - shift)) }
+            for i in span.full { sum += boundedExponential(load(a, i) - shift) }
+            if let i = span.rest { sum += lanes(before: i.count, boundedExponential(load(a, i) - shift)) }
             total += horizontalSum(sum)
         }
         return Float(Double(m) + log(total))
     }
 
     public func crossEntropy(_ logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (loss: Float, negativeLogLikelihood: Float) {
-        let m = largestScaled(logits, scale: 1, n)
         let targetLogit = Double(logits[target])
         let mean = labelSmoothing == 0 ? 0 : sum(logits, n) / Double(n)
-        let total = storeSoftmax(logits, through: logits, logits, scale: 1, minus: m, offset: labelSmoothing / Float(n), n)
+        var scratch = Scratch()
+        let logTotal = storeSoftmax(logits, logits, scale: 1, offset: labelSmoothing / Float(n), n, &scratch)
         logits[target] -= 1 - labelSmoothing
-        return losses(logTotal: log(total) + Double(m), targetLogit, mean, labelSmoothing)
+        return losses(logTotal: logTotal, targetLogit, mean, labelSmoothing)
     }
 
-    public func crossEntropy(_ gradient: BFloatOutput, logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (
+    public func crossEntropy(_ gradient: BFloatOutput, logits: FloatInput, target: Int, labelSmoothing: Float, _ n: Int) -> (
         loss: Float, negativeLogLikelihood: Float
     ) {
-        let m = largestScaled(logits, scale: 1, n)
         let targetLogit = Double(logits[target])
         let mean = labelSmoothing == 0 ? 0 : sum(logits, n) / Double(n)
-        let total = storeSoftmax(gradient, through: logits, logits, scale: 1, minus: m, offset: labelSmoothing / Float(n), n)
-        let logTotal = log(total) + Double(m)
-        // The one element that differs from its neighbours is rounded once too.
+        var scratch = Scratch()
+        let logTotal = storeSoftmax(gradient, logits, scale: 1, offset: labelSmoothing / Float(n), n, &scratch)
         let e = Double(labelSmoothing)
         let last = splat(Float(exp(targetLogit - logTotal) - (1 - e) - e / Double(n)))
         store(gradient + target, Block(offset: 0, count: 1), last)
@@ -139,10 +176,5 @@ extension VariantKernels {
         if labelSmoothing == 0 { return (Float(negativeLogLikelihood), Float(negativeLogLikelihood)) }
         let e = Double(labelSmoothing)
         return (Float((1 - e) * negativeLogLikelihood + e * (logTotal - mean)), Float(negativeLogLikelihood))
-    }
-
-    /// True when any element is NaN.
-    private func containsNaN(_ a: FloatInput, _ n: Int) -> Bool {
-        maximum(a, n).isNaN
     }
 }

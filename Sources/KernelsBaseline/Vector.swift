@@ -169,6 +169,28 @@ struct VectorSum {
     var total: Double { horizontalSum((s0 + s1) + (s2 + s3)) }
 }
 
+/// The largest of vectors; a NaN is passed over. Four take turns, as in `VectorSum`.
+struct VectorMaximum {
+    private var m0 = splat(-Float.infinity), m1 = splat(-Float.infinity), m2 = splat(-Float.infinity), m3 = splat(-Float.infinity)
+
+    @_transparent
+    init() {}
+
+    /// Takes v into account.
+    @_transparent
+    mutating func add(_ v: Vector) {
+        let oldest = m0
+        m0 = m1
+        m1 = m2
+        m2 = m3
+        m3 = larger(oldest, v)
+    }
+
+    /// The largest lane; -infinity when there was none.
+    @_transparent
+    var largest: Float { horizontalMaximum(larger(larger(m0, m1), larger(m2, m3))) }
+}
+
 /// Elements that are summed in float32 before the partial sum is added in float64.
 @_transparent var sumSpan: Int { 4096 }
 

@@ -34,6 +34,10 @@ protocol VectorElement {
     static func put(_ p: UnsafeMutablePointer<Self>, _ v: Vector)
     /// The lanes of block i to p, rounded to nearest even.
     static func put(_ p: UnsafeMutablePointer<Self>, _ i: Block, _ v: Vector)
+    /// Where results for p are put in float32: p itself, or `scratch`.
+    static func workspace(_ p: UnsafeMutablePointer<Self>, or scratch: FloatOutput) -> FloatOutput
+    /// Brings n elements from the workspace to p.
+    static func finish(_ p: UnsafeMutablePointer<Self>, from workspace: FloatInput, _ n: Int)
 }
 
 extension Float: VectorElement {
@@ -45,6 +49,10 @@ extension Float: VectorElement {
     static func put(_ p: FloatOutput, _ v: Vector) { store(p, v) }
     @inline(__always)
     static func put(_ p: FloatOutput, _ i: Block, _ v: Vector) { store(p, i, v) }
+    @inline(__always)
+    static func workspace(_ p: FloatOutput, or scratch: FloatOutput) -> FloatOutput { p }
+    @inline(__always)
+    static func finish(_ p: FloatOutput, from workspace: FloatInput, _ n: Int) {}
 }
 
 extension UInt16: VectorElement {
@@ -56,6 +64,10 @@ extension UInt16: VectorElement {
     static func put(_ p: BFloatOutput, _ v: Vector) { store(p, v) }
     @inline(__always)
     static func put(_ p: BFloatOutput, _ i: Block, _ v: Vector) { store(p, i, v) }
+    @inline(__always)
+    static func workspace(_ p: BFloatOutput, or scratch: FloatOutput) -> FloatOutput { scratch }
+    @inline(__always)
+    static func finish(_ p: BFloatOutput, from workspace: FloatInput, _ n: Int) { narrowRow(p, workspace, n) }
 }
 
 // MARK: bfloat16

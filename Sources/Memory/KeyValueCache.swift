@@ -1,6 +1,6 @@
 // Working memory of a Transformer while it generates: the keys and values of all earlier positions.
 //
-// Legend: B sequences, C capacity, D width.
+// Legend: B sequences, C capacity, H heads, K head size, D = H K width.
 
 import Tensors
 
@@ -8,23 +8,23 @@ import Tensors
 ///
 /// Lives for one generation. Every sequence has its own length, so prompts of different lengths share a batch.
 public final class KeyValueCache {
-    /// [B, C, 2 D] for each layer: keys, then values.
+    /// [B, H, C, 2 K] for each layer: a key, then its value. By heads, since a head reads all its positions at every step.
     public private(set) var layers: [Tensor]
     /// The positions that each sequence remembers, [B].
     public private(set) var lengths: [Int]
     /// C.
     public let capacity: Int
-    private let width: Int
-    /// Of one position: key and value.
-    private let bytes: Int
+    private let heads: Int
+    /// Of one head's key, and of its value.
+    private let headBytes: Int
 
     /// Memory for `capacity` positions of `batch` sequences. Cost: 8 layers B C D bytes in float32, half of that in bfloat16.
-    public init(layers: Int, batch: Int, capacity: Int, width: Int, _ dataType: DataType = .float32) {
-        self.layers = (0..<layers).map { _ in Tensor(uninitialized: [batch, capacity, 2 * width], dataType) }
-        bytes = 2 * width * dataType.byteCount
+    public init(layers: Int, batch: Int, capacity: Int, width: Int, heads: Int, _ dataType: DataType = .float32) {
+        self.layers = (0..<layers).map { _ in Tensor(uninitialized: [batch, heads, capacity, 2 * width / heads], dataType) }
+        headBytes = width / heads * dataType.byteCount
         lengths = [Int](repeating: 0, count: batch)
         self.capacity = capacity
-        self.width = width
+        self.heads = heads
     }
 
     /// Stores the first `lengths[b]` positions of a prompt. `packed`: [B, T, 3 D], query, key and value. Does not change `lengths`.
@@ -54,10 +54,14 @@ public final class KeyValueCache {
     /// Sequence b continues what sequence `parents[b]` remembers. The number of sequences may change.
     public func reorder(_ parents: [Int]) {
         guard parents != Array(lengths.indices) else { return }
+        let block = capacity * 2 * headBytes
         for (index, old) in layers.enumerated() {
-            let new = Tensor(uninitialized: [parents.count, capacity, 2 * width], old.dataType)
+            let new = Tensor(uninitialized: [parents.count, heads, capacity, old.shape[3]], old.dataType)
             for (b, parent) in parents.enumerated() {
-                (new.bytes + b * capacity * bytes).copyMemory(from: old.bytes + parent * capacity * bytes, byteCount: lengths[parent] * bytes)
+                for head in 0..<heads {
+                    (new.bytes + (b * heads + head) * block).copyMemory(
+                        from: old.bytes + (parent * heads + head) * block, byteCount: lengths[parent] * 2 * headBytes)
+                }
             }
             layers[index] = new
         }
@@ -66,6 +70,30 @@ public final class KeyValueCache {
 
     /// Copies key and value from a row of a packed projection, query, key and value.
     private func copy(_ packed: Tensor, row: Int, layer: Int, sequence: Int, position: Int) {
-        (layers[layer].bytes + (sequence * capacity + position) * bytes).copyMemory(from: packed.bytes + row * (bytes / 2 * 3) + bytes / 2, byteCount: bytes)
+        let width = heads * headBytes
+        let source = packed.bytes + row * 3 * width + width
+        for head in 0..<heads {
+            let target = layers[layer].bytes + ((sequence * heads + head) * capacity + position) * 2 * headBytes
+            target.copyMemory(from: source + head * headBytes, byteCount: headBytes)
+            (target + headBytes).copyMemory(from: source + width + head * headBytes, byteCount: headBytes)
+        }
+    }
+
+    /// Keys and values of another sequence, [B, S, 2 D], laid out by heads: [B, H, S, 2 K].
+    public static func byHeads(_ keysAndValues: Tensor, heads: Int) -> Tensor {
+        let (batch, length, width) = (keysAndValues.shape[0], keysAndValues.shape[1], keysAndValues.shape[2] / 2)
+        let result = Tensor(uninitialized: [batch, heads, length, 2 * width / heads], keysAndValues.dataType)
+        let bytes = width / heads * keysAndValues.dataType.byteCount
+        for b in 0..<batch {
+            for t in 0..<length {
+                let source = keysAndValues.bytes + (b * length + t) * 2 * heads * bytes
+                for head in 0..<heads {
+                    let target = result.bytes + ((b * heads + head) * length + t) * 2 * bytes
+                    target.copyMemory(from: source + head * bytes, byteCount: bytes)
+                    (target + bytes).copyMemory(from: source + (heads + head) * bytes, byteCount: bytes)
+                }
+            }
+        }
+        return result
     }
 }

@@ -96,7 +96,7 @@ public final class DecoderOnlyTransformer: LanguageModel {
             let width = model.configuration.width
             let cache = KeyValueCache(
                 layers: model.blocks.count, batch: prompts.count, capacity: min(longest + maximumNewTokens, model.configuration.context),
-                width: width, model.store.activationType)
+                width: width, heads: model.configuration.heads, model.store.activationType)
             let padded = prompts.flatMap { $0 + [Int32](repeating: 0, count: longest - $0.count) }
             let hidden = model.hidden(Tensor(padded, [prompts.count, longest]), pass) { cache.store(prompt: $1, layer: $0, lengths: lengths) }
             cache.advance(to: lengths)

@@ -1,6 +1,6 @@
 // The encoder-decoder Transformer of Vaswani et al. 2017: sinusoidal positions, shared embeddings, post-norm (or pre-norm).
 //
-// Legend: B pairs, S source positions, U target positions, D width, V vocabulary.
+// Legend: B pairs, S source positions, U target positions, H heads, K head size, D = H K width, V vocabulary.
 
 import Foundation
 import Memory
@@ -154,7 +154,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
         private let model: EncoderDecoderTransformer
         private let cache: KeyValueCache
         private let pass = ForwardPass()
-        /// The keys and values of each layer's attention over the source, [G, S, 2 D]: a group's sequences share them.
+        /// The keys and values of each layer's attention over the source, [G, H, S, 2 K]: a group's sequences share them.
         private var crossKeysAndValues: [Tensor]
         /// The real positions of each group's source, [G].
         private var sourceLengths: [Int]
@@ -168,11 +168,11 @@ public final class EncoderDecoderTransformer: LanguageModel {
             let lengths = sources.map(\.count)
             let memory = model.encode(Tensor(padded, [sources.count, longest]), lengths: lengths, pass)
             crossKeysAndValues = []
-            for layer in model.decoderLayers { crossKeysAndValues.append(layer.crossAttention.project(memory, pass)) }
+            for layer in model.decoderLayers { crossKeysAndValues.append(KeyValueCache.byHeads(layer.crossAttention.project(memory, pass), heads: model.configuration.heads)) }
             sourceLengths = lengths
             cache = KeyValueCache(
                 layers: model.decoderLayers.count, batch: sources.count, capacity: min(maximumNewTokens, model.configuration.context),
-                width: model.configuration.width, model.store.activationType)
+                width: model.configuration.width, heads: model.configuration.heads, model.store.activationType)
         }
 
         func advance(_ tokens: [Int32]) -> Tensor {
@@ -186,7 +186,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
                 x = model.sublayer(x, layer.selfAttentionNorm, pass) { layer.selfAttention.step($0, pass) { cache.append($0, layer: index) } }
                 x = model.sublayer(x, layer.crossAttentionNorm, pass) { x in
                     let queries = x.reshaped(to: [sourceLengths.count, groupSize, width])
-                    return layer.crossAttention(queries, keysAndValues: crossKeysAndValues[index], lengths: sourceLengths, pass).reshaped(to: x.shape)
+                    return layer.crossAttention.step(queries, memory: crossKeysAndValues[index], lengths: sourceLengths, pass).reshaped(to: x.shape)
                 }
                 x = model.sublayer(x, layer.feedForwardNorm, pass) { layer.feedForward($0, pass) }
             }
@@ -201,8 +201,8 @@ public final class EncoderDecoderTransformer: LanguageModel {
             groupSize = size
             guard sources != Array(sourceLengths.indices) else { return }
             crossKeysAndValues = crossKeysAndValues.map { old in
-                let bytes = old.shape[1] * old.shape[2] * old.dataType.byteCount
-                let new = Tensor(uninitialized: [sources.count, old.shape[1], old.shape[2]], old.dataType)
+                let bytes = old.count / old.shape[0] * old.dataType.byteCount
+                let new = Tensor(uninitialized: [sources.count, old.shape[1], old.shape[2], old.shape[3]], old.dataType)
                 for (group, source) in sources.enumerated() {
                     (new.bytes + group * bytes).copyMemory(from: old.bytes + source * bytes, byteCount: bytes)
                 }

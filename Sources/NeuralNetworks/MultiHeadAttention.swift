@@ -1,6 +1,6 @@
 // Multi-head attention as Transformers use it: over the sequence itself, or over another one.
 //
-// Legend: B sequences, T positions, S positions of the other sequence, D width.
+// Legend: B sequences, T positions, S positions of the other sequence, H heads, K head size, D = H K width.
 
 import Tensors
 
@@ -40,7 +40,7 @@ public struct SelfAttention {
     ///
     /// - Parameters:
     ///   - x: [B, 1, D].
-    ///   - remember: stores the new keys and values (the packed projection [B, 1, 3 D]); returns all of them, [B, capacity, 2 D], and how many
+    ///   - remember: stores the new keys and values (the packed projection [B, 1, 3 D]); returns all of them, [B, H, capacity, 2 K], and how many
     ///     of each sequence are real.
     /// - Returns: [B, 1, D].
     public func step(_ x: Tensor, _ pass: ForwardPass, remember: (Tensor) -> (keysAndValues: Tensor, lengths: [Int])) -> Tensor {
@@ -48,7 +48,8 @@ public struct SelfAttention {
         let packed = qkv(x, pass)
         let (cache, lengths) = remember(packed)
         let mixed = attention(
-            query: AttentionOperand(packed), key: AttentionOperand(cache), value: AttentionOperand(cache, column: width), width: width, heads: heads,
+            query: AttentionOperand(packed), key: AttentionOperand(headMajor: cache), value: AttentionOperand(headMajor: cache, column: width / heads),
+            width: width, heads: heads,
             mask: AttentionMask(keyLengths: lengths))
         return output(mixed, pass)
     }
@@ -87,6 +88,15 @@ public struct CrossAttention {
         let mixed = attention(
             query: AttentionOperand(query(x, pass)), key: AttentionOperand(keysAndValues), value: AttentionOperand(keysAndValues, column: width),
             width: width, heads: heads, mask: AttentionMask(keyLengths: lengths), dropoutRate: dropoutRate, dropout: pass.dropout)
+        return output(mixed, pass)
+    }
+
+    /// The same without a gradient, over keys and values that are laid out by heads, [B, H, S, 2 K].
+    public func step(_ x: Tensor, memory: Tensor, lengths: [Int], _ pass: ForwardPass) -> Tensor {
+        let width = x.shape[2]
+        let mixed = attention(
+            query: AttentionOperand(query(x, pass)), key: AttentionOperand(headMajor: memory),
+            value: AttentionOperand(headMajor: memory, column: width / heads), width: width, heads: heads, mask: AttentionMask(keyLengths: lengths))
         return output(mixed, pass)
     }
 }

@@ -13,6 +13,12 @@ public final class NumericsCheck {
         public let value: String
         /// The extents of the layer's output.
         public let shape: [Int]
+
+        public init(layer: String, value: String, shape: [Int]) {
+            self.layer = layer
+            self.value = value
+            self.shape = shape
+        }
     }
 
     /// The first layer, in the order of the forward pass, whose output was not finite; `nil` when all were.

@@ -15,8 +15,18 @@ public func gradientNorm(of gradients: UnsafeBufferPointer<Float>, scale: Double
 
 /// The sum of squared gradients, for a caller that owns only a part of them and adds up the parts.
 public func gradientSumOfSquares(of gradients: UnsafeBufferPointer<Float>) -> Double {
-    guard let base = gradients.baseAddress else { return 0 }
-    return Kernels.active.sumOfSquares(base, gradients.count)
+    guard let base = gradients.baseAddress, !gradients.isEmpty else { return 0 }
+    // Parts of one size, added in their order: the sum does not depend on the number of threads.
+    let (part, count) = (1 << 16, gradients.count)
+    let parts = (count + part - 1) / part
+    return withUnsafeTemporaryAllocation(of: Double.self, capacity: parts) { sums in
+        let sums = UnsafeMutableBufferPointer(rebasing: sums[0..<parts])
+        let target = sums.baseAddress
+        Workers.parallel(parts, minimum: 4) { range in
+            for index in range { target?[index] = Kernels.active.sumOfSquares(base + index * part, min(part, count - index * part)) }
+        }
+        return sums.reduce(0, +)
+    }
 }
 
 /// What to multiply gradients by so that their norm is at most `clip`: min(1, clip / (norm + 1e-6)), as PyTorch's clip_grad_norm_.

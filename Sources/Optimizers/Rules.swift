@@ -3,7 +3,7 @@
 
 import Kernels
 
-/// Calls `body(offset, count, settings)` for each range, with the weight decay that the range has.
+/// Calls `body(offset, count, settings)` for parts of each range, on all threads, with the weight decay that the range has.
 private func forEach(
     _ ranges: [ParameterRange], within parameterCount: Int, _ settings: UpdateSettings,
     _ body: (_ offset: Int, _ count: Int, _ settings: UpdateSettings) -> Void
@@ -14,7 +14,8 @@ private func forEach(
         precondition(
             range.offset >= 0 && range.count >= 0 && range.offset + range.count <= parameterCount,
             "range \(range.offset) ..< \(range.offset + range.count) is outside \(parameterCount) parameters")
-        body(range.offset, range.count, range.decays ? settings : plain)
+        let settings = range.decays ? settings : plain
+        Workers.parallel(range.count, minimum: 1 << 15) { part in body(range.offset + part.lowerBound, part.count, settings) }
     }
 }
 

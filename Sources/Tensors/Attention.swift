@@ -17,25 +17,52 @@ public struct AttentionMask: Sendable {
     }
 }
 
-/// One operand of attention: D columns of a [B, L, C] tensor, so that packed projections need not be split.
+/// One operand of attention: D columns of a [B, L, C] tensor, so that packed projections need not be split, or a memory that is laid out by heads.
 public struct AttentionOperand {
-    /// [B, L, C], C at least `column` + D.
+    /// [B, L, C], C at least `column` + D; or [B, H, L, C], C at least `column` + K.
     public let tensor: Tensor
-    /// The first of the D columns.
+    /// The first of the columns.
     public let column: Int
+    /// L.
+    let length: Int
+    /// True for [B, H, L, C].
+    private let isHeadMajor: Bool
 
+    /// Columns of [B, L, C].
     public init(_ tensor: Tensor, column: Int = 0) {
         precondition(tensor.shape.rank == 3, "attention takes [B, L, C], not \(tensor.shape)")
         self.tensor = tensor
         self.column = column
+        length = tensor.shape[1]
+        isHeadMajor = false
     }
 
-    var stride: Int { tensor.shape[2] }
-    var length: Int { tensor.shape[1] }
+    /// Columns of [B, H, L, C]: one head's rows follow one another, so that a step of decoding reads them in one sweep. Not on a tape.
+    public init(headMajor tensor: Tensor, column: Int = 0) {
+        precondition(tensor.shape.rank == 4 && !tensor.requiresGradient, "attention takes a constant [B, H, L, C], not \(tensor.shape)")
+        self.tensor = tensor
+        self.column = column
+        length = tensor.shape[2]
+        isHeadMajor = true
+    }
+
+    /// Elements between rows.
+    var stride: Int { tensor.shape.columns }
 
     /// The place of one head's row, in elements from the tensor's first.
     @inline(__always)
-    func place(sequence: Int, row: Int, head: Int, headSize: Int) -> Int { (sequence * length + row) * stride + column + head * headSize }
+    func place(sequence: Int, row: Int, head: Int, headSize: Int) -> Int {
+        isHeadMajor
+            ? ((sequence * tensor.shape[1] + head) * length + row) * stride + column : (sequence * length + row) * stride + column + head * headSize
+    }
+
+    func check(heads: Int, headSize: Int) {
+        if isHeadMajor {
+            precondition(tensor.shape[1] == heads && column + headSize <= stride, "attention: \(heads) heads of \(headSize) from \(column) of \(tensor.shape)")
+        } else {
+            precondition(column + heads * headSize <= stride, "attention: \(heads * headSize) columns from \(column) of shape \(tensor.shape)")
+        }
+    }
 }
 
 /// softmax(Q K^T / sqrt(K) + mask) V for each head (Vaswani et al. 2017, equation 1), heads concatenated.
@@ -62,6 +89,7 @@ public func attention(
         query: query, key: key, value: value, width: width, heads: heads, mask: mask, scale: scale,
         dropout: dropoutRate > 0 ? dropout.map { AttentionDropout(rate: DropoutRate(dropoutRate), keys: $0.nextSiteKeys()) } : nil)
     let wantsGradient = query.tensor.requiresGradient || key.tensor.requiresGradient || value.tensor.requiresGradient
+    if !wantsGradient, computation.isDecodingStep { return computation.decodingStep() }
     let (output, logSums) = computation.forward(keepsLogSums: wantsGradient)
     guard let logSums else { return output }
     return Tape.record(output, from: query.tensor, key.tensor, value.tensor) { gradient in

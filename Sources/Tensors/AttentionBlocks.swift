@@ -46,7 +46,7 @@ struct AttentionComputation {
     /// The most queries of a block.
     static let queryBlock = 64
     /// The most keys of a block: scores, their gradient and both in the operands' type stay in the second-level cache.
-    static let keyBlock = 512
+    static let keyBlock = 1024
 
     init(
         query: AttentionOperand, key: AttentionOperand, value: AttentionOperand, width: Int, heads: Int, mask: AttentionMask, scale: Float?,
@@ -57,7 +57,7 @@ struct AttentionComputation {
             query.tensor.shape[0] == key.tensor.shape[0] && key.tensor.shape[0] == value.tensor.shape[0] && key.length == value.length,
             "attention: query \(query.tensor.shape), key \(key.tensor.shape) and value \(value.tensor.shape) do not fit")
         for operand in [query, key, value] {
-            precondition(operand.column + width <= operand.stride, "attention: \(width) columns from \(operand.column) of shape \(operand.tensor.shape)")
+            operand.check(heads: heads, headSize: width / heads)
             precondition(operand.tensor.dataType == query.tensor.dataType, "attention: operands of two types")
         }
         self.query = query

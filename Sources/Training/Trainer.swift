@@ -32,6 +32,7 @@ public final class Trainer {
     private let ownership: LaneOwnership
     private let trainingStep: TrainingStep
     private let checkpoints: RunCheckpoints
+    private let backends: BackendAgreement
     private var log: RunLog?
 
     /// What the next step computes. Loaded before ranks meet at the step boundary, so that one rank's damaged shard is every rank's error.
@@ -101,6 +102,8 @@ public final class Trainer {
             tokens = state.tokens
             secondsBefore = state.seconds
         }
+        backends = try BackendAgreement(
+            communicator, directory: configuration.directory, step: step, measures: !configuration.parallel.reproducible, report: report)
         if communicator.rank == 0 {
             report("run \(configuration.directory): \(communicator.size == 1 ? "1 rank" : "\(communicator.size) ranks") (\(communicator.libraryDescription))")
             report("kernels \(Kernels.active.instructionSet), BLAS OpenBLAS \(BLAS.coreName), \(threads.description)")
@@ -137,6 +140,7 @@ public final class Trainer {
             step += 1
             let isLast = step == configuration.steps
             let metrics = try trainStep()
+            try backends.finishedStep(step) { try? log?.note($0) }
             let next = Result { isLast ? [] : try loadBatches() }
             let now = ContinuousClock.now
             let request = try StepRequests(

@@ -79,7 +79,7 @@ enum ProgramStart {
             try MatrixProducts.validateEnvironment()
             Kernels.flushDenormals()
             SystemMemory.keepFreedMemory()
-            Workers.count = try communicator.workerThreads(requested: nil).threads
+            Workers.count = min(try communicator.workerThreads(requested: nil).threads, Workers.largestCount)
             return try body(communicator)
         } catch let error as UserError {
             if error.isShared || communicator.size == 1 {

@@ -11,6 +11,16 @@ import Training
             var maximum: Double
         }
 
+        struct Speeds: Decodable {
+            var oneThread: Extremes
+            var allThreads: Extremes
+        }
+
+        struct Library: Decodable {
+            var version: String
+            var instructionSet: String
+        }
+
         var version: String
         var cores: Int
         var usableCores: Int
@@ -18,12 +28,17 @@ import Training
         var availableInstructionSets: [String]
         var blasCore: String
         var hint: String?
+        var onednn: Library?
+        var onednnProblem: String?
+        var forcedMatrixBackend: String?
+        var threads: Int
         var mpi: String
         var hdf5: String
         var zlib: String
         var ranks: Int
-        var sgemmGflopsPerSecond: Extremes
-        var memoryGigabytesPerSecond: Extremes
+        var float32GflopsPerSecond: Speeds
+        var bfloat16GflopsPerSecond: Speeds
+        var memoryGigabytesPerSecond: Speeds
         var allReduce: AllReduceCurve?
     }
 
@@ -38,7 +53,10 @@ import Training
         let report = try report(MPIRun.runAlone(executable: "mneme", arguments: ["doctor", "--json"]))
         #expect(report.ranks == 1 && report.allReduce == nil && report.cores >= report.usableCores && report.usableCores >= 1)
         #expect(report.availableInstructionSets.contains(report.instructionSet))
-        #expect(report.sgemmGflopsPerSecond.minimum > 0.5 && report.memoryGigabytesPerSecond.minimum > 0.5)
+        for speeds in [report.float32GflopsPerSecond, report.bfloat16GflopsPerSecond, report.memoryGigabytesPerSecond] {
+            #expect(speeds.oneThread.minimum > 0.5 && speeds.allThreads.minimum > 0.5)
+        }
+        #expect(report.threads == report.usableCores && (report.onednn == nil) == (report.onednnProblem != nil))
         for version in [report.version, report.hdf5, report.zlib] { #expect(version.first?.isNumber == true, "\(version)") }
         #expect(report.mpi.contains("MPI"))
     }
@@ -46,7 +64,7 @@ import Training
     @Test func textForPeople() throws {
         let run = try MPIRun.runAlone(executable: "mneme", arguments: ["doctor"])
         #expect(run.status == 0 && run.seconds < 15)
-        for part in ["processor", "kernels", "BLAS", "libraries", "SGEMM", "memory speed"] { #expect(run.standardOutput.contains("\n" + part)) }
+        for part in ["processor", "kernels", "BLAS", "oneDNN", "libraries", "float32", "bfloat16", "memory speed"] { #expect(run.standardOutput.contains("\n" + part)) }
     }
 
     @Test(.enabled(if: MPIRun.launcher != nil, "there is no mpirun")) func theAllReduceCurve() throws {
@@ -71,6 +89,28 @@ import Training
         // Only an OpenBLAS of several kernel sets, on a processor of AVX2 or more, can be forced below what it could do.
         guard forced.blasCore.lowercased() == "nehalem", forced.availableInstructionSets.contains("avx2") else { return }
         #expect(try #require(forced.hint).contains("OPENBLAS_CORETYPE=Nehalem"))
+    }
+
+    @Test func aForcedBackendIsNamed() throws {
+        let forced = try report(
+            MPIRun.runAlone(executable: "mneme", arguments: ["doctor", "--json"], extraEnvironment: ["MNEME_MATRIX_BACKEND": "openblas"]))
+        #expect(forced.forcedMatrixBackend == "openBLAS")
+        let wanted = try MPIRun.runAlone(executable: "mneme", arguments: ["doctor", "--json"], extraEnvironment: ["MNEME_MATRIX_BACKEND": "onednn"])
+        if forced.onednn != nil {
+            #expect(try report(wanted).forcedMatrixBackend == "oneDNN")
+        } else {
+            #expect(wanted.status == 78 && wanted.standardError.contains("libdnnl-dev"))
+        }
+    }
+
+    @Test(arguments: [
+        ("MNEME_MATRIX_BACKEND", "mkl", "there is no matrix backend 'mkl'"), ("OPENBLAS_CORETYPE", "Pentium9", "OpenBLAS knows no core type 'Pentium9'"),
+        ("MNEME_INSTRUCTION_SET", "avx9", "instruction set 'avx9'"),
+    ])
+    func whatTheEnvironmentAsksForInVainIsNamed(variable: String, value: String, message: String) throws {
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["doctor"], extraEnvironment: [variable: value])
+        #expect(run.status == 78 && run.standardError.contains("\(variable): \(message)"), "\(run.standardError)")
+        #expect(run.standardError.split(separator: "\n").count == 1)
     }
 
     @Test func helpHasAnExample() throws {

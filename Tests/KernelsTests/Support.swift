@@ -141,3 +141,47 @@ extension UnaryFunction {
         }
     }
 }
+
+// MARK: bfloat16
+
+/// The bfloat16 pattern nearest to x, ties to even, straight from the definition: the two neighbours are compared in float64.
+func bfloat16(_ x: Float) -> UInt16 {
+    let upper = UInt16(truncatingIfNeeded: x.bitPattern >> 16)
+    if x.isNaN { return upper | 0x40 }
+    let below = Float(bitPattern: UInt32(upper) << 16)
+    if below == x { return upper }
+    let next = upper &+ 1
+    let above = Float(bitPattern: UInt32(next) << 16)
+    // Infinity stands where the next power of two would.
+    let aboveValue = above.isInfinite ? (x < 0 ? -0x1p128 : 0x1p128) : Double(above)
+    let (low, high) = (abs(Double(x) - Double(below)), abs(aboveValue - Double(x)))
+    if low == high { return upper & 1 == 0 ? upper : next }
+    return low < high ? upper : next
+}
+
+/// The numbers as bfloat16 patterns.
+func bfloat16(_ values: [Float]) -> [UInt16] { values.map { bfloat16($0) } }
+
+/// The bfloat16 patterns as numbers.
+func widened(_ patterns: [UInt16]) -> [Float] { patterns.map { Float(bitPattern: UInt32($0) << 16) } }
+
+/// Compares bfloat16 results with float64 ones: each must be within `steps` bfloat16 numbers of the correctly rounded one, or within `floor` of the
+/// expected value (where terms cancel). NaN must meet NaN.
+func expectBFloat16(
+    _ actual: [UInt16], _ expected: [Double], steps: Int = 1, floor: Double = 0, _ what: String = "", sourceLocation: SourceLocation = #_sourceLocation
+) {
+    guard actual.count == expected.count else {
+        Issue.record("\(what): \(actual.count) elements, expected \(expected.count)", sourceLocation: sourceLocation)
+        return
+    }
+    func order(_ pattern: UInt16) -> Int { pattern & 0x8000 == 0 ? Int(pattern) : -Int(pattern & 0x7FFF) }
+    for (index, (a, e)) in zip(actual, expected).enumerated() {
+        let value = Float(bitPattern: UInt32(a) << 16)
+        if value.isNaN && e.isNaN { continue }
+        let isNear = abs(order(a) - order(bfloat16(Float(e)))) <= steps || abs(Double(value) - e) <= floor
+        if value.isNaN != e.isNaN || !isNear {
+            Issue.record("\(what): element \(index) of \(actual.count) is \(value), expected \(e)", sourceLocation: sourceLocation)
+            return
+        }
+    }
+}

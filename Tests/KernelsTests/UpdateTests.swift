@@ -100,4 +100,53 @@ struct UpdateTests {
             x -= s.learningRate * g / (a.squareRoot() + s.epsilon)
         }
     }
+
+    @Test("a bfloat16 copy is the new values rounded, and any part of the arrays can be updated alone", arguments: instructionSets)
+    func lowPrecision(name: String) throws {
+        typealias Arrays = (x: UnsafeMutablePointer<Float>, m: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>, g: UnsafePointer<Float>)
+        let k = try kernelSet(name)
+        let s = settings(2)
+        let rules: [(String, (Arrays, UnsafeMutablePointer<UInt16>?, Int) -> Void)] = [
+            ("AdamW", { k.adamW($0.x, $0.m, $0.v, $0.g, s, lowPrecision: $1, $2) }),
+            ("SGD", { k.sgd($0.x, $0.m, $0.g, s, lowPrecision: $1, $2) }),
+            ("SGD without momentum", { k.sgd($0.x, nil, $0.g, s, lowPrecision: $1, $2) }),
+            ("RMSProp", { k.rmsProp($0.x, $0.v, $0.m, $0.g, s, lowPrecision: $1, $2) }),
+            ("RMSProp without momentum", { k.rmsProp($0.x, $0.v, nil, $0.g, s, lowPrecision: $1, $2) }),
+            ("Adagrad", { k.adagrad($0.x, $0.v, $0.g, s, lowPrecision: $1, $2) }),
+        ]
+        var generator = SeededGenerator(seed: 22)
+        for n in sizes {
+            let (value, first, second, gradient) = (generator.floats(n), generator.floats(n), generator.floats(n, 0...1), generator.floats(n))
+            for (rule, update) in rules {
+                func run(_ pieces: [Int], copies: Bool) -> (values: [UInt32], copy: [UInt16]) {
+                    var (x, m, v) = (value, first, second)
+                    var copy = [UInt16](repeating: 0, count: n)
+                    x.withUnsafeMutableBufferPointer { x in
+                        m.withUnsafeMutableBufferPointer { m in
+                            v.withUnsafeMutableBufferPointer { v in
+                                gradient.withUnsafeBufferPointer { g in
+                                    copy.withUnsafeMutableBufferPointer { copy in
+                                        guard let x = x.baseAddress, let m = m.baseAddress, let v = v.baseAddress, let g = g.baseAddress,
+                                            let copy = copy.baseAddress
+                                        else { return }
+                                        var start = 0
+                                        for piece in pieces {
+                                            update((x + start, m + start, v + start, g + start), copies ? copy + start : nil, piece)
+                                            start += piece
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    return (patterns(x + m + v), n == 0 ? [] : copies ? copy : bfloat16(x))
+                }
+                let whole = run([n], copies: false)
+                let copied = run([n], copies: true)
+                #expect(copied.values == whole.values && copied.copy == whole.copy, "\(rule), n = \(n)")
+                let split = run(n > 5 ? [1, 3, n - 4] : [n], copies: true)
+                #expect(split.values == whole.values && split.copy == whole.copy, "\(rule) in pieces, n = \(n)")
+            }
+        }
+    }
 }

@@ -63,14 +63,15 @@ struct GoldenFixture {
     }
 
     /// Allocates the model's parameters and gives them the stored values.
-    func load(into model: any LanguageModel) throws {
-        model.store.allocate(seed: 1)
+    func load(into model: any LanguageModel, activations: DataType = .float32) throws {
+        model.store.allocate(seed: 1, activations: activations)
         #expect(Set(model.store.parameters.map(\.name)) == names("parameter/"))
         for parameter in model.store.parameters {
             let stored = try self["parameter/\(parameter.name)"]
             try #require(stored.shape == parameter.shape, "\(parameter.name)")
             parameter.value.floats.update(from: stored.floats, count: stored.count)
         }
+        model.store.refreshOperands()
     }
 }
 

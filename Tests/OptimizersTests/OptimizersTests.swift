@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Kernels
 import Optimizers
 import Testing
 
@@ -52,6 +53,23 @@ struct OptimizerTests {
             if !(error <= result.error) { result = (error, index) }
         }
         return result
+    }
+
+    @Test("every rule writes a bfloat16 copy of the ranges it updates", arguments: OptimizerKind.allCases)
+    func lowPrecision(kind: OptimizerKind) throws {
+        let (count, ranges) = (40, [ParameterRange(offset: 3, count: 7, decays: true), ParameterRange(offset: 20, count: 18, decays: false)])
+        let optimizer = try makeOptimizer(OptimizerConfiguration(kind: kind, learningRate: 0.1, weightDecay: 0.1), parameterCount: count)
+        var values = (0..<count).map { Float($0) * 0.37 - 5 }
+        let gradients = values.map { $0 * $0 - 1 }
+        var copy = [UInt16](repeating: 7, count: count)
+        optimizer.step(
+            values: &values, gradients: gradients, ranges: ranges, learningRate: 0.1, gradientScale: 0.5, step: 1, lowPrecision: &copy)
+        var rounded = [UInt16](repeating: 0, count: count)
+        Kernels.active.toBFloat16(&rounded, values, count)
+        for index in 0..<count {
+            let isUpdated = ranges.contains { ($0.offset..<$0.offset + $0.count).contains(index) }
+            #expect(copy[index] == (isUpdated ? rounded[index] : 7))
+        }
     }
 
     @Test("ten steps equal PyTorch's", arguments: 0..<9)

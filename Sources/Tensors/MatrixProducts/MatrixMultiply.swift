@@ -23,7 +23,8 @@ public func multiplyMatrices(
 /// C = alpha * op(A) op(B) + beta * C + bias. Sums are float32 whatever the operands are.
 ///
 /// Products of enough work are divided between the threads of `Workers` by rows or columns of C; within a part of a divided call they run on the
-/// calling thread.
+/// calling thread. The bits of C do not depend on the number of threads with oneDNN and with OpenBLAS's AVX-512 kernels, as a test shows; OpenBLAS's
+/// AVX2 kernels add in another order at the edge of a part.
 ///
 /// - Parameters:
 ///   - c: written; not transposed; float32 or bfloat16.

@@ -130,8 +130,9 @@ public enum MatrixProducts {
 
     // MARK: for the products
 
-    /// Multiplications from which a product has a class. Smaller ones follow the rule: one call of them tells nothing.
-    private static let smallestClassified = 1 << 18
+    /// Multiplications from which a product has a class. Smaller ones follow the rule: they are many and their times are noise, so that measuring them
+    /// would make runs differ for nothing.
+    private static let smallestClassified = 1 << 24
 
     nonisolated(unsafe) private static let table: UnsafeMutablePointer<Atomic<UInt8>> = {
         // All zeros is "no choice"; pages that no class falls into are never touched.

@@ -87,7 +87,7 @@ struct ObservedProduct: Sendable {
     /// The backend that computes it in the least time; the rule's unless another takes at least `margin` less.
     ///
     /// Both run in turn on fresh memory, so that the operands of neither are more at hand than the other's.
-    func fastest(margin: Double = 0.03) -> MatrixBackend {
+    func fastest(margin: Double = 0.08) -> MatrixBackend {
         let candidates = MatrixBackend.allCases.filter(\.isAvailable)
         if candidates.count == 1 { return rule }
         let (a, b) = (operand(m, k, transpositions[0], key: 1), operand(k, n, transpositions[1], key: 2))
@@ -106,7 +106,7 @@ struct ObservedProduct: Sendable {
         }
         for backend in candidates { _ = time(backend) }
         let deadline = ContinuousClock.now + .milliseconds(60)
-        for round in 0..<12 where round < 4 || ContinuousClock.now < deadline {
+        for round in 0..<12 where round < 3 || ContinuousClock.now < deadline {
             for (position, backend) in candidates.enumerated() { best[position] = min(best[position], time(backend)) }
         }
         withExtendedLifetime((a, b, c, bias)) {}

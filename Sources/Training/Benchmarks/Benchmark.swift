@@ -18,7 +18,7 @@ package struct Benchmark: Sendable {
     package let run: @Sendable (BenchmarkSettings, any Communicator, (any BenchmarkReport) throws -> Void) throws -> Void
 
     /// Every benchmark: training steps by rising cost, decoding, then parts of a step.
-    package static let all: [Benchmark] = TrainingWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [attention, tape]
+    package static let all: [Benchmark] = TrainingWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [attention, kernels, tape]
 
     /// The benchmark of that name.
     package static func named(_ name: String) -> Benchmark? { all.first { $0.name == name } }
@@ -38,6 +38,12 @@ package struct Benchmark: Sendable {
     private static let attention = Benchmark(name: AttentionBenchmark.name, summary: AttentionBenchmark.summary) { settings, communicator, report in
         let benchmark = AttentionBenchmark(communicator: communicator, settings: settings)
         for positions in benchmark.lengths { try report(benchmark.run(positions: positions)) }
+    }
+
+    private static let kernels = Benchmark(name: KernelBenchmark.name, summary: KernelBenchmark.summary) { settings, communicator, report in
+        // Shared over about a hundred measurements.
+        if communicator.rank == 0 { try report(KernelBenchmark(seconds: settings.seconds / 100).run()) }
+        try communicator.barrier()
     }
 
     private static let tape = Benchmark(name: TapeBenchmark.name, summary: TapeBenchmark.summary) { settings, communicator, report in

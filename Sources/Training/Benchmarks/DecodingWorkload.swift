@@ -24,6 +24,13 @@ package struct DecodingWorkload: Sendable {
     /// The exponent of the length penalty. It does not change the order of hypotheses of one length.
     package static let lengthPenalty: Float = 0.6
 
+    package init(name: String, summary: String, workload: TrainingWorkload, beam: Int) {
+        self.name = name
+        self.summary = summary
+        self.workload = workload
+        self.beam = beam
+    }
+
     /// Greedy decoding and beam search.
     package static let all: [DecodingWorkload] = [("encoder-decoder", "greedy", 1), ("encoder-decoder", "beam", 4)].compactMap { model, name, beam in
         TrainingWorkload.named(model).map { workload in

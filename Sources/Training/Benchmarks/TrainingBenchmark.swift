@@ -51,12 +51,15 @@ package struct TrainingBenchmark {
         let trainingStep = TrainingStep(store: model.store, optimizer: optimizer, clip: workload.optimizer.clip, communicator: communicator)
         let lanes = Array(communicator.rank * workload.lanesPerRank..<(communicator.rank + 1) * workload.lanesPerRank)
         let batch = workload.batch(lanes: lanes)
+        let backends = try BackendAgreement(communicator, directory: nil, step: 0, measures: true) { _ in }
+
         var losses: [Double] = []
         let timings = try StepTimings.measured(settings, communicator) { step in
             let outcome = try trainingStep.run(step: step, learningRate: workload.optimizer.learningRate) { _, tape in
                 let dropout = configuration.dropout > 0 ? DropoutContext(seed: TrainingWorkload.seed, step: step, lanes: lanes) : nil
                 return model.loss(batch, ForwardPass(tape: tape, dropout: dropout))
             }
+            try backends.finishedStep(step) { _ in }
             losses.append(outcome.loss)
         }
         let allLanes = Double(workload.lanesPerRank * communicator.size)

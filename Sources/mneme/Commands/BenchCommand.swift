@@ -4,6 +4,7 @@ import ArgumentParser
 import Collectives
 import Diagnostics
 import Foundation
+import Tensors
 import Training
 
 struct BenchCommand: ParsableCommand {
@@ -25,6 +26,7 @@ struct BenchCommand: ParsableCommand {
               mneme bench greedy beam --precision float32 --steps 3 --warm-up 1
               mneme bench attention --longest 4096
               mpirun -n 2 mneme bench gpt-small --json
+              mneme bench kernels
             """)
 
     @Argument(help: "Workloads, as listed above.")
@@ -81,6 +83,9 @@ struct BenchCommand: ParsableCommand {
             settings.longest = longest
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
             for benchmark in names.compactMap(Benchmark.named) {
+                // Each has its own peak of memory.
+                MemoryPool.shared.trim()
+                ProcessorMeasurement.resetPeakResidentBytes()
                 try benchmark.run(settings, communicator) { report in
                     guard communicator.rank == 0 else { return }
                     let text = json ? try JSONLine.encode(report) + "\n" : report.text

@@ -15,8 +15,10 @@ struct DoctorCommand: ParsableCommand {
         commandName: "doctor",
         abstract: "Say what this machine and this build are, and measure what they can do.",
         discussion: """
-            Prints the processor, the kernels and libraries in use, and the measured speed of SGEMM and of memory with one thread a rank. Under mpirun also
-            the time of an all-reduce by size, and the size of gradient buckets to set as parallel.bucketBytes. Takes less than 15 seconds.
+            Prints the processor, the kernels and libraries in use, and the measured speed of matrix products and of memory, with one thread a rank and with
+            all that the rank may use. Under mpirun also the time of an all-reduce by size, and the size of gradient buckets to set as
+            parallel.bucketBytes. Takes less than 15 seconds. MNEME_INSTRUCTION_SET (sse2, avx2, avx512) and MNEME_MATRIX_BACKEND (openblas, onednn) force
+            a choice, for any command.
 
             Examples:
               mneme doctor
@@ -42,6 +44,17 @@ struct DoctorReport: Encodable {
         var maximum: Double
     }
 
+    /// What ranks reach at the same time, each with one thread and each with all of its own.
+    struct Speeds: Encodable {
+        var oneThread: Extremes
+        var allThreads: Extremes
+    }
+
+    struct Library: Encodable {
+        var version: String
+        var instructionSet: String
+    }
+
     var version = MnemeVersion.current
     var processor = ProcessorMeasurement.processorName
     var cores = ProcessInfo.processInfo.processorCount
@@ -53,16 +66,24 @@ struct DoctorReport: Encodable {
     var blasCore = BLAS.coreName
     var blasConfiguration = BLAS.configuration.trimmingCharacters(in: .whitespaces)
     var hint: String?
+    var onednn: Library?
+    /// Why there is no oneDNN.
+    var onednnProblem = OneDNN.problem
+    /// Whether oneDNN multiplies bfloat16 by instructions of the processor; operands are converted to float32 otherwise.
+    var nativeBfloat16 = OneDNN.hasNativeBFloat16
+    var forcedMatrixBackend = MatrixProducts.forced?.rawValue
     var mpi: String
     var hdf5 = HDF5Library.version
     var sentencePiece: String?
     var zlib = String(cString: zlibVersion())
     var ranks: Int
-    var threads: String
-    /// GFLOP/s of one thread of each rank, all at the same time.
-    var sgemmGflopsPerSecond: Extremes
-    /// GB/s of one thread of each rank, all at the same time.
-    var memoryGigabytesPerSecond: Extremes
+    /// Worker threads of this rank, and why so many.
+    var threads: Int
+    var threadAllotment: String
+    /// Products of matrices in float32 and in bfloat16, GFLOP/s.
+    var float32GflopsPerSecond: Speeds
+    var bfloat16GflopsPerSecond: Speeds
+    var memoryGigabytesPerSecond: Speeds
     var allReduce: AllReduceCurve?
 
     /// Measures. Collective.
@@ -72,15 +93,23 @@ struct DoctorReport: Encodable {
         sentencePiece = Self.installedVersion(ofPackage: "sentencepiece")
         ranks = communicator.size
         usableCores = ProcessInfo.processInfo.activeProcessorCount
-        threads = try communicator.workerThreads(requested: nil).description
-        Workers.count = 1
-        func extremes(_ measure: () -> Double) throws -> Extremes {
+        if let version = OneDNN.version, let set = OneDNN.instructionSet { onednn = Library(version: version, instructionSet: set) }
+        let allotment = try communicator.workerThreads(requested: nil)
+        (threads, threadAllotment) = (allotment.threads, allotment.description)
+        func extremes(_ threads: Int, _ measure: () -> Double) throws -> Extremes {
+            Workers.count = threads
             try communicator.barrier()
             let value = measure() / 1e9
             return Extremes(minimum: try communicator.allReduced(value, .minimum), maximum: try communicator.allReduced(value, .maximum))
         }
-        sgemmGflopsPerSecond = try extremes { ProcessorMeasurement.matrixMultiplyRate() }
-        memoryGigabytesPerSecond = try extremes { ProcessorMeasurement.memoryBandwidth() }
+        let severalThreads = try communicator.allReduced(threads, .maximum) > 1
+        func speeds(_ measure: () -> Double) throws -> Speeds {
+            let one = try extremes(1, measure)
+            return Speeds(oneThread: one, allThreads: severalThreads ? try extremes(allotment.threads, measure) : one)
+        }
+        float32GflopsPerSecond = try speeds { ProcessorMeasurement.matrixMultiplyRate() }
+        bfloat16GflopsPerSecond = try speeds { ProcessorMeasurement.matrixMultiplyRate(.bfloat16) }
+        memoryGigabytesPerSecond = try speeds { ProcessorMeasurement.memoryBandwidth() }
         MemoryPool.shared.trim()
         if communicator.size > 1 { allReduce = try AllReduceCurve.measured(communicator) }
     }
@@ -95,11 +124,18 @@ struct DoctorReport: Encodable {
             ("BLAS", "\(blasCore) kernels of \(blasConfiguration)"),
         ]
         if let hint { lines.append(("", hint)) }
+        if let onednn {
+            lines.append(("oneDNN", "\(onednn.version), \(onednn.instructionSet)\(nativeBfloat16 ? "" : "; bfloat16 is converted to float32 for OpenBLAS")"))
+        } else {
+            lines.append(("oneDNN", "not available: \(onednnProblem ?? "unknown"); bfloat16 is converted to float32 for OpenBLAS"))
+        }
+        if let forcedMatrixBackend { lines.append(("", "\(MatrixProducts.environmentVariable) forces \(forcedMatrixBackend)")) }
         lines += [
             ("libraries", "\(mpi), HDF5 \(hdf5), SentencePiece \(sentencePiece ?? "(version unknown)"), zlib \(zlib)"),
-            ("ranks", "\(ranks); \(threads)"),
-            ("SGEMM", "\(Self.range(sgemmGflopsPerSecond)) GFLOP/s with 1 thread\(ranks > 1 ? " a rank" : "")"),
-            ("memory speed", "\(Self.range(memoryGigabytesPerSecond)) GB/s with 1 thread\(ranks > 1 ? " a rank" : "")"),
+            ("ranks", "\(ranks); \(threadAllotment)"),
+            ("float32", row(float32GflopsPerSecond, "GFLOP/s")),
+            ("bfloat16", row(bfloat16GflopsPerSecond, "GFLOP/s")),
+            ("memory speed", row(memoryGigabytesPerSecond, "GB/s")),
         ]
         if let allReduce {
             for (index, point) in allReduce.calls.enumerated() { lines.append((index == 0 ? "all-reduce" : "", Self.row(point))) }
@@ -109,6 +145,12 @@ struct DoctorReport: Encodable {
             }
         }
         return lines.map { $0.0.padding(toLength: 15, withPad: " ", startingAt: 0) + $0.1 + "\n" }.joined()
+    }
+
+    private func row(_ speeds: Speeds, _ unit: String) -> String {
+        let each = ranks > 1 ? " a rank" : ""
+        let one = "\(Self.range(speeds.oneThread)) \(unit) with 1 thread\(each)"
+        return threads > 1 ? one + ", \(Self.range(speeds.allThreads)) with \(threads)" : one
     }
 
     private static func number(_ value: Double, _ digits: Int = 1) -> String { String(format: "%.\(digits)f", value) }

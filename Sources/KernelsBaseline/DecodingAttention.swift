@@ -1,0 +1,87 @@
+// Attention of one query: a step of decoding, where a matrix product would have one row.
+//
+// Legend: n keys, K head size.
+
+import KernelTypes
+
+/// The lanes added as a tree in float32: a score needs no more.
+@_transparent
+private func laneSum(_ v: Vector) -> Float {
+    #if MNEME_AVX512
+        let (low, high) = halves(v)
+        let (first, second) = halves(low + high)
+        let four = first + second
+    #elseif MNEME_FMA
+        let (first, second) = halves(v)
+        let four = first + second
+    #else
+        let four = v
+    #endif
+    return (four.x + four.z) + (four.y + four.w)
+}
+
+/// scratch[j] = the product of the query with key j, j < n; scratch[n...] becomes the query as float32.
+@inline(__always)
+private func storeScores<Element: VectorElement>(
+    _ scratch: FloatOutput, _ query: UnsafePointer<Element>, _ keys: UnsafePointer<Element>, _ keyStride: Int, _ n: Int, _ headSize: Int
+) {
+    let q = scratch + n
+    for i in blocks(headSize) { store(q, i, Element.vector(query, i, padding: 0)) }
+    for j in 0..<n {
+        let key = keys + j &* keyStride
+        var sum = Vector.zero
+        for i in blocks(headSize).full { sum = multiplyAdd(load(q, i), Element.vector(key + i.offset), sum) }
+        if let i = blocks(headSize).rest { sum += load(q, i) * Element.vector(key, i, padding: 0) }
+        scratch[j] = laneSum(sum)
+    }
+}
+
+/// out = the sum of weights[j] * row j of values, j < n.
+@inline(__always)
+private func storeWeightedSum<Element: VectorElement>(
+    _ out: UnsafeMutablePointer<Element>, _ weights: FloatInput, _ values: UnsafePointer<Element>, _ valueStride: Int, _ n: Int, _ headSize: Int
+) {
+    var first = 0
+    while first &+ 4 &* width <= headSize {
+        var (s0, s1, s2, s3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+        var value = values + first
+        for j in 0..<n {
+            let p = splat(weights[j])
+            s0 = multiplyAdd(p, Element.vector(value), s0)
+            s1 = multiplyAdd(p, Element.vector(value + width), s1)
+            s2 = multiplyAdd(p, Element.vector(value + (2 &* width)), s2)
+            s3 = multiplyAdd(p, Element.vector(value + (3 &* width)), s3)
+            value += valueStride
+        }
+        Element.put(out + first, s0)
+        Element.put(out + (first &+ width), s1)
+        Element.put(out + (first &+ 2 &* width), s2)
+        Element.put(out + (first &+ 3 &* width), s3)
+        first &+= 4 &* width
+    }
+    for i in Blocks(from: first, to: headSize) {
+        var sum = Vector.zero
+        for j in 0..<n { sum = multiplyAdd(splat(weights[j]), Element.vector(values + j &* valueStride, i, padding: 0), sum) }
+        Element.put(out, i, sum)
+    }
+}
+
+extension VariantKernels {
+    public func attendRow(
+        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float, scratch: FloatOutput,
+        keyCount n: Int, headSize: Int
+    ) {
+        storeScores(scratch, query, keys, keyStride, n, headSize)
+        softmax(scratch, scratch, scale: scale, n)
+        storeWeightedSum(out, scratch, values, valueStride, n, headSize)
+    }
+
+    public func attendRow(
+        _ out: BFloatOutput, query: BFloatInput, keys: BFloatInput, keyStride: Int, values: BFloatInput, valueStride: Int, scale: Float,
+        scratch: FloatOutput, keyCount n: Int, headSize: Int
+    ) {
+        storeScores(scratch, query, keys, keyStride, n, headSize)
+        softmax(scratch, scratch, scale: scale, n)
+        storeWeightedSum(out, scratch, values, valueStride, n, headSize)
+    }
+}
