@@ -21,7 +21,7 @@ final class TableModel: LanguageModel {
     ) {
         configuration = ModelConfiguration(kind: kind, layers: 0, width: 1, heads: 1)
         self.vocabularySize = vocabularySize
-        inputKind = kind == .decoderOnly ? .tokens : .pairs
+        inputKind = kind == .encoderDecoder ? .pairs : .tokens
         maximumLength = context
         self.logits = logits
     }
