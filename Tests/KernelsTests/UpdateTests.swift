@@ -103,7 +103,7 @@ struct UpdateTests {
 
     @Test("a bfloat16 copy is the new values rounded, and any part of the arrays can be updated alone", arguments: instructionSets)
     func lowPrecision(name: String) throws {
-        typealias Arrays = (x: UnsafeMutablePointer<Float>, m: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>, g: UnsafePointer<Float>)
+        typealias Arrays = (x: FloatOutput, m: FloatOutput, v: FloatOutput, g: FloatInput)
         let k = try kernelSet(name)
         let s = settings(2)
         let rules: [(String, (Arrays, UnsafeMutablePointer<UInt16>?, Int) -> Void)] = [
