@@ -94,7 +94,8 @@ struct UpdateTests {
 
     @Test("Adagrad", arguments: instructionSets)
     func adagrad(name: String) throws {
-        try compare(name, "Adagrad", { settings($0) }, kernel: { k, x, a, _, g, s, n in k.adagrad(x, a, g, s, lowPrecision: nil, n) }) { x, a, _, gradient, s in
+        try compare(name, "Adagrad", { settings($0) }, kernel: { k, x, a, _, g, s, n in k.adagrad(x, a, g, s, lowPrecision: nil, n) }) {
+            x, a, _, gradient, s in
             let g = gradient + s.weightDecay * x
             a += g * g
             x -= s.learningRate * g / (a.squareRoot() + s.epsilon)
