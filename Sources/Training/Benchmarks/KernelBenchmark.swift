@@ -155,7 +155,8 @@ package struct KernelBenchmark {
         }
         return KernelBenchmarkResult(
             processor: ProcessorMeasurement.processorName, instructionSet: Kernels.active.instructionSet,
-            bandwidthGigabytesPerSecond: bandwidth / 1e9, peakGflopsPerSecond: peak / 1e9, loadAverage: ProcessorMeasurement.loadAverage, kernels: measurements)
+            bandwidthGigabytesPerSecond: bandwidth / 1e9, peakGflopsPerSecond: peak / 1e9,
+            loadAverage: ProcessorMeasurement.loadAverage, kernels: measurements)
     }
 
     /// c = a + b over arrays beyond any cache (McCalpin's STREAM, 1995): two arrays read and one written.
