@@ -21,7 +21,7 @@ import Testing
             outputs.append(randomTokens(target, &random))
         }
         let (targetInputs, targetOutputs) = (padded(inputs), padded(outputs, with: -1))
-        if kind == .decoderOnly { return .tokens(TokenBatch(lanes: lanes, inputs: targetInputs, targets: targetOutputs)) }
+        if kind != .encoderDecoder { return .tokens(TokenBatch(lanes: lanes, inputs: targetInputs, targets: targetOutputs)) }
         return .pairs(
             SequencePairBatch(
                 lanes: lanes, sources: padded(sources), sourceLengths: sources.map(\.count), targetInputs: targetInputs,

@@ -71,7 +71,7 @@ import Testing
         for kind in ModelKind.allCases {
             let model = makeModel(ModelConfiguration(kind: kind, layers: 2, width: 8, heads: 2, context: 5, preNorm: true), vocabularySize: 11)
             for parameter in model.store.parameters {
-                #expect(parameter.decays == !(parameter.name.hasSuffix(".bias") || parameter.name.contains("Norm.")), "\(parameter.name)")
+                #expect(parameter.decays == !(parameter.name.hasSuffix(".bias") || parameter.name.hasSuffix("Bias") || parameter.name.contains("Norm.")), "\(parameter.name)")
             }
         }
     }

@@ -1,0 +1,63 @@
+import Collectives
+import Diagnostics
+import Foundation
+import Optimizers
+import Tensors
+import TestSupport
+import Testing
+import Training
+
+/// A run that needs more memory than the machine has is refused before anything is allocated.
+@Suite struct MemoryNeedTests {
+    @Test func bytesOfEachOptimizer() {
+        func bytes(_ kind: OptimizerKind, momentum: Double = 0, _ activations: DataType = .float32) -> Int {
+            MemoryNeed(parameters: 10, optimizer: OptimizerConfiguration(kind: kind, momentum: momentum), activations: activations).bytes
+        }
+        #expect(bytes(.adamw) == 160 && bytes(.adamw, .bfloat16) == 180)
+        #expect(bytes(.sgd) == 80 && bytes(.sgd, momentum: 0.9) == 120)
+        #expect(bytes(.rmsprop) == 120 && bytes(.rmsprop, momentum: 0.9) == 160 && bytes(.adagrad) == 120)
+    }
+
+    @Test func slotsAreThoseOfTheOptimizer() throws {
+        for kind in OptimizerKind.allCases {
+            for momentum in [0, 0.5] where momentum == 0 || kind == .sgd || kind == .rmsprop {
+                let configuration = OptimizerConfiguration(kind: kind, momentum: momentum)
+                #expect(try makeOptimizer(configuration, parameterCount: 3).slots.count == configuration.slotCount, "\(kind) \(momentum)")
+            }
+        }
+    }
+
+    @Test func tooMuchIsOneLineWithCode78() throws {
+        let need = MemoryNeed(parameters: 2_000_000_000, optimizer: OptimizerConfiguration(), activations: .float32)
+        try need.check(SingleProcess(), available: 32_000_000_000)
+        do {
+            try need.check(SingleProcess(), available: 31_900_000_000)
+            Issue.record("nothing was thrown")
+        } catch let error as UserError {
+            #expect(error.exitCode == .configuration && error.isShared)
+            #expect(error.description.hasPrefix("model: 2000000000 parameters with gradients and optimizer state need 32.0 GB, but "))
+            #expect(error.description.hasSuffix(" has 31.9 GB left; make model.layers or model.width smaller or use a machine with more memory"))
+        }
+    }
+
+    @Test func theMachineSaysWhatItHas() throws {
+        guard FileManager.default.fileExists(atPath: "/proc/meminfo") else { return }
+        let available = try #require(SystemMemory.availableBytes)
+        #expect(available > 1 << 20 && available < 1 << 50)
+    }
+}
+
+/// `mneme bench tape`, run as a program.
+@Suite struct TapeBenchmarkTests {
+    @Test func everyOperationHasItsTimes() throws {
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "tape", "--json", "--seconds", "0", "--steps", "3", "--warm-up", "1"])
+        #expect(run.status == 0, "\(run.standardError)")
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let figures = try run.standardOutput.split(separator: "\n").map { try decoder.decode(TapeFigures.self, from: Data($0.utf8)) }
+        #expect(figures.count == 15 && Set(figures.map(\.length)) == [32, 10_000])
+        for one in figures { #expect(one.workload == "tape" && one.nanosecondsRecorded > 0 && one.nanosecondsBoth > one.nanosecondsRecorded, "\(one.operation)") }
+        let text = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "tape", "--seconds", "0", "--steps", "1"])
+        #expect(text.standardOutput.contains("ns recorded") && text.standardOutput.contains("cosine similarity"))
+    }
+}
