@@ -130,7 +130,9 @@ package struct KernelBenchmark {
                 peak = max(peak, ProcessorMeasurement.matrixMultiplyRate(seconds: 0.1))
                 arrays.fill(isCached ? Self.cacheBytes : Self.memoryBytes / 4)
                 for item in group {
-                    let rows = max(1, (isCached ? Self.cacheBytes : Self.memoryBytes) / (item.bytes * item.columns))
+                    // A kernel that only reads bfloat16 could take more elements than there are.
+                    let elements = min((isCached ? Self.cacheBytes : Self.memoryBytes) / item.bytes, Self.memoryBytes / 4)
+                    let rows = max(1, elements / item.columns)
                     // In cache one timing covers several passes, so that the clock's own cost does not count.
                     let passes = isCached ? 20 : 1
                     item.run(arrays, rows)
