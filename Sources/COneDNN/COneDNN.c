@@ -151,7 +151,8 @@ static bool describeAnyOrder(Description *description, int64_t rows, int64_t col
 
 static void forget(Description *description) { (void)description; }
 
-static bool compile(dnnl_primitive_desc_t *result, Description *a, Description *b, Description *bias, Description *c, dnnl_primitive_attr_t attributes) {
+static bool compile(
+    dnnl_primitive_desc_t *result, Description *a, Description *b, Description *bias, Description *c, dnnl_primitive_attr_t attributes) {
     dnnl_matmul_desc_t description;
     return library.dnnl_matmul_desc_init(&description, a, b, bias, c) == dnnl_success
         && library.dnnl_primitive_desc_create(result, &description, attributes, engine, NULL) == dnnl_success;
@@ -183,7 +184,8 @@ static void forget(Description *description) {
     if (*description) library.dnnl_memory_desc_destroy(*description);
 }
 
-static bool compile(dnnl_primitive_desc_t *result, Description *a, Description *b, Description *bias, Description *c, dnnl_primitive_attr_t attributes) {
+static bool compile(
+    dnnl_primitive_desc_t *result, Description *a, Description *b, Description *bias, Description *c, dnnl_primitive_attr_t attributes) {
     return library.dnnl_matmul_primitive_desc_create(result, engine, *a, *b, bias ? *bias : NULL, *c, attributes) == dnnl_success;
 }
 
@@ -234,8 +236,12 @@ void *mneme_onednn_create(const MnemeOneDNNProduct *product, size_t *scratchByte
     dnnl_primitive_desc_t description = NULL;
     const char *implementation = NULL;
     bool isDone = result
-        && describe(&a, product->m, product->k, product->isATransposed ? 1 : product->leadingA, product->isATransposed ? product->leadingA : 1, operandType)
-        && describe(&b, product->k, product->n, product->isBTransposed ? 1 : product->leadingB, product->isBTransposed ? product->leadingB : 1, operandType)
+        && describe(
+            &a, product->m, product->k, product->isATransposed ? 1 : product->leadingA, product->isATransposed ? product->leadingA : 1,
+            operandType)
+        && describe(
+            &b, product->k, product->n, product->isBTransposed ? 1 : product->leadingB, product->isBTransposed ? product->leadingB : 1,
+            operandType)
         && describe(&c, product->m, product->n, product->leadingC, 1, resultType) && describe(&bias, 1, product->n, product->n, 1, dnnl_f32)
         && (!product->isBPacked || describeAnyOrder(&anyB, product->k, product->n, operandType)) && makeAttributes(&attributes, product)
         && compile(&description, &a, product->isBPacked ? &anyB : &b, product->hasBias ? &bias : NULL, &c, attributes)

@@ -210,7 +210,8 @@ private final class WorkerPool: @unchecked Sendable {
         pthread_sigmask(SIG_SETMASK, &all, &before)
         defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
         let number = UnsafeMutableRawPointer(bitPattern: index + 1)
-        return pthread_create(&thread, &attributes, { argument -> UnsafeMutableRawPointer? in WorkerPool.shared.work(Int(bitPattern: argument) - 1) }, number) == 0
+        return pthread_create(
+            &thread, &attributes, { argument -> UnsafeMutableRawPointer? in WorkerPool.shared.work(Int(bitPattern: argument) - 1) }, number) == 0
     }
 
     func pin() -> Bool {
@@ -269,7 +270,9 @@ private final class WorkerPool: @unchecked Sendable {
                 task(context, slots[index].part)
                 mneme_thread_set_part(-1)
             }
-            if remaining.subtract(1, ordering: .sequentiallyConsistent).newValue == 0, callerIsAsleep.load(ordering: .sequentiallyConsistent) { callerBed.wake() }
+            if remaining.subtract(1, ordering: .sequentiallyConsistent).newValue == 0, callerIsAsleep.load(ordering: .sequentiallyConsistent) {
+                callerBed.wake()
+            }
         }
     }
 

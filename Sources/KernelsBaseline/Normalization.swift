@@ -118,8 +118,8 @@ private func normalize<Y: VectorElement, X: VectorElement>(
 
 /// The means over a row of dy * gain and of dy * gain * x^.
 private struct GradientMeans {
-    var gradient: Float = 0
-    var product: Float = 0
+    let gradient: Float
+    let product: Float
 }
 
 /// The means that the gradient of a row subtracts.
@@ -151,19 +151,44 @@ private struct GradientRow {
     let accumulate: Bool
 }
 
-/// dx = (dy * gain - mean of that - x^ * mean of products) * scale in block i, stored or added; gainGradient += dy * x^; biasGradient += dy.
-/// What is read is read before dx is stored, which may take its place.
+/// dx = (dy * gain - mean of that - x^ * mean of products) * scale in block i, stored or added.
 @inline(__always)
 private func storeGradient<DY: VectorElement, X: VectorElement>(
-    _ i: Block, _ dx: FloatOutput, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>,
-    _ gain: FloatInput, _ row: GradientRow
+    _ i: Block, _ dx: FloatOutput, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>, _ gain: FloatInput, _ row: GradientRow
+) {
+    let normal = (load(x, i) - row.mean) * row.scale
+    let g = multiplySubtract(normal, row.product, from: load(dy, i) * load(gain, i) - row.gradient) * row.scale
+    store(dx, i, row.accumulate ? load(dx, i) + g : g)
+}
+
+/// gainGradient += dy * x^ and biasGradient += dy in block i.
+@inline(__always)
+private func addRowGradients<DY: VectorElement, X: VectorElement>(
+    _ i: Block, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>, _ row: GradientRow
 ) {
     let d = load(dy, i)
-    let normal = (load(x, i) - row.mean) * row.scale
-    if let gainGradient { store(gainGradient, i, multiplyAdd(d, normal, load(gainGradient, i))) }
+    if let gainGradient { store(gainGradient, i, multiplyAdd(d, (load(x, i) - row.mean) * row.scale, load(gainGradient, i))) }
     if let biasGradient { store(biasGradient, i, load(biasGradient, i) + d) }
-    let g = multiplySubtract(normal, row.product, from: d * load(gain, i) - row.gradient) * row.scale
-    store(dx, i, row.accumulate ? load(dx, i) + g : g)
+}
+
+/// The gradients of a row. Those of gain and bias come first, since the input's may take the place of what they read, and in a loop of their own,
+/// since stores that hit the cache would wait in line behind stores that miss it.
+@inline(__always)
+private func storeGradients<DY: VectorElement, X: VectorElement>(
+    _ dx: FloatOutput, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>,
+    _ gain: FloatInput, _ row: GradientRow, _ n: Int
+) {
+    if let gainGradient, let biasGradient {
+        for i in blocks(n).full { addRowGradients(i, gainGradient, biasGradient, dy, x, row) }
+        if let i = blocks(n).rest { addRowGradients(i, gainGradient, biasGradient, dy, x, row) }
+    } else if let gainGradient {
+        for i in blocks(n).full { addRowGradients(i, gainGradient, nil, dy, x, row) }
+        if let i = blocks(n).rest { addRowGradients(i, gainGradient, nil, dy, x, row) }
+    } else if let biasGradient {
+        for i in blocks(n) { addRowGradients(i, nil, biasGradient, dy, x, row) }
+    }
+    for i in blocks(n).full { storeGradient(i, dx, dy, x, gain, row) }
+    if let i = blocks(n).rest { storeGradient(i, dx, dy, x, gain, row) }
 }
 
 /// The gradient of layer normalisation, all rows.
@@ -172,23 +197,15 @@ private func normalizeGradient<DY: VectorElement, X: VectorElement>(
     _ inputGradient: FloatOutput, _ accumulate: Bool, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ outputGradient: UnsafePointer<DY>,
     _ a: UnsafePointer<X>, _ gain: FloatInput, _ mean: FloatInput, _ reciprocalDeviation: FloatInput, _ rows: Int, _ columns: Int
 ) {
-    var next = rows == 0 ? GradientMeans() : gradientMeans(outputGradient, a, gain, mean[0], reciprocalDeviation[0], columns)
     for r in 0..<rows {
         let x = a + r &* columns
         let dy = outputGradient + r &* columns
         let dx = inputGradient + r &* columns
-        let means = next
-        // As in `normalize`.
-        if r &+ 1 < rows { next = gradientMeans(dy + columns, x + columns, gain, mean[r &+ 1], reciprocalDeviation[r &+ 1], columns) }
+        let means = gradientMeans(dy, x, gain, mean[r], reciprocalDeviation[r], columns)
         let row = GradientRow(
             mean: splat(mean[r]), scale: splat(reciprocalDeviation[r]), gradient: splat(means.gradient), product: splat(means.product),
             accumulate: accumulate)
-        if let gainGradient, let biasGradient {
-            for i in blocks(columns).full { storeGradient(i, dx, gainGradient, biasGradient, dy, x, gain, row) }
-            if let i = blocks(columns).rest { storeGradient(i, dx, gainGradient, biasGradient, dy, x, gain, row) }
-        } else {
-            for i in blocks(columns) { storeGradient(i, dx, gainGradient, biasGradient, dy, x, gain, row) }
-        }
+        storeGradients(dx, gainGradient, biasGradient, dy, x, gain, row, columns)
     }
 }
 
@@ -218,21 +235,14 @@ private func normalizeRootGradient<DY: VectorElement, X: VectorElement>(
     _ inputGradient: FloatOutput, _ accumulate: Bool, _ gainGradient: FloatOutput?, _ outputGradient: UnsafePointer<DY>, _ a: UnsafePointer<X>,
     _ gain: FloatInput, _ reciprocalRoot: FloatInput, _ rows: Int, _ columns: Int
 ) {
-    var next = rows == 0 ? GradientMeans() : gradientMeans(outputGradient, a, gain, 0, reciprocalRoot[0], columns)
     for r in 0..<rows {
         let x = a + r &* columns
         let dy = outputGradient + r &* columns
         let dx = inputGradient + r &* columns
-        let means = next
-        if r &+ 1 < rows { next = gradientMeans(dy + columns, x + columns, gain, 0, reciprocalRoot[r &+ 1], columns) }
+        let means = gradientMeans(dy, x, gain, 0, reciprocalRoot[r], columns)
         let row = GradientRow(
             mean: Vector.zero, scale: splat(reciprocalRoot[r]), gradient: Vector.zero, product: splat(means.product), accumulate: accumulate)
-        if let gainGradient {
-            for i in blocks(columns).full { storeGradient(i, dx, gainGradient, nil, dy, x, gain, row) }
-            if let i = blocks(columns).rest { storeGradient(i, dx, gainGradient, nil, dy, x, gain, row) }
-        } else {
-            for i in blocks(columns) { storeGradient(i, dx, nil, nil, dy, x, gain, row) }
-        }
+        storeGradients(dx, gainGradient, nil, dy, x, gain, row, columns)
     }
 }
 

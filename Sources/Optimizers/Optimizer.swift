@@ -74,7 +74,8 @@ extension Optimizer {
         step: Int
     ) {
         self.step(
-            values: values, gradients: gradients, ranges: ranges, learningRate: learningRate, gradientScale: gradientScale, step: step, lowPrecision: nil)
+            values: values, gradients: gradients, ranges: ranges, learningRate: learningRate, gradientScale: gradientScale, step: step,
+            lowPrecision: nil)
     }
 }
 

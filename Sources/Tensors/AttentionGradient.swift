@@ -64,40 +64,47 @@ extension AttentionComputation {
         let width = heads * headSize
         let (rows, columns) = (min(Self.queryBlock, queries), min(Self.keyBlock, keys))
         let block = max(rows * columns, 2 * headSize)
-        let memory = scratch(4 * block + 2 * keys * headSize + rows * headSize + rows)
+        let memory = scratch(4 * block + 4 * keys * headSize + 3 * rows * headSize + rows)
         Workers.forEach(tasks: batch * heads) { task in
             let (b, h) = (task / heads, task % heads)
             let scores = memory.floats + Workers.index * memory.shape[1]
             let keyGradient = scores + 4 * block
             let valueGradient = keyGradient + keys * headSize
             let queryGradient = valueGradient + keys * headSize
-            let inner = queryGradient + rows * headSize
+            let queryRows = queryGradient + rows * headSize
+            let outputRows = queryRows + rows * headSize
+            let keyRows = outputRows + rows * headSize
+            let valueRows = keyRows + keys * headSize
+            let inner = valueRows + keys * headSize
             let work = BlockMemory(
                 scores: scores, scoreGradient: scores + block, probabilities: scores + 2 * block, roundedGradient: scores + 3 * block, dataType: dataType)
+            pack(key, b, row: 0, h, count: realKeys(b), into: keyRows)
+            pack(value, b, row: 0, h, count: realKeys(b), into: valueRows)
             kernels.fill(keyGradient, 0, 2 * keys * headSize)
             for first in stride(from: 0, to: queries, by: rows) {
                 let rows = min(rows, queries - first)
                 let place = (b * queries + first) * width + h * headSize
                 rowProducts(gradient, output, first: place, rows: rows, scratch: scores, into: inner)
                 kernels.fill(queryGradient, 0, rows * headSize)
-                let outputGradient = MatrixOperand(gradient, first: place, leading: width)
+                pack(query, b, row: first, h, count: rows, into: queryRows)
+                pack(gradient, first: place, stride: width, count: rows, into: outputRows)
                 forEachBlock(b, first: first, rows: rows) { block in
                     let minus = logSums.floats + (b * heads + h) * queries + first
-                    let (weights, scoreGradient) = gradients(block, b, h, outputGradient, minus: minus, inner: inner, work)
+                    let (weights, scoreGradient) = gradients(block, b, h, queryRows, outputRows, keyRows, valueRows, minus: minus, inner: inner, work)
                     let columns = block.columns
                     if valueTarget != nil {
                         multiplyMatrices(
-                            into: MatrixOperand(valueGradient + block.key * headSize, leading: headSize), weights.transposed, outputGradient, m: columns,
+                            into: MatrixOperand(valueGradient + block.key * headSize, leading: headSize), weights.transposed, packed(outputRows), m: columns,
                             n: headSize, k: rows, beta: 1)
                     }
                     if keyTarget != nil {
                         multiplyMatrices(
-                            into: MatrixOperand(keyGradient + block.key * headSize, leading: headSize), scoreGradient.transposed,
-                            matrix(query, b, row: first, h), m: columns, n: headSize, k: rows, beta: 1)
+                            into: MatrixOperand(keyGradient + block.key * headSize, leading: headSize), scoreGradient.transposed, packed(queryRows),
+                            m: columns, n: headSize, k: rows, beta: 1)
                     }
                     if queryTarget != nil {
                         multiplyMatrices(
-                            into: MatrixOperand(queryGradient, leading: headSize), scoreGradient, matrix(key, b, row: block.key, h), m: rows, n: headSize,
+                            into: MatrixOperand(queryGradient, leading: headSize), scoreGradient, packed(keyRows, row: block.key), m: rows, n: headSize,
                             k: columns, beta: block.key > 0 ? 1 : 0)
                     }
                 }
@@ -120,15 +127,17 @@ extension AttentionComputation {
 
     /// The probabilities of a block (after dropout) and the gradient of its scores before scaling, in the operands' type.
     private func gradients(
-        _ block: Block, _ b: Int, _ h: Int, _ outputGradient: MatrixOperand, minus: UnsafePointer<Float>, inner: UnsafePointer<Float>, _ work: BlockMemory
+        _ block: Block, _ b: Int, _ h: Int, _ queryRows: UnsafeMutablePointer<Float>, _ outputRows: UnsafeMutablePointer<Float>,
+        _ keyRows: UnsafeMutablePointer<Float>, _ valueRows: UnsafeMutablePointer<Float>, minus: UnsafePointer<Float>, inner: UnsafePointer<Float>,
+        _ work: BlockMemory
     ) -> (probabilities: MatrixOperand, scoreGradient: MatrixOperand) {
         let (rows, columns) = (block.rows, block.columns)
         multiplyMatrices(
-            into: MatrixOperand(work.scores, leading: columns), matrix(query, b, row: block.query, h), matrix(key, b, row: block.key, h, .transposed), m: rows,
-            n: columns, k: headSize)
-        multiplyMatrices(
-            into: MatrixOperand(work.scoreGradient, leading: columns), outputGradient, matrix(value, b, row: block.key, h, .transposed), m: rows, n: columns,
+            into: MatrixOperand(work.scores, leading: columns), packed(queryRows), packed(keyRows, row: block.key, .transposed), m: rows, n: columns,
             k: headSize)
+        multiplyMatrices(
+            into: MatrixOperand(work.scoreGradient, leading: columns), packed(outputRows), packed(valueRows, row: block.key, .transposed), m: rows,
+            n: columns, k: headSize)
         dropout?.apply(work.scoreGradient, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
         if dataType == .float32 {
             kernels.softmaxBlockGradient(

@@ -96,8 +96,11 @@ private struct ChunkedCrossEntropy {
             return results
         }
         let rows = min(chunk, count)
-        let logits = Tensor(uninitialized: [rows, classes])
-        let rounded = needsGradient && inputs.dataType == .bfloat16 ? Tensor(uninitialized: [rows, classes], .bfloat16) : nil
+        let isRounded = needsGradient && inputs.dataType == .bfloat16
+        // Rows of the logits' gradient are a little apart: the products that read it are then up to half again as fast with oneDNN.
+        let leading = needsGradient ? (classes + 31) / 16 * 16 : classes
+        let logits = Tensor(uninitialized: [rows, isRounded ? classes : leading])
+        let rounded = isRounded ? Tensor(uninitialized: [rows, leading], .bfloat16) : nil
         let losses = Tensor(uninitialized: [count])
         for first in stride(from: 0, to: count, by: rows) {
             let part = min(rows, count - first)
@@ -105,7 +108,8 @@ private struct ChunkedCrossEntropy {
             multiplyMatrices(
                 into: MatrixOperand(logits), x, MatrixOperand(weight, .transposed), m: part, n: classes, k: width, bias: bias.map { UnsafePointer($0.floats) })
             results.perPosition.withUnsafeMutableBufferPointer { positions in
-                turnIntoGradient(logits, rounded, losses: losses.floats + first, positions: positions.baseAddress! + first, first: first, rows: part)
+                turnIntoGradient(
+                    logits, rounded, losses: losses.floats + first, positions: positions.baseAddress.unsafelyUnwrapped + first, first: first, rows: part)
             }
             guard needsGradient else { continue }
             let gradient = rounded ?? logits
@@ -119,14 +123,13 @@ private struct ChunkedCrossEntropy {
                     beta: accumulate ? 1 : 0)
             }
             if let node = bias?.node {
-                let rowsOfChunk = gradient.viewed(as: [part, classes])
-                if scale == 1 {
-                    accumulateColumnSums(rowsOfChunk, into: node)
+                let sums = Tensor(zeros: [leading])
+                if isRounded {
+                    kernels.accumulateColumnSums(sums.floats, gradient.bfloats, rows: part, columns: leading)
                 } else {
-                    let copy = rowsOfChunk.converted(to: .float32).copied()
-                    scaleElements(copy, by: scale)
-                    accumulateColumnSums(copy, into: node)
+                    kernels.accumulateColumnSums(sums.floats, gradient.floats, rows: part, columns: leading)
                 }
+                node.withZeroedGradient { kernels.addScaled($0, sums.floats, scale: scale, classes) }
             }
         }
         for position in 0..<count {
@@ -146,10 +149,10 @@ private struct ChunkedCrossEntropy {
             for row in start..<start + count {
                 let target = Int(targets[row])
                 precondition(target < classes, "linearCrossEntropy: target \(target) of \(classes) classes")
-                let values = logits.floats + row * classes
+                let values = logits.floats + row * logits.shape[1]
                 let result: (loss: Float, negativeLogLikelihood: Float)
                 if let rounded {
-                    result = kernels.crossEntropy(rounded.bfloats + row * classes, logits: values, target: target, labelSmoothing: labelSmoothing, classes)
+                    result = kernels.crossEntropy(rounded.bfloats + row * rounded.shape[1], logits: values, target: target, labelSmoothing: labelSmoothing, classes)
                 } else {
                     result = kernels.crossEntropy(values, target: target, labelSmoothing: labelSmoothing, classes)
                 }

@@ -38,7 +38,9 @@ package final class BackendAgreement {
         MatrixProducts.reset()
         for (rank, libraries) in try communicator.allGather(Array(Self.libraries.utf8)).enumerated() where communicator.rank == 0 {
             let there = String(decoding: libraries, as: UTF8.self)
-            if there != Self.libraries { report("rank \(rank) multiplies matrices with \(there), rank 0 with \(Self.libraries): the last bits depend on who computes what") }
+            if there != Self.libraries {
+                report("rank \(rank) multiplies matrices with \(there), rank 0 with \(Self.libraries): the last bits depend on who computes what")
+            }
         }
         let stored = try communicator.onEveryRank { communicator.rank == 0 ? try load() : [] }
         let bytes = try communicator.broadcasted(stored, root: 0)
@@ -89,7 +91,8 @@ package final class BackendAgreement {
 
     private func decode(_ bytes: [UInt8]) throws -> BackendRecord {
         do { return try JSONDecoder().decode(BackendRecord.self, from: Data(bytes)) } catch {
-            throw UserError(.badData, "is no record of matrix backends", at: path, advice: "remove it: the choices are made again, and the last bits may differ")
+            throw UserError(
+                .badData, "is no record of matrix backends", at: path, advice: "remove it: the choices are made again, and the last bits may differ")
         }
     }
 
@@ -101,7 +104,7 @@ package final class BackendAgreement {
     }
 
     /// What this process multiplies matrices with.
-    private static var libraries: String {
+    static var libraries: String {
         let forced = MatrixProducts.forced.map { ", \($0.rawValue) forced" } ?? ""
         guard let version = OneDNN.version, let set = OneDNN.instructionSet else { return "OpenBLAS \(BLAS.coreName)" + forced }
         return "OpenBLAS \(BLAS.coreName), oneDNN \(version) \(set)" + forced

@@ -106,7 +106,7 @@ public final class Trainer {
             communicator, directory: configuration.directory, step: step, measures: !configuration.parallel.reproducible, report: report)
         if communicator.rank == 0 {
             report("run \(configuration.directory): \(communicator.size == 1 ? "1 rank" : "\(communicator.size) ranks") (\(communicator.libraryDescription))")
-            report("kernels \(Kernels.active.instructionSet), BLAS OpenBLAS \(BLAS.coreName), \(threads.description)")
+            report("kernels \(Kernels.active.instructionSet), \(BackendAgreement.libraries), \(threads.description)")
             report("model \(configuration.model.kind.rawValue), \(Self.grouped(model.store.parameterCount)) parameters; corpus \(corpus.directory), \(Self.grouped(corpus.tokenCount)) tokens")
             report(step == 0 ? "starting at step 0" : "resuming at step \(step) from \(configuration.directory)/step-\(step)")
         }

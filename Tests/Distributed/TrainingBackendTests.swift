@@ -1,8 +1,8 @@
 // The choice of matrix backends belongs to a run: it is measured once, kept, and followed by every rank and every session.
 
 import Foundation
-import Testing
 import TestSupport
+import Testing
 
 @Suite(.serialized)
 struct TrainingBackendTests {
@@ -24,7 +24,9 @@ struct TrainingBackendTests {
             let made = try record(whole)
             #expect(made["firstStep"] as? Int == 2 && (made["libraries"] as? String)?.hasPrefix("OpenBLAS ") == true)
             if (made["libraries"] as? String)?.contains("oneDNN") == true {
-                #expect((made["choices"] as? [String: String])?.keys.contains { $0.hasPrefix("float32 nt 1024x") || $0.hasPrefix("float32 nt 512x") } == true)
+                #expect(
+                    (made["choices"] as? [String: String])?.keys.contains { $0.hasPrefix("float32 nt 1024x") || $0.hasPrefix("float32 nt 512x") }
+                        == true)
             }
             // Another run that starts with the same record: two sessions of it are one of the first.
             let parts = try run("parts", in: scratch)
@@ -49,7 +51,9 @@ struct TrainingBackendTests {
 
             try "{}".write(toFile: path, atomically: true, encoding: .utf8)
             let damaged = try run.start().finish(timeout: 60)
-            #expect(damaged.status == 65 && damaged.standardError.contains("matrix-products.json: is no record of matrix backends"), "\(damaged.standardError)")
+            #expect(
+                damaged.status == 65 && damaged.standardError.contains("matrix-products.json: is no record of matrix backends"),
+                "\(damaged.standardError)")
             // A fresh run makes its own.
             try run.train(flags: "--fresh")
             #expect(try record(run)["firstStep"] as? Int == 2)

@@ -14,8 +14,11 @@ struct BFloat16KernelTests {
     func conversion(name: String) throws {
         let k = try kernelSet(name)
         var generator = SeededGenerator(seed: 31)
-        let special: [UInt32] = [0x7F80_0000, 0xFF80_0000, 0x7FFF_FFFF, 0xFFFF_FFFF, 0x7F80_0001, 0x7F7F_8000, 0x0000_8000, 0x8000_0001, 0x3F80_8000, 0x3F81_8000]
-        let a = special.map { Float(bitPattern: $0) } + (0..<4000).map { _ in Float(bitPattern: UInt32.random(in: 0...UInt32.max, using: &generator)) }
+        let special: [UInt32] = [
+            0x7F80_0000, 0xFF80_0000, 0x7FFF_FFFF, 0xFFFF_FFFF, 0x7F80_0001, 0x7F7F_8000, 0x0000_8000, 0x8000_0001, 0x3F80_8000, 0x3F81_8000,
+        ]
+        let random = (0..<4000).map { _ in UInt32.random(in: 0...UInt32.max, using: &generator) }
+        let a = (special + random).map { Float(bitPattern: $0) }
         for n in sizes {
             for shift in [0, 1, 3, 8, 13] {
                 let part = Array(a[shift..<shift + n])
@@ -201,15 +204,20 @@ struct BFloat16KernelTests {
                     let x = (0..<columns).map { Double(a[r * columns + $0]) }
                     let m = x.reduce(0, +) / Double(columns)
                     let variance = x.reduce(0) { $0 + ($1 - m) * ($1 - m) } / Double(columns)
-                    for c in 0..<columns { expected.append((x[c] - m) / (variance + 1e-5).squareRoot() * Double(gain[c]) + (useBias ? Double(bias[c]) : 0)) }
+                    for c in 0..<columns {
+                        expected.append((x[c] - m) / (variance + 1e-5).squareRoot() * Double(gain[c]) + (useBias ? Double(bias[c]) : 0))
+                    }
                 }
                 gain.withUnsafeBufferPointer { g in
                     bias.withUnsafeBufferPointer { b in
                         let bias = useBias ? b.baseAddress : nil
                         guard let gain = g.baseAddress else { return }
-                        k.layerNorm(&half, mean: &mean, reciprocalDeviation: &scale, ha, gain: gain, bias: bias, epsilon: 1e-5, rows: rows, columns: columns)
-                        k.layerNorm(&other, mean: &mean, reciprocalDeviation: &scale, a, gain: gain, bias: bias, epsilon: 1e-5, rows: rows, columns: columns)
-                        k.layerNorm(&whole, mean: &mean, reciprocalDeviation: &scale, a, gain: gain, bias: bias, epsilon: 1e-5, rows: rows, columns: columns)
+                        k.layerNorm(
+                            &half, mean: &mean, reciprocalDeviation: &scale, ha, gain: gain, bias: bias, epsilon: 1e-5, rows: rows, columns: columns)
+                        k.layerNorm(
+                            &other, mean: &mean, reciprocalDeviation: &scale, a, gain: gain, bias: bias, epsilon: 1e-5, rows: rows, columns: columns)
+                        k.layerNorm(
+                            &whole, mean: &mean, reciprocalDeviation: &scale, a, gain: gain, bias: bias, epsilon: 1e-5, rows: rows, columns: columns)
                     }
                 }
                 expectBFloat16(half, expected, floor: 4e-6, "layerNorm \(what)")
@@ -290,7 +298,8 @@ struct BFloat16KernelTests {
                 k.layerNorm(&out, mean: &mean, reciprocalDeviation: &scale, a, gain: gain, bias: nil, epsilon: 1e-5, rows: 1, columns: columns)
                 let size = a.reduce(0.0) { $0 + abs(Double($1)) } / Double(columns)
                 expectClose(mean, [m], .relative(3e-7, floor: max(1, size)), "mean, \(columns) columns, offset \(offset), head \(head)")
-                expectClose(scale, [1 / (variance + 1e-5).squareRoot()], .relative(5e-6, floor: 1e-30), "deviation, \(columns) columns, \(offset), \(head)")
+                let deviation = (variance + 1e-5).squareRoot()
+                expectClose(scale, [1 / deviation], .relative(5e-6, floor: 1e-30), "deviation, \(columns) columns, \(offset), \(head)")
             }
         }
     }

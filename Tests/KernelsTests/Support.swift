@@ -168,7 +168,8 @@ func widened(_ patterns: [UInt16]) -> [Float] { patterns.map { Float(bitPattern:
 /// Compares bfloat16 results with float64 ones: each must be within `steps` bfloat16 numbers of the correctly rounded one, or within `floor` of the
 /// expected value (where terms cancel). NaN must meet NaN.
 func expectBFloat16(
-    _ actual: [UInt16], _ expected: [Double], steps: Int = 1, floor: Double = 0, _ what: String = "", sourceLocation: SourceLocation = #_sourceLocation
+    _ actual: [UInt16], _ expected: [Double], steps: Int = 1, floor: Double = 0, _ what: String = "",
+    sourceLocation: SourceLocation = #_sourceLocation
 ) {
     guard actual.count == expected.count else {
         Issue.record("\(what): \(actual.count) elements, expected \(expected.count)", sourceLocation: sourceLocation)

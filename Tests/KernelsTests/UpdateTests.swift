@@ -94,7 +94,8 @@ struct UpdateTests {
 
     @Test("Adagrad", arguments: instructionSets)
     func adagrad(name: String) throws {
-        try compare(name, "Adagrad", { settings($0) }, kernel: { k, x, a, _, g, s, n in k.adagrad(x, a, g, s, lowPrecision: nil, n) }) { x, a, _, gradient, s in
+        try compare(name, "Adagrad", { settings($0) }, kernel: { k, x, a, _, g, s, n in k.adagrad(x, a, g, s, lowPrecision: nil, n) }) {
+            x, a, _, gradient, s in
             let g = gradient + s.weightDecay * x
             a += g * g
             x -= s.learningRate * g / (a.squareRoot() + s.epsilon)
@@ -103,7 +104,7 @@ struct UpdateTests {
 
     @Test("a bfloat16 copy is the new values rounded, and any part of the arrays can be updated alone", arguments: instructionSets)
     func lowPrecision(name: String) throws {
-        typealias Arrays = (x: UnsafeMutablePointer<Float>, m: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>, g: UnsafePointer<Float>)
+        typealias Arrays = (x: FloatOutput, m: FloatOutput, v: FloatOutput, g: FloatInput)
         let k = try kernelSet(name)
         let s = settings(2)
         let rules: [(String, (Arrays, UnsafeMutablePointer<UInt16>?, Int) -> Void)] = [

@@ -3,10 +3,9 @@
 import Diagnostics
 import Foundation
 import Kernels
+import Tensors
 import TestSupport
 import Testing
-
-import Tensors
 
 /// A matrix with room beside its rows, and its values in float64.
 private struct PaddedMatrix {
@@ -51,7 +50,9 @@ private struct ProductCase: CustomTestStringConvertible {
 
     var testDescription: String { "\(operands)-\(result) \(m)x\(n)x\(k)" }
 
-    static let all: [ProductCase] = [(1, 1, 1), (3, 5, 7), (1, 70, 33), (17, 33, 65), (64, 64, 64), (70, 129, 257), (300, 150, 100), (150, 300, 101), (5, 7, 0)].flatMap { extents in
+    static let all: [ProductCase] = [
+        (1, 1, 1), (3, 5, 7), (1, 70, 33), (17, 33, 65), (64, 64, 64), (70, 129, 257), (300, 150, 100), (150, 300, 101), (5, 7, 0),
+    ].flatMap { extents in
         [(DataType.float32, DataType.float32), (.bfloat16, .bfloat16), (.bfloat16, .float32), (.float32, .bfloat16)].map {
             ProductCase(m: extents.0, n: extents.1, k: extents.2, operands: $0.0, result: $0.1)
         }
@@ -62,33 +63,44 @@ private struct ProductCase: CustomTestStringConvertible {
 struct MatrixProductTests {
     private static let backends = MatrixBackend.allCases.filter(\.isAvailable)
     /// Backends whose bits do not depend on where a product is divided: OpenBLAS's AVX2 kernels add in another order at a block's edge.
-    private static let steady = backends.filter { $0 == .oneDNN || ["skylakex", "cooperlake", "sapphirerapids"].contains(BLAS.coreName.lowercased()) }
+    private static let steady = backends.filter {
+        $0 == .oneDNN || ["skylakex", "cooperlake", "sapphirerapids"].contains(BLAS.coreName.lowercased())
+    }
 
     @Test("agree with a naive product", arguments: ProductCase.all)
     fileprivate func naive(_ test: ProductCase) {
         let (m, n, k) = (test.m, test.n, test.k)
         let bias = Tensor((0..<n).map { Float($0 % 7) * 0.25 - 0.5 }, [n])
-        for (transposeA, transposeB) in [(Transposition.none, Transposition.none), (.none, .transposed), (.transposed, .none), (.transposed, .transposed)] {
+        for (transposeA, transposeB) in [
+            (Transposition.none, Transposition.none), (.none, .transposed), (.transposed, .none), (.transposed, .transposed),
+        ] {
             let a = transposeA == .none ? PaddedMatrix(m, k, test.operands, key: 1) : PaddedMatrix(k, m, test.operands, key: 1)
             let b = transposeB == .none ? PaddedMatrix(k, n, test.operands, key: 2) : PaddedMatrix(n, k, test.operands, key: 2)
             var (sums, sizes) = ([Double](repeating: 0, count: m * n), [Double](repeating: 0, count: m * n))
             for row in 0..<m {
                 for column in 0..<n {
                     for index in 0..<k {
-                        let product = (transposeA == .none ? a[row, index] : a[index, row]) * (transposeB == .none ? b[index, column] : b[column, index])
+                        let product =
+                            (transposeA == .none ? a[row, index] : a[index, row]) * (transposeB == .none ? b[index, column] : b[column, index])
                         sums[row * n + column] += product
                         sizes[row * n + column] += abs(product)
                     }
                 }
             }
-            for (alpha, beta, hasBias) in [(Float(1), Float(0), false), (1, 1, false), (1, 0, true), (1, 1, true), (0.5, 0, false), (0.25, 0.5, true)] {
+            for (alpha, beta, hasBias) in [
+                (Float(1), Float(0), false), (1, 1, false), (1, 0, true), (1, 1, true), (0.5, 0, false), (0.25, 0.5, true),
+            ] {
                 for backend in Self.backends {
                     var bits: [UInt8] = []
                     for threads in [1, 2] {
                         let (before, after) = (PaddedMatrix(m, n, test.result, key: 3), PaddedMatrix(m, n, test.result, key: 3))
                         if beta == 0 {
                             // What C held must not matter.
-                            for row in 0..<m { for column in 0..<n where after.tensor.dataType == .float32 { after.tensor.floats[row * after.leading + column] = .nan } }
+                            for row in 0..<m {
+                                for column in 0..<n where after.tensor.dataType == .float32 {
+                                    after.tensor.floats[row * after.leading + column] = .nan
+                                }
+                            }
                         }
                         withThreads(threads) {
                             multiplyMatrices(
@@ -111,7 +123,11 @@ struct MatrixProductTests {
                             worst.excess == 0,
                             "\(backend), \(threads) threads, \(transposeA) \(transposeB) alpha \(alpha) beta \(beta) bias \(hasBias): \(worst)")
                         #expect(after.margin == before.margin, "\(backend) wrote beside its rows")
-                        if threads == 1 { bits = after.bytes } else if Self.steady.contains(backend) { #expect(after.bytes == bits, "\(backend): the bits depend on the number of threads") }
+                        if threads == 1 {
+                            bits = after.bytes
+                        } else if Self.steady.contains(backend) {
+                            #expect(after.bytes == bits, "\(backend): the bits depend on the number of threads")
+                        }
                     }
                 }
             }
@@ -142,7 +158,9 @@ struct MatrixProductTests {
     func nested() {
         let (a, b) = (PaddedMatrix(96, 200, .float32, key: 1), PaddedMatrix(200, 300, .float32, key: 2))
         let results = (0..<3).map { _ in PaddedMatrix(96, 300, .float32, key: 3) }
-        withThreads(2) { Workers.forEach(tasks: 2) { multiplyMatrices(into: results[$0].operand(), a.operand(), b.operand(), m: 96, n: 300, k: 200) } }
+        withThreads(2) {
+            Workers.forEach(tasks: 2) { multiplyMatrices(into: results[$0].operand(), a.operand(), b.operand(), m: 96, n: 300, k: 200) }
+        }
         multiplyMatrices(into: results[2].operand(), a.operand(), b.operand(), m: 96, n: 300, k: 200)
         #expect(results[0].bytes == results[2].bytes && results[1].bytes == results[2].bytes)
     }
@@ -207,7 +225,9 @@ struct MatrixProductTests {
         #expect(try MatrixProducts.adopt(choices).isEmpty)
         #expect(MatrixProducts.choices == choices)
         #expect(choices.lines.first == "bfloat16 tn 1x2x4 + -> openBLAS")
-        for text in ["", "float32", "float16 nn 1x1x1", "float32 nx 1x1x1", "float32 nn 3x1x1", "float32 nn 1x1", "float32 nn 1x1x1 -", "float32 nn 01x1x1"] {
+        for text in [
+            "", "float32", "float16 nn 1x1x1", "float32 nx 1x1x1", "float32 nn 3x1x1", "float32 nn 1x1", "float32 nn 1x1x1 -", "float32 nn 01x1x1",
+        ] {
             #expect(throws: UserError.self) { try MatrixProducts.adopt(MatrixChoices([text: .openBLAS])) }
         }
     }

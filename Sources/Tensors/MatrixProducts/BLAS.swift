@@ -41,8 +41,10 @@ public enum BLAS {
 
     /// The names that OpenBLAS has had for core types, on x86-64 and on arm64.
     private static let knownCoreTypes = [
-        "Katmai", "Coppermine", "Northwood", "Prescott", "Banias", "Atom", "Core2", "Penryn", "Dunnington", "Nehalem", "Sandybridge", "Haswell", "SkylakeX",
-        "Cooperlake", "SapphireRapids", "Athlon", "Opteron", "Opteron_SSE3", "Barcelona", "Bobcat", "Bulldozer", "Piledriver", "Steamroller", "Excavator",
+        "Katmai", "Coppermine", "Northwood", "Prescott", "Banias", "Atom", "Core2", "Penryn", "Dunnington", "Nehalem", "Sandybridge", "Haswell",
+        "SkylakeX",
+        "Cooperlake", "SapphireRapids", "Athlon", "Opteron", "Opteron_SSE3", "Barcelona", "Bobcat", "Bulldozer", "Piledriver", "Steamroller",
+        "Excavator",
         "Zen", "Nano", "ARMV8", "ARMV8SVE", "ARMV9SME", "CortexA53", "CortexA55", "CortexA57", "CortexA72", "CortexA73", "CortexA76", "CortexA510",
         "CortexA710", "CortexX1", "CortexX2", "Falkor", "ThunderX", "ThunderX2T99", "ThunderX3T110", "TSV110", "EMAG8180", "NeoverseN1", "NeoverseN2",
         "NeoverseV1", "FT2000", "A64FX", "VortexM4",
@@ -59,7 +61,8 @@ public enum BLAS {
     static func multiply(_ c: MatrixOperand, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float, beta: Float) {
         _ = isHeldToOneThread
         cblas_sgemm(
-            CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans, blasint(m), blasint(n), blasint(k), alpha,
+            CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans, blasint(m), blasint(n), blasint(k),
+            alpha,
             a.floats, blasint(max(a.leading, 1)), b.floats, blasint(max(b.leading, 1)), beta, c.floats, blasint(max(c.leading, 1)))
     }
 

@@ -16,7 +16,8 @@ public func multiplyMatrices(
     _ b: UnsafePointer<Float>, _ transposeB: Transposition = .none, leadingB: Int, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0
 ) {
     multiplyMatrices(
-        into: MatrixOperand(c, leading: leadingC), MatrixOperand(a, leading: leadingA, transposeA), MatrixOperand(b, leading: leadingB, transposeB), m: m, n: n,
+        into: MatrixOperand(c, leading: leadingC), MatrixOperand(a, leading: leadingA, transposeA), MatrixOperand(b, leading: leadingB, transposeB),
+        m: m, n: n,
         k: k, alpha: alpha, beta: beta)
 }
 
@@ -33,7 +34,8 @@ public func multiplyMatrices(
 ///   - bias: [N], added to every row of C; `nil` is none.
 /// - Complexity: 2 M N K flops.
 public func multiplyMatrices(
-    into c: MatrixOperand, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0, bias: UnsafePointer<Float>? = nil
+    into c: MatrixOperand, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0,
+    bias: UnsafePointer<Float>? = nil
 ) {
     if m == 0 || n == 0 { return }
     precondition(a.dataType == b.dataType && c.transposition == .none, "a product of \(a.dataType) and \(b.dataType)")
@@ -43,7 +45,8 @@ public func multiplyMatrices(
 
 /// The same by a given backend, for measurements and tests.
 package func multiplyMatrices(
-    using backend: MatrixBackend, into c: MatrixOperand, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0,
+    using backend: MatrixBackend, into c: MatrixOperand, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float = 1,
+    beta: Float = 0,
     bias: UnsafePointer<Float>? = nil
 ) {
     ProductCall(c: c, a: a, b: b, m: m, n: n, k: k, alpha: alpha, beta: beta, bias: bias).run(backend)
@@ -131,7 +134,10 @@ struct ProductCall {
     @inline(__always)
     func runOnThisThread(_ backend: MatrixBackend) {
         if backend == .oneDNN, isFloat32 || a.dataType == .bfloat16, k > 0, alpha == 1 || bias == nil,
-            OneDNNProducts.current.multiply(c, a, b, m: m, n: n, k: k, alpha: alpha, beta: beta, bias: bias) { return }
+            OneDNNProducts.current.multiply(c, a, b, m: m, n: n, k: k, alpha: alpha, beta: beta, bias: bias)
+        {
+            return
+        }
         if isFloat32 {
             BLAS.multiply(c, a, b, m: m, n: n, k: k, alpha: alpha, beta: beta, bias: bias)
         } else {

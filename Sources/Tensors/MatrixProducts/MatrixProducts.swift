@@ -37,7 +37,8 @@ public enum MatrixBackend: String, Sendable, Codable, CaseIterable {
 ///
 /// A class is the data types, the transpositions, whether C is added to, and the extents rounded up to powers of two. Its backend is the one that
 /// MNEME_MATRIX_BACKEND forces, else the one adopted or measured, else that of a rule which looks at the product and the machine alone. Nothing is
-/// measured unless asked for, since a backend's sums differ in their last bits: `observe()` lets the rule choose and remembers which classes occur, and
+/// measured unless asked for, since a backend's sums differ in their last bits: `observe()` lets the rule choose and remembers which classes occur,
+/// and
 /// `measureObserved()` times them on memory of its own. One rank does so and all adopt its choices, as does a run that is resumed.
 public enum MatrixProducts {
     /// The environment variable that forces a backend: `openblas` or `onednn`.
@@ -47,7 +48,9 @@ public enum MatrixProducts {
     public static var choices: MatrixChoices {
         var choices = MatrixChoices()
         for index in 0..<ProductClass.count {
-            if let backend = MatrixBackend(number: table[index].load(ordering: .relaxed) & 3) { choices.backends[ProductClass(index: index).description] = backend }
+            if let backend = MatrixBackend(number: table[index].load(ordering: .relaxed) & 3) {
+                choices.backends[ProductClass(index: index).description] = backend
+            }
         }
         return choices
     }
@@ -110,7 +113,8 @@ public enum MatrixProducts {
     package static func validate(backend: String?, problem: @autoclosure () -> String?) throws {
         guard let wanted = backend else { return }
         guard let backend = MatrixBackend(name: wanted) else {
-            throw UserError(.configuration, "there is no matrix backend '\(wanted)'", at: environmentVariable, advice: "unset it or use openblas or onednn")
+            throw UserError(
+                .configuration, "there is no matrix backend '\(wanted)'", at: environmentVariable, advice: "unset it or use openblas or onednn")
         }
         if backend == .oneDNN, let problem = problem() {
             throw UserError(
@@ -130,7 +134,8 @@ public enum MatrixProducts {
 
     // MARK: for the products
 
-    /// Multiplications from which a product has a class. Smaller ones follow the rule: they are many and their times are noise, so that measuring them
+    /// Multiplications from which a product has a class. Smaller ones follow the rule: they are many and their times are noise, so that measuring
+    /// them
     /// would make runs differ for nothing.
     private static let smallestClassified = 1 << 24
 
@@ -147,9 +152,9 @@ public enum MatrixProducts {
     /// The backend for a product.
     @inline(__always)
     static func backend(for call: ProductCall) -> MatrixBackend {
-        let work = call.m * call.n * call.k
-        if work < smallestClassified { return forced ?? rule(call) }
-        return classified(call)
+        if call.m * call.n * call.k >= smallestClassified { return classified(call) }
+        guard let forced else { return rule(call) }
+        return oneDNNComputes(call) ? forced : .openBLAS
     }
 
     @inline(never)
@@ -172,7 +177,8 @@ public enum MatrixProducts {
         call.a.dataType == .float32 ? call.c.dataType == .float32 && OneDNN.isAvailable : OneDNN.hasNativeBFloat16
     }
 
-    /// What to use without a measurement: what was the faster of OpenBLAS 0.3.21 and oneDNN 2.6.3 on AVX-512, by the extents. OpenBLAS has special code for
+    /// What to use without a measurement: what was the faster of OpenBLAS 0.3.21 and oneDNN 2.6.3 on AVX-512, by the extents. OpenBLAS has special
+    /// code for
     /// products of up to a million multiplications, and the better one for large ones that sum over many rows of B.
     static func rule(_ call: ProductCall) -> MatrixBackend {
         guard oneDNNComputes(call) else { return .openBLAS }

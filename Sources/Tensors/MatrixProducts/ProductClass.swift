@@ -32,7 +32,8 @@ struct ProductClass: CustomStringConvertible {
     var description: String {
         let (operands, result) = (has(17) ? "bfloat16" : "float32", has(18) ? "bfloat16" : "float32")
         let extents = [0, 5, 10].map { "\(1 << (index >> $0 & 31))" }.joined(separator: "x")
-        return "\(operands == result ? operands : operands + "-" + result) \(has(15) ? "t" : "n")\(has(16) ? "t" : "n") \(extents)\(has(19) ? " +" : "")"
+        return
+            "\(operands == result ? operands : operands + "-" + result) \(has(15) ? "t" : "n")\(has(16) ? "t" : "n") \(extents)\(has(19) ? " +" : "")"
     }
 
     /// The inverse of `description`; nil for any other text.
@@ -40,7 +41,9 @@ struct ProductClass: CustomStringConvertible {
         let words = text.split(separator: " ")
         guard words.count == 3 || words.count == 4 && words[3] == "+" else { return nil }
         let types = words[0].split(separator: "-")
-        guard types.count <= 2, let operands = types.first, let result = types.last, types.allSatisfy({ $0 == "bfloat16" || $0 == "float32" }) else { return nil }
+        guard types.count <= 2, let operands = types.first, let result = types.last, types.allSatisfy({ $0 == "bfloat16" || $0 == "float32" }) else {
+            return nil
+        }
         var index = 0
         let extents = words[2].split(separator: "x").map { Int($0) ?? 0 }
         guard extents.count == 3, words[1].count == 2, words[1].allSatisfy({ $0 == "n" || $0 == "t" }) else { return nil }
@@ -95,7 +98,8 @@ struct ObservedProduct: Sendable {
         c.bytes.initializeMemory(as: UInt8.self, repeating: 0, count: m * n * resultType.byteCount)
         let bias = Tensor(zeros: [n])
         let call = ProductCall(
-            c: MatrixOperand(c), a: MatrixOperand(a, transpositions[0]), b: MatrixOperand(b, transpositions[1]), m: m, n: n, k: k, alpha: alpha, beta: beta,
+            c: MatrixOperand(c), a: MatrixOperand(a, transpositions[0]), b: MatrixOperand(b, transpositions[1]), m: m, n: n, k: k, alpha: alpha,
+            beta: beta,
             bias: hasBias ? UnsafePointer(bias.floats) : nil)
         var best = candidates.map { _ in Duration.seconds(1e6) }
         // Within a part a product runs on one thread: so does its measurement.

@@ -131,7 +131,9 @@ package struct KernelBenchmark {
                 peak = max(peak, ProcessorMeasurement.matrixMultiplyRate(seconds: 0.1))
                 arrays.fill(isCached ? Self.cacheBytes : Self.memoryBytes / 4)
                 for item in group {
-                    let rows = max(1, (isCached ? Self.cacheBytes : Self.memoryBytes) / (item.bytes * item.columns))
+                    // A kernel that only reads bfloat16 could take more elements than there are.
+                    let elements = min((isCached ? Self.cacheBytes : Self.memoryBytes) / item.bytes, Self.memoryBytes / 4)
+                    let rows = max(1, elements / item.columns)
                     // In cache one timing covers several passes, so that the clock's own cost does not count.
                     let passes = isCached ? 20 : 1
                     item.run(arrays, rows)
@@ -158,8 +160,9 @@ package struct KernelBenchmark {
                 ratio: best / limit)
         }
         return KernelBenchmarkResult(
-            processor: ProcessorMeasurement.processorName, instructionSet: Kernels.active.instructionSet, bandwidthGigabytesPerSecond: bandwidth / 1e9,
-            peakGflopsPerSecond: peak / 1e9, loadAverage: ProcessorMeasurement.loadAverage, kernels: measurements)
+            processor: ProcessorMeasurement.processorName, instructionSet: Kernels.active.instructionSet,
+            bandwidthGigabytesPerSecond: bandwidth / 1e9, peakGflopsPerSecond: peak / 1e9,
+            loadAverage: ProcessorMeasurement.loadAverage, kernels: measurements)
     }
 
     /// c = a + b over arrays beyond any cache (McCalpin's STREAM, 1995): two arrays read and one written.
@@ -169,7 +172,8 @@ package struct KernelBenchmark {
         let bytes: Double
 
         init(arrayBytes: Int) {
-            (a, b, c) = (Tensor(repeating: 1.5, [arrayBytes / 4]), Tensor(repeating: 0.25, [arrayBytes / 4]), Tensor(repeating: 1, [arrayBytes / 4]))
+            let count = arrayBytes / 4
+            (a, b, c) = (Tensor(repeating: 1.5, [count]), Tensor(repeating: 0.25, [count]), Tensor(repeating: 1, [count]))
             bytes = 3 * Double(arrayBytes)
         }
 
@@ -208,15 +212,15 @@ package struct KernelBenchmark {
             Case(kernel: "softmaxBlock", types: "float32", bytes: 8, columns: 512, flops: 24) { x, rows in
                 blocks(rows) { first, count in
                     k.softmaxBlock(
-                        x.b + first, outStride: 512, scores: x.a + first, stride: 512, scale: 0.125, maximum: maximum, sum: sum, correction: correction,
-                        firstVisible: 512, rows: count, columns: 512)
+                        x.b + first, outStride: 512, scores: x.a + first, stride: 512, scale: 0.125, maximum: maximum, sum: sum,
+                        correction: correction, firstVisible: 512, rows: count, columns: 512)
                 }
             },
             Case(kernel: "softmaxBlock", types: "float32 -> bfloat16", bytes: 6, columns: 512, flops: 24) { x, rows in
                 blocks(rows) { first, count in
                     k.softmaxBlock(
-                        x.hb + first, outStride: 512, scores: x.a + first, stride: 512, scale: 0.125, maximum: maximum, sum: sum, correction: correction,
-                        firstVisible: 512, rows: count, columns: 512)
+                        x.hb + first, outStride: 512, scores: x.a + first, stride: 512, scale: 0.125, maximum: maximum, sum: sum,
+                        correction: correction, firstVisible: 512, rows: count, columns: 512)
                 }
             },
             Case(kernel: "softmaxBlockGradient", types: "float32", bytes: 16, columns: 512, flops: 24) { x, rows in
@@ -395,7 +399,9 @@ package struct KernelBenchmark {
     /// Conversions, sums of two arrays, and rows of a table.
     private static func movingCases(_ k: any KernelSet) -> [Case] {
         [
-            Case(kernel: "toBFloat16", types: "float32 -> bfloat16", bytes: 6, columns: 1024, flops: 0) { x, rows in k.toBFloat16(x.hb, x.a, rows * 1024) },
+            Case(kernel: "toBFloat16", types: "float32 -> bfloat16", bytes: 6, columns: 1024, flops: 0) { x, rows in
+                k.toBFloat16(x.hb, x.a, rows * 1024)
+            },
             Case(kernel: "fromBFloat16", types: "bfloat16 -> float32", bytes: 6, columns: 1024, flops: 0) { x, rows in
                 k.fromBFloat16(x.b, x.ha, rows * 1024)
             },

@@ -17,8 +17,8 @@ extension KernelBenchmarkResult: BenchmarkReport {
         for item in kernels {
             lines.append(
                 column(item.kernel, 26) + column(item.types, 32) + column(item.residence, 9) + number(item.seconds * 1e6, 1, 10)
-                    + number(item.gigabytesPerSecond, 1, 8) + number(item.percentOfBandwidth, 0, 6) + " %" + number(item.elementsPerSecond / 1e9, 2, 10)
-                    + number(item.ratio, 2, 8))
+                    + number(item.gigabytesPerSecond, 1, 8) + number(item.percentOfBandwidth, 0, 6) + " %"
+                    + number(item.elementsPerSecond / 1e9, 2, 10) + number(item.ratio, 2, 8))
         }
         return lines.joined(separator: "\n") + "\n"
     }

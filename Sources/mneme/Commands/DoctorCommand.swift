@@ -15,10 +15,11 @@ struct DoctorCommand: ParsableCommand {
         commandName: "doctor",
         abstract: "Say what this machine and this build are, and measure what they can do.",
         discussion: """
-            Prints the processor, the kernels and libraries in use, and the measured speed of matrix products and of memory, with one thread a rank and with
-            all that the rank may use. Under mpirun also the time of an all-reduce by size, and the size of gradient buckets to set as
-            parallel.bucketBytes. Takes less than 15 seconds. MNEME_INSTRUCTION_SET (sse2, avx2, avx512) and MNEME_MATRIX_BACKEND (openblas, onednn) force
-            a choice, for any command.
+            Prints the processor, the kernels and libraries in use, and the measured speed of matrix products and of memory, with one thread a rank
+            and with all that the rank may use. Under mpirun also the time of an all-reduce by size, and the size of gradient buckets to set as
+            parallel.bucketBytes. Takes less than 15 seconds.
+
+            MNEME_INSTRUCTION_SET (sse2, avx2, avx512) and MNEME_MATRIX_BACKEND (openblas, onednn) force a choice, for any command.
 
             Examples:
               mneme doctor
@@ -125,7 +126,8 @@ struct DoctorReport: Encodable {
         ]
         if let hint { lines.append(("", hint)) }
         if let onednn {
-            lines.append(("oneDNN", "\(onednn.version), \(onednn.instructionSet)\(nativeBfloat16 ? "" : "; bfloat16 is converted to float32 for OpenBLAS")"))
+            lines.append(
+                ("oneDNN", "\(onednn.version), \(onednn.instructionSet)\(nativeBfloat16 ? "" : "; bfloat16 is converted to float32 for OpenBLAS")"))
         } else {
             lines.append(("oneDNN", "not available: \(onednnProblem ?? "unknown"); bfloat16 is converted to float32 for OpenBLAS"))
         }
