@@ -37,7 +37,7 @@
     F(dnnl_primitive_attr_set_post_ops) F(dnnl_post_ops_create) F(dnnl_post_ops_destroy) F(dnnl_post_ops_append_sum)                          \
     F(dnnl_post_ops_append_eltwise) F(dnnl_primitive_desc_query_md) F(dnnl_primitive_desc_query) F(dnnl_primitive_desc_destroy)               \
     F(dnnl_primitive_create) F(dnnl_primitive_execute) F(dnnl_primitive_destroy) F(dnnl_memory_create) F(dnnl_memory_set_data_handle)         \
-    F(dnnl_memory_destroy) F(dnnl_memory_desc_get_size)                                                                                        \
+    F(dnnl_memory_destroy) F(dnnl_memory_desc_get_size) F(dnnl_memory_desc_equal) F(dnnl_memory_get_memory_desc)                                                                                        \
     F(dnnl_reorder_primitive_desc_create)
 
 #if DNNL_VERSION_MAJOR == 2
@@ -137,6 +137,7 @@ bool mneme_onednn_has_native_bfloat16(void) {
 
 typedef dnnl_memory_desc_t Description;
 typedef const dnnl_memory_desc_t *DescriptionReference;
+typedef const dnnl_memory_desc_t *MemoryDescription;
 #define REFERENCE(description) (&(description))
 
 static bool describe(Description *description, int64_t rows, int64_t columns, int64_t rowStride, int64_t columnStride, dnnl_data_type_t type) {
@@ -168,6 +169,7 @@ static dnnl_status_t appendSum(dnnl_post_ops_t operations, float factor) { retur
 
 typedef dnnl_memory_desc_t Description;
 typedef const_dnnl_memory_desc_t DescriptionReference;
+typedef const_dnnl_memory_desc_t MemoryDescription;
 #define REFERENCE(description) (description)
 
 static bool describe(Description *description, int64_t rows, int64_t columns, int64_t rowStride, int64_t columnStride, dnnl_data_type_t type) {
@@ -314,6 +316,14 @@ bool mneme_onednn_pack(void *handle, const void *b, void *packed) {
         && library.dnnl_stream_wait(product->stream) == dnnl_success;
 }
 
+bool mneme_onednn_packs_alike(void *first, void *second) {
+    Product *a = first, *b = second;
+    if (!a->packing || !b->packing) return false;
+    MemoryDescription x, y;
+    return library.dnnl_memory_get_memory_desc(a->b, &x) == dnnl_success && library.dnnl_memory_get_memory_desc(b->b, &y) == dnnl_success
+        && library.dnnl_memory_desc_equal(x, y);
+}
+
 #else
 
 int mneme_onednn_api(void) { return 0; }
@@ -323,20 +333,11 @@ void mneme_onednn_enter_thread(void) {}
 int mneme_onednn_version(void) { return 0; }
 const char *mneme_onednn_instruction_set(void) { return "none"; }
 bool mneme_onednn_has_native_bfloat16(void) { return false; }
-/// Makes what brings `plain` into the order `packed`.
-static bool makePacking(Product *product, DescriptionReference plain, DescriptionReference packed) {
-    dnnl_primitive_desc_t description = NULL;
-    bool isDone = packed && library.dnnl_reorder_primitive_desc_create(&description, plain, engine, packed, engine, NULL) == dnnl_success
-        && library.dnnl_primitive_create(&product->packing, description) == dnnl_success && makeMemory(&product->plainB, plain);
-    if (description) library.dnnl_primitive_desc_destroy(description);
-    if (isDone) product->packedBytes = library.dnnl_memory_desc_get_size(packed);
-    return isDone;
-}
-
 void *mneme_onednn_create(const MnemeOneDNNProduct *product, size_t *scratchBytes) { return 0; }
 bool mneme_onednn_execute(void *product, const void *a, const void *b, const float *bias, void *c, void *scratch) { return false; }
 void mneme_onednn_destroy(void *product) {}
 size_t mneme_onednn_packed_bytes(void *product) { return 0; }
 bool mneme_onednn_pack(void *product, const void *b, void *packed) { return false; }
+bool mneme_onednn_packs_alike(void *first, void *second) { return false; }
 
 #endif

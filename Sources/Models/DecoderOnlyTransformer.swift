@@ -106,7 +106,7 @@ public final class DecoderOnlyTransformer: LanguageModel {
                 precondition(length > 0, "decoding starts from at least one token")
                 (last.bytes + b * bytes).copyMemory(from: hidden.bytes + (b * longest + length - 1) * bytes, byteCount: bytes)
             }
-            firstLogits = linear(last, weight: pass.operand(model.tokenEmbedding.weight), outputType: .float32)
+            firstLogits = linear(last, weight: pass.operand(model.tokenEmbedding.weight), outputType: .float32, packed: pass.packed(model.tokenEmbedding.weight))
             self.cache = cache
         }
 
@@ -121,7 +121,7 @@ public final class DecoderOnlyTransformer: LanguageModel {
                 x = addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: 0, nil)
             }
             cache.advance(to: cache.lengths.map { $0 + 1 })
-            return linear(model.finalNorm(x, pass), weight: pass.operand(model.tokenEmbedding.weight), outputType: .float32).viewed(rows: count)
+            return linear(model.finalNorm(x, pass), weight: pass.operand(model.tokenEmbedding.weight), outputType: .float32, packed: pass.packed(model.tokenEmbedding.weight)).viewed(rows: count)
         }
 
         func reorder(_ parents: [Int]) { cache.reorder(parents) }

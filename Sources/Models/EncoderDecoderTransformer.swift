@@ -192,7 +192,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
             }
             cache.advance(to: cache.lengths.map { $0 + 1 })
             x = model.decoderNorm.map { $0(x, pass) } ?? x
-            return linear(x, weight: pass.operand(model.embedding.weight), outputType: .float32).viewed(rows: count)
+            return linear(x, weight: pass.operand(model.embedding.weight), outputType: .float32, packed: pass.packed(model.embedding.weight)).viewed(rows: count)
         }
 
         func reorder(_ parents: [Int]) {

@@ -28,6 +28,9 @@ public final class ForwardPass {
         tape?.operand(parameter) ?? parameter.operand
     }
 
+    /// What makes products with a constant parameter faster; `nil` on a tape.
+    public func packed(_ parameter: Parameter) -> PackedOperand? { tape == nil ? parameter.packedOperand : nil }
+
     /// The output of a layer, looked at when numbers are checked. `parameter` is one of the layer's, whose path without its last part names it.
     public func checked(_ output: Tensor, _ parameter: Parameter) -> Tensor {
         numerics?.check(output) { parameter.name.split(separator: ".").dropLast().joined(separator: ".") }

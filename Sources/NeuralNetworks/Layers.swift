@@ -19,7 +19,7 @@ public struct Linear {
 
     /// [..., I] to [..., O].
     public func callAsFunction(_ x: Tensor, _ pass: ForwardPass) -> Tensor {
-        pass.checked(linear(x, weight: pass.operand(weight), bias: bias.map { pass($0) }), weight)
+        pass.checked(linear(x, weight: pass.operand(weight), bias: bias.map { pass($0) }, packed: pass.packed(weight)), weight)
     }
 }
 
@@ -95,7 +95,8 @@ public struct FeedForward {
     public func callAsFunction(_ x: Tensor, _ pass: ForwardPass) -> Tensor {
         let inner: Tensor
         if let bias = input.bias {
-            let fused = linear(x, weight: pass.operand(input.weight), bias: pass(bias), activation: activation == .gelu ? .gelu : .rectifier)
+            let fused = linear(
+                x, weight: pass.operand(input.weight), bias: pass(bias), activation: activation == .gelu ? .gelu : .rectifier, packed: pass.packed(input.weight))
             inner = pass.checked(fused, input.weight)
         } else {
             let product = input(x, pass)

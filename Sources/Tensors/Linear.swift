@@ -11,14 +11,13 @@ import Kernels
 ///   - weight: [O, I], as PyTorch lays it out, of x's type. The gradient of a parameter is float32 all the same.
 ///   - bias: [O], float32.
 ///   - outputType: of y; `nil` is x's.
+///   - packed: of the weight, without a tape; `nil` for weights that change.
 /// - Returns: [..., O].
 /// - Complexity: 2 R I O flops forward, 4 R I O backward.
-public func linear(_ x: Tensor, weight: Tensor, bias: Tensor? = nil, outputType: DataType? = nil) -> Tensor {
+public func linear(_ x: Tensor, weight: Tensor, bias: Tensor? = nil, outputType: DataType? = nil, packed: PackedOperand? = nil) -> Tensor {
     checkLinear(x, weight, bias)
     let y = Tensor(uninitialized: x.shape.replacingColumns(weight.shape[0]), outputType ?? x.dataType)
-    multiplyMatrices(
-        into: MatrixOperand(y), MatrixOperand(x), MatrixOperand(weight, .transposed), m: x.shape.rows, n: weight.shape[0], k: weight.shape[1],
-        bias: bias.map { UnsafePointer($0.floats) })
+    multiply(into: y, x, weight, bias: bias, packed)
     let backward = { (gradient: Tensor) in
         let gradient = gradient.converted(to: x.dataType)
         linearGradient(gradient, x: x, weight: weight)
@@ -26,6 +25,14 @@ public func linear(_ x: Tensor, weight: Tensor, bias: Tensor? = nil, outputType:
     }
     guard let bias else { return Tape.record(y, from: x, weight, backward: backward) }
     return Tape.record(y, from: [x, weight, bias], backward: backward)
+}
+
+/// y = x W^T + bias.
+private func multiply(into y: Tensor, _ x: Tensor, _ weight: Tensor, bias: Tensor?, _ packed: PackedOperand?) {
+    let bias = bias.map { UnsafePointer($0.floats) }
+    if packed?.multiply(into: y, x, bias: bias) == true { return }
+    multiplyMatrices(
+        into: MatrixOperand(y), MatrixOperand(x), MatrixOperand(weight, .transposed), m: x.shape.rows, n: weight.shape[0], k: weight.shape[1], bias: bias)
 }
 
 private func checkLinear(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) {
@@ -74,12 +81,10 @@ public enum LinearActivation: Sendable {
 ///
 /// - Parameters: as `linear`.
 /// - Returns: [..., O] of x's type. Keeps the product before the bias for the gradient of GELU, only the result for the rectifier.
-public func linear(_ x: Tensor, weight: Tensor, bias: Tensor, activation: LinearActivation) -> Tensor {
+public func linear(_ x: Tensor, weight: Tensor, bias: Tensor, activation: LinearActivation, packed: PackedOperand? = nil) -> Tensor {
     checkLinear(x, weight, bias)
-    let rows = x.shape.rows
-    let (outputs, inputs) = (weight.shape[0], weight.shape[1])
-    let product = Tensor(uninitialized: x.shape.replacingColumns(outputs), x.dataType)
-    multiplyMatrices(into: MatrixOperand(product), MatrixOperand(x), MatrixOperand(weight, .transposed), m: rows, n: outputs, k: inputs)
+    let product = Tensor(uninitialized: x.shape.replacingColumns(weight.shape[0]), x.dataType)
+    multiply(into: product, x, weight, bias: nil, packed)
     let y = activation == .gelu ? Tensor(uninitialized: product.shape, x.dataType) : product
     addBiasAndActivate(y, product, bias: bias, activation)
     return Tape.record(y, from: [x, weight, bias]) { gradient in

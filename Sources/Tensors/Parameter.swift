@@ -35,6 +35,8 @@ public final class Parameter {
     public internal(set) var gradient: Tensor
     /// The values in the type of activations, as operand of matrix products: `value` itself, or a window into the store's bfloat16 copy.
     public internal(set) var operand: Tensor
+    /// Makes products of a constant parameter with few rows faster; `nil` for parameters that are trained.
+    public internal(set) var packedOperand: PackedOperand?
     /// The type that layers give their activations: what the store was allocated with.
     public internal(set) var activationType = DataType.float32
     /// False until the first contribution of a step, which is stored instead of added.
@@ -117,6 +119,7 @@ public final class ParameterStore {
             parameter.activationType = activations
             parameter.operand = parameter.value
         }
+        defer { resetPackedOperands() }
         guard activations == .bfloat16 else { return }
         let operands = Storage(byteCount: max(flatCount, 1) * 2)
         flatOperands = operands
@@ -126,11 +129,18 @@ public final class ParameterStore {
         refreshOperands()
     }
 
+    /// Forgets what was packed from earlier values.
+    private func resetPackedOperands() {
+        guard flatGradients == nil else { return }
+        for parameter in parameters where parameter.shape.rank == 2 { parameter.packedOperand = PackedOperand(parameter.operand) }
+    }
+
     /// The flat bfloat16 copy of the values; `nil` when activations are float32.
     public var operands: UnsafeMutablePointer<UInt16>? { flatOperands?.pointer.assumingMemoryBound(to: UInt16.self) }
 
     /// Rounds all values into the bfloat16 copy: after they were read or written other than by an optimizer. Nothing when activations are float32.
     public func refreshOperands() {
+        resetPackedOperands()
         guard let operands, let values = values.baseAddress else { return }
         Workers.parallel(flatCount, minimum: 1 << 16) { range in
             kernels.toBFloat16(operands + range.lowerBound, values + range.lowerBound, range.count)

@@ -58,4 +58,7 @@ size_t mneme_onednn_packed_bytes(void *product);
 /// Brings B, as `leadingB` and `isBTransposed` describe it, into the order of a product with `isBPacked`.
 bool mneme_onednn_pack(void *product, const void *b, void *packed);
 
+/// Whether two products with `isBPacked` read the same order of B.
+bool mneme_onednn_packs_alike(void *first, void *second);
+
 #endif

@@ -109,8 +109,16 @@ package final class OneDNNProducts {
     }
 
     /// Computes a product with a packed B.
-    func multiply(_ product: MnemeOneDNNProduct, _ c: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, packed: UnsafeRawPointer) -> Bool {
-        handle(product).map { mneme_onednn_execute($0, a, packed, nil, c, scratch) } ?? false
+    func multiply(
+        _ product: MnemeOneDNNProduct, _ c: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, packed: UnsafeRawPointer, bias: UnsafePointer<Float>? = nil
+    ) -> Bool {
+        handle(product).map { mneme_onednn_execute($0, a, packed, bias, c, scratch) } ?? false
+    }
+
+    /// Whether two products with a packed B read the same order of it.
+    func packAlike(_ first: MnemeOneDNNProduct, _ second: MnemeOneDNNProduct) -> Bool {
+        guard handle(first) != nil, let b = handle(second), let a = handle(first) else { return false }
+        return mneme_onednn_packs_alike(a, b)
     }
 
     private func handle(_ product: MnemeOneDNNProduct) -> UnsafeMutableRawPointer? {

@@ -7,9 +7,9 @@ import Kernels
 
 /// op(B) for repeated products with M rows each. Without oneDNN it is B itself.
 ///
-/// A product of 20 rows spends a third of its time on bringing B into order; in a recurrent network it is the same B at every step.
+/// A product of 20 rows spends a third of its time on bringing B into order; in a recurrent network, and in decoding, it is the same B at every step.
 /// Threads share a product by columns, the same ones at every call.
-struct PackedMatrix {
+final class PackedMatrix {
     private let b: MatrixOperand
     private let m: Int
     private let n: Int
@@ -20,6 +20,8 @@ struct PackedMatrix {
     /// The packed columns of each part, one part after another; `nil` for B itself.
     private var packed: Tensor?
     private var partBytes = 0
+    /// Other numbers of rows that were tried: whether products with them read the same order.
+    private var fits: [Int: Bool] = [:]
 
     /// Parts start at multiples of this many columns.
     private static let block = 64
@@ -32,7 +34,7 @@ struct PackedMatrix {
     init(_ b: MatrixOperand, rows m: Int, k: Int, n: Int, resultType: DataType = .float32, isAdding: Bool, uses: Int) {
         (self.b, self.m, self.n, self.k, self.resultType, self.isAdding) = (b, m, n, k, resultType, isAdding)
         let blocks = (n + Self.block - 1) / Self.block
-        parts = Workers.parts(blocks, minimum: max(1, (1 << 22) / max(1, m * k * Self.block)))
+        parts = max(1, Workers.parts(blocks, minimum: max(1, (1 << 22) / max(1, m * k * Self.block))))
         guard uses >= 4, m * n * k >= 1 << 16, MatrixProducts.forced != .openBLAS, b.dataType == .float32 ? OneDNN.isAvailable : OneDNN.hasNativeBFloat16
         else { return }
         var sizes: [Int] = []
@@ -56,17 +58,21 @@ struct PackedMatrix {
     }
 
     @inline(__always)
-    private func product(_ columns: Int) -> MnemeOneDNNProduct {
+    private func product(_ columns: Int, rows: Int? = nil, resultType: DataType? = nil, hasBias: Bool = false) -> MnemeOneDNNProduct {
         MnemeOneDNNProduct(
-            m: Int64(m), n: Int64(columns), k: Int64(k), leadingA: Int64(k), leadingB: Int64(max(1, b.leading)), leadingC: Int64(n), alpha: 1,
+            m: Int64(rows ?? m), n: Int64(columns), k: Int64(k), leadingA: Int64(k), leadingB: Int64(max(1, b.leading)), leadingC: Int64(n), alpha: 1,
             beta: isAdding ? 1 : 0, isATransposed: false, isBTransposed: b.isTransposed, operandsAreBFloat16: b.dataType == .bfloat16,
-            resultIsBFloat16: resultType == .bfloat16, hasBias: false, isBPacked: true)
+            resultIsBFloat16: (resultType ?? self.resultType) == .bfloat16, hasBias: hasBias, isBPacked: true)
     }
 
     private struct Call {
-        var matrix: PackedMatrix
-        var c: UnsafeMutableRawPointer
+        unowned(unsafe) var matrix: PackedMatrix
+        var c: MatrixOperand
         var a: UnsafeRawPointer
+        var rows: Int
+        var bias: UnsafePointer<Float>?
+
+        func run(_ part: Int) { matrix.runPart(self, part) }
     }
 
     /// C = A op(B), or C += A op(B).
@@ -75,25 +81,47 @@ struct PackedMatrix {
     ///   - c: M x N, rows close together, of the result's type.
     ///   - a: M x K, rows close together, of B's type.
     func multiply(into c: UnsafeMutableRawPointer, _ a: UnsafeMutableRawPointer) {
-        guard packed != nil else {
-            let (cOperand, aOperand) = (operand(c, resultType, leading: n), operand(a, b.dataType, leading: k))
-            return multiplyMatrices(into: cOperand, aOperand, b, m: m, n: n, k: k, beta: isAdding ? 1 : 0)
+        let (c, a) = (operand(c, resultType, leading: n), operand(a, b.dataType, leading: k))
+        if packed == nil { multiplyMatrices(into: c, a, b, m: m, n: n, k: k, beta: isAdding ? 1 : 0) } else { run(c, a.pointer, rows: m, bias: nil) }
+    }
+
+    /// C = A op(B) + bias for any number of rows.
+    ///
+    /// - Parameters:
+    ///   - c: rows x N, rows close together, float32 or bfloat16.
+    ///   - a: rows x K, rows close together, of B's type.
+    ///   - bias: [N]; `nil` is none.
+    func multiply(into c: MatrixOperand, _ a: MatrixOperand, rows: Int, bias: UnsafePointer<Float>?) {
+        if packed == nil || isAdding || c.leading != n || a.leading != k || !fits(rows: rows) {
+            return multiplyMatrices(into: c, a, b, m: rows, n: n, k: k, bias: bias)
         }
-        if parts == 1 { return runPart(0, c, a) }
-        var call = Call(matrix: self, c: c, a: a)
+        run(c, a.pointer, rows: rows, bias: bias)
+    }
+
+    /// Whether products with so many rows read the order that B was brought into.
+    private func fits(rows: Int) -> Bool {
+        if rows == m { return true }
+        if let known = fits[rows] { return known }
+        let fit = (0..<parts).allSatisfy { OneDNNProducts.current.packAlike(product(columns($0).count), product(columns($0).count, rows: rows)) }
+        fits[rows] = fit
+        return fit
+    }
+
+    private func run(_ c: MatrixOperand, _ a: UnsafeRawPointer, rows: Int, bias: UnsafePointer<Float>?) {
+        var call = Call(matrix: self, c: c, a: a, rows: rows, bias: bias)
+        if parts == 1 { return call.run(0) }
         withUnsafeMutablePointer(to: &call) { pointer in
-            Workers.run(parts: parts, context: pointer) { context, part in
-                let call = context.assumingMemoryBound(to: Call.self)
-                call.pointee.matrix.runPart(part, call.pointee.c, call.pointee.a)
-            }
+            Workers.run(parts: parts, context: pointer) { context, part in context.assumingMemoryBound(to: Call.self).pointee.run(part) }
         }
     }
 
-    private func runPart(_ part: Int, _ c: UnsafeMutableRawPointer, _ a: UnsafeRawPointer) {
+    private func runPart(_ call: Call, _ part: Int) {
         guard let packed else { preconditionFailure("the matrix is not packed") }
         let range = columns(part)
+        let product = product(range.count, rows: call.rows, resultType: call.c.dataType, hasBias: call.bias != nil)
         let isDone = OneDNNProducts.current.multiply(
-            product(range.count), c + range.lowerBound * resultType.byteCount, a, packed: packed.bytes + part * partBytes)
+            product, call.c.pointer + range.lowerBound * call.c.dataType.byteCount, call.a, packed: packed.bytes + part * partBytes,
+            bias: call.bias.map { $0 + range.lowerBound })
         precondition(isDone, "oneDNN refused a product that it has prepared")
     }
 
