@@ -10,10 +10,10 @@ enum ProgramStart {
     /// Sets what libraries read from the environment while they load, and executes the process again when that changes anything.
     ///
     /// OpenBLAS chooses its kernels once, while it loads, and an old one does not know a new processor: OPENBLAS_CORETYPE is set when its choice
-    /// lies below what the processor can do. The C library keeps 7 freed blocks of a size at hand, fewer than SentencePiece frees for one sentence
-    /// or a tape for one step: GLIBC_TUNABLES raises that for commands that tokenise much, whose encoding then takes a fifth less time, and for those
-    /// that train, where an operation on the tape takes a tenth less. Values that the user has set are left
-    /// alone. Must run before MPI is initialised.
+    /// lies below what the processor can do. The C library keeps 7 freed blocks of a size at hand, fewer than SentencePiece frees for one sentence:
+    /// GLIBC_TUNABLES raises that for commands that tokenise much, whose encoding then takes a fifth less time. (Commands that train do without it:
+    /// oneDNN frees aligned blocks, which glibc would keep there and never take again.) Values that the user has set are left alone. Must run before
+    /// MPI is initialised.
     static func prepareEnvironment(forManySmallBlocks: Bool = false) {
         var changes: [(name: String, value: String)] = []
         if getenv("OPENBLAS_CORETYPE") == nil,
@@ -21,7 +21,7 @@ enum ProgramStart {
         {
             changes.append(("OPENBLAS_CORETYPE", wanted))
         }
-        if forManySmallBlocks, getenv("GLIBC_TUNABLES") == nil { changes.append(("GLIBC_TUNABLES", "glibc.malloc.tcache_count=20000")) }
+        if forManySmallBlocks, getenv("GLIBC_TUNABLES") == nil { changes.append(("GLIBC_TUNABLES", "glibc.malloc.tcache_count=1000")) }
         guard !changes.isEmpty else { return }
         for change in changes { setenv(change.name, change.value, 1) }
         var arguments = CommandLine.arguments.map { strdup($0) as UnsafeMutablePointer<CChar>? }

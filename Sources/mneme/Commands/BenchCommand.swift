@@ -72,7 +72,7 @@ struct BenchCommand: ParsableCommand {
     }
 
     func run() throws {
-        ProgramStart.run(allocatesManySmallBlocks: true) { communicator in
+        ProgramStart.run { communicator in
             var settings = BenchmarkSettings()
             settings.threads = threads
             settings.precision = Precision(rawValue: precision) ?? .float32

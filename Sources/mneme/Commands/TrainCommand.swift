@@ -37,7 +37,7 @@ struct TrainCommand: ParsableCommand {
         }
         // Before MPI starts: a request that comes early waits for the first step instead of ending the process.
         StopSignals.watch()
-        ProgramStart.run(allocatesManySmallBlocks: true) { communicator in
+        ProgramStart.run { communicator in
             let configuration = try communicator.onEveryRank { try RunConfiguration(contentsOf: file, overrides: set) }
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
             let trainer = try Trainer(
