@@ -77,11 +77,11 @@ private struct ChunkedCrossEntropy {
     }
 
     /// Few enough positions that their logits stay near the processor, but not so few that reading and writing the weight's gradient once a chunk
-    /// shows beside the product.
+    /// shows beside the product. Never all positions, unless they are few.
     static func chunk(positions: Int, classes: Int) -> Int {
-        let most = max(256, (16 << 20) / (4 * max(classes, 1)))
-        let chunks = (positions + most - 1) / most
-        return chunks == 0 ? 1 : ((positions + chunks - 1) / chunks + 15) / 16 * 16
+        let most = max(512, (32 << 20) / (4 * max(classes, 1)))
+        let chunks = max((positions + most - 1) / most, positions > 256 ? 2 : 1)
+        return max(1, ((positions + chunks - 1) / chunks + 15) / 16 * 16)
     }
 
     /// Computes losses and, where there are nodes, adds `scale` times the gradients of weight and bias to theirs.
@@ -98,7 +98,8 @@ private struct ChunkedCrossEntropy {
         let rows = min(chunk, count)
         let isRounded = needsGradient && inputs.dataType == .bfloat16
         // Rows of the logits' gradient are a little apart: the products that read it are then up to half again as fast with oneDNN.
-        let leading = needsGradient ? (classes + 31) / 16 * 16 : classes
+        let isLarge = min(chunk, count) * classes * width >= 1 << 26
+        let leading = needsGradient && isLarge ? (classes + 31) / 16 * 16 : classes
         let logits = Tensor(uninitialized: [rows, isRounded ? classes : leading])
         let rounded = isRounded ? Tensor(uninitialized: [rows, leading], .bfloat16) : nil
         let losses = Tensor(uninitialized: [count])

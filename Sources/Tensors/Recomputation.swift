@@ -22,9 +22,12 @@ public func recomputed(_ inputs: [Tensor], on tape: Tape, _ body: @escaping (_ i
     return Tape.record(first.output.stopGradient(), from: inputs + parameters) { gradient in
         let again = run()
         guard again.output.requiresGradient else { return }
+        // What an input's gradient holds already is added to in place, as without the second run: a bfloat16 sum is then rounded equally often.
+        for (input, variable) in zip(inputs, again.inputs) where input.node?.parameter == nil { variable.node?.gathered = input.node?.takeGathered() }
         again.tape.backward(from: again.output, gradient: gradient)
         for (input, variable) in zip(inputs, again.inputs) {
-            if let node = input.node, let part = variable.node?.gradient { node.accumulate(part) }
+            guard let node = input.node, let part = variable.node?.takeGathered() else { continue }
+            if node.parameter == nil { node.gathered = part } else { node.accumulate(part) }
         }
     }
 }

@@ -1,24 +1,19 @@
 import Foundation
 import TestSupport
 import Testing
+import Training
 
-/// `mneme bench tape`.
+/// `mneme bench tape`, run as a program.
 @Suite struct TapeBenchmarkTests {
-    private let shortly = ["--seconds", "0", "--steps", "1", "--warm-up", "0"]
-
-    @Test func oneObjectALine() throws {
-        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "tape", "--json"] + shortly)
+    @Test func everyOperationHasItsTimes() throws {
+        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "tape", "--json", "--seconds", "0", "--steps", "3", "--warm-up", "1"])
         #expect(run.status == 0, "\(run.standardError)")
-        let lines = run.standardOutput.split(separator: "\n")
-        #expect(!lines.isEmpty)
-        for line in lines {
-            let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
-            #expect(object?["workload"] as? String == "tape" && (object?["nanoseconds_both"] as? Double).map { $0 > 0 } == true)
-        }
-    }
-
-    @Test func textForPeople() throws {
-        let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "tape"] + shortly)
-        #expect(run.status == 0 && run.standardOutput.contains("ns forward and backward"))
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let figures = try run.standardOutput.split(separator: "\n").map { try decoder.decode(TapeFigures.self, from: Data($0.utf8)) }
+        #expect(figures.count == 15 && Set(figures.map(\.length)) == [32, 10_000])
+        for one in figures { #expect(one.workload == "tape" && one.nanosecondsRecorded > 0 && one.nanosecondsBoth > one.nanosecondsRecorded, "\(one.operation)") }
+        let text = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "tape", "--seconds", "0", "--steps", "1"])
+        #expect(text.standardOutput.contains("ns recorded") && text.standardOutput.contains("cosine similarity"))
     }
 }
