@@ -27,41 +27,12 @@ private func storeScores<Element: VectorElement>(
 ) {
     let q = scratch + n
     for i in blocks(headSize) { store(q, i, Element.vector(query, i, padding: 0)) }
-    // Four keys at a time: a part of the query is loaded once for them, and their sums do not wait for one another.
-    var j = 0
-    while j &+ 4 <= n {
-        let key0 = keys + j &* keyStride
-        let key1 = key0 + keyStride
-        let key2 = key1 + keyStride
-        let key3 = key2 + keyStride
-        var (s0, s1, s2, s3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
-        for i in blocks(headSize).full {
-            let v = load(q, i)
-            s0 = multiplyAdd(v, Element.vector(key0 + i.offset), s0)
-            s1 = multiplyAdd(v, Element.vector(key1 + i.offset), s1)
-            s2 = multiplyAdd(v, Element.vector(key2 + i.offset), s2)
-            s3 = multiplyAdd(v, Element.vector(key3 + i.offset), s3)
-        }
-        if let i = blocks(headSize).rest {
-            let v = load(q, i)
-            s0 = multiplyAdd(v, Element.vector(key0, i, padding: 0), s0)
-            s1 = multiplyAdd(v, Element.vector(key1, i, padding: 0), s1)
-            s2 = multiplyAdd(v, Element.vector(key2, i, padding: 0), s2)
-            s3 = multiplyAdd(v, Element.vector(key3, i, padding: 0), s3)
-        }
-        scratch[j] = laneSum(s0)
-        scratch[j &+ 1] = laneSum(s1)
-        scratch[j &+ 2] = laneSum(s2)
-        scratch[j &+ 3] = laneSum(s3)
-        j &+= 4
-    }
-    while j < n {
+    for j in 0..<n {
         let key = keys + j &* keyStride
         var sum = Vector.zero
         for i in blocks(headSize).full { sum = multiplyAdd(load(q, i), Element.vector(key + i.offset), sum) }
-        if let i = blocks(headSize).rest { sum = multiplyAdd(load(q, i), Element.vector(key, i, padding: 0), sum) }
+        if let i = blocks(headSize).rest { sum += load(q, i) * Element.vector(key, i, padding: 0) }
         scratch[j] = laneSum(sum)
-        j &+= 1
     }
 }
 

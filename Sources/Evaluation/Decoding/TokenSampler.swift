@@ -3,6 +3,7 @@
 // Legend: V vocabulary.
 
 import Foundation
+import Kernels
 import Tensors
 
 /// Draws tokens as `SamplingSettings` say. Holds scratch memory, so one serves all sequences of a batch in turn.
@@ -31,6 +32,7 @@ package struct TokenSampler {
     /// The same for a given number of 0 ..< 1: the token in whose share of the kept probability it falls.
     package mutating func token(_ logits: UnsafePointer<Float>, history: Set<Int32>, uniform: Double) -> Int32 {
         let count = scores.count
+        if settings.temperature == 0 && settings.repetitionPenalty == 1 { return Self.firstLargest(logits, count) }
         scores.withUnsafeMutableBufferPointer { scores in
             for index in 0..<count { scores[index] = logits[index] }
             if settings.repetitionPenalty != 1 {
@@ -47,6 +49,18 @@ package struct TokenSampler {
         let inverse = 1 / settings.temperature
         for index in 0..<count { scores[index] = scores[index] == largest ? 0 : (scores[index] - largest) * inverse }
         return draw(uniform)
+    }
+
+    /// The first index of the largest of `count` logits, none of them NaN: the part of it first, by vectors.
+    private static func firstLargest(_ logits: UnsafePointer<Float>, _ count: Int) -> Int32 {
+        let part = 512
+        var (best, largest) = (0, -Float.infinity)
+        for start in stride(from: 0, to: count, by: part) {
+            let candidate = Kernels.active.maximum(logits + start, min(part, count - start))
+            if candidate > largest { (best, largest) = (start, candidate) }
+        }
+        while best < count - 1 && logits[best] != largest { best += 1 }
+        return Int32(best)
     }
 
     private func mostProbable() -> Int32 {
