@@ -69,7 +69,12 @@ public final class DecoderOnlyTransformer: LanguageModel {
 
     /// The logits of every position: int32 [B, T] to [B, T, V].
     public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
-        linear(hidden(inputs, pass), weight: pass.operand(tokenEmbedding.weight), outputType: .float32)
+        project(hidden(inputs, pass), pass)
+    }
+
+    /// The logits of hidden states: the output layer is the embedding table.
+    private func project(_ hidden: Tensor, _ pass: ForwardPass) -> Tensor {
+        linear(hidden, weight: pass.operand(tokenEmbedding.weight), outputType: .float32, packed: pass.packed(tokenEmbedding.weight))
     }
 
     public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
@@ -106,7 +111,7 @@ public final class DecoderOnlyTransformer: LanguageModel {
                 precondition(length > 0, "decoding starts from at least one token")
                 (last.bytes + b * bytes).copyMemory(from: hidden.bytes + (b * longest + length - 1) * bytes, byteCount: bytes)
             }
-            firstLogits = linear(last, weight: pass.operand(model.tokenEmbedding.weight), outputType: .float32, packed: pass.packed(model.tokenEmbedding.weight))
+            firstLogits = model.project(last, pass)
             self.cache = cache
         }
 
@@ -121,7 +126,7 @@ public final class DecoderOnlyTransformer: LanguageModel {
                 x = addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: 0, nil)
             }
             cache.advance(to: cache.lengths.map { $0 + 1 })
-            return linear(model.finalNorm(x, pass), weight: pass.operand(model.tokenEmbedding.weight), outputType: .float32, packed: pass.packed(model.tokenEmbedding.weight)).viewed(rows: count)
+            return model.project(model.finalNorm(x, pass), pass).viewed(rows: count)
         }
 
         func reorder(_ parents: [Int]) { cache.reorder(parents) }

@@ -130,7 +130,12 @@ public final class EncoderDecoderTransformer: LanguageModel {
 
     /// The logits of every target position, [B, U, V].
     public func logits(_ batch: SequencePairBatch, _ pass: ForwardPass) -> Tensor {
-        linear(hidden(batch, pass), weight: pass.operand(embedding.weight), outputType: .float32)
+        project(hidden(batch, pass), pass)
+    }
+
+    /// The logits of the decoder's output: the output layer is the embedding table.
+    private func project(_ output: Tensor, _ pass: ForwardPass) -> Tensor {
+        linear(output, weight: pass.operand(embedding.weight), outputType: .float32, packed: pass.packed(embedding.weight))
     }
 
     private func hidden(_ batch: SequencePairBatch, _ pass: ForwardPass) -> Tensor {
@@ -168,7 +173,9 @@ public final class EncoderDecoderTransformer: LanguageModel {
             let lengths = sources.map(\.count)
             let memory = model.encode(Tensor(padded, [sources.count, longest]), lengths: lengths, pass)
             crossKeysAndValues = []
-            for layer in model.decoderLayers { crossKeysAndValues.append(KeyValueCache.byHeads(layer.crossAttention.project(memory, pass), heads: model.configuration.heads)) }
+            for layer in model.decoderLayers {
+                crossKeysAndValues.append(KeyValueCache.byHeads(layer.crossAttention.project(memory, pass), heads: model.configuration.heads))
+            }
             sourceLengths = lengths
             cache = KeyValueCache(
                 layers: model.decoderLayers.count, batch: sources.count, capacity: min(maximumNewTokens, model.configuration.context),
@@ -192,7 +199,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
             }
             cache.advance(to: cache.lengths.map { $0 + 1 })
             x = model.decoderNorm.map { $0(x, pass) } ?? x
-            return linear(x, weight: pass.operand(model.embedding.weight), outputType: .float32, packed: pass.packed(model.embedding.weight)).viewed(rows: count)
+            return model.project(x, pass).viewed(rows: count)
         }
 
         func reorder(_ parents: [Int]) {

@@ -96,7 +96,8 @@ public struct FeedForward {
         let inner: Tensor
         if let bias = input.bias {
             let fused = linear(
-                x, weight: pass.operand(input.weight), bias: pass(bias), activation: activation == .gelu ? .gelu : .rectifier, packed: pass.packed(input.weight))
+                x, weight: pass.operand(input.weight), bias: pass(bias), activation: activation == .gelu ? .gelu : .rectifier,
+                packed: pass.packed(input.weight))
             inner = pass.checked(fused, input.weight)
         } else {
             let product = input(x, pass)

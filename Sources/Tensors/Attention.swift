@@ -30,7 +30,7 @@ public struct AttentionOperand {
 
     /// Columns of [B, L, C].
     public init(_ tensor: Tensor, column: Int = 0) {
-        precondition(tensor.shape.rank == 3, "attention takes [B, L, C], not \(tensor.shape)")
+        require(tensor.shape.rank == 3, "attention takes [B, L, C], not \(tensor.shape)")
         self.tensor = tensor
         self.column = column
         length = tensor.shape[1]
@@ -39,7 +39,7 @@ public struct AttentionOperand {
 
     /// Columns of [B, H, L, C]: one head's rows follow one another, so that a step of decoding reads them in one sweep. Not on a tape.
     public init(headMajor tensor: Tensor, column: Int = 0) {
-        precondition(tensor.shape.rank == 4 && !tensor.requiresGradient, "attention takes a constant [B, H, L, C], not \(tensor.shape)")
+        require(tensor.shape.rank == 4 && !tensor.requiresGradient, "attention takes a constant [B, H, L, C], not \(tensor.shape)")
         self.tensor = tensor
         self.column = column
         length = tensor.shape[2]
@@ -58,9 +58,9 @@ public struct AttentionOperand {
 
     func check(heads: Int, headSize: Int) {
         if isHeadMajor {
-            precondition(tensor.shape[1] == heads && column + headSize <= stride, "attention: \(heads) heads of \(headSize) from \(column) of \(tensor.shape)")
+            require(tensor.shape[1] == heads && column + headSize <= stride, "attention: \(heads) heads of \(headSize) from \(column) of \(tensor.shape)")
         } else {
-            precondition(column + heads * headSize <= stride, "attention: \(heads * headSize) columns from \(column) of shape \(tensor.shape)")
+            require(column + heads * headSize <= stride, "attention: \(heads * headSize) columns from \(column) of shape \(tensor.shape)")
         }
     }
 }

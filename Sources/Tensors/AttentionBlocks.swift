@@ -52,13 +52,13 @@ struct AttentionComputation {
         query: AttentionOperand, key: AttentionOperand, value: AttentionOperand, width: Int, heads: Int, mask: AttentionMask, scale: Float?,
         dropout: AttentionDropout?
     ) {
-        precondition(heads > 0 && width % heads == 0, "attention: \(heads) heads do not divide a width of \(width)")
-        precondition(
+        require(heads > 0 && width % heads == 0, "attention: \(heads) heads do not divide a width of \(width)")
+        require(
             query.tensor.shape[0] == key.tensor.shape[0] && key.tensor.shape[0] == value.tensor.shape[0] && key.length == value.length,
             "attention: query \(query.tensor.shape), key \(key.tensor.shape) and value \(value.tensor.shape) do not fit")
         for operand in [query, key, value] {
             operand.check(heads: heads, headSize: width / heads)
-            precondition(operand.tensor.dataType == query.tensor.dataType, "attention: operands of two types")
+            require(operand.tensor.dataType == query.tensor.dataType, "attention: operands of two types")
         }
         self.query = query
         self.key = key
@@ -70,8 +70,8 @@ struct AttentionComputation {
         self.dropout = dropout
         dataType = query.tensor.dataType
         (batch, queries, keys) = (query.tensor.shape[0], query.length, key.length)
-        precondition(!mask.causal || keys >= queries, "attention: a causal mask over \(queries) queries and \(keys) keys")
-        precondition(mask.keyLengths.map { $0.count == batch } ?? true, "attention: \(mask.keyLengths?.count ?? 0) key lengths for \(batch) sequences")
+        require(!mask.causal || keys >= queries, "attention: a causal mask over \(queries) queries and \(keys) keys")
+        require(mask.keyLengths.map { $0.count == batch } ?? true, "attention: \(mask.keyLengths?.count ?? 0) key lengths for \(batch) sequences")
     }
 
     // MARK: blocks

@@ -48,7 +48,9 @@ extension AttentionComputation {
                 // What the operands cover completely is stored; else they add to zeros.
                 let columns = Set(sharers.map { operands[$0].column })
                 let isCovered = columns.count == sharers.count && sharers.count * heads * headSize == gradient.shape.columns
-                if !accumulate && !isCovered { gradient.bytes.initializeMemory(as: UInt8.self, repeating: 0, count: gradient.count * gradient.dataType.byteCount) }
+                if !accumulate && !isCovered {
+                    gradient.bytes.initializeMemory(as: UInt8.self, repeating: 0, count: gradient.count * gradient.dataType.byteCount)
+                }
                 for sharer in sharers {
                     targets[sharer] = GradientTarget(gradient: gradient, operand: operands[sharer], accumulates: accumulate || !isCovered)
                 }

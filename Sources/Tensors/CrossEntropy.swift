@@ -25,7 +25,7 @@ public struct SummedLoss {
 /// - Returns: the summed loss. The gradient of the logits is computed on the way and kept.
 public func crossEntropy(_ logits: Tensor, targets: Tensor, labelSmoothing: Float = 0) -> SummedLoss {
     let (rows, classes) = (logits.shape.rows, logits.shape.columns)
-    precondition(targets.count == rows, "crossEntropy: \(targets.count) targets for logits \(logits.shape)")
+    require(targets.count == rows, "crossEntropy: \(targets.count) targets for logits \(logits.shape)")
     let work = logits.copied()
     let sums = crossEntropyInPlace(work.floats, targets.integers, rows: rows, classes: classes, labelSmoothing: labelSmoothing)
     let loss = Tape.record(Tensor(Float(sums.loss)), from: logits) { gradient in
@@ -53,7 +53,7 @@ private func crossEntropyInPlace(
             kernels.fill(logits + row * classes, 0, classes)
             continue
         }
-        precondition(target < classes, "crossEntropy: target \(target) of \(classes) classes")
+        require(target < classes, "crossEntropy: target \(target) of \(classes) classes")
         let result = kernels.crossEntropy(logits + row * classes, target: target, labelSmoothing: labelSmoothing, classes)
         loss += Double(result.loss)
         negativeLogLikelihood += Double(result.negativeLogLikelihood)

@@ -34,7 +34,7 @@ public final class DropoutContext {
 
     /// Goes on at a later site.
     public func skip(to site: UInt64) {
-        precondition(site >= self.site, "dropout sites only rise")
+        require(site >= self.site, "dropout sites only rise")
         self.site = site
     }
 
@@ -51,7 +51,7 @@ struct DropoutRate {
     let scale: Float
 
     init(_ rate: Float) {
-        precondition(rate >= 0 && rate < 1, "a dropout rate is in 0 ..< 1, not \(rate)")
+        require(rate >= 0 && rate < 1, "a dropout rate is in 0 ..< 1, not \(rate)")
         keepThreshold = UInt32((1 - Double(rate)) * 4_294_967_295)
         scale = 1 / (1 - rate)
     }
@@ -78,7 +78,7 @@ public func dropout(_ x: Tensor, rate: Float, _ context: DropoutContext?) -> Ten
 ///   - rate, context: as `dropout`; without dropout this is an addition.
 /// - Returns: [B, ...], float32.
 public func addDropout(_ residual: Tensor, _ x: Tensor, rate: Float, _ context: DropoutContext?) -> Tensor {
-    precondition(residual.shape == x.shape, "addDropout: shapes \(residual.shape) and \(x.shape)")
+    require(residual.shape == x.shape, "addDropout: shapes \(residual.shape) and \(x.shape)")
     let y = Tensor(uninitialized: x.shape)
     guard rate > 0, let context else {
         addElements(y, residual, x)
@@ -103,7 +103,7 @@ struct DropoutMask {
 
     init(_ shape: Shape, rate: Float, _ context: DropoutContext) {
         keys = context.nextSiteKeys()
-        precondition(shape.rank > 0 && shape[0] == keys.count, "dropout: \(keys.count) lanes for shape \(shape)")
+        require(shape.rank > 0 && shape[0] == keys.count, "dropout: \(keys.count) lanes for shape \(shape)")
         laneCount = shape.count / max(keys.count, 1)
         self.rate = DropoutRate(rate)
     }

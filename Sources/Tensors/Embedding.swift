@@ -13,13 +13,13 @@ import Kernels
 /// - Returns: [indices..., D].
 /// - Complexity: n D reads and writes; backward touches n rows only (the table's gradient is zeroed once a step).
 public func embedding(_ table: Tensor, _ indices: Tensor, scale: Float = 1) -> Tensor {
-    precondition(table.shape.rank == 2, "embedding: the table has shape \(table.shape), not [V, D]")
+    require(table.shape.rank == 2, "embedding: the table has shape \(table.shape), not [V, D]")
     let (size, width, count) = (table.shape[0], table.shape[1], indices.count)
     let y = Tensor(uninitialized: indices.shape.inserting(width, at: indices.shape.rank))
     let (source, target, index) = (table.floats, y.floats, indices.integers)
     for i in 0..<count {
         let row = Int(index[i])
-        precondition(row >= 0 && row < size, "embedding: index \(row) of a table of \(size) rows")
+        require(row >= 0 && row < size, "embedding: index \(row) of a table of \(size) rows")
         if scale == 1 {
             (target + i * width).update(from: source + row * width, count: width)
         } else {
@@ -41,9 +41,9 @@ public func embedding(_ table: Tensor, _ indices: Tensor, scale: Float = 1) -> T
 ///   - first: the position of the first element, for decoding with a cache.
 /// - Returns: [B, T, D].
 public func addPositions(_ x: Tensor, _ table: Tensor, first: Int = 0) -> Tensor {
-    precondition(x.shape.rank == 3 && table.shape.rank == 2 && x.shape[2] == table.shape[1], "addPositions: \(x.shape) and \(table.shape)")
+    require(x.shape.rank == 3 && table.shape.rank == 2 && x.shape[2] == table.shape[1], "addPositions: \(x.shape) and \(table.shape)")
     let (batch, length, width) = (x.shape[0], x.shape[1], x.shape[2])
-    precondition(first + length <= table.shape[0], "addPositions: position \(first + length - 1) of a table of \(table.shape[0])")
+    require(first + length <= table.shape[0], "addPositions: position \(first + length - 1) of a table of \(table.shape[0])")
     let y = Tensor(uninitialized: x.shape)
     let block = length * width
     for b in 0..<batch { kernels.add(y.floats + b * block, x.floats + b * block, table.floats + first * width, block) }

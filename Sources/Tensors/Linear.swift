@@ -36,8 +36,8 @@ private func multiply(into y: Tensor, _ x: Tensor, _ weight: Tensor, bias: Tenso
 }
 
 private func checkLinear(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) {
-    precondition(weight.shape.rank == 2 && x.shape.columns == weight.shape[1], "linear: input \(x.shape) does not fit weight \(weight.shape)")
-    if let bias { precondition(bias.count == weight.shape[0], "linear: bias \(bias.shape) does not fit weight \(weight.shape)") }
+    require(weight.shape.rank == 2 && x.shape.columns == weight.shape[1], "linear: input \(x.shape) does not fit weight \(weight.shape)")
+    if let bias { require(bias.count == weight.shape[0], "linear: bias \(bias.shape) does not fit weight \(weight.shape)") }
 }
 
 /// Adds the gradients of x W^T to the nodes of x and W.
@@ -46,7 +46,8 @@ private func linearGradient(_ gradient: Tensor, x: Tensor, weight: Tensor) {
     let (outputs, inputs) = (weight.shape[0], weight.shape[1])
     x.node?.withGradientTensor { target, accumulate in
         multiplyMatrices(
-            into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient), MatrixOperand(weight), m: rows, n: inputs, k: outputs, beta: accumulate ? 1 : 0)
+            into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient), MatrixOperand(weight), m: rows, n: inputs, k: outputs,
+            beta: accumulate ? 1 : 0)
     }
     weight.node?.withGradientTensor { target, accumulate in
         multiplyMatrices(
@@ -138,12 +139,12 @@ private func activationGradient(_ gradient: Tensor, product: Tensor, bias: Tenso
 /// - Returns: [..., M, N].
 /// - Complexity: 2 M N K flops a matrix forward, twice that backward.
 public func matmul(_ a: Tensor, _ b: Tensor, transposeA: Bool = false, transposeB: Bool = false) -> Tensor {
-    precondition(a.shape.rank >= 2 && b.shape.rank >= 2, "matmul: \(a.shape) and \(b.shape) are not both matrices")
+    require(a.shape.rank >= 2 && b.shape.rank >= 2, "matmul: \(a.shape) and \(b.shape) are not both matrices")
     let (m, k) = transposeA ? (a.shape[-1], a.shape[-2]) : (a.shape[-2], a.shape[-1])
     let (k2, n) = transposeB ? (b.shape[-1], b.shape[-2]) : (b.shape[-2], b.shape[-1])
     let batches = a.shape.count(from: 0, to: a.shape.rank - 2)
     let batchesB = b.shape.count(from: 0, to: b.shape.rank - 2)
-    precondition(k == k2 && (batchesB == batches || batchesB == 1), "matmul: \(a.shape) and \(b.shape) do not fit")
+    require(k == k2 && (batchesB == batches || batchesB == 1), "matmul: \(a.shape) and \(b.shape) do not fit")
     var shape = a.shape
     shape[-2] = m
     shape[-1] = n

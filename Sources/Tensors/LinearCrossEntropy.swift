@@ -24,8 +24,8 @@ public func linearCrossEntropy(
     _ hidden: Tensor, weight: Tensor, bias: Tensor? = nil, targets: Tensor, labelSmoothing: Float = 0, chunk: Int? = nil
 ) -> SummedLoss {
     let (rows, width, classes) = (hidden.shape.rows, hidden.shape.columns, weight.shape[0])
-    precondition(weight.shape.rank == 2 && weight.shape[1] == width, "linearCrossEntropy: hidden \(hidden.shape) does not fit weight \(weight.shape)")
-    precondition(targets.count == rows, "linearCrossEntropy: \(targets.count) targets for hidden \(hidden.shape)")
+    require(weight.shape.rank == 2 && weight.shape[1] == width, "linearCrossEntropy: hidden \(hidden.shape) does not fit weight \(weight.shape)")
+    require(targets.count == rows, "linearCrossEntropy: \(targets.count) targets for hidden \(hidden.shape)")
     let target = targets.integers
     let active = (0..<rows).filter { target[$0] >= 0 }
     let isDense = active.count == rows
@@ -149,11 +149,12 @@ private struct ChunkedCrossEntropy {
         parallelRows(rows, columns: classes) { start, count in
             for row in start..<start + count {
                 let target = Int(targets[row])
-                precondition(target < classes, "linearCrossEntropy: target \(target) of \(classes) classes")
+                require(target < classes, "linearCrossEntropy: target \(target) of \(classes) classes")
                 let values = logits.floats + row * logits.shape[1]
                 let result: (loss: Float, negativeLogLikelihood: Float)
                 if let rounded {
-                    result = kernels.crossEntropy(rounded.bfloats + row * rounded.shape[1], logits: values, target: target, labelSmoothing: labelSmoothing, classes)
+                    result = kernels.crossEntropy(
+                        rounded.bfloats + row * rounded.shape[1], logits: values, target: target, labelSmoothing: labelSmoothing, classes)
                 } else {
                     result = kernels.crossEntropy(values, target: target, labelSmoothing: labelSmoothing, classes)
                 }

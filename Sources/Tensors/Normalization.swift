@@ -15,7 +15,7 @@ import Kernels
 /// - Complexity: memory-bound; reads x twice.
 public func layerNorm(_ x: Tensor, gain: Tensor, bias: Tensor?, epsilon: Float = 1e-5, outputType: DataType? = nil) -> Tensor {
     let (rows, columns) = (x.shape.rows, x.shape.columns)
-    precondition(gain.count == columns && (bias?.count ?? columns) == columns, "layerNorm: input \(x.shape) does not fit gain \(gain.shape)")
+    require(gain.count == columns && (bias?.count ?? columns) == columns, "layerNorm: input \(x.shape) does not fit gain \(gain.shape)")
     let y = Tensor(uninitialized: x.shape, outputType ?? x.dataType)
     let x = convert(x, to: .float32)
     let statistics = Tensor(uninitialized: [2, rows])
@@ -64,7 +64,7 @@ public func layerNorm(_ x: Tensor, gain: Tensor, bias: Tensor?, epsilon: Float =
 /// - Returns: [..., D].
 public func rmsNorm(_ x: Tensor, gain: Tensor, epsilon: Float = 1e-6, outputType: DataType? = nil) -> Tensor {
     let (rows, columns) = (x.shape.rows, x.shape.columns)
-    precondition(gain.count == columns, "rmsNorm: input \(x.shape) does not fit gain \(gain.shape)")
+    require(gain.count == columns, "rmsNorm: input \(x.shape) does not fit gain \(gain.shape)")
     let y = Tensor(uninitialized: x.shape, outputType ?? x.dataType)
     let x = convert(x, to: .float32)
     let roots = Tensor(uninitialized: [rows])

@@ -3,9 +3,15 @@
 // Legend: n elements, R rows, C columns.
 
 import Kernels
+import Synchronization
 
-/// Elements of an elementwise operation below which a second thread costs more than it saves.
-let elementGrain = 1 << 14
+private let grain = Atomic<Int>(1 << 14)
+
+/// Elements of an elementwise operation below which a second thread costs more than it saves. Tests lower it.
+package var elementGrain: Int {
+    get { grain.load(ordering: .relaxed) }
+    set { grain.store(newValue, ordering: .relaxed) }
+}
 
 /// Runs `body` on ranges of 0 ..< n. Elementwise work: no result depends on the cut.
 @inline(__always)

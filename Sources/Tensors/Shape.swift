@@ -17,7 +17,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
 
     /// - Parameter extents: at most six extents, none negative.
     public init(_ extents: some Collection<Int>) {
-        precondition(extents.count <= Shape.maximumRank, "a tensor has at most \(Shape.maximumRank) axes, not \(extents.count)")
+        require(extents.count <= Shape.maximumRank, "a tensor has at most \(Shape.maximumRank) axes, not \(extents.count)")
         self.init(rank: extents.count)
         for (axis, extent) in extents.enumerated() { store(extent, axis) }
     }
@@ -44,7 +44,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
 
     @inline(__always)
     private mutating func store(_ extent: Int, _ axis: Int) {
-        precondition(extent >= 0 && extent <= 0x7fff_ffff, "an extent is negative or above 2147483647: \(extent)")
+        require(extent >= 0 && extent <= 0x7fff_ffff, "an extent is negative or above 2147483647: \(extent)")
         let shift = UInt64(truncatingIfNeeded: (axis & 1) << 5)
         let (mask, bits) = (~(UInt64(0x7fff_ffff) << shift), UInt64(truncatingIfNeeded: extent) << shift)
         switch axis >> 1 {
@@ -79,7 +79,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     /// The axis as a number 0 ..< rank.
     public func normalized(_ axis: Int) -> Int {
         let result = axis < 0 ? axis + rank : axis
-        precondition(result >= 0 && result < rank, "axis \(axis) of a tensor of shape \(self)")
+        require(result >= 0 && result < rank, "axis \(axis) of a tensor of shape \(self)")
         return result
     }
 
@@ -96,7 +96,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
 
     /// The shape with one more axis of `extent` before `axis` (which may be `rank`).
     public func inserting(_ extent: Int, at axis: Int) -> Shape {
-        precondition(rank < Shape.maximumRank && axis >= 0 && axis <= rank, "an axis before axis \(axis) of a tensor of shape \(self)")
+        require(rank < Shape.maximumRank && axis >= 0 && axis <= rank, "an axis before axis \(axis) of a tensor of shape \(self)")
         var result = Shape(rank: rank + 1)
         for i in 0..<result.rank { result.store(i < axis ? self.extent(i) : i == axis ? extent : self.extent(i - 1), i) }
         return result
@@ -133,7 +133,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
         for back in stride(from: 1, through: result.rank, by: 1) {
             let x = back <= a.rank ? a[-back] : 1
             let y = back <= b.rank ? b[-back] : 1
-            precondition(x == y || x == 1 || y == 1, "shapes \(a) and \(b) do not broadcast")
+            require(x == y || x == 1 || y == 1, "shapes \(a) and \(b) do not broadcast")
             result[-back] = x == 1 ? y : x
         }
         return result

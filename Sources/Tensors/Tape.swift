@@ -42,7 +42,7 @@ public final class Node {
     /// Notes that the operation that is being recorded uses this value.
     @inline(__always)
     func markUsed() {
-        precondition(generation == recording.pointee.generation, "a value of a tape that is gone")
+        require(generation == recording.pointee.generation, "a value of a tape that is gone")
         if isUsed { return }
         isUsed = true
         if let parameter { recording.pointee.noteFirstUse(of: parameter) }
@@ -61,7 +61,7 @@ public final class Node {
 
     /// Adds `contribution` (this node's count of elements, of either floating type) to the gradient. The first one is kept without a copy.
     public func accumulate(_ contribution: Tensor) {
-        precondition(contribution.count == shape.count, "a gradient of shape \(contribution.shape) for a value of shape \(shape)")
+        require(contribution.count == shape.count, "a gradient of shape \(contribution.shape) for a value of shape \(shape)")
         guard let parameter else { return gather(contribution) }
         let gradient = parameter.gradient.floats
         if parameter.hasGradient {
@@ -220,7 +220,7 @@ public final class Tape {
     ) -> Tensor {
         guard let a = first.node else { return record(value, from: second, backward: backward) }
         guard let b = second.node else { return record(value, from: first, backward: backward) }
-        precondition(a.recording == b.recording, "two tapes meet in one operation")
+        require(a.recording == b.recording, "two tapes meet in one operation")
         a.markUsed()
         b.markUsed()
         a.recording.pointee.append(&value, a.recording, backward)
@@ -232,7 +232,7 @@ public final class Tape {
         var recording: UnsafeMutablePointer<Recording>?
         for input in inputs {
             guard let node = input.node else { continue }
-            precondition(recording == nil || recording == node.recording, "two tapes meet in one operation")
+            require(recording == nil || recording == node.recording, "two tapes meet in one operation")
             recording = node.recording
             node.markUsed()
         }
@@ -247,7 +247,7 @@ public final class Tape {
     ///   - loss: a one-element tensor on this tape.
     ///   - seed: the gradient of the loss with respect to itself.
     public func backward(from loss: Tensor, seed: Float = 1) {
-        precondition(loss.count == 1, "backward starts from a scalar, not from shape \(loss.shape)")
+        require(loss.count == 1, "backward starts from a scalar, not from shape \(loss.shape)")
         backward(from: loss, gradient: Tensor(repeating: seed, loss.shape))
     }
 

@@ -209,7 +209,7 @@ public final class Trainer {
             let dropout = configuration.model.dropout > 0 ? DropoutContext(seed: configuration.seed, step: step, lanes: lanes) : nil
             let numerics = configuration.checkNumerics ? NumericsCheck() : nil
             let loss = model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout, numerics: numerics))
-            if let finding = numerics?.finding { throw Self.notFinite(finding, step: step) }
+            if let numerics { try communicator.onEveryRank { if let finding = numerics.finding { throw Self.notFinite(finding, step: step) } } }
             return loss
         }
         try source.advance()

@@ -160,6 +160,9 @@ struct BadInputTests {
             return try TrainingRun(.windows, "file/run", in: scratch).arguments
         },
         .train("a loss that is not a number", 65, "the gradient is not finite", ranks: 2, ["optimizer.learningRate=1e30", "optimizer.weightDecay=0", "schedule.kind=constant"]),
+        .train(
+            "activations that are not finite, 2 ranks", 65, "blocks.0.attention.qkv is the first layer whose output is not finite", ranks: 2,
+            ["optimizer.learningRate=1e30", "optimizer.weightDecay=0", "schedule.kind=constant", "check_numerics=true"]),
     ]
 
     /// Runs a case and checks what it printed, its code, and that checkpoints and shards are as they were.

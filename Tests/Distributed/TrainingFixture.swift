@@ -49,14 +49,18 @@ struct TrainingFixture {
         case pairs
         /// Decoder-only on stories and answers in one row.
         case prompts
+        /// An LSTM on shuffled windows.
+        case recurrent
     }
 
     /// Writes a run file of 12 steps with dropout, a logged line each step, an evaluation each 5 and a checkpoint each 3.
     func runFile(_ kind: Kind, in scratch: String) throws -> String {
         let model =
-            kind == .pairs
-            ? "{kind: encoder-decoder, layers: 2, width: 48, heads: 4, feedForward: 96, dropout: 0.1, labelSmoothing: 0.1, context: 80}"
-            : "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
+            switch kind {
+            case .pairs: "{kind: encoder-decoder, layers: 2, width: 48, heads: 4, feedForward: 96, dropout: 0.1, labelSmoothing: 0.1, context: 80}"
+            case .recurrent: "{kind: lstm, layers: 2, width: 48, dropout: 0.1}"
+            case .windows, .streams, .prompts: "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
+            }
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
         let yaml = """
             run: \(scratch)/run

@@ -32,7 +32,7 @@ struct TrainingResumeTests {
         }
     }
 
-    @Test(arguments: zip(TrainingFixture.Kind.allCases, [0, 1, 0, 1]))
+    @Test(arguments: zip(TrainingFixture.Kind.allCases, [0, 1, 0, 1, 0]))
     func twoRanks(kind: TrainingFixture.Kind, rank: Int) throws {
         try withScratchDirectory { scratch in
             let whole = try TrainingRun(kind, "whole", in: scratch, "steps=24")
@@ -43,6 +43,45 @@ struct TrainingResumeTests {
             let second = try run.train(ranks: 2)
             #expect(second.standardError.contains("resuming at step"), "\(second.standardError)")
             try run.expectSame(as: whole, step: 24)
+        }
+    }
+
+    @Test("in bfloat16, with layers computed again, two threads a rank", arguments: [TrainingFixture.Kind.windows, .pairs])
+    func bfloat16(kind: TrainingFixture.Kind) throws {
+        try withScratchDirectory { scratch in
+            let settings = ["steps=24", "precision=bfloat16", "model.recompute=true", "parallel.threads=2"]
+            var (whole, run) = (try TrainingRun(kind, "whole", in: scratch), try TrainingRun(kind, "killed", in: scratch))
+            whole.settings = settings
+            run.settings = settings
+            try whole.train(ranks: 2)
+            _ = try killed(run, ranks: 2, whenLogged: 8)
+            try run.train(ranks: 2)
+            try run.expectSame(as: whole, step: 24)
+        }
+    }
+
+    @Test("a run goes on in the other precision")
+    func changeOfPrecision() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.windows, "run", in: scratch)
+            try run.train()
+            let second = try run.with("steps=15", "precision=bfloat16").train()
+            #expect(second.standardError.contains("resuming at step 12"), "\(second.standardError)")
+            #expect(run.checkpointSteps.max() == 15)
+        }
+    }
+
+    @Test("an LSTM is evaluated and generates after training")
+    func recurrentCommands() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.recurrent, "run", in: scratch)
+            try run.train()
+            try "Mary went".write(toFile: "\(scratch)/prompt.txt", atomically: true, encoding: .utf8)
+            let generate = ["generate", run.directory, "\(scratch)/prompt.txt", "--maximum-tokens", "5", "--temperature", "0"]
+            for arguments in [["evaluate", run.directory, "--json"], generate] {
+                let result = try MPIRun.runAlone(executable: "mneme", arguments: arguments)
+                #expect(result.status == 0 && !result.standardOutput.isEmpty, "\(arguments): \(result.standardError)")
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 // Logits, losses and every gradient of the models against PyTorch's own layers.
 
+import Kernels
 import Models
 import NeuralNetworks
 import Tensors
@@ -7,6 +8,19 @@ import Testing
 
 @Suite struct GoldenTransformerTests {
     private static let tolerance: Float = 1e-5
+
+    /// In a process of its own, with work so fine that even these small models are divided between threads.
+    @Test(arguments: [2, 3])
+    func equalsPyTorchOnThreads(threads: Int) async {
+        await #expect(processExitsWith: .success) { [threads] in
+            Workers.count = threads
+            elementGrain = 8
+            let tests = GoldenTransformerTests()
+            try tests.decoderOnlyEqualsPyTorch()
+            try tests.encoderDecoderEqualsPyTorch(preNorm: false)
+            try tests.encoderDecoderEqualsPyTorch(preNorm: true)
+        }
+    }
 
     @Test func decoderOnlyEqualsPyTorch() throws {
         let fixture = try GoldenFixture("decoder-only")

@@ -12,13 +12,13 @@ import Kernels
 /// - Returns: [..., K]. The gradient is added to the elements that were read.
 public func takeAlongLastAxis(_ x: Tensor, _ indices: Tensor) -> Tensor {
     let (rows, columns, taken) = (x.shape.rows, x.shape.columns, indices.shape.columns)
-    precondition(indices.shape.rows == rows, "takeAlongLastAxis: indices \(indices.shape) for \(x.shape)")
+    require(indices.shape.rows == rows, "takeAlongLastAxis: indices \(indices.shape) for \(x.shape)")
     let y = Tensor(uninitialized: x.shape.replacingColumns(taken))
     let (input, output, index) = (x.floats, y.floats, indices.integers)
     for row in 0..<rows {
         for k in row * taken..<(row + 1) * taken {
             let column = Int(index[k])
-            precondition(column >= 0 && column < columns, "takeAlongLastAxis: index \(column) of \(columns)")
+            require(column >= 0 && column < columns, "takeAlongLastAxis: index \(column) of \(columns)")
             output[k] = input[row * columns + column]
         }
     }
@@ -40,14 +40,14 @@ public func takeAlongLastAxis(_ x: Tensor, _ indices: Tensor) -> Tensor {
 /// - Returns: [..., C].
 public func scatterAddAlongLastAxis(_ base: Tensor, _ values: Tensor, at indices: Tensor) -> Tensor {
     let (rows, columns, added) = (base.shape.rows, base.shape.columns, values.shape.columns)
-    precondition(
+    require(
         values.shape.rows == rows && indices.count == values.count, "scatterAddAlongLastAxis: \(values.shape) at \(indices.shape) to \(base.shape)")
     let y = base.copied()
     let (source, output, index) = (values.floats, y.floats, indices.integers)
     for row in 0..<rows {
         for k in row * added..<(row + 1) * added {
             let column = Int(index[k])
-            precondition(column >= 0 && column < columns, "scatterAddAlongLastAxis: index \(column) of \(columns)")
+            require(column >= 0 && column < columns, "scatterAddAlongLastAxis: index \(column) of \(columns)")
             output[row * columns + column] += source[k]
         }
     }
@@ -92,7 +92,7 @@ public func gatherRows(_ table: Tensor, _ indices: Tensor, batched: Bool = false
 /// - Returns: the shape of `base`.
 public func scatterAddRows(_ base: Tensor, _ values: Tensor, at indices: Tensor, batched: Bool = false) -> Tensor {
     let rows = RowIndexing(base.shape, indices, batched: batched)
-    precondition(values.count == indices.count * rows.width, "scatterAddRows: \(values.shape) at \(indices.shape) to \(base.shape)")
+    require(values.count == indices.count * rows.width, "scatterAddRows: \(values.shape) at \(indices.shape) to \(base.shape)")
     let y = base.copied()
     for i in 0..<indices.count {
         let row = y.floats + rows.offset(i)
@@ -117,15 +117,15 @@ private struct RowIndexing {
     private let indicesPerTable: Int
 
     init(_ table: Shape, _ indices: Tensor, batched: Bool) {
-        precondition(table.rank >= (batched ? 2 : 1), "rows of a table of shape \(table)")
-        precondition(!batched || indices.shape.rank > 0 && indices.shape[0] == table[0], "indices \(indices.shape) for tables \(table)")
+        require(table.rank >= (batched ? 2 : 1), "rows of a table of shape \(table)")
+        require(!batched || indices.shape.rank > 0 && indices.shape[0] == table[0], "indices \(indices.shape) for tables \(table)")
         self.indices = indices
         size = table[batched ? 1 : 0]
         width = table.count(from: batched ? 2 : 1, to: table.rank)
         indicesPerTable = batched && table[0] > 0 ? max(indices.count / table[0], 1) : max(indices.count, 1)
         for i in 0..<indices.count {
             let index = Int(indices.integers[i])
-            precondition(index >= 0 && index < size, "index \(index) of a table of \(size) rows")
+            require(index >= 0 && index < size, "index \(index) of a table of \(size) rows")
         }
     }
 
@@ -141,7 +141,7 @@ public func oneHot(_ indices: Tensor, classes: Int) -> Tensor {
     let y = Tensor(zeros: indices.shape.inserting(classes, at: indices.shape.rank))
     for i in 0..<indices.count {
         let index = Int(indices.integers[i])
-        precondition(index < classes, "oneHot: index \(index) of \(classes) classes")
+        require(index < classes, "oneHot: index \(index) of \(classes) classes")
         if index >= 0 { y.floats[i * classes + index] = 1 }
     }
     return y

@@ -7,7 +7,7 @@ import Kernels
 /// - Parameters:
 ///   - prediction, target: the same shape; gradients flow to both.
 public func meanSquaredError(_ prediction: Tensor, _ target: Tensor) -> Tensor {
-    precondition(prediction.shape == target.shape && prediction.count > 0, "meanSquaredError: \(prediction.shape) and \(target.shape)")
+    require(prediction.shape == target.shape && prediction.count > 0, "meanSquaredError: \(prediction.shape) and \(target.shape)")
     let count = prediction.count
     let difference = Tensor(uninitialized: prediction.shape)
     kernels.subtract(difference.floats, prediction.floats, target.floats, count)
@@ -26,7 +26,7 @@ public func meanSquaredError(_ prediction: Tensor, _ target: Tensor) -> Tensor {
 ///   - targets: the same shape, 0 ... 1; gradients flow to both.
 /// - Returns: the same shape, in nats: multiply by a mask and sum.
 public func binaryCrossEntropy(logits: Tensor, targets: Tensor) -> Tensor {
-    precondition(logits.shape == targets.shape, "binaryCrossEntropy: \(logits.shape) and \(targets.shape)")
+    require(logits.shape == targets.shape, "binaryCrossEntropy: \(logits.shape) and \(targets.shape)")
     let count = logits.count
     let y = Tensor(uninitialized: logits.shape)
     let (output, x, t) = (y.floats, logits.floats, targets.floats)

@@ -90,7 +90,7 @@ extension Tensor {
     private func reducedMean(over axes: Int, keepingAxes: Bool) -> Tensor {
         var divisor = 1
         for axis in 0..<shape.rank where axes >> axis & 1 == 1 { divisor *= shape[axis] }
-        precondition(divisor > 0, "the mean of no elements: shape \(shape)")
+        require(divisor > 0, "the mean of no elements: shape \(shape)")
         return reducedSum(over: axes, keepingAxes: keepingAxes, scale: 1 / Float(divisor))
     }
 
@@ -126,7 +126,7 @@ extension Tensor {
     }
 
     private func extremum(over axes: Int, keepingAxes: Bool, sign: Float) -> Tensor {
-        precondition(count > 0, "an extremum of no elements: shape \(shape)")
+        require(count > 0, "an extremum of no elements: shape \(shape)")
         let (result, layout) = reduction(over: axes, keepingAxes: keepingAxes)
         let y = Tensor(repeating: -sign * .infinity, result)
         let places = Tensor(uninitialized: result, .int32)

@@ -70,7 +70,7 @@ extension Tensor {
 
     /// An int32 mask under a shape that it broadcasts to.
     func expandedMask(to shape: Shape) -> Tensor {
-        precondition(dataType == .int32, "a mask is an int32 tensor, not \(dataType)")
+        require(dataType == .int32, "a mask is an int32 tensor, not \(dataType)")
         return broadcast(to: shape)
     }
 }

@@ -13,7 +13,7 @@ import Kernels
 /// - Complexity: 2 R N S flops forward, 4 R N S backward, R the rows.
 public func circularConvolution(_ weights: Tensor, _ kernel: Tensor) -> Tensor {
     let (rows, places, taps) = (weights.shape.rows, weights.shape.columns, kernel.shape.columns)
-    precondition(kernel.shape.rows == rows && taps % 2 == 1 && places > 0, "circularConvolution: \(weights.shape) with \(kernel.shape)")
+    require(kernel.shape.rows == rows && taps % 2 == 1 && places > 0, "circularConvolution: \(weights.shape) with \(kernel.shape)")
     let y = Tensor(zeros: weights.shape)
     forEachShift(rows, places, taps) { row, tap, move in
         let (from, to) = (weights.floats + row * places, y.floats + row * places)
@@ -55,7 +55,7 @@ private func forEachShift(_ rows: Int, _ places: Int, _ taps: Int, _ body: (_ ro
 /// - Parameter x: [..., T, S], S at least T; column c of a row stands for the distance S - 1 - c.
 /// - Returns: [..., T, S]; column j of row i stands for key j. What moves in from the right is zero, and lies behind a causal mask.
 public func relativeShift(_ x: Tensor) -> Tensor {
-    precondition(x.shape.rank >= 2 && x.shape[-1] >= x.shape[-2], "relativeShift of shape \(x.shape)")
+    require(x.shape.rank >= 2 && x.shape[-1] >= x.shape[-2], "relativeShift of shape \(x.shape)")
     let (queries, keys) = (x.shape[-2], x.shape[-1])
     let rows = x.shape.rows
     let y = Tensor(uninitialized: x.shape)
@@ -82,9 +82,9 @@ public func relativeShift(_ x: Tensor) -> Tensor {
 ///   - lengths: one for each sequence, 0 ... T.
 /// - Returns: the same shape. Applied twice it gives x again.
 public func reversedSequences(_ x: Tensor, lengths: [Int]) -> Tensor {
-    precondition(x.shape.rank >= 2 && lengths.count == x.shape[0], "reversedSequences: \(lengths.count) lengths for shape \(x.shape)")
+    require(x.shape.rank >= 2 && lengths.count == x.shape[0], "reversedSequences: \(lengths.count) lengths for shape \(x.shape)")
     let (length, width) = (x.shape[1], x.shape.count(from: 2, to: x.shape.rank))
-    precondition(lengths.allSatisfy { $0 >= 0 && $0 <= length }, "reversedSequences: lengths \(lengths) for shape \(x.shape)")
+    require(lengths.allSatisfy { $0 >= 0 && $0 <= length }, "reversedSequences: lengths \(lengths) for shape \(x.shape)")
     let y = Tensor(uninitialized: x.shape, x.dataType)
     for (b, real) in lengths.enumerated() {
         for t in 0..<length {

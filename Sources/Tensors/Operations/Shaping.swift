@@ -7,7 +7,7 @@ import Kernels
 extension Tensor {
     /// The same elements under another shape of the same count. Costs nothing.
     public func reshaped(to shape: Shape) -> Tensor {
-        precondition(shape.count == count, "reshaped: \(self.shape) has not the elements of \(shape)")
+        require(shape.count == count, "reshaped: \(self.shape) has not the elements of \(shape)")
         return Tape.record(viewed(as: shape), from: self) { [node] gradient in node?.accumulate(gradient) }
     }
 
@@ -21,7 +21,7 @@ extension Tensor {
 
     /// The same elements without `axis`, whose extent must be 1.
     public func removingAxis(_ axis: Int) -> Tensor {
-        precondition(shape[axis] == 1, "removingAxis: axis \(axis) of \(shape) is not 1")
+        require(shape[axis] == 1, "removingAxis: axis \(axis) of \(shape) is not 1")
         return reshaped(to: shape.removing(axis))
     }
 
@@ -30,7 +30,7 @@ extension Tensor {
 
     /// The same for a list of axes.
     public func permuted(_ axes: [Int]) -> Tensor {
-        precondition(axes.count == shape.rank, "permuted: \(axes.count) axes for shape \(shape)")
+        require(axes.count == shape.rank, "permuted: \(axes.count) axes for shape \(shape)")
         let strides = shape.inlineStrides
         var permutedShape = shape
         var permutedStrides = InlineArray<6, Int>(repeating: 0)
@@ -41,7 +41,7 @@ extension Tensor {
             permutedShape[i] = shape[source]
             permutedStrides[i] = strides[source]
         }
-        precondition(seen == (1 << shape.rank) - 1, "permuted: \(axes) is not a permutation of the axes of \(shape)")
+        require(seen == (1 << shape.rank) - 1, "permuted: \(axes) is not a permutation of the axes of \(shape)")
         return strided(permutedShape, permutedStrides, meetsEachOnce: true)
     }
 
@@ -57,7 +57,7 @@ extension Tensor {
     /// The part of one axis that lies in `range`.
     public func slice(_ range: Range<Int>, axis: Int) -> Tensor {
         let axis = shape.normalized(axis)
-        precondition(range.lowerBound >= 0 && range.upperBound <= shape[axis], "slice: \(range) of axis \(axis) of \(shape)")
+        require(range.lowerBound >= 0 && range.upperBound <= shape[axis], "slice: \(range) of axis \(axis) of \(shape)")
         let strides = shape.inlineStrides
         var part = shape
         part[axis] = range.count
@@ -66,12 +66,12 @@ extension Tensor {
 
     /// A block: the part of each axis that lies in its range; `nil` takes the whole axis, and so do axes beyond the list.
     public func slice(_ ranges: [Range<Int>?]) -> Tensor {
-        precondition(ranges.count <= shape.rank, "slice: \(ranges.count) ranges for shape \(shape)")
+        require(ranges.count <= shape.rank, "slice: \(ranges.count) ranges for shape \(shape)")
         let strides = shape.inlineStrides
         var (part, first) = (shape, 0)
         for (axis, range) in ranges.enumerated() {
             guard let range else { continue }
-            precondition(range.lowerBound >= 0 && range.upperBound <= shape[axis], "slice: \(range) of axis \(axis) of \(shape)")
+            require(range.lowerBound >= 0 && range.upperBound <= shape[axis], "slice: \(range) of axis \(axis) of \(shape)")
             part[axis] = range.count
             first += range.lowerBound * strides[axis]
         }
@@ -81,7 +81,7 @@ extension Tensor {
     /// One position of an axis, without that axis: a step of a sequence, a head.
     public func selecting(_ index: Int, axis: Int) -> Tensor {
         let axis = shape.normalized(axis)
-        precondition(index >= 0 && index < shape[axis], "selecting: position \(index) of axis \(axis) of \(shape)")
+        require(index >= 0 && index < shape[axis], "selecting: position \(index) of axis \(axis) of \(shape)")
         let all = shape.inlineStrides
         var (part, strides) = (shape.removing(axis), all)
         for i in axis..<part.rank { strides[i] = all[i + 1] }
@@ -90,7 +90,7 @@ extension Tensor {
 
     /// Consecutive parts of one axis with the given extents, which must add up to it.
     public func split(_ extents: [Int], axis: Int) -> [Tensor] {
-        precondition(extents.reduce(0, +) == shape[axis], "split: extents \(extents) of axis \(axis) of \(shape)")
+        require(extents.reduce(0, +) == shape[axis], "split: extents \(extents) of axis \(axis) of \(shape)")
         var first = 0
         return extents.map { extent in
             defer { first += extent }
@@ -100,14 +100,14 @@ extension Tensor {
 
     /// `parts` equal parts of one axis.
     public func split(into parts: Int, axis: Int) -> [Tensor] {
-        precondition(parts > 0 && shape[axis] % parts == 0, "split: axis \(axis) of \(shape) into \(parts) parts")
+        require(parts > 0 && shape[axis] % parts == 0, "split: axis \(axis) of \(shape) into \(parts) parts")
         return split([Int](repeating: shape[axis] / parts, count: parts), axis: axis)
     }
 
     /// The elements repeated along axes of extent 1 and along new leading axes, by NumPy's broadcasting rule.
     public func broadcast(to shape: Shape) -> Tensor {
         if shape == self.shape { return self }
-        precondition(self.shape.rank <= shape.rank, "broadcast: \(self.shape) to \(shape)")
+        require(self.shape.rank <= shape.rank, "broadcast: \(self.shape) to \(shape)")
         return strided(shape, self.shape.broadcastStrides(to: shape))
     }
 
@@ -152,16 +152,16 @@ extension Tensor {
 ///
 /// - Returns: the sum of the extents along `axis`.
 public func concatenate(_ tensors: [Tensor], axis: Int) -> Tensor {
-    precondition(!tensors.isEmpty, "concatenate: no tensors")
+    require(!tensors.isEmpty, "concatenate: no tensors")
     let axis = tensors[0].shape.normalized(axis)
     var shape = tensors[0].shape
     shape[axis] = 0
     for tensor in tensors {
         var other = tensor.shape
-        precondition(other.rank == shape.rank, "concatenate: \(tensors[0].shape) and \(other) along axis \(axis)")
+        require(other.rank == shape.rank, "concatenate: \(tensors[0].shape) and \(other) along axis \(axis)")
         let extent = other[axis]
         other[axis] = shape[axis]
-        precondition(other == shape, "concatenate: \(tensors[0].shape) and \(tensor.shape) along axis \(axis)")
+        require(other == shape, "concatenate: \(tensors[0].shape) and \(tensor.shape) along axis \(axis)")
         shape[axis] += extent
     }
     return join(tensors, shape, axis: axis)
@@ -171,10 +171,10 @@ public func concatenate(_ tensors: [Tensor], axis: Int) -> Tensor {
 ///
 /// - Returns: the shape with `tensors.count` inserted at `axis`.
 public func stack(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
-    precondition(!tensors.isEmpty, "stack: no tensors")
+    require(!tensors.isEmpty, "stack: no tensors")
     let part = tensors[0].shape
     let axis = axis < 0 ? axis + part.rank + 1 : axis
-    for tensor in tensors { precondition(tensor.shape == part, "stack: \(part) and \(tensor.shape)") }
+    for tensor in tensors { require(tensor.shape == part, "stack: \(part) and \(tensor.shape)") }
     return join(tensors, part.inserting(tensors.count, at: axis), axis: axis)
 }
 
@@ -185,7 +185,7 @@ private func join(_ tensors: [Tensor], _ shape: Shape, axis: Int) -> Tensor {
     let block = outer == 0 ? 0 : shape.count / outer
     var first = 0
     for tensor in tensors {
-        precondition(tensor.dataType == y.dataType, "tensors of types \(y.dataType) and \(tensor.dataType) do not join")
+        require(tensor.dataType == y.dataType, "tensors of types \(y.dataType) and \(tensor.dataType) do not join")
         let piece = outer == 0 ? 0 : tensor.count / outer
         let (from, to) = (tensor.words, y.words + first)
         for o in 0..<outer { (to + o * block).update(from: from + o * piece, count: piece) }
@@ -220,7 +220,7 @@ extension Shape {
         var step = 1
         for back in stride(from: 1, through: rank, by: 1) {
             let extent = self[-back]
-            precondition(extent == shape[-back] || extent == 1, "broadcast: \(self) to \(shape)")
+            require(extent == shape[-back] || extent == 1, "broadcast: \(self) to \(shape)")
             if extent != 1 { result[shape.rank - back] = step }
             step *= extent
         }

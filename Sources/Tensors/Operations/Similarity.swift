@@ -11,7 +11,7 @@ import Kernels
 ///   - b: [..., M], the same leading extents.
 /// - Returns: [..., N, M].
 public func outerProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
-    precondition(a.shape.rank == b.shape.rank && a.shape.rows == b.shape.rows, "outerProduct: \(a.shape) and \(b.shape)")
+    require(a.shape.rank == b.shape.rank && a.shape.rows == b.shape.rows, "outerProduct: \(a.shape) and \(b.shape)")
     return Tensor.multiply(a, b, as: a.shape.inserting(1, at: a.shape.rank), b.shape.inserting(1, at: b.shape.rank - 1))
 }
 
@@ -24,12 +24,12 @@ public func outerProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
 /// - Returns: [..., H, N].
 /// - Complexity: 2 B H N W flops forward, 4 B H N W backward.
 public func cosineSimilarity(_ keys: Tensor, _ memory: Tensor, epsilon: Float = 1e-6) -> Tensor {
-    precondition(
+    require(
         keys.shape.rank >= 2 && keys.shape.rank == memory.shape.rank && keys.shape[-1] == memory.shape[-1],
         "cosineSimilarity: \(keys.shape) and \(memory.shape)")
     let (heads, rows, width) = (keys.shape[-2], memory.shape[-2], keys.shape[-1])
     let batch = keys.shape.count(from: 0, to: keys.shape.rank - 2)
-    precondition(memory.shape.count(from: 0, to: memory.shape.rank - 2) == batch, "cosineSimilarity: \(keys.shape) and \(memory.shape)")
+    require(memory.shape.count(from: 0, to: memory.shape.rank - 2) == batch, "cosineSimilarity: \(keys.shape) and \(memory.shape)")
     let y = Tensor(uninitialized: keys.shape.replacingColumns(rows))
     let keyNorms = rowNorms(keys)
     let memoryNorms = rowNorms(memory)

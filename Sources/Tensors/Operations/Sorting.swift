@@ -31,7 +31,7 @@ public func sorted(_ x: Tensor, descending: Bool = false) -> (values: Tensor, pe
 /// - Complexity: O(C log count) a row.
 public func topK(_ x: Tensor, _ count: Int) -> (values: Tensor, indices: Tensor) {
     let (rows, columns) = (x.shape.rows, x.shape.columns)
-    precondition(count >= 0 && count <= columns, "topK: \(count) of \(columns)")
+    require(count >= 0 && count <= columns, "topK: \(count) of \(columns)")
     let indices = Tensor(uninitialized: x.shape.replacingColumns(count), .int32)
     withUnsafeTemporaryAllocation(of: UInt64.self, capacity: max(count, 1)) { heap in
         for row in 0..<rows where count > 0 {
@@ -59,7 +59,7 @@ public func topK(_ x: Tensor, _ count: Int) -> (values: Tensor, indices: Tensor)
 /// - Returns: int32 [...].
 public func argmax(_ x: Tensor) -> Tensor {
     let (rows, columns) = (x.shape.rows, x.shape.columns)
-    precondition(columns > 0, "argmax of shape \(x.shape)")
+    require(columns > 0, "argmax of shape \(x.shape)")
     let y = Tensor(uninitialized: x.shape.removing(-1), .int32)
     for row in 0..<rows {
         let values = x.floats + row * columns

@@ -178,7 +178,7 @@ extension Shape {
 extension Tensor {
     /// The first element of a tensor of any 32-bit type, as bits.
     var words: UnsafeMutablePointer<UInt32> {
-        precondition(dataType != .bfloat16, "a tensor of 32-bit elements was expected, not \(dataType)")
+        require(dataType != .bfloat16, "a tensor of 32-bit elements was expected, not \(dataType)")
         return storage.pointer.assumingMemoryBound(to: UInt32.self) + offset
     }
 

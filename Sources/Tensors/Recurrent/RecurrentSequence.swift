@@ -41,16 +41,16 @@ struct RecurrentShape {
     let type: DataType
 
     init(_ name: String, gatesPerUnit: Int, x: Tensor, hidden: Tensor?, cell: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, biases: [Tensor]) {
-        precondition(x.shape.rank == 3 && x.shape[1] > 0, "\(name): input \(x.shape) is not [B, T, I] with a step")
+        require(x.shape.rank == 3 && x.shape[1] > 0, "\(name): input \(x.shape) is not [B, T, I] with a step")
         (batch, steps, inputs, width) = (x.shape[0], x.shape[1], x.shape[2], hiddenWeight.shape.columns)
         (gates, type) = (gatesPerUnit * width, x.dataType)
-        precondition(inputWeight.shape == [gates, inputs], "\(name): input \(x.shape) does not fit weight \(inputWeight.shape) and width \(width)")
-        precondition(hiddenWeight.shape == [gates, width], "\(name): hidden weight \(hiddenWeight.shape) is not [\(gatesPerUnit) H, H]")
-        precondition(
+        require(inputWeight.shape == [gates, inputs], "\(name): input \(x.shape) does not fit weight \(inputWeight.shape) and width \(width)")
+        require(hiddenWeight.shape == [gates, width], "\(name): hidden weight \(hiddenWeight.shape) is not [\(gatesPerUnit) H, H]")
+        require(
             inputWeight.dataType == type && hiddenWeight.dataType == type, "\(name): weights are \(inputWeight.dataType), the input is \(type)")
-        for bias in biases { precondition(bias.count == gates, "\(name): bias \(bias.shape) does not fit weight \(inputWeight.shape)") }
+        for bias in biases { require(bias.count == gates, "\(name): bias \(bias.shape) does not fit weight \(inputWeight.shape)") }
         for state in [hidden, cell] {
-            if let state { precondition(state.shape == [batch, width], "\(name): state \(state.shape) is not [\(batch), \(width)]") }
+            if let state { require(state.shape == [batch, width], "\(name): state \(state.shape) is not [\(batch), \(width)]") }
         }
     }
 

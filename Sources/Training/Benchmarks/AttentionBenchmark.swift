@@ -15,6 +15,10 @@ package struct AttentionDetails: BenchmarkDetails {
     /// The middle times of the forward and of the backward passes of this rank, in seconds.
     package var forwardSecondsMedian: Double
     package var backwardSecondsMedian: Double
+    /// The shortest time of both passes of the plain form, spelled out with matrices of all T x T scores, in float32; `nil` beyond 4,096 positions.
+    package var plainSeconds: Double?
+    /// The shortest time of both passes in blocks.
+    package var seconds: Double
     /// Positions a second over all ranks, by the median.
     package var positionsPerSecond: Double
     /// Bytes that rank 0's tensor pool asked of the system for this T, inputs and gradients included.
@@ -25,7 +29,8 @@ package struct AttentionDetails: BenchmarkDetails {
         [("positions/s", "\(decimal(positionsPerSecond, 0)); forward \(decimal(forwardSecondsMedian, 4)) s, backward \(decimal(backwardSecondsMedian, 4)) s")]
     }
     package var lastLines: [(label: String, value: String)] {
-        [("tensors", "\(decimal(Double(tensorBytes) / 1e6, 1)) MB in all, \(tensorBytes / positions) bytes a position")]
+        [("plain form", plainSeconds.map { "\(decimal($0, 4)) s at best, \(decimal($0 / seconds, 2)) times as long as in blocks" } ?? "not measured at this length"),
+         ("tensors", "\(decimal(Double(tensorBytes) / 1e6, 1)) MB in all, \(tensorBytes / positions) bytes a position")]
     }
 }
 
@@ -88,12 +93,37 @@ package struct AttentionBenchmark {
         let figures = try StepFigures(
             workload: Self.name, settings: settings, communicator: communicator, timings: timings,
             gflop: Double(communicator.size) * Self.flops(positions: positions) / 1e9, peak: peak)
+        // Last, since its memory is not attention's.
+        let plain = positions <= Self.longestPlain ? Self.plainSeconds(packed.converted(to: .float32), gradient.converted(to: .float32)) : nil
         let details = AttentionDetails(
             positions: positions, heads: Self.heads, headSize: Self.headSize, forwardSecondsMedian: StepTimings.quantile(0.5, of: forward.sorted()),
             backwardSecondsMedian: StepTimings.quantile(0.5, of: backward.sorted()),
+            plainSeconds: plain, seconds: zip(forward, backward).map(+).min() ?? 0,
             positionsPerSecond: Double(communicator.size * positions) / figures.secondsMedian,
             tensorBytes: figures.poolReservedBytes - reservedBefore)
         return AttentionBenchmarkResult(figures: figures, details: details)
+    }
+
+    /// The longest sequence for which the plain form is measured: its scores take 800 MB there.
+    private static let longestPlain = 4096
+
+    /// The shortest of three runs of both passes of softmax(Q K^T / sqrt(K) + mask) V, operation by operation, after a first one.
+    private static func plainSeconds(_ packed: Tensor, _ gradient: Tensor) -> Double {
+        let length = packed.shape[1]
+        let mask = Tensor((0..<length * length).map { Int32($0 % length <= $0 / length ? 1 : 0) }, [length, length])
+        var best = Double.infinity
+        for number in 0..<4 {
+            let start = ContinuousClock.now
+            let tape = Tape()
+            let parts = tape.variable(packed).reshaped(to: [length, 3, heads, headSize]).permuted(1, 2, 0, 3)
+            let operands = (0..<3).map { parts.slice($0..<$0 + 1, axis: 0).reshaped(to: [heads, length, headSize]) }
+            let scores = matmul(operands[0], operands[1], transposeB: true)
+            let weights = softmax(scores, scale: 1 / Float(headSize).squareRoot(), mask: mask)
+            let output = matmul(weights, operands[2]).permuted(1, 0, 2).reshaped(to: [1, length, heads * headSize])
+            tape.backward(from: output, gradient: gradient)
+            if number > 0 { best = min(best, start.duration(to: .now).seconds) }
+        }
+        return best
     }
 
     private static func random(_ shape: Shape, _ type: DataType, key: UInt64) -> Tensor {
