@@ -14,14 +14,15 @@ struct TrainingEqualityTests {
             let shared = try TrainingRun(kind, "shared", in: scratch, "steps=20", "model.dropout=\(dropout)")
             try shared.train(ranks: 2)
             let difference = try shared.relativeDifference(from: alone, step: 20)
-            expectClose(difference.all, difference.worst, kind, "\(difference)")
+            expectClose(difference.all, difference.worst, difference.name, "\(difference)")
         }
     }
 
-    /// Rounding alone. An encoder-decoder has rectifiers: a unit whose input is within rounding of zero lets the gradient of one position through in one
-    /// run and not in the other, which shows in the one element of its bias, and hardly in all parameters together.
-    private func expectClose(_ all: Double, _ worst: Double, _ kind: TrainingFixture.Kind, _ message: String) {
-        #expect(all < 1e-5 && worst < (kind == .pairs ? 1e-3 : 1e-5), "\(message)")
+    /// Rounding alone: 1e-5 of a tensor. The first half of an encoder-decoder's feed-forward blocks ends with rectifiers: a unit whose input is within
+    /// rounding of zero lets the gradient of one position through in one run and not in the other, which shows in one element of its bias, and hardly in
+    /// all parameters together.
+    private func expectClose(_ all: Double, _ worst: Double, _ name: String, _ message: String) {
+        #expect(all < 1e-5 && worst < (name.contains("feedForward.input") ? 1e-3 : 1e-5), "\(message)")
     }
 
     @Test("accumulation gives the parameters of one batch", arguments: [TrainingFixture.Kind.windows, .pairs])
@@ -33,7 +34,7 @@ struct TrainingEqualityTests {
                 let run = try TrainingRun(kind, "parts\(parts)", in: scratch, "steps=20", "batch.accumulation=\(parts)")
                 try run.train(ranks: ranks)
                 let difference = try run.relativeDifference(from: whole, step: 20)
-                expectClose(difference.all, difference.worst, kind, "\(parts) parts: \(difference)")
+                expectClose(difference.all, difference.worst, difference.name, "\(parts) parts: \(difference)")
                 print("accumulation \(parts) on \(ranks ?? 1), \(kind): \(difference)")
             }
         }
