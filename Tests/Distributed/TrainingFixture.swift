@@ -87,6 +87,14 @@ struct TrainingRun {
     let file: String
     let directory: String
     var settings: [String] = []
+    var environment: [String: String] = [:]
+
+    /// The same run with every matrix product by OpenBLAS: runs that are compared to rounding must not choose differently.
+    var onOneBackend: TrainingRun {
+        var copy = self
+        copy.environment["MNEME_MATRIX_BACKEND"] = "openblas"
+        return copy
+    }
 
     /// - Parameter name: the run directory, in `scratch`.
     init(_ kind: TrainingFixture.Kind, _ name: String, in scratch: String, _ settings: String...) throws {
@@ -106,13 +114,13 @@ struct TrainingRun {
 
     /// Starts a session, alone or on some ranks.
     func start(ranks: Int? = nil, flags: String...) throws -> StartedRun {
-        try MPIRun.start(ranks: ranks, executable: "mneme", arguments: arguments + flags)
+        try MPIRun.start(ranks: ranks, executable: "mneme", arguments: arguments + flags, extraEnvironment: environment)
     }
 
     /// Runs a session that is expected to finish.
     @discardableResult
     func train(ranks: Int? = nil, flags: String...) throws -> FinishedRun {
-        let run = try MPIRun.start(ranks: ranks, executable: "mneme", arguments: arguments + flags).finish(timeout: 60)
+        let run = try MPIRun.start(ranks: ranks, executable: "mneme", arguments: arguments + flags, extraEnvironment: environment).finish(timeout: 60)
         try #require(run.status == 0, "\(run.standardError)")
         return run
     }
