@@ -52,6 +52,23 @@ public struct SequencePairBatch {
 public enum ModelBatch {
     case tokens(TokenBatch)
     case pairs(SequencePairBatch)
+    case sequences(SequenceBatch)
+    case stories(StoryBatch)
+    case knowledge(KnowledgeBatch)
+}
+
+/// A model that can be trained.
+public protocol TrainableModel: AnyObject {
+    /// The parameters, in the order of the forward pass.
+    var store: ParameterStore { get }
+    /// Everything it remembers.
+    var memory: [MemoryDeclaration] { get }
+    /// The summed loss of a batch of the form that the model takes.
+    func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss
+}
+
+extension TrainableModel {
+    public var memory: [MemoryDeclaration] { [] }
 }
 
 /// What a model reads.
@@ -63,9 +80,7 @@ public enum ModelInputKind: Sendable {
 }
 
 /// A model that can be trained, evaluated and decoded from.
-public protocol LanguageModel: AnyObject {
-    /// The parameters, in the order of the forward pass.
-    var store: ParameterStore { get }
+public protocol LanguageModel: TrainableModel {
     /// What it is made of.
     var configuration: ModelConfiguration { get }
     /// V.
@@ -74,9 +89,6 @@ public protocol LanguageModel: AnyObject {
     var inputKind: ModelInputKind { get }
     /// The most positions a sequence may have, target side for pairs; `nil` without a limit.
     var maximumLength: Int? { get }
-
-    /// The summed loss of a batch of `inputKind`.
-    func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss
 
     /// Starts generating after the given prompts (token models) or from the given sources (pair models).
     /// - Parameters:

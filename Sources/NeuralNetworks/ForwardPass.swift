@@ -10,12 +10,20 @@ public final class ForwardPass {
     public let dropout: DropoutContext?
     /// Looks at every layer's output; `nil` when nobody asked.
     public let numerics: NumericsCheck?
+    /// What lanes remember from earlier batches; `nil` where every sequence starts with the initial memory.
+    public let memory: CarriedMemory?
+    /// Collects pictures of the memory at work; `nil` when nobody asked.
+    public let trace: MemoryTrace?
 
-    /// A pass that trains (both given), or evaluates (neither).
-    public init(tape: Tape? = nil, dropout: DropoutContext? = nil, numerics: NumericsCheck? = nil) {
+    /// A pass that trains (tape and dropout given), or evaluates (neither).
+    public init(
+        tape: Tape? = nil, dropout: DropoutContext? = nil, numerics: NumericsCheck? = nil, memory: CarriedMemory? = nil, trace: MemoryTrace? = nil
+    ) {
         self.tape = tape
         self.dropout = dropout
         self.numerics = numerics
+        self.memory = memory
+        self.trace = trace
     }
 
     /// The parameter's float32 value, on the tape when there is one.

@@ -1,0 +1,69 @@
+// What a model says about its memory, so that training, checkpoints and inspection need to know nothing else about the model.
+//
+// Legend: B sequences of a batch, one a lane.
+
+import Tensors
+
+/// How long a memory lives.
+public enum MemoryLifetime: String, Sendable, CaseIterable {
+    /// It starts anew with every sequence: working memory.
+    case sequence
+    /// It goes on from batch to batch of a lane, without gradient between them: segment memory.
+    case lane
+    /// It lasts as long as the run, and is shared by all lanes: a memory bank.
+    case run
+}
+
+/// What a memory holds before anything was written to it.
+public enum InitialMemory: Sendable, Equatable {
+    /// One value everywhere.
+    case constant(Float)
+    /// The values of a parameter of the same shape, which are learned.
+    case parameter(String)
+}
+
+/// One named piece of a model's memory.
+public struct MemoryDeclaration: Sendable, Equatable {
+    /// A stable path, such as `core.0.hidden`: the name in checkpoints and in what is shown.
+    public var name: String
+    /// The extents for one sequence, without the batch axis; for lifetime `run`, of the whole bank.
+    public var shape: Shape
+    /// What each axis counts, such as `slot` or `unit`.
+    public var axes: [String]
+    public var lifetime: MemoryLifetime
+    public var initial: InitialMemory
+
+    /// - Precondition: there is a name for every axis.
+    public init(_ name: String, _ shape: Shape, axes: [String], lifetime: MemoryLifetime = .sequence, initial: InitialMemory = .constant(0)) {
+        precondition(axes.count == shape.rank, "\(name) has shape \(shape) and axes \(axes)")
+        self.name = name
+        self.shape = shape
+        self.axes = axes
+        self.lifetime = lifetime
+        self.initial = initial
+    }
+}
+
+/// The values of a module's memory for B sequences: one float32 tensor [B, shape...] for each of its declarations, in their order.
+public struct MemoryState {
+    public var tensors: [Tensor]
+
+    public init(_ tensors: [Tensor]) { self.tensors = tensors }
+
+    /// The same values off any tape: no gradient flows back into the calls that made them.
+    public func stopGradient() -> MemoryState { MemoryState(tensors.map { $0.stopGradient() }) }
+}
+
+/// A network that reads sequences step by step and remembers what it has read.
+public protocol SequenceCore {
+    /// F, the width of what it gives at every step.
+    var outputWidth: Int { get }
+    /// What it remembers from step to step.
+    var memory: [MemoryDeclaration] { get }
+    /// Reads whole sequences.
+    /// - Parameters:
+    ///   - x: [B, T, I].
+    ///   - state: what was remembered before the first step; `nil` for the initial values.
+    /// - Returns: [B, T, F], and what is remembered after the last step, on the tape.
+    func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState)
+}
