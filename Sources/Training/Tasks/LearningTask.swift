@@ -1,0 +1,129 @@
+// What a run learns from and is measured on, so that the training loop needs to know neither the data nor the model.
+//
+// Legend: L lanes of the global batch.
+
+import Collectives
+import Corpora
+import Diagnostics
+import Evaluation
+import Models
+import NeuralNetworks
+
+/// The training batches of some lanes, in an order that does not depend on the number of ranks.
+public protocol TaskLoader: AnyObject {
+    /// Where the loader stands: a value to save, and to give to `seek` later.
+    var position: LoaderPosition { get }
+    /// Goes to a saved position.
+    /// - Throws: `UserError(.configuration)` where the position does not fit this loader.
+    func seek(to position: LoaderPosition) throws
+    /// The present step's batch for some lanes, in the order given.
+    func batch(lanes: [Int]) throws -> ModelBatch
+    /// Moves on to the next step.
+    func advance() throws
+}
+
+/// A file that a run directory keeps beside its checkpoints, such as a vocabulary.
+public struct RunFile: Sendable, Equatable {
+    public var name: String
+    public var bytes: [UInt8]
+
+    public init(name: String, bytes: [UInt8]) {
+        self.name = name
+        self.bytes = bytes
+    }
+}
+
+/// One input with the model's answer, and pictures of what its memory did.
+public struct Explanation: Sendable, Equatable {
+    /// What was read, line by line.
+    public var input: [String]
+    /// What the model answers.
+    public var answer: String
+    /// What it should answer, where that is known.
+    public var expected: String?
+    /// The probability that the model gives to its answer, where it has one.
+    public var probability: Double?
+    /// Warnings, such as words that the model does not know.
+    public var notes: [String]
+    public var pictures: [MemoryTrace.Picture]
+
+    public init(
+        input: [String], answer: String, expected: String? = nil, probability: Double? = nil, notes: [String] = [], pictures: [MemoryTrace.Picture]
+    ) {
+        self.input = input
+        self.answer = answer
+        self.expected = expected
+        self.probability = probability
+        self.notes = notes
+        self.pictures = pictures
+    }
+}
+
+/// A task: training batches, a model that fits them, and a measure of how well it is learned.
+///
+/// A task is made from a run's configuration alone (a new or resumed session), or with the files of a run directory (evaluation and use), and then
+/// needs no training data.
+public protocol LearningTask: AnyObject {
+    /// What it learns from, for the line that a run begins with: `bAbI tasks 1 to 20, 18,000 questions`.
+    var summary: String { get }
+    /// What all ranks, and a session that resumes, must have in common; the name is what a message calls it, and has no blanks.
+    var identity: [(name: String, value: String)] { get }
+    /// What a run directory needs, beside checkpoints, to use the model without the data.
+    var files: [RunFile] { get }
+    /// The model, its parameters declared; the run allocates them.
+    var model: any TrainableModel { get }
+
+    /// The batches for a rank that owns some of the L lanes.
+    func makeLoader(owning lanes: [Int]) throws -> any TaskLoader
+    /// Measures the model on held-out examples, divided among the ranks; the same result on every rank. `nil` where there are none. Collective.
+    /// - Parameter part: which examples.
+    func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores?
+    /// A held-out example by number, with what the memory did.
+    /// - Throws: `UserError` where there is no such example.
+    func example(_ number: Int) throws -> Explanation
+}
+
+/// A task whose inputs a person can type: facts and a question.
+public protocol AnsweringTask: LearningTask {
+    /// Answers a text: lines of facts, the last one the question.
+    /// - Throws: `UserError(.badData)` for a text that holds no question.
+    func answer(_ text: String) throws -> Explanation
+}
+
+/// Which examples are measured.
+public enum EvaluationPart: String, Sendable, CaseIterable {
+    /// What is looked at during training: by it one may choose.
+    case validation
+    /// What the final figures are of.
+    case test
+}
+
+/// How well a task is done.
+public struct TaskScores: Sendable, Equatable {
+    /// One figure, such as `bit_errors_per_sequence` or `error_task_1`: a name as it stands in JSON, and its value.
+    public struct Score: Sendable, Equatable {
+        public var name: String
+        public var value: Double
+
+        public init(_ name: String, _ value: Double) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// Examples measured.
+    public var examples: Int
+    /// The mean loss, nats an answer; `nil` where none is defined.
+    public var loss: Double?
+    /// The most telling one first.
+    public var scores: [Score]
+    /// Figures too many for metrics.jsonl, which `mneme evaluate` prints too: errors task by task.
+    public var details: [Score]
+
+    public init(examples: Int, loss: Double? = nil, scores: [Score], details: [Score] = []) {
+        self.examples = examples
+        self.loss = loss
+        self.scores = scores
+        self.details = details
+    }
+}
