@@ -85,7 +85,10 @@ final class LaneMemory {
 
     // MARK: Checkpoints
 
-    private func name(_ bank: Bank) -> String { "memory/\(bank.declaration.name)" }
+    /// The name of a memory in checkpoints.
+    static func itemName(_ declaration: MemoryDeclaration) -> String { "memory/\(declaration.name)" }
+
+    private func name(_ bank: Bank) -> String { Self.itemName(bank.declaration) }
     private func shape(_ bank: Bank) -> [Int] { [laneCount] + bank.declaration.shape.array }
 
     /// Consecutive owned lanes.
