@@ -13,6 +13,13 @@ public enum SequenceCoreConfiguration: Sendable, Equatable {
     /// The words that `model.kind` may be.
     public static let kinds = RecurrentCell.allCases.map(\.rawValue)
 
+    /// Its word.
+    public var kind: String {
+        switch self {
+        case .recurrent(let cell, _, _, _): cell.rawValue
+        }
+    }
+
     /// Reads `kind` and the keys of that kind.
     /// - Throws: `UserError` (configuration).
     public init(_ section: ConfigurationSection) throws {
