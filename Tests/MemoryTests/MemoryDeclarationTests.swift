@@ -10,7 +10,7 @@ struct MemoryDeclarationTests {
 
     @Test("carried memory comes back by name, and only when all of it is there")
     func carried() {
-        let hidden = Tensor([1, 2, 3, 4, 5, 6], [2, 3])
+        let hidden = Tensor([1, 2, 3, 4, 5, 6] as [Float], [2, 3])
         #expect(CarriedMemory(["core.hidden": hidden]).state(of: declarations) == nil)
         let carried = CarriedMemory(["core.cell": hidden, "core.hidden": Tensor(zeros: [2, 3])])
         #expect(carried.state(of: declarations)?.tensors[1].array == [1, 2, 3, 4, 5, 6])
