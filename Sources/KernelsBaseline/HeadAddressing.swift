@@ -20,9 +20,6 @@ private func rowsOrNone(_ v: Vector, _ offset: Int, _ n: Int) -> Vector {
     return v.replacing(with: splat(-.infinity), where: laneIndices .>= splat(Int32(truncatingIfNeeded: n &- offset)))
 }
 
-@inline(__always)
-private func laneSum(_ v: Vector) -> Float { Float(horizontalSum(v)) }
-
 /// `value` cut to -limit ... limit.
 @inline(__always)
 private func cut(_ value: Float, _ limit: Float) -> Float { value > limit ? limit : value < -limit ? -limit : value }

@@ -47,12 +47,8 @@ struct MemoryInspectCommand: ParsableCommand {
             let run = try LoadedRun(directory: runDirectory, step: step)
             run.passedOver.forEach { CommandLineOutput.note($0) }
             let rows = try run.task.model.memory.map { declaration -> Row in
-                let initial = switch declaration.initial {
-                case .constant(let value): "\(value)"
-                case .parameter(let name): name
-                }
                 var row = Row(
-                    name: declaration.name, shape: declaration.shape.array, axes: declaration.axes, lifetime: declaration.lifetime.rawValue, initial: initial)
+                    name: declaration.name, shape: declaration.shape.array, axes: declaration.axes, lifetime: declaration.lifetime.rawValue, initial: declaration.initial.description)
                 if declaration.lifetime == .lane {
                     let values = try run.laneMemory(declaration)
                     row.lanes = run.configuration.batch.lanes
