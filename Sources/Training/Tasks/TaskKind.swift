@@ -6,7 +6,7 @@ import Diagnostics
 /// The kinds of tasks, beside language modelling on a corpus (a run file without a section `task`).
 public enum TaskKind {
     /// Reads one kind's keys of the sections `task` and `model`.
-    typealias Reader = (_ task: ConfigurationSection, _ model: ConfigurationSection) throws -> any TaskSettings
+    typealias Reader = @Sendable (_ task: ConfigurationSection, _ model: ConfigurationSection) throws -> any TaskSettings
 
     /// Every kind by its word in `task.kind`.
     private static let readers: [(kind: String, read: Reader)] =
