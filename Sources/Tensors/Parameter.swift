@@ -9,6 +9,8 @@ public enum Initializer: Sendable {
     case constant(Float)
     /// Normal distribution, mean 0.
     case normal(standardDeviation: Float)
+    /// The same but for the first row, which is zero: a table whose row 0 stands for padding.
+    case paddedNormal(standardDeviation: Float)
     /// Uniform on -bound ... bound.
     case uniform(bound: Float)
     /// Uniform with bound sqrt(6 / (fanIn + fanOut)), from the last two extents (Glorot and Bengio 2010).
@@ -178,6 +180,8 @@ public final class ParameterStore {
         case .ones: values.update(repeating: 1)
         case .constant(let constant): values.update(repeating: constant)
         case .normal(let deviation): for index in values.indices { values[index] = deviation * random.nextNormal() }
+        case .paddedNormal(let deviation):
+            for index in values.indices { values[index] = index < parameter.shape.columns ? 0 : deviation * random.nextNormal() }
         case .uniform(let bound): for index in values.indices { values[index] = bound * (2 * random.nextUniform() - 1) }
         case .xavierUniform:
             let bound = (6 / Float(parameter.shape[-1] + parameter.shape[-2])).squareRoot()
