@@ -5,13 +5,14 @@ import Diagnostics
 
 /// The kinds of tasks, beside language modelling on a corpus (a run file without a section `task`).
 public enum TaskKind: String, Sendable, CaseIterable {
-    case none
+    /// bAbI's question-answering tasks.
+    case babi
 
     /// Reads the sections `task` and `model`.
     static func settings(task: ConfigurationSection, model: ConfigurationSection) throws -> any TaskSettings {
         let kind: TaskKind = try task.choice("kind")
-        switch kind {
-        case .none: throw task.error("kind", "is none")
+        return switch kind {
+        case .babi: try BabiTaskSettings(task, model: model)
         }
     }
 }
