@@ -285,11 +285,12 @@ public protocol KernelSet: Sendable {
     func bagSumsGradient(
         _ tableGradient: FloatOutput, tableStride: Int, outGradient: FloatInput, outStride: Int, rows: UnsafePointer<Int32>,
         weightRows: UnsafePointer<Int32>, offsets: UnsafePointer<Int32>, weights: FloatInput, bags: Int, tables: Int, width: Int)
-    /// One query of D elements over n slots: probability = softmax(query keys^T), the products themselves where `isLinear`, and
-    /// out += probability values. Rows of keys and values lie `stride` apart. With no slots out stays.
+    /// One query of D elements over n >= 1 slots: probability = softmax(query keys^T), the products themselves where `isLinear`, and
+    /// out += probability values. Rows of keys and values lie `stride` apart. `emptySlots` more slots, of zeros, take part in the softmax; nothing is
+    /// stored for them.
     func readSlots(
         _ out: FloatOutput, probability: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int, isLinear: Bool, slots: Int,
-        width: Int)
+        emptySlots: Int, width: Int)
     /// Its gradient. outGradient: of what was added to `out`. queryGradient is added to; keyGradient and valueGradient (rows `stride` apart, not the
     /// same array) are stored, or added to where told. scratch [n] gets the gradient of the products.
     func readSlotsGradient(
