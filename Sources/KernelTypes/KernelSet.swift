@@ -274,6 +274,29 @@ public protocol KernelSet: Sendable {
     func toBFloat16(_ out: BFloatOutput, _ a: FloatInput, _ n: Int)
     func fromBFloat16(_ out: FloatOutput, _ a: BFloatInput, _ n: Int)
 
+    // MARK: memories whose slots are bags of table rows. D is a multiple of 16; T tables lie side by side, so that a row of all of them is T D long.
+
+    /// out[b, t, c] = the sum over entries i of bag b of weights[weightRows[i], c] * table[rows[i], t, c]. Bag b has the entries offsets[b] ..< offsets[b + 1].
+    /// Rows of `table` and of `out` begin `tableStride` and `outStride` elements apart, both at least T D. Indices are not checked.
+    func bagSums(
+        _ out: FloatOutput, outStride: Int, table: FloatInput, tableStride: Int, rows: UnsafePointer<Int32>, weightRows: UnsafePointer<Int32>,
+        offsets: UnsafePointer<Int32>, weights: FloatInput, bags: Int, tables: Int, width: Int)
+    /// tableGradient[rows[i], t, c] += weights[weightRows[i], c] * outGradient[b, t, c], bags and entries in order.
+    func bagSumsGradient(
+        _ tableGradient: FloatOutput, tableStride: Int, outGradient: FloatInput, outStride: Int, rows: UnsafePointer<Int32>,
+        weightRows: UnsafePointer<Int32>, offsets: UnsafePointer<Int32>, weights: FloatInput, bags: Int, tables: Int, width: Int)
+    /// One query of D elements over n slots: probability = softmax(query keys^T), the products themselves where `isLinear`, and
+    /// out += probability values. Rows of keys and values lie `stride` apart. With no slots out stays.
+    func readSlots(
+        _ out: FloatOutput, probability: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int, isLinear: Bool, slots: Int,
+        width: Int)
+    /// Its gradient. outGradient: of what was added to `out`. queryGradient is added to; keyGradient and valueGradient (rows `stride` apart, not the
+    /// same array) are stored, or added to where told. scratch [n] gets the gradient of the products.
+    func readSlotsGradient(
+        _ queryGradient: FloatOutput, keyGradient: FloatOutput, accumulateKeys: Bool, valueGradient: FloatOutput, accumulateValues: Bool,
+        outGradient: FloatInput, probability: FloatInput, scratch: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int,
+        isLinear: Bool, slots: Int, width: Int)
+
     // MARK: recurrent cells (one row of H = n units)
 
     /// A step of an LSTM. `gates` [4n] holds sums of products of the input, forget, candidate and output gate and gets sigmoid, sigmoid, tanh, sigmoid of

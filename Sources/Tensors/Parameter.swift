@@ -11,6 +11,8 @@ public enum Initializer: Sendable {
     case parts([Float])
     /// Normal distribution, mean 0.
     case normal(standardDeviation: Float)
+    /// The same but for the first row, which is zero: a table whose row 0 stands for padding.
+    case paddedNormal(standardDeviation: Float)
     /// Uniform on -bound ... bound.
     case uniform(bound: Float)
     /// Uniform with bound sqrt(6 / (fanIn + fanOut)), from the last two extents (Glorot and Bengio 2010).
@@ -184,6 +186,8 @@ public final class ParameterStore {
             let size = values.count / parts.count
             for index in values.indices { values[index] = parts[index / size] }
         case .normal(let deviation): for index in values.indices { values[index] = deviation * random.nextNormal() }
+        case .paddedNormal(let deviation):
+            for index in values.indices { values[index] = index < parameter.shape.columns ? 0 : deviation * random.nextNormal() }
         case .uniform(let bound): for index in values.indices { values[index] = bound * (2 * random.nextUniform() - 1) }
         case .xavierUniform:
             let bound = (6 / Float(parameter.shape[-1] + parameter.shape[-2])).squareRoot()

@@ -12,6 +12,8 @@ public enum TaskKind: String, Sendable, CaseIterable {
     case adding
     case prioritySort = "priority-sort"
     case overwrite
+    /// bAbI's question-answering tasks.
+    case babi
 
     /// Reads the sections `task` and `model`.
     static func settings(task: ConfigurationSection, model: ConfigurationSection) throws -> any TaskSettings {
@@ -24,6 +26,7 @@ public enum TaskKind: String, Sendable, CaseIterable {
         case .adding: return try GeneratedTaskSettings(.adding, task: task, model: model)
         case .prioritySort: return try GeneratedTaskSettings(.prioritySort, task: task, model: model)
         case .overwrite: return try GeneratedTaskSettings(.overwrite, task: task, model: model)
+        case .babi: return try BabiTaskSettings(task, model: model)
         }
     }
 }
