@@ -78,7 +78,7 @@ let tests: [Target] = [
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics", "TestSupport"], exclude: ["Polynomials"]),
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(
-        name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Configuration", "Diagnostics"], resources: [.copy("Golden")]),
+        name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Configuration", "Diagnostics", "TestSupport"], resources: [.copy("Golden")]),
     .testTarget(name: "MemoryTests", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Kernels", "TestSupport"], exclude: ["Golden"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Models", "NeuralNetworks", "Tensors", "Optimizers", "Collectives", "Diagnostics"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
@@ -86,6 +86,9 @@ let tests: [Target] = [
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "mneme", "distributed-checks"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
+    .testTarget(
+        name: "TrainingTests",
+        dependencies: ["Training", "Models", "NeuralNetworks", "Tensors", "Corpora", "Collectives", "Optimizers", "Configuration", "Diagnostics", "TestSupport"]),
     .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
     .testTarget(name: "BenchmarkTests", dependencies: ["Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
