@@ -7,6 +7,24 @@ public enum OptimizerKind: String, Sendable, CaseIterable, Codable {
     case adamw, sgd, rmsprop, adagrad
 }
 
+/// What the gradient of a step is divided by before it is clipped and applied.
+public enum LossReduction: String, Sendable, CaseIterable, Codable {
+    /// By the predicted tokens or answers: the gradient of the mean loss.
+    case mean
+    /// By the lanes: of the loss summed over time and averaged over lanes (Zaremba et al. 2014).
+    case lane
+    /// By nothing: of the summed loss (Sukhbaatar et al. 2015).
+    case sum
+}
+
+/// What a gradient's norm is taken over for clipping.
+public enum ClipScope: String, Sendable, CaseIterable, Codable {
+    /// The whole gradient.
+    case all
+    /// Each parameter's gradient by itself (Frobenius norm of a matrix).
+    case parameter
+}
+
 /// The section `optimizer` of a run's configuration. Fields that a rule does not use are ignored.
 public struct OptimizerConfiguration: Sendable, Equatable {
     /// The update rule.
@@ -29,6 +47,10 @@ public struct OptimizerConfiguration: Sendable, Equatable {
     public var initialAccumulator: Double
     /// The largest L2 norm that the whole gradient may have; larger ones are scaled down. 0 for no clipping.
     public var clip: Double
+    /// What the norm for `clip` is taken over.
+    public var clipPer = ClipScope.all
+    /// What the gradient is divided by.
+    public var reduction = LossReduction.mean
 
     /// A configuration; what is left out has PyTorch's default for the rule.
     ///

@@ -1,6 +1,6 @@
 // The learning rate of each step.
 //
-// Legend: t the step, from 1; W warm-up steps; T total steps; base the configured learning rate.
+// Legend: t the step, from 1, after the first `hold` steps, which run at the base rate; W warm-up steps; T total steps; base the configured learning rate.
 // In the warm-up, t <= W, every schedule gives base * t / W, so that it reaches base at step W. Afterwards, with
 // progress p = min(1, (t - W) / (T - W)):
 //
@@ -25,7 +25,9 @@ public struct ScheduleConfiguration: Sendable, Equatable {
     public var kind: ScheduleKind
     /// W, steps of linear warm-up; 0 for none.
     public var warmup: Int
-    /// T, the step at which cosine and linear reach the floor.
+    /// Steps at the base rate before the schedule's own first step; 0 for none.
+    public var hold = 0
+    /// The step at which cosine and linear reach the floor, those held included: T + hold.
     public var steps: Int
     /// The smallest learning rate after the warm-up, absolute.
     public var floor: Double
@@ -48,10 +50,11 @@ public struct ScheduleConfiguration: Sendable, Equatable {
     /// - Throws: `UserError` (configuration) that names the first key whose value is out of range.
     public func validate() throws {
         try require(warmup >= 0, "warmup", "\(warmup)", "at least 0")
+        try require(hold >= 0, "hold", "\(hold)", "at least 0")
         try require(floor.isFinite && floor >= 0, "floor", "\(floor)", "at least 0")
         switch kind {
         case .cosine, .linear:
-            try require(steps > warmup, "steps", "\(steps)", "above schedule.warmup (\(warmup))")
+            try require(steps > hold + warmup, "steps", "\(steps)", "above schedule.hold and schedule.warmup (\(hold + warmup))")
         case .step:
             try require(factor > 0 && factor <= 1, "factor", "\(factor)", "above 0 and at most 1")
             try require(every >= 1, "every", "\(every)", "at least 1")
@@ -64,9 +67,11 @@ public struct ScheduleConfiguration: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - base: the configured learning rate, the peak of the curve.
-    ///   - step: t, from 1.
+    ///   - step: from 1, those held included.
     public func learningRate(base: Double, step: Int) -> Double {
         precondition(step >= 1, "steps are numbered from 1")
+        if step <= hold { return base }
+        let step = step - hold
         if step <= warmup { return base * Double(step) / Double(warmup) }
         switch kind {
         case .constant: return base
@@ -79,7 +84,7 @@ public struct ScheduleConfiguration: Sendable, Equatable {
 
     /// p: 0 at the end of the warm-up, 1 from T on.
     private func progress(_ step: Int) -> Double {
-        min(1, Double(step - warmup) / Double(max(steps - warmup, 1)))
+        min(1, Double(step - warmup) / Double(max(steps - hold - warmup, 1)))
     }
 
     /// Throws unless the value of a key is in range.

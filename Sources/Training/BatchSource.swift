@@ -6,8 +6,8 @@ import Diagnostics
 import Evaluation
 import Models
 
-/// Batches for the lanes of this rank.
-final class BatchSource {
+/// Batches of a corpus for the lanes of this rank.
+final class BatchSource: TaskLoader {
     /// One of the loaders of module Corpora, with the kind of batch it gives to the model.
     private enum Loader {
         case text(any LaneLoader<TextBatch>)
@@ -17,21 +17,16 @@ final class BatchSource {
 
     private let loader: Loader
     private let laneLoader: any LaneLoader
-    private let corpus: Corpus
-    /// Lanes a rank computes at a time, for evaluation batches of the same size.
-    let evaluationRows: Int
 
     /// - Parameter lanes: the lanes of this rank.
     /// - Throws: `UserError` (.configuration) when corpus, model and order do not go together.
-    init(corpus: Corpus, configuration: RunConfiguration, model: any LanguageModel, lanes: [Int]) throws {
+    init(corpus: Corpus, settings: CorpusSettings, configuration: RunConfiguration, model: any LanguageModel, lanes: [Int]) throws {
         let batch = configuration.batch
-        self.corpus = corpus
-        evaluationRows = min(batch.lanes, 32)
         switch corpus.kind {
         case .text:
             guard model.inputKind == .tokens else { throw ModelFit.wrongModel(corpus) }
             let text: any LaneLoader<TextBatch>
-            switch configuration.corpus.order {
+            switch settings.order {
             case .windows: text = try WindowLoader(corpus, lanes: batch.lanes, length: batch.length, seed: configuration.seed)
             case .streams: text = try StreamLoader(corpus, lanes: batch.lanes, owned: lanes, length: batch.length, seed: configuration.seed)
             }
@@ -61,9 +56,15 @@ final class BatchSource {
     /// Moves on to the next step.
     func advance() throws { try laneLoader.advance() }
 
+    var position: LoaderPosition { laneLoader.position }
+
+    func seek(to position: LoaderPosition) throws { try laneLoader.seek(to: position) }
+}
+
+extension TaskLoader {
     /// The position of all lanes, those of other ranks included, as numbers for a checkpoint. Collective.
-    func position(_ communicator: any Communicator) throws -> [Int64] {
-        var position = laneLoader.position
+    func encodedPosition(_ communicator: any Communicator) throws -> [Int64] {
+        var position = self.position
         if !position.lanes.isEmpty {
             let everyRank = try communicator.allGather(position.encoded.withUnsafeBytes { Array($0) })
             for bytes in everyRank {
@@ -75,11 +76,11 @@ final class BatchSource {
         return position.encoded
     }
 
-    /// Goes to a position from a checkpoint.
-    func restore(_ numbers: [Int64]) throws {
+    /// Goes to a position from the checkpoint at `path`.
+    func restore(_ numbers: [Int64], from path: String) throws {
         guard let position = LoaderPosition(encoded: numbers) else {
-            throw UserError(.badData, "the checkpoint's loader position cannot be read", at: corpus.directory, advice: "use an earlier checkpoint")
+            throw UserError(.badData, "the checkpoint's loader position cannot be read", at: path, advice: "use an earlier checkpoint")
         }
-        try laneLoader.seek(to: position)
+        try seek(to: position)
     }
 }

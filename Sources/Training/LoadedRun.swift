@@ -1,4 +1,4 @@
-// A trained run, opened for evaluation and generation.
+// A trained run, opened for evaluation and use.
 
 import Checkpoints
 import Corpora
@@ -8,14 +8,14 @@ import Foundation
 import Models
 import Tensors
 
-/// The model of a run directory's newest checkpoint that verifies, with the tokenizer and the configuration it was trained with.
+/// The model of a run directory's newest checkpoint that verifies, with the task and the configuration it was trained with.
 public final class LoadedRun {
+    /// The run directory.
+    public let directory: String
     /// The resolved configuration that the checkpoint holds.
     public let configuration: RunConfiguration
-    /// The model, parameters loaded, without gradient memory.
-    public let model: any LanguageModel
-    /// The tokenizer of the training corpus.
-    public let tokenizer: SentencePieceTokenizer
+    /// What was learned; its model has its parameters loaded, without gradient memory.
+    public let task: any LearningTask
     /// The checkpoint's step.
     public let step: Int
     /// Checkpoints that were newer and did not verify, with the reason.
@@ -24,8 +24,9 @@ public final class LoadedRun {
     /// - Parameters:
     ///   - directory: a run directory.
     ///   - step: a certain checkpoint instead of the newest.
-    /// - Throws: `UserError`: no checkpoint (.missingInput), none that verifies (.badData), a tokenizer that is not the run's (.configuration).
+    /// - Throws: `UserError`: no checkpoint (.missingInput), none that verifies (.badData), files that are not the run's (.configuration).
     public init(directory: String, step: Int? = nil) throws {
+        self.directory = directory
         let store = CheckpointStore(directory: directory)
         guard FileManager.default.fileExists(atPath: directory), try !store.steps().isEmpty else {
             throw UserError(.missingInput, "holds no checkpoint", at: directory, advice: "name the directory of a run that has saved one")
@@ -50,24 +51,40 @@ public final class LoadedRun {
         }
         defer { try? reader.close() }
         self.step = reader.step
-        guard case .string(let yaml) = reader.attributes["configuration"], case .integer(let vocabulary) = reader.attributes["vocabulary_size"],
-            case .string(let fingerprint) = reader.attributes["tokenizer_fingerprint"]
-        else { throw UserError(.badData, "lacks the attributes of a training run", at: reader.directory) }
+        guard case .string(let yaml) = reader.attributes["configuration"] else {
+            throw UserError(.badData, "lacks the attributes of a training run", at: reader.directory)
+        }
         configuration = try RunConfiguration(yaml: yaml, file: "\(reader.directory)/checkpoint.h5")
-        tokenizer = try SentencePieceTokenizer(path: "\(directory)/tokenizer.model")
-        guard tokenizer.fingerprint == fingerprint else {
+        task = try configuration.task.makeTask(configuration, savedIn: directory)
+        try reader.check(task)
+        task.model.store.allocate(seed: configuration.seed, gradients: false, activations: configuration.precision.activations)
+        try reader.readParameters(task.model.store)
+        task.model.store.refreshOperands()
+    }
+
+    /// The run as a language model.
+    /// - Throws: `UserError` (.usage) when it is something else.
+    public func languageRun() throws -> LanguageRun {
+        guard let task = task as? LanguageTask else {
             throw UserError(
-                .configuration, "is not the tokenizer that the run was trained with", at: "\(directory)/tokenizer.model",
-                advice: "copy tokenizer.model from the training corpus")
+                .usage, "its model, \(configuration.task.modelKind), generates no text", at: directory, advice: "use mneme evaluate, answer or memory show")
         }
-        model = makeModel(configuration.model, vocabularySize: Int(vocabulary))
-        try reader.requireFit(model.store.parameters.map { ("parameters/\($0.name)", $0.shape.array) }, under: "parameters/")
-        model.store.allocate(seed: configuration.seed, gradients: false, activations: configuration.precision.activations)
-        for parameter in model.store.parameters {
-            let values = UnsafeMutableBufferPointer(start: parameter.value.floats, count: parameter.shape.count)
-            try reader.read("parameters/\(parameter.name)", .float32, shape: parameter.shape.array, into: UnsafeMutableRawBufferPointer(values))
-        }
-        model.store.refreshOperands()
+        return LanguageRun(task, configuration)
+    }
+}
+
+/// A trained language model or encoder-decoder, ready to generate.
+public struct LanguageRun {
+    /// The model, parameters loaded, without gradient memory.
+    public let model: any LanguageModel
+    /// The tokenizer of the training corpus.
+    public let tokenizer: SentencePieceTokenizer
+    private let length: Int
+
+    init(_ task: LanguageTask, _ configuration: RunConfiguration) {
+        model = task.languageModel
+        tokenizer = task.tokenizer
+        length = configuration.batch.length
     }
 
     /// What generates with this model.
@@ -78,7 +95,7 @@ public final class LoadedRun {
     ///   - room: tokens kept free for the answer.
     ///   - keepsEnd: long sources lose their beginning instead of their end.
     public func promptFormat(room: Int, keepsEnd: Bool) -> PromptFormat {
-        PromptFormat(model: model, tokenizer: tokenizer, length: configuration.batch.length, room: room, keepsEnd: keepsEnd)
+        PromptFormat(model: model, tokenizer: tokenizer, length: length, room: room, keepsEnd: keepsEnd)
     }
 
     /// Makes sure that a corpus was made with the run's tokenizer.

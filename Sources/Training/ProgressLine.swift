@@ -19,7 +19,11 @@ final class ProgressLine {
     static func plain(_ metrics: StepMetrics, totalSteps: Int, timeLeft: String? = nil) -> String {
         var line = "step \(metrics.step)/\(totalSteps)  loss \(number(metrics.loss))  gradient norm \(number(metrics.gradientNorm))"
         line += "  learning rate \(String(format: "%.3g", metrics.learningRate))  \(rate(metrics.tokensPerSecond)) tokens/s"
-        if let loss = metrics.validation?.loss { line += "  validation loss \(number(loss))  perplexity \(number(exp(loss)))" }
+        if let validation = metrics.validation {
+            line += "  validation"
+            if let loss = validation.loss { line += " loss \(number(loss))" }
+            if let first = validation.scores.first { line += "  \(first.name.replacing("_", with: " ")) \(number(first.value))" }
+        }
         if let timeLeft { line += "  \(timeLeft) left" }
         return line
     }

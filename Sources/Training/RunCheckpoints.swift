@@ -2,7 +2,6 @@
 
 import Checkpoints
 import Collectives
-import Corpora
 import Diagnostics
 import Foundation
 import Models
@@ -27,15 +26,15 @@ final class RunCheckpoints {
 
     private let configuration: RunConfiguration
     private let communicator: any Communicator
-    private let corpus: Corpus
+    private let task: any LearningTask
     private let writer: CheckpointWriter
     private let store: CheckpointStore
     private var phase = Phase.idle
 
-    init(_ configuration: RunConfiguration, communicator: any Communicator, corpus: Corpus, fresh: Bool) throws {
+    init(_ configuration: RunConfiguration, communicator: any Communicator, task: any LearningTask, fresh: Bool) throws {
         self.configuration = configuration
         self.communicator = communicator
-        self.corpus = corpus
+        self.task = task
         writer = CheckpointWriter(
             directory: configuration.directory, rank: communicator.rank, worldSize: communicator.size, keep: configuration.checkpointKeep)
         store = CheckpointStore(directory: configuration.directory)
@@ -46,11 +45,11 @@ final class RunCheckpoints {
         }
     }
 
-    /// Writes `run.yaml`, and the tokenizer that the corpus was made with. Rank 0 only.
+    /// Writes `run.yaml` and the files of the task. Rank 0 only.
     func writeConfiguration() throws {
         let directory = configuration.directory
         try Self.write(Array(configuration.resolvedYAML.utf8), to: "\(directory)/run.yaml")
-        try Self.write(corpus.tokenizer().modelBytes, to: "\(directory)/tokenizer.model")
+        for file in task.files { try Self.write(file.bytes, to: "\(directory)/\(file.name)") }
     }
 
     private static func write(_ bytes: [UInt8], to path: String) throws {
@@ -74,7 +73,7 @@ final class RunCheckpoints {
 
     /// Reads the newest checkpoint that verifies.
     /// - Returns: its counters (`nil` when there is none), and a line for each checkpoint that was passed over.
-    func restore(model: any LanguageModel, optimizer: any Optimizer, source: BatchSource) throws -> (state: CheckpointState?, passedOver: [String]) {
+    func restore(optimizer: any Optimizer, loader: any TaskLoader, memory: LaneMemory) throws -> (state: CheckpointState?, passedOver: [String]) {
         var passedOver: [String] = []
         let found = try communicator.onEveryRank { () -> Int in
             guard communicator.rank == 0 else { return -1 }
@@ -93,17 +92,17 @@ final class RunCheckpoints {
         let state = try communicator.onEveryRank {
             let reader = try CheckpointReader(directory: store.directory(step: step))
             defer { try? reader.close() }
-            try check(reader, model)
-            for parameter in model.store.parameters {
-                let bytes = UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(start: parameter.value.floats, count: parameter.shape.count))
-                try reader.read("parameters/\(parameter.name)", .float32, shape: parameter.shape.array, into: bytes)
+            try reader.check(task)
+            try reader.readParameters(task.model.store)
+            for parameter in task.model.store.parameters {
                 for slot in optimizer.slots {
                     let values = UnsafeMutableBufferPointer(rebasing: slot.buffer[parameter.offset..<parameter.offset + parameter.shape.count])
                     try reader.read(
                         "optimizer/\(slot.name)/\(parameter.name)", .float32, shape: parameter.shape.array, into: UnsafeMutableRawBufferPointer(values))
                 }
             }
-            try source.restore(try reader.elements("loader/position", as: Int64.self))
+            try loader.restore(try reader.elements("loader/position", as: Int64.self), from: reader.directory)
+            try memory.restore(reader)
             guard case .integer(let tokens) = reader.attributes["tokens"], case .real(let seconds) = reader.attributes["seconds"] else {
                 throw UserError(.badData, "it has no attributes 'tokens' and 'seconds'", at: reader.directory)
             }
@@ -112,27 +111,12 @@ final class RunCheckpoints {
         return (state, passedOver)
     }
 
-    private func check(_ reader: CheckpointReader, _ model: any LanguageModel) throws {
-        func text(_ name: String) -> String? { if case .string(let value) = reader.attributes[name] { value } else { nil } }
-        guard text("tokenizer_fingerprint") == corpus.tokenizerFingerprint else {
-            throw UserError(
-                .configuration, "its vocabulary is not that of \(configuration.corpus.shards): the tokenizers differ", at: reader.directory,
-                advice: "shard the corpus with \(configuration.directory)/tokenizer.model, or start again with --fresh")
-        }
-        try reader.requireFit(
-            model.store.parameters.map { ("parameters/\($0.name)", $0.shape.array) }, under: "parameters/")
-        guard text("corpus_fingerprint") == corpus.manifest.fingerprint else {
-            throw UserError(
-                .configuration, "it was trained on another corpus than \(configuration.corpus.shards)", at: reader.directory,
-                advice: "name the corpus of the run in corpus.shards, or start again with --fresh")
-        }
-    }
-
     // MARK: Saving
 
     /// Copies the state into memory and starts writing it. Waits only when the checkpoint before is still under way.
-    func begin(_ state: CheckpointState, model: any LanguageModel, optimizer: any Optimizer, source: BatchSource) throws {
+    func begin(_ state: CheckpointState, optimizer: any Optimizer, loader: any TaskLoader, memory: LaneMemory) throws {
         try finish()
+        let model = task.model
         var items: [CheckpointItem] = []
         for parameter in model.store.parameters {
             let values = UnsafeBufferPointer(start: parameter.value.floats, count: parameter.shape.count)
@@ -146,15 +130,15 @@ final class RunCheckpoints {
                         "optimizer/\(slot.name)/\(parameter.name)", .float32, shape: parameter.shape.array, bytes: UnsafeRawBufferPointer(values)))
             }
         }
-        items.append(CheckpointItem("loader/position", .int64, elements: try source.position(communicator)))
-        writer.begin(
-            step: state.step,
-            attributes: [
-                "tokens": .integer(Int64(state.tokens)), "seconds": .real(state.seconds), "configuration": .string(configuration.resolvedYAML),
-                "seed": .integer(Int64(configuration.seed)), "model": .string(configuration.model.kind.rawValue),
-                "vocabulary_size": .integer(Int64(corpus.vocabularySize)), "tokenizer_fingerprint": .string(corpus.tokenizerFingerprint),
-                "corpus_fingerprint": .string(corpus.manifest.fingerprint), "mneme_version": .string(MnemeVersion.current),
-            ], items: items)
+        items.append(CheckpointItem("loader/position", .int64, elements: try loader.encodedPosition(communicator)))
+        items += memory.items
+        var attributes: [String: CheckpointAttribute] = [
+            "tokens": .integer(Int64(state.tokens)), "seconds": .real(state.seconds), "configuration": .string(configuration.resolvedYAML),
+            "seed": .integer(Int64(configuration.seed)), "model": .string(configuration.task.modelKind), "mneme_version": .string(MnemeVersion.current),
+        ]
+        for (name, value) in task.identity { attributes[name] = .string(value) }
+        attributes.merge(task.attributes) { mine, _ in mine }
+        writer.begin(step: state.step, attributes: attributes, items: items)
         phase = .writing
     }
 
@@ -191,5 +175,24 @@ final class RunCheckpoints {
     private func endPublication() throws {
         phase = .idle
         try communicator.onEveryRank { if communicator.rank == 0 { try writer.waitForPublication() } }
+    }
+}
+
+extension CheckpointReader {
+    /// Makes sure that the checkpoint is of this task and of its model.
+    /// - Throws: `UserError` (.configuration) that says how they differ.
+    func check(_ task: any LearningTask) throws {
+        for (name, value) in task.identity {
+            guard case .string(value) = attributes[name] else { throw task.mismatch(of: name, at: directory) }
+        }
+        try requireFit(task.model.store.parameters.map { ("parameters/\($0.name)", $0.shape.array) }, under: "parameters/")
+    }
+
+    /// Reads the values of all parameters, which are allocated.
+    func readParameters(_ store: ParameterStore) throws {
+        for parameter in store.parameters {
+            let values = UnsafeMutableBufferPointer(start: parameter.value.floats, count: parameter.shape.count)
+            try read("parameters/\(parameter.name)", .float32, shape: parameter.shape.array, into: UnsafeMutableRawBufferPointer(values))
+        }
     }
 }

@@ -40,7 +40,7 @@ public struct CorpusSettings: Sendable {
 public struct BatchSettings: Sendable {
     /// L, the lanes of the global batch.
     public var lanes: Int
-    /// Positions a lane: the window of a text corpus, the longest source and target of pairs.
+    /// Positions a lane: the window of a text corpus, the longest source and target of pairs. Tasks without a corpus have their own lengths: 0.
     public var length: Int
     /// G: the batch is cut into so many groups of lanes, a power of two. A rank owns whole groups.
     public var groups: Int?
@@ -66,8 +66,8 @@ public struct RunConfiguration: Sendable {
     public var seed: UInt64
     /// Optimizer steps.
     public var steps: Int
-    public var model: ModelConfiguration
-    public var corpus: CorpusSettings
+    /// What is learned, and by which model.
+    public var task: any TaskSettings
     public var batch: BatchSettings
     public var optimizer: OptimizerConfiguration
     public var schedule: ScheduleConfiguration
@@ -124,23 +124,20 @@ public struct RunConfiguration: Sendable {
         let seedValue = try root.int("seed", default: 1, in: 0...)
         seed = UInt64(seedValue)
         steps = try root.int("steps", in: 1...)
-        model = try ModelConfiguration(root.section("model"))
-
-        let corpusSection = try root.section("corpus")
-        corpus = CorpusSettings(
-            shards: try corpusSection.string("shards"), validation: try corpusSection.optionalString("validation"),
-            order: try corpusSection.choice("order", default: TextOrder.windows))
+        task = try Self.task(root)
+        let context = (task as? LanguageTaskSettings)?.model.context
 
         let batchSection = try root.section("batch")
         batch = BatchSettings(
-            lanes: try batchSection.int("lanes", in: 1...), length: try batchSection.int("length", default: min(model.context, 1024), in: 1...),
+            lanes: try batchSection.int("lanes", in: 1...),
+            length: try context.map { try batchSection.int("length", default: min($0, 1024), in: 1...) } ?? 0,
             groups: try batchSection.optionalInt("groups", in: 1...), accumulation: try batchSection.int("accumulation", default: 1, in: 1...))
         if let groups = batch.groups {
             guard groups.nonzeroBitCount == 1 else { throw batchSection.error("groups", "is \(groups), not a power of two") }
             guard batch.lanes % groups == 0 else { throw batchSection.error("groups", "is \(groups), which does not divide batch.lanes, \(batch.lanes)") }
         }
-        guard batch.length <= model.context else {
-            throw batchSection.error("length", "is \(batch.length), more than model.context, \(model.context)", advice: "raise model.context or shorten the batch")
+        if let context, batch.length > context {
+            throw batchSection.error("length", "is \(batch.length), more than model.context, \(context)", advice: "raise model.context or shorten the batch")
         }
 
         optimizer = try OptimizerConfiguration(root.section("optimizer"))
@@ -175,6 +172,26 @@ public struct RunConfiguration: Sendable {
     }
 }
 
+extension RunConfiguration {
+    /// Reads the sections that say what is learned and by which model.
+    private static func task(_ root: ConfigurationSection) throws -> any TaskSettings {
+        let section = try root.section("task")
+        guard section.isPresent else {
+            return LanguageTaskSettings(corpus: try CorpusSettings(root.section("corpus")), model: try ModelConfiguration(root.section("model")))
+        }
+        return try TaskKind.settings(task: section, model: root.section("model"))
+    }
+}
+
+extension CorpusSettings {
+    /// Reads the section `corpus`.
+    init(_ section: ConfigurationSection) throws {
+        shards = try section.string("shards")
+        validation = try section.optionalString("validation")
+        order = try section.choice("order", default: TextOrder.windows)
+    }
+}
+
 extension ModelConfiguration {
     /// Reads the section `model`.
     init(_ section: ConfigurationSection) throws {
@@ -206,6 +223,8 @@ extension OptimizerConfiguration {
         self.init(kind: kind, learningRate: try section.double("learningRate", default: standard.learningRate))
         weightDecay = try section.double("weightDecay", default: standard.weightDecay)
         clip = try section.double("clip", default: 1)
+        clipPer = try section.choice("clipPer", default: ClipScope.all)
+        reduction = try section.choice("reduction", default: LossReduction.mean)
         switch kind {
         case .adamw:
             betas = try section.doubles("betas", default: standard.betas)
@@ -231,6 +250,7 @@ extension ScheduleConfiguration {
         self.init()
         kind = try section.choice("kind", default: kind)
         warmup = try section.int("warmup", default: warmup, in: 0...)
+        hold = try section.int("hold", default: 0, in: 0...)
         switch kind {
         case .cosine, .linear:
             steps = try section.int("steps", default: totalSteps, in: 1...)

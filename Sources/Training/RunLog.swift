@@ -3,18 +3,11 @@
 import Diagnostics
 import Foundation
 
-/// What an evaluation of the validation corpus found.
-public struct ValidationMetrics: Sendable {
-    /// The mean loss of the validation corpus, nats a token.
-    public var loss: Double
-    /// exp(loss per word), when the corpus counts words.
-    public var perplexityPerWord: Double?
-
+extension TaskScores {
     /// The members of a step's JSON object, each after a comma.
     fileprivate var json: String {
-        var fields = [("validation_loss", loss), ("validation_perplexity", exp(loss))]
-        if let perplexityPerWord { fields.append(("validation_perplexity_per_word", perplexityPerWord)) }
-        return fields.map { ",\"\($0)\":\(StepMetrics.number($1))" }.joined()
+        let fields = (loss.map { [Score("loss", $0)] } ?? []) + scores
+        return fields.map { ",\"validation_\($0.name)\":\(StepMetrics.number($0.value))" }.joined()
     }
 }
 
@@ -35,7 +28,7 @@ public struct StepMetrics: Sendable {
     /// Predicted tokens a second since the last logged step.
     public var tokensPerSecond: Double
     /// The evaluation after the step, where there was one.
-    public var validation: ValidationMetrics?
+    public var validation: TaskScores?
 
     /// One JSON object. Numbers are written with the fewest digits that read back to the same bits.
     public var json: String {
@@ -88,11 +81,11 @@ public final class RunLog {
     /// Whether metrics.jsonl ended at this step, without an evaluation, when it was opened.
     public func lacksValidation(of step: Int) -> Bool {
         guard let resumedLine else { return false }
-        return Self.step(of: resumedLine) == step && !resumedLine.contains("\"validation_loss\":")
+        return Self.step(of: resumedLine) == step && !resumedLine.contains("\"validation_")
     }
 
     /// Completes the line that ``lacksValidation(of:)`` told of. Must come before any step is recorded.
-    public func complete(with validation: ValidationMetrics?) throws {
+    public func complete(with validation: TaskScores?) throws {
         guard let resumedLine, let validation else { return }
         let end = try metrics.offset()
         try metrics.truncate(atOffset: end - UInt64(resumedLine.utf8.count + 1))

@@ -3,9 +3,7 @@
 import Checkpoints
 import Collectives
 import Configuration
-import Corpora
 import Diagnostics
-import Evaluation
 import Foundation
 import Kernels
 import Models
@@ -25,10 +23,11 @@ public enum TrainingOutcome: Sendable {
 public final class Trainer {
     private let configuration: RunConfiguration
     private let communicator: any Communicator
-    private let model: any LanguageModel
+    private let task: any LearningTask
+    private let model: any TrainableModel
     private let optimizer: any Optimizer
-    private let source: BatchSource
-    private let validation: Corpus?
+    private let loader: any TaskLoader
+    private let memory: LaneMemory
     private let ownership: LaneOwnership
     private let trainingStep: TrainingStep
     private let checkpoints: RunCheckpoints
@@ -60,41 +59,31 @@ public final class Trainer {
         Workers.count = threads.threads
         if communicator.size > 1, threads.ownsCores { Workers.pin() }
 
-        let (corpus, validation) = try communicator.onEveryRank {
-            let corpus = try Corpus(directory: configuration.corpus.shards)
-            let validation = try configuration.corpus.validation.map { try Corpus(directory: $0) }
-            if let validation, validation.tokenizerFingerprint != corpus.tokenizerFingerprint {
-                throw UserError(
-                    .configuration, "its tokenizer is not the one that \(configuration.corpus.shards) was made with",
-                    at: configuration.corpus.validation, advice: "shard both with the same tokenizer")
-            }
-            return (corpus, validation)
-        }
-        self.validation = validation
-        try communicator.agree(on: [("corpus \(configuration.corpus.shards)", corpus.manifest.fingerprint), ("validation corpus", validation?.manifest.fingerprint ?? "none")])
+        let task = try communicator.onEveryRank { try configuration.task.makeTask(configuration, savedIn: nil) }
+        self.task = task
+        try communicator.agree(on: task.agreement)
 
         let (ownership, tree) = try communicator.onEveryRank {
             try LaneOwnership.divide(
                 configuration.batch, reproducible: configuration.parallel.reproducible, rank: communicator.rank, size: communicator.size)
         }
         self.ownership = ownership
-        model = makeModel(configuration.model, vocabularySize: corpus.vocabularySize)
+        model = task.model
         let model = model
         try MemoryNeed(
             parameters: model.store.parameterCount, optimizer: configuration.optimizer, activations: configuration.precision.activations
         ).check(communicator)
-        source = try communicator.onEveryRank {
-            if let validation, validation.kind == .text, model.inputKind != .tokens { throw ModelFit.wrongModel(validation) }
-            return try BatchSource(corpus: corpus, configuration: configuration, model: model, lanes: ownership.microBatches.flatMap { $0 })
-        }
+        let lanes = ownership.microBatches.flatMap { $0 }
+        loader = try communicator.onEveryRank { try task.makeLoader(owning: lanes) }
         model.store.allocate(seed: configuration.seed, activations: configuration.precision.activations)
+        memory = LaneMemory(model, laneCount: configuration.batch.lanes, owning: lanes)
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
         trainingStep = TrainingStep(
-            store: model.store, optimizer: optimizer, clip: configuration.optimizer.clip, communicator: communicator, tree: tree,
+            store: model.store, optimizer: optimizer, update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes), communicator: communicator, tree: tree,
             microBatches: ownership.microBatches.count, bucketBytes: configuration.parallel.bucketBytes)
-        checkpoints = try RunCheckpoints(configuration, communicator: communicator, corpus: corpus, fresh: fresh)
+        checkpoints = try RunCheckpoints(configuration, communicator: communicator, task: task, fresh: fresh)
 
-        let restored = try checkpoints.restore(model: model, optimizer: optimizer, source: source)
+        let restored = try checkpoints.restore(optimizer: optimizer, loader: loader, memory: memory)
         model.store.refreshOperands()
         for line in restored.passedOver where communicator.rank == 0 { report(line) }
         if let state = restored.state {
@@ -107,7 +96,7 @@ public final class Trainer {
         if communicator.rank == 0 {
             report("run \(configuration.directory): \(communicator.size == 1 ? "1 rank" : "\(communicator.size) ranks") (\(communicator.libraryDescription))")
             report("kernels \(Kernels.active.instructionSet), \(BackendAgreement.libraries), \(threads.description)")
-            report("model \(configuration.model.kind.rawValue), \(Self.grouped(model.store.parameterCount)) parameters; corpus \(corpus.directory), \(Self.grouped(corpus.tokenCount)) tokens")
+            report("model \(configuration.task.modelKind), \(Self.grouped(model.store.parameterCount)) parameters; \(task.summary)")
             report(step == 0 ? "starting at step 0" : "resuming at step \(step) from \(configuration.directory)/step-\(step)")
         }
         try communicator.onEveryRank {
@@ -154,7 +143,7 @@ public final class Trainer {
             try checkpoints.poll()
 
             let isStopping = request.signal != 0 && !isLast
-            let evaluationIsDue = validation != nil && (request.evaluationIsDue || isLast && configuration.evaluationEvery != .never)
+            let evaluationIsDue = task.hasValidation && (request.evaluationIsDue || isLast && configuration.evaluationEvery != .never)
             var logged = metrics
             // A stop does not wait for an evaluation: the next session makes up for it.
             if evaluationIsDue, !isStopping {
@@ -168,7 +157,7 @@ public final class Trainer {
                 try log?.record(logged)
             }
             if request.checkpointIsDue || isLast || isStopping {
-                try checkpoints.begin(CheckpointState(step: step, tokens: tokens, seconds: elapsed), model: model, optimizer: optimizer, source: source)
+                try checkpoints.begin(CheckpointState(step: step, tokens: tokens, seconds: elapsed), optimizer: optimizer, loader: loader, memory: memory)
                 lastCheckpoint = now
             }
             if isStopping {
@@ -183,36 +172,32 @@ public final class Trainer {
 
     /// Evaluates the step that a stop request ended before its evaluation, so that the metrics are those of a run that was never stopped.
     private func evaluateStopStep() throws {
-        guard validation != nil, step > 0, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0,
+        guard task.hasValidation, step > 0, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0,
             try communicator.agreeOnFlag(log?.lacksValidation(of: step) == true ? 1 : 0) == 1
         else { return }
         let validation = try evaluate()
         try log?.complete(with: validation)
     }
 
-    private func evaluate() throws -> ValidationMetrics? {
-        guard let validation else { return nil }
-        let result = try evaluatePerplexity(
-            model: model, corpus: validation, communicator: communicator,
-            settings: PerplexitySettings(rows: source.evaluationRows, length: configuration.batch.length, maximumBatches: configuration.evaluationBatches))
-        return result.lossPerToken.map { ValidationMetrics(loss: $0, perplexityPerWord: result.perplexityPerWord) }
-    }
+    private func evaluate() throws -> TaskScores? { try task.evaluate(.validation, communicator) }
 
     /// The present step's batches, one for each micro-batch.
-    private func loadBatches() throws -> [ModelBatch] { try ownership.microBatches.map { try source.batch(lanes: $0) } }
+    private func loadBatches() throws -> [ModelBatch] { try ownership.microBatches.map { try loader.batch(lanes: $0) } }
 
     /// Forward, backward, all-reduce, clip and update, for the batch of the step.
     private func trainStep() throws -> StepMetrics {
         let learningRate = configuration.schedule.learningRate(base: configuration.optimizer.learningRate, step: step)
         let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
             let lanes = ownership.microBatches[index]
-            let dropout = configuration.model.dropout > 0 ? DropoutContext(seed: configuration.seed, step: step, lanes: lanes) : nil
+            let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
             let numerics = configuration.checkNumerics ? NumericsCheck() : nil
-            let loss = model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout, numerics: numerics))
+            let carried = memory.carried(lanes)
+            let loss = model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried))
+            memory.keep(carried, lanes)
             if let numerics { try communicator.onEveryRank { if let finding = numerics.finding { throw Self.notFinite(finding, step: step) } } }
             return loss
         }
-        try source.advance()
+        try loader.advance()
         tokens += outcome.tokens
         return StepMetrics(
             step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)

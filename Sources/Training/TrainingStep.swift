@@ -18,9 +18,40 @@ package final class TrainingStep {
         package var gradientNorm: Double
     }
 
+    /// What becomes of a gradient before it is applied.
+    package struct Update: Sendable {
+        /// The largest norm; 0 for no clipping.
+        package var clip: Double
+        package var clipPer: ClipScope
+        package var reduction: LossReduction
+        /// L, the lanes of the global batch.
+        package var lanes: Int
+
+        package init(clip: Double = 0, clipPer: ClipScope = .all, reduction: LossReduction = .mean, lanes: Int = 1) {
+            self.clip = clip
+            self.clipPer = clipPer
+            self.reduction = reduction
+            self.lanes = lanes
+        }
+
+        /// As a run's configuration says it.
+        init(_ optimizer: OptimizerConfiguration, lanes: Int) {
+            self.init(clip: optimizer.clip, clipPer: optimizer.clipPer, reduction: optimizer.reduction, lanes: lanes)
+        }
+
+        /// What the summed gradient is multiplied by.
+        fileprivate func scale(tokens: Double) -> Double {
+            switch reduction {
+            case .mean: 1 / max(tokens, 1)
+            case .lane: 1 / Double(max(lanes, 1))
+            case .sum: 1
+            }
+        }
+    }
+
     private let store: ParameterStore
     private let optimizer: any Optimizer
-    private let clip: Double
+    private let update: Update
     private let microBatches: Int
     private let ranges: [ParameterRange]
     private let reduction: GradientReduction
@@ -28,18 +59,18 @@ package final class TrainingStep {
     /// - Parameters:
     ///   - store: the model's parameters, allocated with gradients.
     ///   - optimizer: the update rule with its state.
-    ///   - clip: the largest global gradient norm; 0 for no clipping.
+    ///   - update: how gradients are scaled and clipped.
     ///   - communicator: the ranks.
     ///   - tree: sums gradients along the fixed tree; `nil` sums them in buckets.
     ///   - microBatches: micro-batches of this rank in a step.
     ///   - bucketBytes: the size of a gradient bucket.
     package init(
-        store: ParameterStore, optimizer: any Optimizer, clip: Double, communicator: any Communicator, tree: ReproducibleTree? = nil, microBatches: Int = 1,
+        store: ParameterStore, optimizer: any Optimizer, update: Update, communicator: any Communicator, tree: ReproducibleTree? = nil, microBatches: Int = 1,
         bucketBytes: Int = 4 << 20
     ) {
         self.store = store
         self.optimizer = optimizer
-        self.clip = clip
+        self.update = update
         self.microBatches = microBatches
         ranges = store.parameters.map { ParameterRange(offset: $0.offset, count: $0.shape.count, decays: $0.decays) }
         reduction = GradientReduction(store: store, communicator: communicator, tree: tree, microBatches: microBatches, bucketBytes: bucketBytes)
@@ -54,18 +85,28 @@ package final class TrainingStep {
     /// - Throws: `UserError` (.badData), the same on every rank, when the gradient is not finite; parameters are then as before the step.
     package func run(step: Int, learningRate: Double, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss) throws -> Outcome {
         let sums = try reduction.run(microBatches, compute: compute)
-        let scale = 1 / max(sums.tokens, 1)
+        let meanLoss = sums.loss / max(sums.tokens, 1)
+        let scale = update.scale(tokens: sums.tokens)
         let norm = gradientNorm(of: UnsafeBufferPointer(store.gradients), scale: scale)
         guard norm.isFinite else {
-            let loss = sums.loss * scale
             throw UserError(
-                .badData, "the gradient is not finite, with a loss of \(loss.isNaN ? "nan" : "\(loss)")", at: "step \(step)",
+                .badData, "the gradient is not finite, with a loss of \(meanLoss.isNaN ? "nan" : "\(meanLoss)")", at: "step \(step)",
                 advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
         }
         guard let values = store.values.baseAddress, let gradients = store.gradients.baseAddress else { preconditionFailure("no parameters") }
-        optimizer.step(
-            values: values, gradients: gradients, ranges: ranges, learningRate: learningRate, gradientScale: scale * clipFactor(norm: norm, clip: clip),
-            step: step, lowPrecision: store.operands)
-        return Outcome(loss: sums.loss * scale, tokens: Int(sums.tokens), gradientNorm: norm)
+        func apply(_ ranges: [ParameterRange], _ factor: Double) {
+            optimizer.step(
+                values: values, gradients: gradients, ranges: ranges, learningRate: learningRate, gradientScale: scale * factor, step: step,
+                lowPrecision: store.operands)
+        }
+        switch update.clipPer {
+        case .all: apply(ranges, clipFactor(norm: norm, clip: update.clip))
+        case .parameter:
+            for range in ranges {
+                let own = gradientNorm(of: UnsafeBufferPointer(start: gradients + range.offset, count: range.count), scale: scale)
+                apply([range], clipFactor(norm: own, clip: update.clip))
+            }
+        }
+        return Outcome(loss: meanLoss, tokens: Int(sums.tokens), gradientNorm: norm)
     }
 }

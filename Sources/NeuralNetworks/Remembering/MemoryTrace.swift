@@ -9,7 +9,7 @@ import Tensors
 /// A model records what its memory did for the first sequence of the batch, where the pass has a trace; without one it does no work for it.
 public final class MemoryTrace {
     /// One matrix with the names of its axes.
-    public struct Picture: Sendable, Equatable {
+    public struct Picture: Sendable, Equatable, Codable {
         /// What is shown, such as `hop 1` or `write weights`.
         public var name: String
         /// What the rows and the columns count, such as `sentence` and `step`.

@@ -48,7 +48,7 @@ package struct TrainingBenchmark {
         let model = makeModel(configuration, vocabularySize: workload.vocabularySize)
         settings.allocate(model.store, gradients: true)
         let optimizer = try makeOptimizer(workload.optimizer, parameterCount: model.store.flatCount)
-        let trainingStep = TrainingStep(store: model.store, optimizer: optimizer, clip: workload.optimizer.clip, communicator: communicator)
+        let trainingStep = TrainingStep(store: model.store, optimizer: optimizer, update: TrainingStep.Update(clip: workload.optimizer.clip), communicator: communicator)
         let lanes = Array(communicator.rank * workload.lanesPerRank..<(communicator.rank + 1) * workload.lanesPerRank)
         let batch = workload.batch(lanes: lanes)
         let backends = try BackendAgreement(communicator, directory: nil, step: 0, measures: true) { _ in }

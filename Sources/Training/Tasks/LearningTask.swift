@@ -2,6 +2,7 @@
 //
 // Legend: L lanes of the global batch.
 
+import Checkpoints
 import Collectives
 import Corpora
 import Diagnostics
@@ -34,7 +35,7 @@ public struct RunFile: Sendable, Equatable {
 }
 
 /// One input with the model's answer, and pictures of what its memory did.
-public struct Explanation: Sendable, Equatable {
+public struct Explanation: Sendable, Equatable, Codable {
     /// What was read, line by line.
     public var input: [String]
     /// What the model answers.
@@ -68,10 +69,18 @@ public protocol LearningTask: AnyObject {
     var summary: String { get }
     /// What all ranks, and a session that resumes, must have in common; the name is what a message calls it, and has no blanks.
     var identity: [(name: String, value: String)] { get }
+    /// What ranks must have in common; more than `identity` where a session may differ from the one before it.
+    var agreement: [(name: String, value: String)] { get }
+    /// The error for a checkpoint at `path` whose `name` of `identity` is another one.
+    func mismatch(of name: String, at path: String) -> UserError
+    /// What checkpoints say about the task besides `identity`.
+    var attributes: [String: CheckpointAttribute] { get }
     /// What a run directory needs, beside checkpoints, to use the model without the data.
     var files: [RunFile] { get }
     /// The model, its parameters declared; the run allocates them.
     var model: any TrainableModel { get }
+    /// Whether there are examples for `evaluate(.validation)`.
+    var hasValidation: Bool { get }
 
     /// The batches for a rank that owns some of the L lanes.
     func makeLoader(owning lanes: [Int]) throws -> any TaskLoader
@@ -81,6 +90,27 @@ public protocol LearningTask: AnyObject {
     /// A held-out example by number, with what the memory did.
     /// - Throws: `UserError` where there is no such example.
     func example(_ number: Int) throws -> Explanation
+}
+
+extension LearningTask {
+    public var agreement: [(name: String, value: String)] { identity }
+    public var attributes: [String: CheckpointAttribute] { [:] }
+    public var hasValidation: Bool { true }
+
+    public func mismatch(of name: String, at path: String) -> UserError {
+        UserError(
+            .configuration, "it was trained with another \(name.replacing("_", with: " "))", at: path,
+            advice: "name the data of the run, or start again with --fresh")
+    }
+}
+
+/// What a run file says about its task and its model.
+public protocol TaskSettings: Sendable {
+    /// The kind of the model, as checkpoints and the first line of a run say it.
+    var modelKind: String { get }
+    /// The task.
+    /// - Parameter directory: the run directory to take vocabularies from; `nil` to make them from the training data.
+    func makeTask(_ configuration: RunConfiguration, savedIn directory: String?) throws -> any LearningTask
 }
 
 /// A task whose inputs a person can type: facts and a question.

@@ -18,6 +18,7 @@ struct AnswerCommand: ParsableCommand {
             Examples:
               mneme answer checkpoints/quickstart stories/qa1_single-supporting-fact_test.txt --first 3
               printf 'Mary went to the garden.\\nWhere is Mary?\\n' | mneme answer checkpoints/quickstart
+              printf 'Mary went to the garden.\\nWhere is Mary?\\n' | mneme answer checkpoints/babi-memn2n-joint --explain
             """)
 
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
@@ -41,6 +42,15 @@ struct AnswerCommand: ParsableCommand {
     @Flag(help: "Print the stories too.")
     var stories = false
 
+    @Flag(help: "Show where a memory network looked at every hop.")
+    var explain = false
+
+    @Option(help: ArgumentHelp("Draw where a memory network looked, as SVG.", valueName: "file.svg"))
+    var svg: String?
+
+    @Flag(help: "Print JSON: answers of a memory network, with --explain what was attended to.")
+    var json = false
+
     @OptionGroup var decoding: DecodingOptions
 
     func validate() throws {
@@ -57,19 +67,48 @@ struct AnswerCommand: ParsableCommand {
     func run() throws {
         ProgramStart.run { _ in
             let run = try LoadedRun(directory: runDirectory)
-            let format = run.promptFormat(room: decoding.room(for: .babi), keepsEnd: true)
             let questions = try inputs.isEmpty || plain ? plainQuestions() : inputs.flatMap { try babiQuestions($0) }
-            let outputs = try run.generator.generate(
-                prompts: questions.map { format.prompt(run.tokenizer.encode($0.story)) }, settings: decoding.settings(for: .babi))
-            for (question, output) in zip(questions, outputs) {
-                let lines = question.story.split(separator: "\n").map(String.init)
-                if stories { lines.dropLast().forEach { print("  \($0)") } }
-                let answer = run.tokenizer.decode(output.first?.tokens ?? []).trimmingCharacters(in: .whitespaces)
-                let verdict = question.expected.map { $0 == answer ? "" : "   (expected: \($0))" } ?? ""
-                print("\(lines.last ?? "") \(answer)\(verdict)")
-            }
+            if let task = run.task as? any AnsweringTask { try explainAnswers(questions, task) } else { try generateAnswers(questions, run) }
             return .finished
         }
+    }
+
+    /// Answers by a memory network, which can show where it looked.
+    private func explainAnswers(_ questions: [Question], _ task: any AnsweringTask) throws {
+        let explanations = try questions.map { question in
+            var explanation = try task.answer(question.story)
+            explanation.expected = explanation.expected ?? question.expected
+            return explanation
+        }
+        for (question, explanation) in zip(questions, explanations) where !json {
+            explanation.notes.forEach { CommandLineOutput.note($0) }
+            show(question, explanation.answer)
+            if explain { print(explanation.drawing(columns: CommandLineOutput.terminalColumns ?? 120), terminator: "") }
+        }
+        if json { print(try JSONLine.encode(explanations.map { explain ? $0 : $0.withoutPictures })) }
+        if let svg { try MemoryDrawing.write(explanations, to: svg) }
+    }
+
+    private func generateAnswers(_ questions: [Question], _ loaded: LoadedRun) throws {
+        guard !explain, !json, svg == nil else {
+            throw UserError(
+                .usage, "\(loaded.configuration.task.modelKind) keeps no memory that can be shown", at: runDirectory,
+                advice: "leave --explain, --json and --svg out, or train a memory network")
+        }
+        let run = try loaded.languageRun()
+        let format = run.promptFormat(room: decoding.room(for: .babi), keepsEnd: true)
+        let outputs = try run.generator.generate(
+            prompts: questions.map { format.prompt(run.tokenizer.encode($0.story)) }, settings: decoding.settings(for: .babi))
+        for (question, output) in zip(questions, outputs) {
+            show(question, run.tokenizer.decode(output.first?.tokens ?? []).trimmingCharacters(in: .whitespaces))
+        }
+    }
+
+    private func show(_ question: Question, _ answer: String) {
+        let lines = question.story.split(separator: "\n").map(String.init)
+        if stories { lines.dropLast().forEach { print("  \($0)") } }
+        let verdict = question.expected.map { $0 == answer ? "" : "   (expected: \($0))" } ?? ""
+        print("\(lines.last ?? "") \(answer)\(verdict)")
     }
 
     private func plainQuestions() throws -> [Question] {

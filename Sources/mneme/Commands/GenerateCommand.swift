@@ -45,7 +45,7 @@ struct GenerateCommand: ParsableCommand {
 
     func run() throws {
         ProgramStart.run { _ in
-            let run = try LoadedRun(directory: runDirectory)
+            let run = try LoadedRun(directory: runDirectory).languageRun()
             let prompts = try TextInput.documents(inputs)
             let settings = GenerationSettings(
                 method: .sampling(

@@ -27,7 +27,7 @@ struct SummarizeCommand: ParsableCommand {
 
     func run() throws {
         ProgramStart.run { _ in
-            let run = try LoadedRun(directory: runDirectory)
+            let run = try LoadedRun(directory: runDirectory).languageRun()
             let format = run.promptFormat(room: decoding.room(for: .cnnDailyMail), keepsEnd: false)
             let documents = try TextInput.documents(inputs).map { text -> String in
                 let article = text.range(of: "@highlight").map { String(text[..<$0.lowerBound]) } ?? text

@@ -27,7 +27,7 @@ struct TranslateCommand: ParsableCommand {
 
     func run() throws {
         ProgramStart.run { _ in
-            let run = try LoadedRun(directory: runDirectory)
+            let run = try LoadedRun(directory: runDirectory).languageRun()
             let lines = try TextInput.lines(inputs)
             let format = run.promptFormat(room: decoding.room(for: .wmt), keepsEnd: false)
             let block = 512

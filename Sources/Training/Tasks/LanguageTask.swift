@@ -1,0 +1,116 @@
+// Language modelling and sequence pairs over a sharded corpus, as a task.
+
+import Checkpoints
+import Collectives
+import Corpora
+import Diagnostics
+import Evaluation
+import Foundation
+import Models
+
+/// The sections `corpus` and `model` of a run over a sharded corpus.
+public struct LanguageTaskSettings: TaskSettings {
+    public var corpus: CorpusSettings
+    public var model: ModelConfiguration
+
+    public var modelKind: String { model.kind.rawValue }
+
+    public func makeTask(_ configuration: RunConfiguration, savedIn directory: String?) throws -> any LearningTask {
+        try LanguageTask(configuration, self, savedIn: directory)
+    }
+}
+
+/// A language model, or an encoder-decoder, on a corpus directory.
+public final class LanguageTask: LearningTask {
+    /// The model as what it is.
+    public let languageModel: any LanguageModel
+    /// The tokenizer of the training corpus.
+    public let tokenizer: SentencePieceTokenizer
+
+    private let configuration: RunConfiguration
+    private let settings: LanguageTaskSettings
+    private let corpus: Corpus?
+    private let validation: Corpus?
+    private let directory: String?
+
+    /// - Throws: `UserError` where a corpus or the tokenizer cannot be read, or corpus, validation corpus and model do not go together.
+    init(_ configuration: RunConfiguration, _ settings: LanguageTaskSettings, savedIn directory: String?) throws {
+        self.configuration = configuration
+        self.settings = settings
+        self.directory = directory
+        if let directory {
+            (corpus, validation) = (nil, nil)
+            tokenizer = try SentencePieceTokenizer(path: "\(directory)/tokenizer.model")
+        } else {
+            let corpus = try Corpus(directory: settings.corpus.shards)
+            validation = try settings.corpus.validation.map { try Corpus(directory: $0) }
+            if let validation, validation.tokenizerFingerprint != corpus.tokenizerFingerprint {
+                throw UserError(
+                    .configuration, "its tokenizer is not the one that \(settings.corpus.shards) was made with",
+                    at: settings.corpus.validation, advice: "shard both with the same tokenizer")
+            }
+            tokenizer = try corpus.tokenizer()
+            self.corpus = corpus
+        }
+        languageModel = makeModel(settings.model, vocabularySize: tokenizer.vocabularySize)
+    }
+
+    public var model: any TrainableModel { languageModel }
+    public var hasValidation: Bool { validation != nil }
+
+    public var summary: String {
+        corpus.map { "corpus \($0.directory), \($0.tokenCount.formatted(.number.locale(Locale(identifier: "en_US")))) tokens" } ?? settings.corpus.shards
+    }
+
+    public var identity: [(name: String, value: String)] {
+        var identity = [(name: "tokenizer_fingerprint", value: tokenizer.fingerprint)]
+        if let corpus { identity.append(("corpus_fingerprint", corpus.manifest.fingerprint)) }
+        return identity
+    }
+
+    public var agreement: [(name: String, value: String)] {
+        [("corpus \(settings.corpus.shards)", corpus?.manifest.fingerprint ?? "none"), ("validation corpus", validation?.manifest.fingerprint ?? "none")]
+    }
+
+    public func mismatch(of name: String, at path: String) -> UserError {
+        if let directory {
+            return UserError(
+                .configuration, "is not the tokenizer that the run was trained with", at: "\(directory)/tokenizer.model",
+                advice: "copy tokenizer.model from the training corpus")
+        }
+        if name == "tokenizer_fingerprint" {
+            return UserError(
+                .configuration, "its vocabulary is not that of \(settings.corpus.shards): the tokenizers differ", at: path,
+                advice: "shard the corpus with \(configuration.directory)/tokenizer.model, or start again with --fresh")
+        }
+        return UserError(
+            .configuration, "it was trained on another corpus than \(settings.corpus.shards)", at: path,
+            advice: "name the corpus of the run in corpus.shards, or start again with --fresh")
+    }
+
+    public var attributes: [String: CheckpointAttribute] { ["vocabulary_size": .integer(Int64(languageModel.vocabularySize))] }
+    public var files: [RunFile] { [RunFile(name: "tokenizer.model", bytes: tokenizer.modelBytes)] }
+
+    public func makeLoader(owning lanes: [Int]) throws -> any TaskLoader {
+        guard let corpus else { preconditionFailure("a task of a run directory has no training data") }
+        if let validation, validation.kind == .text, languageModel.inputKind != .tokens { throw ModelFit.wrongModel(validation) }
+        return try BatchSource(corpus: corpus, settings: settings.corpus, configuration: configuration, model: languageModel, lanes: lanes)
+    }
+
+    public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {
+        guard let validation else { return nil }
+        let result = try evaluatePerplexity(
+            model: languageModel, corpus: validation, communicator: communicator,
+            settings: PerplexitySettings(
+                rows: min(configuration.batch.lanes, 32), length: configuration.batch.length, maximumBatches: configuration.evaluationBatches))
+        guard let loss = result.lossPerToken else { return nil }
+        var scores = [TaskScores.Score("perplexity", exp(loss))]
+        if let perWord = result.perplexityPerWord { scores.append(TaskScores.Score("perplexity_per_word", perWord)) }
+        return TaskScores(examples: result.tokens, loss: loss, scores: scores)
+    }
+
+    public func example(_ number: Int) throws -> Explanation {
+        throw UserError(
+            .usage, "a language model on a corpus has no numbered examples", at: configuration.directory, advice: "use mneme generate or mneme evaluate")
+    }
+}

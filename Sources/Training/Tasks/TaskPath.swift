@@ -1,0 +1,38 @@
+// Paths in run files, which may name variables of the environment: $MNEME_DATA/babi.
+
+import Configuration
+import Diagnostics
+import Foundation
+
+extension ConfigurationSection {
+    /// The path under a key, with $NAME and ${NAME} replaced by variables of the environment. The resolved configuration keeps it as it was written.
+    /// - Throws: `UserError` (.configuration) when the key is missing or a variable is not set.
+    func path(_ key: String) throws -> String {
+        let text = try string(key)
+        return try expandingVariables(text) { error(key, "names the environment variable \($0), which is not set", advice: "export \($0), or write the path out") }
+    }
+
+    /// The same for a key that may be left out.
+    func optionalPath(_ key: String) throws -> String? { try optionalString(key) == nil ? nil : path(key) }
+}
+
+/// Replaces $NAME and ${NAME}; letters, digits and underscores make a name.
+func expandingVariables(
+    _ text: String, environment: [String: String] = ProcessInfo.processInfo.environment, missing: (String) -> UserError
+) throws -> String {
+    var result = ""
+    var rest = text[...]
+    while let dollar = rest.firstIndex(of: "$") {
+        result += rest[..<dollar]
+        rest = rest[rest.index(after: dollar)...]
+        let isBraced = rest.first == "{"
+        if isBraced { rest = rest.dropFirst() }
+        let name = rest.prefix { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
+        rest = rest.dropFirst(name.count)
+        guard !name.isEmpty, !isBraced || rest.first == "}" else { throw missing(isBraced ? "${\(name)" : "$\(name)") }
+        if isBraced { rest = rest.dropFirst() }
+        guard let value = environment[String(name)] else { throw missing(String(name)) }
+        result += value
+    }
+    return result + rest
+}
