@@ -92,11 +92,28 @@ public struct KnowledgeExamples: Sendable {
     /// The symbol in the first dictionary: a centre is the same entity as one that is none.
     private func first(_ symbol: Int32) -> Int32 { Int(symbol) >= vocabulary.count ? symbol - Int32(vocabulary.count) : symbol }
 
+    /// The name of a symbol, whichever of the two dictionaries it is of.
+    public func name(_ symbol: Int32) -> String { vocabulary.text(of: first(symbol)) }
+
+    /// The words of a text outside of brackets.
+    public static func words(of text: String) -> [String] {
+        KnowledgeText.parts(text).filter { !$0.isBracketed }.flatMap { KnowledgeText.words($0.text.replacing("_", with: " ")) }
+    }
+
+    /// The relations of facts, in the order of their first occurrence.
+    public static func relations(of facts: [KnowledgeFact]) -> [String] {
+        var seen = Set<String>()
+        return facts.compactMap(\.relation).filter { seen.insert($0).inserted }
+    }
+
+    /// The rows of a batch in evaluation.
+    public func rows(_ examples: [KnowledgeExample], lanes: [Int]) -> KnowledgeRows { rows(examples, lanes: lanes, choices: nil) }
+
     /// The rows of a batch.
     /// - Parameters:
     ///   - examples: one for each lane.
     ///   - choices: where sampled candidates come from, for a place of the batch; `nil` in evaluation.
-    package func rows(_ examples: [KnowledgeExample], lanes: [Int], choices: ((Int) -> SeededChoices)? = nil) -> KnowledgeRows {
+    package func rows(_ examples: [KnowledgeExample], lanes: [Int], choices: ((Int) -> SeededChoices)?) -> KnowledgeRows {
         var rows = KnowledgeRows()
         rows.lanes = lanes
         for example in examples {

@@ -64,3 +64,29 @@ public struct SkippedRecords: Sendable {
         return "\(count) \(count == 1 ? "record" : "records") skipped, the first at \(first.place.file):\(first.place.line): \(first.what)"
     }
 }
+
+extension KnowledgeQuestion {
+    /// The names in brackets, or the whole question where there are none: what it is about.
+    private var topic: String {
+        let names = KnowledgeText.parts(text).filter(\.isBracketed).map(\.text)
+        return names.isEmpty ? text : names.joined(separator: "\t")
+    }
+
+    /// Divides questions by what they are about, so that no entity that one part asks about is asked about in another. A function of the seed.
+    /// - Parameter shares: of the parts; they are scaled to add up to 1.
+    public static func divided(_ questions: [KnowledgeQuestion], shares: [Double], seed: UInt64) -> [[KnowledgeQuestion]] {
+        var numbers: [String: Int] = [:]
+        for question in questions where numbers[question.topic] == nil { numbers[question.topic] = numbers.count }
+        var parts = [[KnowledgeQuestion]](repeating: [], count: shares.count)
+        guard !numbers.isEmpty else { return parts }
+        let order = Permutation(count: numbers.count, seed: seed, stream: 0x73_706c_6974)
+        let total = shares.reduce(0, +)
+        var bounds: [Int] = []
+        for end in shares.indices { bounds.append(Int((shares[...end].reduce(0, +) / total * Double(numbers.count)).rounded())) }
+        for question in questions {
+            let place = order[numbers[question.topic] ?? 0]
+            parts[bounds.firstIndex { place < $0 } ?? shares.count - 1].append(question)
+        }
+        return parts
+    }
+}
