@@ -50,7 +50,11 @@ let modules: [Target] = [
     .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
     .target(name: "Tensors", dependencies: ["Kernels", "CProcessor", "COpenBLAS", "COneDNN", "Diagnostics"]),
     .target(name: "NeuralNetworks", dependencies: ["Tensors"]),
+<<<<<<< HEAD
     .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "Kernels"]),
+=======
+    .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "CZlib", "Diagnostics"]),
+>>>>>>> knowledge
     .target(name: "Models", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"]),
     .target(name: "Optimizers", dependencies: ["Kernels", "Configuration", "Diagnostics"]),
     .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Diagnostics"]),
@@ -61,7 +65,7 @@ let modules: [Target] = [
         name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
     .target(
         name: "Training",
-        dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "CSignals", "Diagnostics", logging, yams]),
+        dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "CSignals", "Diagnostics", logging, yams]),
     .executableTarget(
         name: "mneme",
         dependencies: [
