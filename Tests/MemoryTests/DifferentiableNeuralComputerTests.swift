@@ -78,7 +78,7 @@ struct DifferentiableNeuralComputerTests {
         ("freed rows erased", configuration { $0.erasesFreedRows = true }),
         ("sharpened links", configuration { $0.sharpensLinks = true }),
         ("normalised interface", configuration { $0.normalizesInterface = true }),
-        ("everything", configuration(rows: 7, heads: 3) {
+        ("everything", configuration(heads: 3) {
             $0.masksKeys = true
             $0.erasesFreedRows = true
             $0.sharpensLinks = true
@@ -93,19 +93,19 @@ struct DifferentiableNeuralComputerTests {
         let (name, configuration) = Self.options[index]
         let (core, store) = makeCore(configuration, inputs: 3)
         let state = makeState(core, batch: 2)
-        let report = checkGradients(
-            inputs: [randomTensor("x", [2, 3, 3])] + state, store: store, step: 0.005, elementLimit: 40
-        ) { tape, inputs in
+        // Rows must not change their order by usage within a step.
+        let step: Float = configuration.rows > 10 ? 0.005 : 0.01
+        let report = checkGradients(inputs: [randomTensor("x", [2, 3, 3])] + state, store: store, step: step, elementLimit: 40) { tape, inputs in
             let dropout = configuration.bypassDropout > 0 ? DropoutContext(seed: 1, step: 1, lanes: [0, 1]) : nil
             return flat(core(inputs[0], from: MemoryState(Array(inputs[1...])), ForwardPass(tape: tape, dropout: dropout)))
         }
-        #expect(report.passes(worst: 2e-2, ofNorm: 3e-3), "\(name): \(report)")
+        for deviation in report.deviations { #expect(deviation.worst < 2e-2 && deviation.ofNorm < 3e-3, "\(name): \(deviation)") }
     }
 
     @Test("gradients without an initial state, over a longer sequence")
     func gradientsFromZero() {
         let (core, store) = makeCore(configuration(rows: 4), inputs: 2)
-        let report = checkGradients(inputs: [randomTensor("x", [1, 7, 2])], store: store, step: 0.005, elementLimit: 40) { tape, inputs in
+        let report = checkGradients(inputs: [randomTensor("x", [1, 7, 2])], store: store, step: 0.01, elementLimit: 40) { tape, inputs in
             core(inputs[0], from: nil, ForwardPass(tape: tape)).outputs
         }
         #expect(report.passes(worst: 2e-2, ofNorm: 3e-3), "\(report)")
@@ -186,7 +186,10 @@ struct DifferentiableNeuralComputerTests {
     func evaluation() {
         let (core, _) = makeCore(configuration(rows: 18), inputs: 3)
         let (x, state) = (randomTensor("x", [2, 8, 3]), MemoryState(makeState(core, batch: 2)))
-        #expect(flat(core(x, from: state, ForwardPass())).array == flat(core(x, from: state, ForwardPass(tape: Tape()))).array)
+        let tape = Tape()
+        let recorded = flat(core(x, from: state, ForwardPass(tape: tape))).array
+        #expect(flat(core(x, from: state, ForwardPass())).array == recorded)
+        _ = consume tape
     }
 
     @Test("bypass dropout touches what passes the memory by, and nothing else")
