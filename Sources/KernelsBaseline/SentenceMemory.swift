@@ -4,6 +4,14 @@
 
 import KernelTypes
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
 /// The lanes added as a tree in float32.
 @_transparent
 private func laneSum(_ v: Vector) -> Float {
@@ -169,10 +177,18 @@ extension VariantKernels {
 
     public func readSlots(
         _ out: FloatOutput, probability: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int, isLinear: Bool, slots n: Int,
-        width columns: Int
+        emptySlots: Int, width columns: Int
     ) {
         storeProducts(probability, query, keys, stride, n, columns)
-        if !isLinear { softmax(probability, probability, scale: 1, n) }
+        if !isLinear {
+            let largest = emptySlots > 0 ? largestScaled(probability, scale: 1, n) : 0
+            softmax(probability, probability, scale: 1, n)
+            if emptySlots > 0 {
+                // The largest probability is 1 / z with z the sum of exp(score - largest); every empty slot adds exp(-largest) to z.
+                let share = Double(largestScaled(probability, scale: 1, n)) * Double(emptySlots) * exp(-Double(largest))
+                affine(probability, probability, scale: Float(1 / (1 + share)), offset: 0, n)
+            }
+        }
         addWeightedRows(out, probability, values, stride, n, columns)
     }
 

@@ -53,7 +53,8 @@ public final class MemoryNetwork: TrainableModel {
             case .position: .position
             case .releasedPosition: .releasedPosition(places: longestSentence + (configuration.temporal ? 1 : 0))
             }
-        core = EndToEndMemory(width: configuration.width, encoding: encoding, rectifiedUnits: configuration.rectifiedUnits)
+        core = EndToEndMemory(
+            width: configuration.width, encoding: encoding, rectifiedUnits: configuration.rectifiedUnits, capacity: configuration.emptySlots ? slotCount : nil)
         let store = store
         let words = Initializer.paddedNormal(standardDeviation: configuration.deviation)
         let dense = Initializer.normal(standardDeviation: configuration.deviation)

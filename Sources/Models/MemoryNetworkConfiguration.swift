@@ -45,6 +45,8 @@ public struct MemoryNetworkConfiguration: Sendable, Equatable {
     public var rectifier: MemoryRectifier
     /// The answer layer is the last table of words (where answers are words) instead of a matrix of its own.
     public var tiedOutput: Bool
+    /// Slots without a sentence hold zeros and can be attended to, as in the authors' released program; otherwise sentences alone are.
+    public var emptySlots: Bool
     /// Training steps at the beginning in which the softmax over sentences is left out.
     public var linearStart: Int
     /// The standard deviation of all parameters at the start.
@@ -53,7 +55,8 @@ public struct MemoryNetworkConfiguration: Sendable, Equatable {
     /// The paper's single-task model.
     public init(
         hops: Int = 3, width: Int = 20, encoding: MemoryEncoding = .position, temporal: Bool = true, tying: MemoryTying = .adjacent, transition: Bool? = nil,
-        rectifier: MemoryRectifier = .none, tiedOutput: Bool? = nil, linearStart: Int = 0, deviation: Float = 0.1
+        rectifier: MemoryRectifier = .none, tiedOutput: Bool? = nil, emptySlots: Bool = false, linearStart: Int = 0,
+        deviation: Float = 0.1
     ) {
         self.hops = hops
         self.width = width
@@ -63,6 +66,7 @@ public struct MemoryNetworkConfiguration: Sendable, Equatable {
         self.transition = transition ?? (tying == .layerWise)
         self.rectifier = rectifier
         self.tiedOutput = tiedOutput ?? (tying == .adjacent)
+        self.emptySlots = emptySlots
         self.linearStart = linearStart
         self.deviation = deviation
     }
@@ -75,7 +79,7 @@ public struct MemoryNetworkConfiguration: Sendable, Equatable {
             hops: try section.int("hops", default: 3, in: 1...64), width: try section.int("width", default: 20, in: 1...4096),
             encoding: try section.choice("encoding", default: .position), temporal: try section.bool("temporal", default: true), tying: tying,
             transition: try section.bool("transition", default: tying == .layerWise), rectifier: try section.choice("rectifier", default: MemoryRectifier.none),
-            linearStart: try section.int("linearStart", default: 0, in: 0...),
+            emptySlots: try section.bool("emptySlots", default: false), linearStart: try section.int("linearStart", default: 0, in: 0...),
             deviation: Float(try section.double("deviation", default: 0.1, in: Double.leastNonzeroMagnitude...)))
     }
 

@@ -159,6 +159,7 @@ public struct StoryQuestions: Sendable {
             findings.questionsWithoutFacts += 1
             return
         }
+        if isTraining { vocabulary.longestStory = max(vocabulary.longestStory, sentenceStarts.count - 1 - story.firstSentence) }
         let answer = String(decoding: (record.target ?? []).map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }, as: UTF8.self)
         let question = numbers(StoryVocabulary.split(questionLine), &vocabulary, isTraining: isTraining)
         let number = isTraining ? vocabulary.add(answer) : vocabulary[answer]

@@ -10,6 +10,8 @@ public struct StoryVocabulary: Sendable, Equatable {
     private var numbers: [String: Int32] = [:]
     /// The words of the longest sentence or question of the training data.
     public internal(set) var longestSentence = 1
+    /// The sentences of the longest story of the training data.
+    public internal(set) var longestStory = 1
 
     public init() {}
 
@@ -52,6 +54,7 @@ public struct StoryVocabulary: Sendable, Equatable {
     private struct File: Codable {
         var version: Int
         var longestSentence: Int
+        var longestStory: Int
         var words: [String]
     }
 
@@ -60,7 +63,7 @@ public struct StoryVocabulary: Sendable, Equatable {
         get throws {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-            return Array(try encoder.encode(File(version: 1, longestSentence: longestSentence, words: words))) + [0x0a]
+            return Array(try encoder.encode(File(version: 1, longestSentence: longestSentence, longestStory: longestStory, words: words))) + [0x0a]
         }
     }
 
@@ -77,6 +80,7 @@ public struct StoryVocabulary: Sendable, Equatable {
         for word in file.words.dropFirst() { _ = add(word) }
         guard words == file.words else { throw UserError(.badData, "names a word twice", at: path, advice: "copy the run directory again") }
         longestSentence = max(1, file.longestSentence)
+        longestStory = max(1, file.longestStory)
     }
 
     /// A number that differs, nearly surely, where the words differ.

@@ -37,6 +37,9 @@ public final class EndToEndMemory {
     public let rectifiedUnits: Int
     /// The value of every unit of the first state where no question is read.
     public let constantQuestion: Float
+    /// With a number, a story has that many slots: those without a sentence hold zeros and can be attended to, as in the authors' released program.
+    /// `nil`: sentences alone are attended to.
+    public let capacity: Int?
     private var weights: EncodingWeights
 
     /// - Parameters:
@@ -44,11 +47,13 @@ public final class EndToEndMemory {
     ///   - encoding: how the words of a sentence are weighted.
     ///   - rectifiedUnits: units that go through a rectifier after each hop.
     ///   - constantQuestion: used where `EndToEndTables.question` is nil.
-    public init(width: Int, encoding: SentenceEncoding, rectifiedUnits: Int = 0, constantQuestion: Float = 0.1) {
+    ///   - capacity: slots of a story, empty ones counted; `nil` for none that are empty.
+    public init(width: Int, encoding: SentenceEncoding, rectifiedUnits: Int = 0, constantQuestion: Float = 0.1, capacity: Int? = nil) {
         precondition(width > 0 && rectifiedUnits >= 0 && rectifiedUnits <= width, "\(rectifiedUnits) rectified units of \(width)")
         self.width = width
         self.rectifiedUnits = rectifiedUnits
         self.constantQuestion = constantQuestion
+        self.capacity = capacity
         weights = EncodingWeights(encoding, width: width)
     }
 

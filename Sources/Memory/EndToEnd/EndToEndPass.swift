@@ -168,7 +168,8 @@ final class EndToEndPass {
             let base = slots.floats + first * slotStride
             kernels.readSlots(
                 next, probability: attention.floats + hop * sentences + first, query: state(hop, story), keys: base + tables.hops[hop].keys * padded,
-                values: base + tables.hops[hop].values * padded, stride: slotStride, isLinear: isLinear, slots: count, width: padded)
+                values: base + tables.hops[hop].values * padded, stride: slotStride, isLinear: isLinear, slots: count,
+                emptySlots: max(0, (memory.capacity ?? 0) - count), width: padded)
         }
         for unit in width - memory.rectifiedUnits..<width where next[unit] < 0 { next[unit] = 0 }
     }

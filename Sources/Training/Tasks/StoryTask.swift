@@ -82,7 +82,7 @@ public final class StoryTask: AnsweringTask {
                 + (long > 0 ? ["\(long) questions have more than \(options.memory) sentences before them: the latest are kept"] : [])
         }
         network = MemoryNetwork(
-            model, vocabularySize: vocabulary.count, classCount: source.candidates?.count, slotCount: options.memory,
+            model, vocabularySize: vocabulary.count, classCount: source.candidates?.count, slotCount: min(options.memory, vocabulary.longestStory),
             longestSentence: vocabulary.longestSentence)
     }
 
@@ -133,7 +133,9 @@ public final class StoryTask: AnsweringTask {
             let (test, train) = try communicator.onEveryRank { (try testQuestions(), try trainingQuestions()) }
             var scores = try measure(test, communicator).scores()
             let fit = try measure(train, communicator)
+            // By these a restart is chosen, never by what the test says.
             if let error = fit.accuracy.meanError { scores.details.append(TaskScores.Score("training_error", error)) }
+            if let loss = fit.scores().loss { scores.details.append(TaskScores.Score("training_loss", loss)) }
             if test.findings.unseenAnswers > 0 { scores.details.append(TaskScores.Score("unseen_answers", Double(test.findings.unseenAnswers))) }
             if test.findings.unknownWords > 0 { scores.details.append(TaskScores.Score("unknown_words", Double(test.findings.unknownWords))) }
             return scores

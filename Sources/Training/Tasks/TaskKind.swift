@@ -4,29 +4,24 @@ import Configuration
 import Diagnostics
 
 /// The kinds of tasks, beside language modelling on a corpus (a run file without a section `task`).
-public enum TaskKind: String, Sendable, CaseIterable {
-    case copy
-    case repeatCopy = "repeat-copy"
-    case associativeRecall = "associative-recall"
-    case delayedCopy = "delayed-copy"
-    case adding
-    case prioritySort = "priority-sort"
-    case overwrite
-    /// bAbI's question-answering tasks.
-    case babi
+public enum TaskKind {
+    /// Reads one kind's keys of the sections `task` and `model`.
+    typealias Reader = @Sendable (_ task: ConfigurationSection, _ model: ConfigurationSection) throws -> any TaskSettings
+
+    /// Every kind by its word in `task.kind`.
+    private static let readers: [(kind: String, read: Reader)] =
+        GeneratedTaskKind.allCases.map { kind in (kind.rawValue, { try GeneratedTaskSettings(kind, task: $0, model: $1) }) } + [
+            ("babi", { try BabiTaskSettings($0, model: $1) }), ("knowledge", { try KnowledgeTaskSettings($0, model: $1) }),
+        ]
+
+    /// The words that `task.kind` may be.
+    public static let kinds = readers.map(\.kind)
 
     /// Reads the sections `task` and `model`.
+    /// - Throws: `UserError` (.configuration).
     static func settings(task: ConfigurationSection, model: ConfigurationSection) throws -> any TaskSettings {
-        let kind: TaskKind = try task.choice("kind")
-        switch kind {
-        case .copy: return try GeneratedTaskSettings(.copy, task: task, model: model)
-        case .repeatCopy: return try GeneratedTaskSettings(.repeatCopy, task: task, model: model)
-        case .associativeRecall: return try GeneratedTaskSettings(.associativeRecall, task: task, model: model)
-        case .delayedCopy: return try GeneratedTaskSettings(.delayedCopy, task: task, model: model)
-        case .adding: return try GeneratedTaskSettings(.adding, task: task, model: model)
-        case .prioritySort: return try GeneratedTaskSettings(.prioritySort, task: task, model: model)
-        case .overwrite: return try GeneratedTaskSettings(.overwrite, task: task, model: model)
-        case .babi: return try BabiTaskSettings(task, model: model)
-        }
+        let kind = try task.choice("kind", of: kinds)
+        guard let reader = readers.first(where: { $0.kind == kind }) else { preconditionFailure("no reader for the kind \(kind)") }
+        return try reader.read(task, model)
     }
 }
