@@ -8,8 +8,8 @@ import Tensors
 import Testing
 
 /// A small sequence model, allocated.
-private func makeModel(
-    _ cell: RecurrentCell = .lstm, _ input: SequenceModelForm.Input, _ output: SequenceModelForm.Output, options: RecurrentOptions = RecurrentOptions(),
+private func sequenceModel(
+    _ cell: RecurrentCell, _ input: SequenceModelForm.Input, _ output: SequenceModelForm.Output, options: RecurrentOptions = RecurrentOptions(),
     embedding: Int? = nil
 ) -> SequenceModel {
     let model = SequenceModel(
@@ -42,14 +42,14 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
 
     @Test("bits: the sum of binary cross-entropies of answered steps")
     func bits() {
-        let model = makeModel(.vectors(3), .bits(2))
+        let model = sequenceModel(.lstm, .vectors(3), .bits(2))
         let targets = Tensor((0..<16).map { $0 % 3 == 0 ? 1 : 0 } as [Float], [2, 4, 2])
         let batch = batch(.bits(targets))
         let outputs = model.outputs(batch.inputs, ForwardPass())
         var (sum, perStep) = (0.0, [Double](repeating: 0, count: 8))
         for i in 0..<16 where Self.counts[i / 2] {
             let (x, t) = (Double(outputs.floats[i]), Double(targets.floats[i]))
-            let loss = log(1 + exp(x)) - t * x
+            let loss: Double = log(1 + exp(x)) - t * x
             sum += loss
             perStep[i / 2] += loss
         }
@@ -61,7 +61,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
     @Test("classes and values: answered steps alone")
     func classesAndValues() {
         let classes = Tensor([2, 0, 1, 9, 2, 9, 9, 0] as [Int32], [2, 4])
-        let classifier = makeModel(.gru, .vectors(3), .classes(3))
+        let classifier = sequenceModel(.gru, .vectors(3), .classes(3))
         let logits = classifier.outputs(batch(.classes(classes)).inputs, ForwardPass())
         var sum = 0.0
         for row in 0..<8 where Self.counts[row] {
@@ -72,7 +72,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
         #expect(abs(result.negativeLogLikelihood - sum) < 1e-5 && result.count == 4)
 
         let values = random("y", [2, 4, 2])
-        let regressor = makeModel(.elman, .vectors(3), .values(2))
+        let regressor = sequenceModel(.elman, .vectors(3), .values(2))
         let outputs = regressor.outputs(batch(.values(values)).inputs, ForwardPass())
         let squares = (0..<16).filter { Self.counts[$0 / 2] }.reduce(0.0) { $0 + pow(Double(outputs.floats[$1] - values.floats[$1]), 2) }
         let squared = regressor.loss(.sequences(batch(.values(values))), ForwardPass())
@@ -81,18 +81,27 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
 
     @Test("what stands where nothing is answered, or behind the end, changes neither loss nor gradients", arguments: RecurrentCell.allCases)
     func padding(_ cell: RecurrentCell) {
-        let model = makeModel(cell, .vectors(3), .bits(2))
+        let model = sequenceModel(cell, .vectors(3), .bits(2))
         let counts = [false, true, true, false, false, false, true, false, false, false]
         var (x, y) = (random("x", [2, 5, 3]).array, (0..<20).map { Float($0 % 2) })
         func result(_ steps: Int) -> (SummedLoss, [Float]) {
-            func cut<Element>(_ all: [Element]) -> [Element] { (0..<2).flatMap { row in all[row * all.count / 2..<row * all.count / 2 + all.count / 10 * steps] } }
+            func cut<Element>(_ all: [Element]) -> [Element] {
+                let (half, kept) = (all.count / 2, all.count / 10 * steps)
+                return Array(all[..<kept] + all[half..<half + kept])
+            }
             let batch = SequenceBatch(
                 lanes: [0, 1], inputs: .vectors(Tensor(cut(x), [2, steps, 3])), targets: .bits(Tensor(cut(y), [2, steps, 2])), counts: cut(counts))
             return gradients(model, .sequences(batch))
         }
         let short = result(3)
-        for i in 0..<6 { (x[9 + i], x[24 + i]) = (1e3, -1e3) }
-        for step in [0, 3, 4, 5, 7, 8, 9] { (y[2 * step], y[2 * step + 1]) = (77, -5) }
+        for i in 0..<6 {
+            x[9 + i] = 1e3
+            x[24 + i] = -1e3
+        }
+        for step in [0, 3, 4, 5, 7, 8, 9] {
+            y[2 * step] = 77
+            y[2 * step + 1] = -5
+        }
         let long = result(5)
         #expect(abs(short.0.loss.scalar - long.0.loss.scalar) < 1e-6 && short.0.count == long.0.count)
         #expect(relativeError(long.1, short.1) < 1e-5)
@@ -104,7 +113,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
             (SequenceModelForm.Output.bits(2), SequenceTargets.bits(Tensor((0..<16).map { Float($0 % 2) }, [2, 4, 2]))),
             (.classes(3), .classes(Tensor([0, 2, 1, 0, 0, 1, 2, 2] as [Int32], [2, 4]))), (.values(2), .values(random("y", [2, 4, 2]))),
         ] {
-            let model = makeModel(cell, .symbols(6), output, options: RecurrentOptions(inputDropout: 0.3, stateDropout: 0.4), embedding: 4)
+            let model = sequenceModel(cell, .symbols(6), output, options: RecurrentOptions(inputDropout: 0.3, stateDropout: 0.4), embedding: 4)
             let batch = batch(targets, .symbols(Tensor([0, 5, 3, 1, 2, 2, 4, 0] as [Int32], [2, 4])))
             let report = checkGradients(store: model.store, elementLimit: 24) { tape, _ in
                 model.loss(.sequences(batch), ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: 2, lanes: [0, 1]))).loss
@@ -115,22 +124,22 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
 
     @Test("one-hot symbols are vectors of ones")
     func oneHotSymbols() {
-        let (symbols, vectors) = (makeModel(.symbols(4), .classes(3)), makeModel(.vectors(4), .classes(3)))
+        let (symbols, vectors) = (sequenceModel(.lstm, .symbols(4), .classes(3)), sequenceModel(.lstm, .vectors(4), .classes(3)))
         let ids = Tensor([3, 0, 2, 1, 1, 0, 0, 3] as [Int32], [2, 4])
         #expect(symbols.outputs(.symbols(ids), ForwardPass()).array == vectors.outputs(.vectors(oneHot(ids, classes: 4)), ForwardPass()).array)
     }
 
     @Test("memory is declared layer by layer")
     func memory() {
-        #expect(makeModel(.lstm, .vectors(3), .bits(1)).memory.map(\.name) == ["core.0.hidden", "core.0.cell", "core.1.hidden", "core.1.cell"])
-        let gru = makeModel(.gru, .vectors(3), .bits(1)).memory
+        #expect(sequenceModel(.lstm, .vectors(3), .bits(1)).memory.map(\.name) == ["core.0.hidden", "core.0.cell", "core.1.hidden", "core.1.cell"])
+        let gru = sequenceModel(.gru, .vectors(3), .bits(1)).memory
         #expect(gru.map(\.name) == ["core.0.hidden", "core.1.hidden"])
         #expect(gru.allSatisfy { $0.shape == [5] && $0.axes == ["unit"] && $0.lifetime == .sequence && $0.initial == .constant(0) })
     }
 
     @Test("bfloat16 is close to float32", arguments: RecurrentCell.allCases)
     func lowPrecision(_ cell: RecurrentCell) {
-        let exact = makeModel(cell, .vectors(3), .bits(2))
+        let exact = sequenceModel(cell, .vectors(3), .bits(2))
         let low = SequenceModel(
             SequenceModelConfiguration(core: .recurrent(cell, layers: 2, width: 5, RecurrentOptions())), SequenceModelForm(input: .vectors(3), output: .bits(2)))
         low.store.allocate(seed: 3, activations: .bfloat16)
