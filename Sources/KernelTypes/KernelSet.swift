@@ -50,7 +50,7 @@ public struct UpdateSettings: Sendable {
 }
 
 /// The kernels of one instruction set.
-public protocol KernelSet: Sendable {
+public protocol KernelSet: AddressedMemoryKernels, Sendable {
     /// "sse2", "avx2" or "avx512"; "neon" on arm64.
     var instructionSet: String { get }
 

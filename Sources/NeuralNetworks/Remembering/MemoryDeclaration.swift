@@ -20,6 +20,10 @@ public enum InitialMemory: Sendable, Equatable {
     case constant(Float)
     /// The values of a parameter of the same shape, which are learned.
     case parameter(String)
+    /// 1 at one index of the last axis and 0 elsewhere: weights that point at one row.
+    case oneHot(Int)
+    /// The softmax over the last axis of a parameter of the same shape: weights that are learned.
+    case softmax(ofParameter: String)
 }
 
 /// One named piece of a model's memory.
