@@ -59,9 +59,9 @@ public struct DifferentiableNeuralComputer: SequenceCore {
     ///   - x: [B, T, I], float32.
     ///   - state: as `memory` declares it; `nil` is zeros.
     /// - Returns: [B, T, F]: the controller's output, then what each head read; and the state after the last step. Both on the tape.
-    /// - Complexity: with a tape it keeps 4 (N^2 + N W + (9 + 5 R) N) bytes a step and sequence, N and R rounded up to whole registers, and the
-    ///   controller's activations. With `recompute` it keeps about 2 sqrt(T) times them instead of T. A step takes about 20 R N^2 / 4 + 12 (R + 1) N
-    ///   W flops a sequence, three times that with the way back.
+    /// - Complexity: a step takes (4 R + 5) N^2 + (4 R + 7) N W flops a sequence beside the controller's, and the way back two and a half times that.
+    ///   With a tape it keeps 4 (N^2 + N W + (9 + 5 R) N) bytes a step and sequence, N and R rounded up to whole registers, and the controller's
+    ///   activations; with `recompute` about 2 sqrt(T) times that instead of T times.
     public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
         let parts = DifferentiableNeuralComputerSequence.memoryParts
         precondition(state == nil || state!.tensors.count == memory.count, "a Differentiable Neural Computer has \(memory.count) pieces of memory")
