@@ -6,7 +6,7 @@ import KernelTypes
 
 /// The lanes added as a tree in float32: a score needs no more.
 @_transparent
-private func laneSum(_ v: Vector) -> Float {
+func laneSum(_ v: Vector) -> Float {
     #if MNEME_AVX512
         let (low, high) = halves(v)
         let (first, second) = halves(low + high)

@@ -4,15 +4,31 @@ import Configuration
 import Diagnostics
 
 /// The kinds of tasks, beside language modelling on a corpus (a run file without a section `task`).
-public enum TaskKind: String, Sendable, CaseIterable {
-    /// bAbI's question-answering tasks.
-    case babi
+public enum TaskKind {
+    /// Reads one kind's keys of the sections `task` and `model`.
+    typealias Reader = @Sendable (_ task: ConfigurationSection, _ model: ConfigurationSection) throws -> any TaskSettings
+
+    /// Every kind by its word in `task.kind`.
+    private static let readers: [(kind: String, read: Reader)] = GeneratedTaskKind.allCases.map(reader) + stories
+
+    /// The kinds that memory networks learn.
+    private static let stories: [(kind: String, read: Reader)] = [
+        ("babi", { try BabiTaskSettings($0, model: $1) }),
+        ("dialog-babi", { try DialogTaskSettings($0, model: $1) }),
+    ]
+
+    private static func reader(_ kind: GeneratedTaskKind) -> (kind: String, read: Reader) {
+        (kind.rawValue, { try GeneratedTaskSettings(kind, task: $0, model: $1) })
+    }
+
+    /// The words that `task.kind` may be.
+    public static let kinds = readers.map(\.kind)
 
     /// Reads the sections `task` and `model`.
+    /// - Throws: `UserError` (.configuration).
     static func settings(task: ConfigurationSection, model: ConfigurationSection) throws -> any TaskSettings {
-        let kind: TaskKind = try task.choice("kind")
-        return switch kind {
-        case .babi: try BabiTaskSettings(task, model: model)
-        }
+        let kind = try task.choice("kind", of: kinds)
+        guard let reader = readers.first(where: { $0.kind == kind }) else { preconditionFailure("no reader for the kind \(kind)") }
+        return try reader.read(task, model)
     }
 }
