@@ -50,7 +50,7 @@ let modules: [Target] = [
     .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
     .target(name: "Tensors", dependencies: ["Kernels", "CProcessor", "COpenBLAS", "COneDNN", "Diagnostics"]),
     .target(name: "NeuralNetworks", dependencies: ["Tensors"]),
-    .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "Kernels"]),
+    .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "Kernels", "CZlib", "Diagnostics"]),
     .target(name: "Models", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"]),
     .target(name: "Optimizers", dependencies: ["Kernels", "Configuration", "Diagnostics"]),
     .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Diagnostics"]),
@@ -61,7 +61,7 @@ let modules: [Target] = [
         name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
     .target(
         name: "Training",
-        dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "CSignals", "Diagnostics", logging, yams]),
+        dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "CSignals", "Diagnostics", logging, yams]),
     .executableTarget(
         name: "mneme",
         dependencies: [
@@ -78,14 +78,16 @@ let tests: [Target] = [
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics", "TestSupport"], exclude: ["Polynomials"]),
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(
-        name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Configuration", "Diagnostics"], resources: [.copy("Golden")]),
-    .testTarget(name: "MemoryTests", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Kernels", "TestSupport"], exclude: ["Golden"]),
-    .testTarget(name: "TrainingTests", dependencies: ["Training", "Models", "NeuralNetworks", "Tensors", "Optimizers", "Collectives", "Diagnostics"]),
+        name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Configuration", "Diagnostics", "TestSupport"], resources: [.copy("Golden")]),
+    .testTarget(name: "MemoryTests", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Kernels", "Diagnostics", "TestSupport"], exclude: ["Golden"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "mneme", "distributed-checks"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
+    .testTarget(
+        name: "TrainingTests",
+        dependencies: ["Training", "Models", "NeuralNetworks", "Tensors", "Corpora", "Collectives", "Optimizers", "Configuration", "Diagnostics", "TestSupport"]),
     .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
     .testTarget(name: "BenchmarkTests", dependencies: ["Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),

@@ -1,9 +1,40 @@
 // A batch of questions with the facts that each may need, for key-value memory networks.
 //
-// Legend: B questions (one a lane), M facts of the question with the most.
+// Legend: B questions (one a lane), F facts of all questions together.
 
-/// Questions over key-value facts, as weighted bags of symbols.
+import Tensors
+
+/// Questions over key-value facts, as weighted bags of symbols. Every question has the facts that key hashing found for it, and may have none.
 public struct KnowledgeBatch {
     /// The global lane of each question, [B].
     public var lanes: [Int]
+    /// The words and entities of each question, B bags.
+    public var questions: WeightedBags
+    /// Which facts belong to which question, B segments of F.
+    public var facts: Segments
+    /// The key and the value of each fact, F bags each.
+    public var keys: WeightedBags
+    public var values: WeightedBags
+    /// What may be answered.
+    public var candidates: AnswerCandidates
+    /// What is right; a question without a right answer among its candidates does not count.
+    public var answers: AnswerPlaces
+    /// The facts of the first question in words, for a person who looks at the memory; empty where nobody does.
+    public var factLabels: [String]
+
+    public init(
+        lanes: [Int], questions: WeightedBags, facts: Segments, keys: WeightedBags, values: WeightedBags, candidates: AnswerCandidates,
+        answers: AnswerPlaces, factLabels: [String] = []
+    ) {
+        precondition(questions.count == lanes.count && facts.count == lanes.count, "\(questions.count) questions, facts of \(facts.count), \(lanes.count) lanes")
+        precondition(keys.count == facts.total && values.count == facts.total, "\(keys.count) keys and \(values.count) values for \(facts.total) facts")
+        self.lanes = lanes
+        self.questions = questions
+        self.facts = facts
+        self.keys = keys
+        self.values = values
+        self.candidates = candidates
+        self.answers = answers
+        self.factLabels = factLabels
+    }
 }

@@ -61,7 +61,8 @@ extension RecurrentOptions {
             stateDropout: Float(try section.double("stateDropout", default: 0, in: 0..<1)))
         initialBound = try section.optionalDouble("initialBound", in: Double.leastNonzeroMagnitude...).map { Float($0) }
         if cell == .elman || cell == .lstm { hasSingleBias = try section.bool("singleBias", default: false) }
-        if cell == .lstm { forgetBias = try section.optionalDouble("forgetBias").map { Float($0) } }
+        forgetBias = try section.optionalDouble("forgetBias").map { Float($0) }
+        if forgetBias != nil, cell != .lstm { throw section.error("forgetBias", "goes with kind lstm, not with \(cell.rawValue)", advice: "set it to null") }
     }
 }
 

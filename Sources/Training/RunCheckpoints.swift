@@ -46,10 +46,13 @@ final class RunCheckpoints {
     }
 
     /// Writes `run.yaml` and the files of the task. Rank 0 only.
-    func writeConfiguration() throws {
+    /// - Parameter resuming: the session goes on with a run: files that people change stay as they are.
+    func writeConfiguration(resuming: Bool) throws {
         let directory = configuration.directory
         try Self.write(Array(configuration.resolvedYAML.utf8), to: "\(directory)/run.yaml")
-        for file in task.files { try Self.write(file.bytes, to: "\(directory)/\(file.name)") }
+        for file in task.files where !(resuming && file.isChangedByUsers && FileManager.default.fileExists(atPath: "\(directory)/\(file.name)")) {
+            try Self.write(file.bytes, to: "\(directory)/\(file.name)")
+        }
     }
 
     private static func write(_ bytes: [UInt8], to path: String) throws {

@@ -101,7 +101,7 @@ public final class Trainer {
         }
         try communicator.onEveryRank {
             guard communicator.rank == 0 else { return }
-            try checkpoints.writeConfiguration()
+            try checkpoints.writeConfiguration(resuming: step > 0)
             log = try RunLog(directory: configuration.directory, resumingFrom: step, totalSteps: configuration.steps, terminalColumns: terminalColumns)
         }
     }

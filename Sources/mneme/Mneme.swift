@@ -21,6 +21,7 @@ struct Mneme: ParsableCommand {
             PlotCommand.self,
             ScoreCommand.self,
             CheckpointCommand.self,
+            MemoryCommand.self,
             BenchCommand.self,
             DoctorCommand.self,
         ])

@@ -81,10 +81,10 @@ public final class GeneratedTask: LearningTask {
         }
     }
 
-    /// The `number`-th test sequence, from 1.
+    /// A test sequence, from 0.
     public func example(_ number: Int) throws -> Explanation {
-        guard number >= 1 else { throw UserError(.usage, "examples are numbered from 1", at: "example \(number)") }
-        let generated = settings.generator.batch(seed: seed, part: .test, step: number - 1, lanes: [0])
+        guard number >= 0 else { throw UserError(.usage, "there is no example \(number)", at: summary, advice: "give a number from 0") }
+        let generated = settings.generator.batch(seed: seed, part: .test, step: number, lanes: [0])
         return sequenceModel.explanation(of: SequenceBatch(generated, settings.generator), labels: [])
     }
 }

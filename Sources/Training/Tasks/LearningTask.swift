@@ -27,10 +27,13 @@ public protocol TaskLoader: AnyObject {
 public struct RunFile: Sendable, Equatable {
     public var name: String
     public var bytes: [UInt8]
+    /// Whether people may change the file of a run: a session that resumes leaves it as it is.
+    public var isChangedByUsers: Bool
 
-    public init(name: String, bytes: [UInt8]) {
+    public init(name: String, bytes: [UInt8], isChangedByUsers: Bool = false) {
         self.name = name
         self.bytes = bytes
+        self.isChangedByUsers = isChangedByUsers
     }
 }
 

@@ -1,0 +1,263 @@
+// Questions over a knowledge base, answered by a key-value memory network.
+//
+// Legend: B questions of a batch, L lanes of the global batch.
+
+import Collectives
+import Corpora
+import Diagnostics
+import Foundation
+import Models
+import NeuralNetworks
+import Tensors
+
+/// Questions over facts that live in the run directory, where they can be changed.
+public final class KnowledgeTask: LearningTask, AnsweringTask {
+    private let configuration: RunConfiguration
+    private let settings: KnowledgeTaskSettings
+    private let directory: String?
+    private let network: KeyValueMemoryNetwork
+    private let file: KnowledgeFile
+    private let fileBytes: [UInt8]
+    private let bank: KnowledgeBank
+    private let facts: [KnowledgeFact]
+    private let examples: KnowledgeExamples
+    private lazy var source = Result { try KnowledgeSource(settings, seed: configuration.seed) }
+
+    /// - Throws: `UserError` where facts, questions or the files of the run directory cannot be read.
+    init(_ configuration: RunConfiguration, _ settings: KnowledgeTaskSettings, savedIn directory: String?) throws {
+        self.configuration = configuration
+        self.settings = settings
+        self.directory = directory
+        var read: KnowledgeSource?
+        if let directory {
+            let file = try KnowledgeFile(runDirectory: directory)
+            self.file = file
+            bank = try KnowledgeBank(runDirectory: directory, vocabulary: file.vocabulary)
+        } else {
+            let source = try KnowledgeSource(settings, seed: configuration.seed)
+            read = source
+            bank = KnowledgeBank(source.facts, foldsCase: settings.foldsCase)
+            file = Self.symbols(of: source, bank.facts, settings)
+        }
+        fileBytes = try file.bytes()
+        facts = bank.facts
+        examples = Self.examples(facts, file, settings)
+        network = KeyValueMemoryNetwork(settings.model, symbolCount: settings.rules.tableRows(file.vocabulary), factCount: facts.count)
+        if let read { source = .success(read) }
+    }
+
+    /// The symbols of facts and training questions, and how often they occur.
+    private static func symbols(of source: KnowledgeSource, _ facts: [KnowledgeFact], _ settings: KnowledgeTaskSettings) -> KnowledgeFile {
+        let relations = KnowledgeExamples.relations(of: facts)
+        var words = source.training.flatMap { KnowledgeExamples.words(of: $0.text) }
+        words += settings.rules.layout == .triple ? [] : facts.flatMap { KnowledgeExamples.words(of: $0.relation ?? $0.object) }
+        let vocabulary = SymbolVocabulary(
+            words: words, relations: relations, entities: source.entities, spareCount: settings.spareSymbols, foldsCase: settings.foldsCase)
+        var frequencies = SymbolFrequencies(symbolCount: settings.rules.tableRows(vocabulary))
+        for fact in facts { for entry in settings.rules.entries(fact, vocabulary) { frequencies.add(entry.key) } }
+        for question in source.training { frequencies.add(vocabulary.symbols(of: question.text).symbols) }
+        return KnowledgeFile(vocabulary, frequencies, settings.rules)
+    }
+
+    private static func examples(_ facts: [KnowledgeFact], _ file: KnowledgeFile, _ settings: KnowledgeTaskSettings) -> KnowledgeExamples {
+        var vocabulary = file.vocabulary
+        for fact in facts {
+            _ = vocabulary.learnEntity(fact.subject)
+            if fact.relation != nil { _ = vocabulary.learnEntity(fact.object) }
+        }
+        return KnowledgeExamples(
+            vocabulary: vocabulary, memory: KnowledgeMemory(facts, vocabulary, file.rules, file.frequencies), frequencies: file.frequencies,
+            frequencyLimit: settings.frequencyLimit, memoryLimit: settings.memorySize, candidates: settings.candidates)
+    }
+
+    // MARK: What the run needs to know
+
+    public var model: any TrainableModel { network }
+
+    public var summary: String {
+        let notes = ((try? source.get())?.notes ?? []) + (examples.memory.leftOut > 0 ? ["\(examples.memory.leftOut) facts do not fit the layout"] : [])
+        return "knowledge, \(facts.count) facts as \(examples.memory.count) entries, \(file.vocabulary.count) symbols" + (notes.isEmpty ? "" : " (\(notes.joined(separator: "; ")))")
+    }
+
+    public var identity: [(name: String, value: String)] { [("knowledge_symbols", Self.fingerprint(fileBytes))] }
+
+    public var agreement: [(name: String, value: String)] {
+        guard directory == nil, let source = try? source.get() else { return identity }
+        let questions = (source.training + source.validation + source.test).map { "\($0.text)\t\($0.answers.joined(separator: "|"))" }.joined(separator: "\n")
+        return identity + [("facts", Self.fingerprint(bank.bytes)), ("questions", Self.fingerprint(Array(questions.utf8)))]
+    }
+
+    public var files: [RunFile] {
+        [RunFile(name: KnowledgeFile.name, bytes: fileBytes), RunFile(name: KnowledgeBank.fileName, bytes: bank.bytes, isChangedByUsers: true)]
+    }
+
+    private static func fingerprint(_ bytes: [UInt8]) -> String {
+        var hash = XXHash64()
+        bytes.withUnsafeBytes { hash.update($0) }
+        return String(hash.finalized(), radix: 16)
+    }
+
+    // MARK: Training
+
+    public var hasValidation: Bool { (try? source.get())?.validation.isEmpty == false }
+
+    public func makeLoader(owning lanes: [Int]) throws -> any TaskLoader {
+        let prepared = try source.get().training.map(examples.example)
+        let useful = prepared.filter { !$0.answers.isEmpty && (settings.candidates != .memory || $0.isReachable) }
+        guard !useful.isEmpty else {
+            throw UserError(.badData, "no training question has an answer among the facts", at: settings.questions, advice: "name the questions of this knowledge base")
+        }
+        return KnowledgeTaskLoader(try KnowledgeLoader(useful, examples, lanes: configuration.batch.lanes, seed: configuration.seed))
+    }
+
+    // MARK: Evaluation
+
+    public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {
+        let source: KnowledgeSource = try communicator.onEveryRank { try self.source.get() }
+        let questions = part == .validation ? source.validation : source.test
+        guard !questions.isEmpty else { return nil }
+        let kinds = Array(Set(questions.compactMap(\.kind))).sorted()
+        let mine = questions.indices.filter { $0 % communicator.size == communicator.rank }
+        // Hits, reachable questions, questions with a loss, their loss; then hits and questions of each kind.
+        var sums = [Double](repeating: 0, count: 4 + 2 * kinds.count)
+        for first in stride(from: 0, to: mine.count, by: 64) {
+            let numbers = mine[first..<min(first + 64, mine.count)]
+            let batch = numbers.map { examples.example(questions[$0]) }
+            let rows = examples.rows(batch, lanes: Array(0..<batch.count))
+            let outcome = answers(rows)
+            for (place, number) in numbers.enumerated() {
+                let isHit = outcome[place].symbol.map(batch[place].answers.contains) ?? false
+                sums[0] += isHit ? 1 : 0
+                sums[1] += batch[place].isReachable ? 1 : 0
+                if let loss = outcome[place].loss {
+                    sums[2] += 1
+                    sums[3] += loss
+                }
+                if let kind = questions[number].kind.flatMap(kinds.firstIndex) {
+                    sums[4 + 2 * kind] += isHit ? 1 : 0
+                    sums[5 + 2 * kind] += 1
+                }
+            }
+        }
+        sums = try communicator.allReduced(sums, .sum)
+        let count = Double(questions.count)
+        return TaskScores(
+            examples: questions.count, loss: sums[2] > 0 ? sums[3] / sums[2] : nil,
+            scores: [.init("hits_at_1", sums[0] / count), .init("hash_recall", sums[1] / count)],
+            details: kinds.enumerated().flatMap { kind, name in
+                let name = name.replacing(" ", with: "_")
+                return [
+                    TaskScores.Score("hits_at_1_\(name)", sums[4 + 2 * kind] / max(sums[5 + 2 * kind], 1)),
+                    TaskScores.Score("questions_\(name)", sums[5 + 2 * kind]),
+                ]
+            })
+    }
+
+    /// The best candidate of each question; `nil` where it has none.
+    private func answers(_ rows: KnowledgeRows, _ pass: ForwardPass = ForwardPass(), labels: [String] = []) -> [(symbol: Int32?, probability: Double, loss: Double?)] {
+        let scores = network.scores(rows.modelBatch(labels: labels), pass)
+        let values = scores.values
+        return (0..<rows.lanes.count).map { question in
+            let range = scores.questions[question]
+            guard let best = range.max(by: { values.floats[$0] < values.floats[$1] }), values.floats[best] > -.infinity else { return (nil, 0, nil) }
+            let top = Double(values.floats[best])
+            let total = range.reduce(0.0) { $0 + exp(Double(values.floats[$1]) - top) }
+            let right = rows.answerPlaces[Int(rows.answerStarts[question])..<Int(rows.answerStarts[question + 1])]
+            let mass = right.reduce(0.0) { $0 + exp(Double(values.floats[range.lowerBound + Int($1)]) - top) }
+            return (examples.candidate(best - range.lowerBound, of: question, rows), 1 / total, right.isEmpty ? nil : log(total) - log(mass))
+        }
+    }
+
+    // MARK: Explaining
+
+    public func example(_ number: Int) throws -> Explanation {
+        let test = try source.get().test
+        guard test.indices.contains(number - 1) else {
+            throw UserError(.usage, "there is no test question \(number)", at: directory, advice: "choose one from 1 to \(test.count)")
+        }
+        var explanation = explain(test[number - 1].text, facts, examples)
+        explanation.expected = test[number - 1].answers.joined(separator: " | ")
+        return explanation
+    }
+
+    /// Answers a question. Lines before it are facts, `subject|relation|object` or sentences, which are added to those of the run for this question alone.
+    public func answer(_ text: String) throws -> Explanation {
+        let lines = text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+        guard let question = lines.last else { throw UserError(.badData, "there is no question", advice: "write one in the last line") }
+        if lines.count == 1 { return explain(question, facts, examples) }
+        let added = try lines.dropLast().map { line in
+            let fields = line.split(separator: "|", omittingEmptySubsequences: false).map { $0.trimmingCharacters(in: .whitespaces) }
+            if fields.count == 1, settings.rules.layout != .triple { return KnowledgeFact("", nil, line) }
+            guard fields.count == 3, fields.allSatisfy({ !$0.isEmpty }) else {
+                throw UserError(.badData, "'\(line)' is no fact", advice: "write facts as subject|relation|object, and the question last")
+            }
+            return KnowledgeFact(fields[0], fields[1], fields[2])
+        }
+        let all = facts + added
+        return explain(question, all, Self.examples(all, file, settings))
+    }
+
+    private func explain(_ question: String, _ facts: [KnowledgeFact], _ examples: KnowledgeExamples) -> Explanation {
+        let example = examples.example(KnowledgeQuestion(text: question, answers: []))
+        let rows = examples.rows([example], lanes: [0])
+        let trace = MemoryTrace()
+        let labels = example.entries.map { entry in
+            let fact = facts[Int(examples.memory.facts[Int(entry)])]
+            let value = examples.memory.values.range(Int(entry)).map { examples.name(examples.memory.values.symbols[$0]) }
+            return (fact.relation.map { "\(fact.subject) | \($0) | \(fact.object)" } ?? fact.object) + " -> " + value.joined(separator: " ")
+        }
+        let outcome = answers(rows, ForwardPass(trace: trace), labels: labels)[0]
+        var notes = example.unknown.map { "'\($0)' is not known to the run" }
+        if example.entries.isEmpty { notes.append("no fact shares a symbol with the question: the answer is a guess") }
+        if example.leftOut > 0 { notes.append("\(example.leftOut) facts more than the memory of \(settings.memorySize) takes were left out") }
+        return Explanation(
+            input: [question], answer: outcome.symbol.map(examples.name) ?? "", probability: outcome.symbol == nil ? nil : outcome.probability, notes: notes,
+            pictures: example.entries.isEmpty ? [] : trace.pictures.map { $0.strongestColumns(24) })
+    }
+}
+
+/// Batches of questions for the training loop.
+private final class KnowledgeTaskLoader: TaskLoader {
+    private let loader: KnowledgeLoader
+
+    init(_ loader: KnowledgeLoader) { self.loader = loader }
+
+    var position: LoaderPosition { loader.position }
+    func seek(to position: LoaderPosition) throws { try loader.seek(to: position) }
+    func batch(lanes: [Int]) throws -> ModelBatch { .knowledge(loader.batch(lanes: lanes).modelBatch()) }
+    func advance() throws { loader.advance() }
+}
+
+extension SymbolBags {
+    fileprivate var weightedBags: WeightedBags { WeightedBags(starts: starts, symbols: symbols, weights: weights) }
+}
+
+extension KnowledgeRows {
+    /// The rows as the model takes them.
+    fileprivate func modelBatch(labels: [String] = []) -> KnowledgeBatch {
+        let choices: AnswerCandidates
+        switch candidates {
+        case .range(let first, let count, let starts, let excluded):
+            choices = .range(first: first, count: count, excluded: Segments(starts: starts), places: excluded)
+        case .lists(let starts, let symbols): choices = .lists(Segments(starts: starts), rows: symbols)
+        }
+        return KnowledgeBatch(
+            lanes: lanes, questions: questions.weightedBags, facts: Segments(starts: factStarts), keys: keys.weightedBags, values: values.weightedBags,
+            candidates: choices, answers: AnswerPlaces(starts: answerStarts, places: answerPlaces), factLabels: labels)
+    }
+}
+
+extension MemoryTrace.Picture {
+    /// The picture with so many columns only, those with the largest values of any row, in their order.
+    fileprivate func strongestColumns(_ count: Int) -> MemoryTrace.Picture {
+        guard columns > count else { return self }
+        func strength(_ column: Int) -> Float { (0..<rows).map { values[$0 * columns + column] }.max() ?? 0 }
+        let kept = (0..<columns).sorted { strength($0) != strength($1) ? strength($0) > strength($1) : $0 < $1 }.prefix(count).sorted()
+        var picture = self
+        picture.columns = count
+        picture.columnLabels = columnLabels.isEmpty ? [] : kept.map { columnLabels[$0] }
+        picture.values = (0..<rows).flatMap { row in kept.map { values[row * columns + $0] } }
+        picture.columnAxis = "\(columnAxis), the strongest \(count) of \(columns)"
+        return picture
+    }
+}

@@ -1,0 +1,48 @@
+// `mneme memory`: what runs remember, and what its commands about facts share.
+
+import ArgumentParser
+import Corpora
+import Training
+
+struct MemoryCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "memory",
+        abstract: "Shows and changes what runs remember.",
+        discussion: """
+            A run of a knowledge task keeps its facts in its directory (facts.memory; checkpoints/FORMAT.md describes the file). They may be changed at any
+            time: the answers follow, and nothing is trained again.
+
+            Examples:
+              mneme memory show checkpoints/copy-ntm
+              mneme memory list checkpoints/knowledge-synthetic --subject 'Silver Harbour'
+            """,
+        subcommands: [
+            MemoryShowCommand.self, MemoryInspectCommand.self, MemoryListCommand.self, MemoryGetCommand.self, MemoryPutCommand.self, MemoryDeleteCommand.self,
+        ])
+}
+
+/// A fact in JSON.
+struct FactOutput: Encodable {
+    let subject: String
+    let relation: String?
+    let object: String
+
+    init(_ fact: KnowledgeFact) { (subject, relation, object) = (fact.subject, fact.relation, fact.object) }
+
+    /// `subject | relation | object`.
+    static func line(_ fact: KnowledgeFact) -> String { [fact.subject, fact.relation, fact.object].compactMap { $0 }.joined(separator: " | ") }
+
+    /// Prints facts, one a line or as one JSON array.
+    static func print(_ facts: [KnowledgeFact], json: Bool) throws {
+        if json { Swift.print(try JSONLine.encode(facts.map(FactOutput.init))) } else { facts.forEach { Swift.print(line($0)) } }
+    }
+}
+
+extension KnowledgeBank {
+    /// The facts of a run directory; what a crash has cut off is said on standard error.
+    static func opened(_ runDirectory: String) throws -> KnowledgeBank {
+        let bank = try KnowledgeBank(runDirectory: runDirectory)
+        if let repair = bank.repair { CommandLineOutput.note("\(runDirectory)/\(fileName): \(repair)") }
+        return bank
+    }
+}

@@ -1,0 +1,38 @@
+// `mneme memory get`
+
+import ArgumentParser
+import Diagnostics
+import Training
+
+struct MemoryGetCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "get",
+        abstract: "Looks facts up exactly: the objects of a subject and a relation.",
+        discussion: """
+            EXAMPLE: mneme memory get checkpoints/metaqa Kismet 'directed by'
+
+            Names are compared by the run's case rule. This is the exact dictionary: no fact that is merely similar is found.
+            """)
+
+    @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
+    var runDirectory: String
+
+    @Argument(help: "The entity that the fact is about, or the title of a document.")
+    var subject: String
+
+    @Argument(help: "The relation; without it all facts about the subject.")
+    var relation: String?
+
+    @Flag(help: "Print one JSON array.")
+    var json = false
+
+    func run() throws {
+        let facts = try KnowledgeBank.opened(runDirectory).facts(subject: subject, relation: relation)
+        guard !facts.isEmpty else {
+            throw UserError(
+                .missingInput, "there is no such fact: \([subject, relation].compactMap { $0 }.joined(separator: " | "))", at: runDirectory,
+                advice: "see mneme memory list")
+        }
+        if json { try FactOutput.print(facts, json: true) } else { facts.forEach { print(relation == nil ? FactOutput.line($0) : $0.object) } }
+    }
+}
