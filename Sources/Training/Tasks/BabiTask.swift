@@ -60,7 +60,7 @@ private final class BabiSource: StorySource {
 
     init(_ settings: BabiTaskSettings) { self.settings = settings }
 
-    var candidates: [String]? { nil }
+    let tellsAccuracy = false
     var tasks: [Int] { settings.tasks ?? BabiTask.allCases.map(\.number) }
 
     var title: String {
