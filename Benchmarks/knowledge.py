@@ -76,6 +76,18 @@ def main():
         memory["restored"] = share(old)
         result["memory"] = memory
 
+        # The same facts as sentences of documents, read by each layout.
+        documents = result["documents"] = {}
+        for name, layout in [
+            ("sentence", ["task.layout=sentence"]), ("window", ["task.layout=window"]), ("window, centre", ["task.layout=window", "task.encodeCentre=true"]),
+            ("window and title", ["task.layout=window-and-title"]),
+            ("window and title, centre", ["task.layout=window-and-title", "task.encodeCentre=true"]),
+        ]:
+            run = f"{scratch}/documents"
+            common = ["task.window=15", "task.weighting=count", "task.candidates=memory", "model.deviation=0.3"]
+            seconds = train("launch/runs/knowledge-synthetic.yaml", run, *[c for c in common + layout if name != "sentence" or "window" not in c])
+            documents[name] = {"train_seconds": seconds, **{k: v for k, v in evaluate(run).items() if k in ("hits_at_1", "hash_recall")}}
+
         if os.environ.get("MNEME_DATA"):
             for name, overrides in [("metaqa", []), ("metaqa_all_entities", ["task.candidates=entities"])]:
                 run = f"{scratch}/{name}"

@@ -35,7 +35,7 @@ import Training
     @Test("held-out pairs are answered; without their facts the answers fall to chance, and with other facts they follow")
     func answersFollowTheMemory() throws {
         try withScratchDirectory { directory in
-            try mneme(["train", runFile(directory, steps: 500)])
+            try mneme(["train", runFile(directory, steps: 500, task: ", weighting: count", model: "width: 64, hops: 2, deviation: 0.3")])
             let scores = try evaluation(directory)
             #expect(try #require(scores["hits_at_1"] as? Double) >= 0.98)
             #expect(scores["hash_recall"] as? Double == 1)
@@ -171,16 +171,19 @@ import Training
         }
     }
 
+    /// What is asked of the layouts is what the paper found in their order: sentences below windows, below windows with their centre, below titles.
     @Test("every layout and rule of candidates learns", arguments: [
-        "layout: sentence, candidates: memory", "layout: window, candidates: memory", "layout: window, encodeCentre: true, candidates: memory",
-        "layout: window-and-title, candidates: memory", "candidates: sampled, negatives: 20", "weighting: count, case: folded",
+        ("layout: sentence, candidates: memory", 0.2), ("layout: window, window: 15, candidates: memory", 0.6),
+        ("layout: window, window: 15, encodeCentre: true, candidates: memory", 0.75), ("layout: window-and-title, window: 15, candidates: memory", 0.95),
+        ("candidates: sampled, negatives: 20", 0.98), ("case: folded", 0.98),
     ])
-    func layouts(_ task: String) throws {
+    func layouts(_ task: String, _ leastHits: Double) throws {
         try withScratchDirectory { directory in
-            try mneme(["train", runFile(directory, films: 60, steps: 300, task: ", \(task)")])
+            let file = try runFile(directory, films: 1000, steps: 600, task: ", weighting: count, \(task)", model: "width: 64, hops: 2, deviation: 0.3")
+            try mneme(["train", file])
             let scores = try evaluation(directory)
             #expect(scores["hash_recall"] as? Double == 1)
-            #expect(try #require(scores["hits_at_1"] as? Double) > 0.6, "\(scores)")
+            #expect(try #require(scores["hits_at_1"] as? Double) > leastHits, "\(scores)")
         }
     }
 
