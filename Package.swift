@@ -50,7 +50,7 @@ let modules: [Target] = [
     .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
     .target(name: "Tensors", dependencies: ["Kernels", "CProcessor", "COpenBLAS", "COneDNN", "Diagnostics"]),
     .target(name: "NeuralNetworks", dependencies: ["Tensors"]),
-    .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "CZlib", "Diagnostics"]),
+    .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "Kernels", "CZlib", "Diagnostics"]),
     .target(name: "Models", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"]),
     .target(name: "Optimizers", dependencies: ["Kernels", "Configuration", "Diagnostics"]),
     .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Diagnostics"]),
@@ -85,6 +85,9 @@ let tests: [Target] = [
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "mneme", "distributed-checks"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
+    .testTarget(
+        name: "TrainingTests",
+        dependencies: ["Training", "Models", "NeuralNetworks", "Tensors", "Corpora", "Collectives", "Optimizers", "Configuration", "Diagnostics", "TestSupport"]),
     .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
     .testTarget(name: "BenchmarkTests", dependencies: ["Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),

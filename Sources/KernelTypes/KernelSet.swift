@@ -50,7 +50,7 @@ public struct UpdateSettings: Sendable {
 }
 
 /// The kernels of one instruction set.
-public protocol KernelSet: Sendable {
+public protocol KernelSet: AddressedMemoryKernels, Sendable {
     /// "sse2", "avx2" or "avx512"; "neon" on arm64.
     var instructionSet: String { get }
 
@@ -274,6 +274,30 @@ public protocol KernelSet: Sendable {
     func toBFloat16(_ out: BFloatOutput, _ a: FloatInput, _ n: Int)
     func fromBFloat16(_ out: FloatOutput, _ a: BFloatInput, _ n: Int)
 
+    // MARK: memories whose slots are bags of table rows. D is a multiple of 16; T tables lie side by side, so that a row of all of them is T D long.
+
+    /// out[b, t, c] = the sum over entries i of bag b of weights[weightRows[i], c] * table[rows[i], t, c]. Bag b has the entries offsets[b] ..< offsets[b + 1].
+    /// Rows of `table` and of `out` begin `tableStride` and `outStride` elements apart, both at least T D. Indices are not checked.
+    func bagSums(
+        _ out: FloatOutput, outStride: Int, table: FloatInput, tableStride: Int, rows: UnsafePointer<Int32>, weightRows: UnsafePointer<Int32>,
+        offsets: UnsafePointer<Int32>, weights: FloatInput, bags: Int, tables: Int, width: Int)
+    /// tableGradient[rows[i], t, c] += weights[weightRows[i], c] * outGradient[b, t, c], bags and entries in order.
+    func bagSumsGradient(
+        _ tableGradient: FloatOutput, tableStride: Int, outGradient: FloatInput, outStride: Int, rows: UnsafePointer<Int32>,
+        weightRows: UnsafePointer<Int32>, offsets: UnsafePointer<Int32>, weights: FloatInput, bags: Int, tables: Int, width: Int)
+    /// One query of D elements over n >= 1 slots: probability = softmax(query keys^T), the products themselves where `isLinear`, and
+    /// out += probability values. Rows of keys and values lie `stride` apart. `emptySlots` more slots, of zeros, take part in the softmax; nothing is
+    /// stored for them.
+    func readSlots(
+        _ out: FloatOutput, probability: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int, isLinear: Bool, slots: Int,
+        emptySlots: Int, width: Int)
+    /// Its gradient. outGradient: of what was added to `out`. queryGradient is added to; keyGradient and valueGradient (rows `stride` apart, not the
+    /// same array) are stored, or added to where told. scratch [n] gets the gradient of the products.
+    func readSlotsGradient(
+        _ queryGradient: FloatOutput, keyGradient: FloatOutput, accumulateKeys: Bool, valueGradient: FloatOutput, accumulateValues: Bool,
+        outGradient: FloatInput, probability: FloatInput, scratch: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int,
+        isLinear: Bool, slots: Int, width: Int)
+
     // MARK: recurrent cells (one row of H = n units)
 
     /// A step of an LSTM. `gates` [4n] holds sums of products of the input, forget, candidate and output gate and gets sigmoid, sigmoid, tanh, sigmoid of
@@ -299,4 +323,94 @@ public protocol KernelSet: Sendable {
     func gruCellGradient(
         _ inputGradient: BFloatOutput, productGradient: BFloatOutput, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
         previous: FloatInput, outputGradient: BFloatInput, _ n: Int)
+
+    // MARK: an external memory with usage and links (one step of one sequence of a Differentiable Neural Computer)
+    // N memory rows, W memory width, H read heads. A vector over memory rows has S elements (stride): S is a multiple of 16, elements from N on hold 0.
+    // The memory is stored by columns, [W, S].
+
+    /// retention[n] = product over h of (1 - freeGates[h] readWeights[h, n]); usage = (previousUsage + writeWeights - previousUsage writeWeights) retention.
+    /// writeWeights and readWeights [H, S]: of the step before.
+    func memoryUsage(
+        _ usage: FloatOutput, retention: FloatOutput, previousUsage: FloatInput, writeWeights: FloatInput, readWeights: FloatInput, freeGates: FloatInput,
+        heads: Int, stride: Int)
+    /// Its gradient. usageGradient: of `usage`, becomes that of `previousUsage`. retentionGradient: what else has gathered for it; overwritten.
+    /// writeWeightGradient (nil: not wanted) and readWeightGradient are added to, freeGateGradient [H] is stored.
+    func memoryUsageGradient(
+        _ usageGradient: FloatOutput, retentionGradient: FloatOutput, writeWeightGradient: FloatOutput?, readWeightGradient: FloatOutput,
+        freeGateGradient: FloatOutput, previousUsage: FloatInput, writeWeights: FloatInput, retention: FloatInput, readWeights: FloatInput,
+        freeGates: FloatInput, heads: Int, stride: Int)
+    /// order [N]: the rows by rising usage, equal ones by index. With v = epsilon + (1 - epsilon) usage:
+    /// allocation[order[i]] = (1 - v[order[i]]) * product over k < i of v[order[k]]. N^2 comparisons.
+    func memoryAllocation(_ allocation: FloatOutput, order: UnsafeMutablePointer<Int32>, usage: FloatInput, epsilon: Float, rows: Int, stride: Int)
+    /// Its gradient through the values, not the order, added to usageGradient. products [N] is scratch. No division: usages may be 0.
+    func memoryAllocationGradient(
+        _ usageGradient: FloatOutput, allocationGradient: FloatInput, order: UnsafePointer<Int32>, usage: FloatInput, products: FloatOutput, epsilon: Float,
+        rows: Int)
+    /// weights = writeGate (allocationGate allocation + (1 - allocationGate) content); precedence = (1 - sum of weights) previousPrecedence + weights
+    func memoryWriteWeights(
+        _ weights: FloatOutput, precedence: FloatOutput, previousPrecedence: FloatInput, allocation: FloatInput, content: FloatInput, allocationGate: Float,
+        writeGate: Float, stride: Int)
+    /// The gradient of the precedence: precedenceGradient becomes that of `previousPrecedence`, writeWeightGradient is added to.
+    func memoryPrecedenceGradient(
+        _ precedenceGradient: FloatOutput, writeWeightGradient: FloatOutput, previousPrecedence: FloatInput, writeWeights: FloatInput, stride: Int)
+    /// The gradient of the write weights: of allocation and content stored, of the gates returned.
+    func memoryWriteWeightsGradient(
+        allocationGradient: FloatOutput, contentGradient: FloatOutput, weightGradient: FloatInput, allocation: FloatInput, content: FloatInput,
+        allocationGate: Float, writeGate: Float, stride: Int) -> (allocationGate: Float, writeGate: Float)
+    /// weights[h] = modes[0, h] backward[h] + modes[1, h] content[h] + modes[2, h] forward[h]; modes [3, H], the others [H, S].
+    func memoryReadWeights(
+        _ weights: FloatOutput, backward: FloatInput, content: FloatInput, forward: FloatInput, modes: FloatInput, heads: Int, stride: Int)
+    /// Its gradient, all stored.
+    func memoryReadWeightsGradient(
+        backwardGradient: FloatOutput, contentGradient: FloatOutput, forwardGradient: FloatOutput, modeGradient: FloatOutput, weightGradient: FloatInput,
+        backward: FloatInput, content: FloatInput, forward: FloatInput, modes: FloatInput, heads: Int, stride: Int)
+    /// The softmax over the three modes of each head, in place; [3, H].
+    func readModes(_ modes: FloatOutput, heads: Int)
+    /// cosines: in, products of a key with the memory rows; out, times inverseNorms and inverseKeyNorm. weights = softmax(strength cosines) over N rows.
+    func contentWeights(
+        _ weights: FloatOutput, cosines: FloatOutput, inverseNorms: FloatInput, inverseKeyNorm: Float, strength: Float, rows: Int, stride: Int)
+    /// Its gradient: of the products, stored; of the strength, returned. normScale is added to: memory row n gets normScale[n] times itself. keyScale: the key
+    /// gets keyScale times itself.
+    func contentWeightsGradient(
+        _ productGradient: FloatOutput, normScale: FloatOutput, weightGradient: FloatInput, weights: FloatInput, cosines: FloatInput,
+        inverseNorms: FloatInput, inverseKeyNorm: Float, strength: Float, stride: Int) -> (strength: Float, keyScale: Float)
+    /// out = (a + epsilon)^power, divided by their sum over N rows.
+    func sharpen(_ out: FloatOutput, _ a: FloatInput, power: Float, epsilon: Float, rows: Int, stride: Int)
+    /// Its gradient: `gradient` of `output` becomes that of a; that of the power is returned.
+    func sharpenGradient(_ gradient: FloatOutput, _ a: FloatInput, output: FloatInput, power: Float, epsilon: Float, stride: Int) -> Float
+
+    /// products[h, n] = sum over w of vectors[h, w] m[w, n] (added when `accumulates`), m the memory or its squares.
+    func memoryProducts(
+        _ products: FloatOutput, vectors: FloatInput, memory: FloatInput, heads: Int, width: Int, stride: Int, isSquared: Bool, accumulates: Bool)
+    /// sums[h, w] = sum over n of weights[h, n] m[w, n], m the memory or its squares.
+    func memorySums(_ sums: FloatOutput, weights: FloatInput, memory: FloatInput, heads: Int, width: Int, stride: Int, isSquared: Bool)
+    /// memoryGradient[w, n] += memory[w, n] scale[n] + sum over h of vectors[h, w] weights[h, n]
+    func addMemoryGradient(
+        _ memoryGradient: FloatOutput, vectors: FloatInput, weights: FloatInput, heads: Int, memory: FloatInput, scale: FloatInput, width: Int, stride: Int)
+    /// memoryGradient[w, n] += memory[w, n] * sum over h of vectors[h, w] weights[h, n]
+    func addScaledMemoryGradient(
+        _ memoryGradient: FloatOutput, vectors: FloatInput, weights: FloatInput, heads: Int, memory: FloatInput, width: Int, stride: Int)
+    /// out[i] = 1 / sqrt(a[i] + epsilon)
+    func inverseRoots(_ out: FloatOutput, _ a: FloatInput, epsilon: Float, _ n: Int)
+    /// memory[w, n] = previous[w, n] retention[n] (1 - erase[w] weights[n]) + vector[w] weights[n], retention nil is ones; and
+    /// inverseNorms[n] = 1 / sqrt(epsilon + sum over w of memory[w, n]^2).
+    func writeMemory(
+        _ memory: FloatOutput, inverseNorms: FloatOutput, previous: FloatInput, weights: FloatInput, erase: FloatInput, vector: FloatInput,
+        retention: FloatInput?, epsilon: Float, width: Int, stride: Int)
+    /// Its gradient, but for the norms: memoryGradient becomes that of `previous`; weightGradient and retentionGradient are added to, the others stored.
+    func writeMemoryGradient(
+        _ memoryGradient: FloatOutput, weightGradient: FloatOutput, eraseGradient: FloatOutput, vectorGradient: FloatOutput, retentionGradient: FloatOutput?,
+        previous: FloatInput, weights: FloatInput, erase: FloatInput, vector: FloatInput, retention: FloatInput?, width: Int, stride: Int)
+
+    /// One write of the link matrix [rows, S] and one step along it: links[i, j] = (1 - w[i] - w[j]) previous[i, j] + w[i] precedence[j], w = writeWeights, 0 on
+    /// the diagonal; forward[h] = links readWeights[h], backward[h] = links^T readWeights[h]. rows: N rounded up to a multiple of 4; heads: a multiple of 4.
+    /// `links` may not be `previous`.
+    func linkMemory(
+        _ links: FloatOutput, forward: FloatOutput, backward: FloatOutput, previous: FloatInput, writeWeights: FloatInput, precedence: FloatInput,
+        readWeights: FloatInput, heads: Int, rows: Int, stride: Int)
+    /// Its gradient: linkGradient of `links` becomes that of `previous`; those of the weights and the precedence are added to.
+    func linkMemoryGradient(
+        _ linkGradient: FloatOutput, readWeightGradient: FloatOutput, writeWeightGradient: FloatOutput, precedenceGradient: FloatOutput,
+        forwardGradient: FloatInput, backwardGradient: FloatInput, previous: FloatInput, writeWeights: FloatInput, precedence: FloatInput,
+        readWeights: FloatInput, heads: Int, rows: Int, stride: Int)
 }

@@ -10,13 +10,19 @@ public enum ModelKind: String, Sendable, CaseIterable {
     case decoderOnly = "decoder-only"
     /// The WMT base recipe's layout.
     case encoderDecoder = "encoder-decoder"
+    /// The recurrent language model with Elman's simple recurrent layers.
+    case elman
     /// Zaremba's LSTM language model.
     case lstm
-    /// The same with gated recurrent units.
+    /// The same with gated recurrent units, the reset gate behind the product.
     case gru
+    /// The same with gated recurrent units, the reset gate before the product.
+    case gruResetBefore = "gru-reset-before"
 
+    /// The cells of a model that reads one position after the other; `nil` for others.
+    public var recurrentCell: RecurrentCell? { RecurrentCell(rawValue: rawValue) }
     /// True for models that read one position after the other.
-    public var isRecurrent: Bool { self == .lstm || self == .gru }
+    public var isRecurrent: Bool { recurrentCell != nil }
 }
 
 /// The section `model` of a run file.
@@ -41,6 +47,12 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var preNorm: Bool
     /// Compute each layer's activations again in the backward pass instead of keeping them. Changes no result.
     public var recompute = false
+    /// Recurrent models: the width of the embeddings; `nil` is D.
+    public var embedding: Int?
+    /// Recurrent models: what their layers have beside cells; `dropout` above takes the place of its own.
+    public var recurrent = RecurrentOptions()
+    /// Recurrent models: go on from the state that a lane's earlier batch left, instead of starting each batch anew.
+    public var carry = false
 
     /// A decoder-only model as GPT-2 small is made.
     public init(

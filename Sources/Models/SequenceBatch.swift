@@ -37,4 +37,7 @@ public struct SequenceBatch {
         self.targets = targets
         self.counts = counts
     }
+
+    /// The answered steps among all B T, ascending.
+    public var answeredRows: [Int] { counts.indices.filter { counts[$0] } }
 }

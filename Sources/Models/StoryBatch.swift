@@ -1,25 +1,28 @@
 // A batch of stories with a question each, for memory networks.
 //
-// Legend: B questions (one a lane), S sentences of the longest story, W words of the longest sentence, Q words of the longest question.
+// Legend: B questions (one a lane).
 
-import Tensors
+import Memory
 
-/// Stories as bags of words in order, each with a question and the class of its answer.
+/// Stories, each with a question and the class of its answer.
 public struct StoryBatch {
     /// The global lane of each question, [B].
     public var lanes: [Int]
-    /// Word ids [B, S, W], oldest sentence first; 0 is padding.
-    public var sentences: [Int32]
-    /// The sentences of each story, [B].
-    public var sentenceCounts: [Int]
-    /// The age of each sentence, [B, S]: 1 for the latest, and more where blank slots were put between.
-    public var ages: [Int32]
-    /// Word ids [B, Q]; 0 is padding.
-    public var questions: [Int32]
+    /// What is read.
+    public var stories: MemorizedStories
     /// The class of each answer, [B]; -1 does not count.
     public var answers: [Int32]
-    /// S, W and Q.
-    public var sentenceCapacity: Int
-    public var wordCapacity: Int
-    public var questionCapacity: Int
+    /// The training step that the batch is of, from 0: a linear start ends at one. Evaluation gives the steps done, `Int.max` where it does not know.
+    public var step: Int
+    /// What the sentences of the first story say, for pictures; empty where nobody looks.
+    public var labels: [String]
+
+    public init(lanes: [Int], stories: MemorizedStories, answers: [Int32], step: Int = .max, labels: [String] = []) {
+        precondition(lanes.count == stories.count && answers.count == lanes.count, "\(lanes.count) lanes, \(stories.count) stories, \(answers.count) answers")
+        self.lanes = lanes
+        self.stories = stories
+        self.answers = answers
+        self.step = step
+        self.labels = labels
+    }
 }

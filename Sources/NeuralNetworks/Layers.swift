@@ -11,10 +11,13 @@ public struct Linear {
     /// [O], or absent.
     public let bias: Parameter?
 
-    /// Declares `path.weight` and, unless `hasBias` is false, `path.bias` (zeros).
-    public init(_ store: ParameterStore, _ path: String, inputs: Int, outputs: Int, initializer: Initializer, hasBias: Bool = true) {
+    /// Declares `path.weight` and, unless `hasBias` is false, `path.bias`.
+    public init(
+        _ store: ParameterStore, _ path: String, inputs: Int, outputs: Int, initializer: Initializer, hasBias: Bool = true,
+        biasInitializer: Initializer = .zeros
+    ) {
         weight = store.add("\(path).weight", [outputs, inputs], initializer)
-        bias = hasBias ? store.add("\(path).bias", [outputs], .zeros) : nil
+        bias = hasBias ? store.add("\(path).bias", [outputs], biasInitializer) : nil
     }
 
     /// [..., I] to [..., O].

@@ -4,90 +4,158 @@
 
 import Tensors
 
-/// The state of a stack of recurrent layers between two calls, by layer.
-public struct RecurrentState {
-    /// [B, H] of each layer.
-    public var hidden: [Tensor]
-    /// [B, H] of each layer, float32; empty for a GRU.
-    public var cells: [Tensor]
-
-    public init(hidden: [Tensor], cells: [Tensor] = []) {
-        self.hidden = hidden
-        self.cells = cells
-    }
-
-    /// The same values off any tape: no gradient flows back into the calls that made them.
-    public func stopGradient() -> RecurrentState {
-        RecurrentState(hidden: hidden.map { $0.stopGradient() }, cells: cells.map { $0.stopGradient() })
-    }
-}
-
 /// The kinds of recurrent cells.
 public enum RecurrentCell: String, Sendable, CaseIterable {
+    /// The simple recurrent network (Elman 1990).
+    case elman
     /// Long short-term memory.
     case lstm
-    /// The gated recurrent unit.
+    /// The gated recurrent unit with the reset gate behind the product, as in cuDNN and PyTorch.
     case gru
+    /// The gated recurrent unit with the reset gate before the product, as Cho et al. 2014 wrote it. Its weights are not those of `gru`.
+    case gruResetBefore = "gru-reset-before"
 
     /// Rows of a weight for each unit.
-    var gatesPerUnit: Int { self == .lstm ? 4 : 3 }
+    public var gatesPerUnit: Int {
+        switch self {
+        case .elman: 1
+        case .lstm: 4
+        case .gru, .gruResetBefore: 3
+        }
+    }
 }
 
-/// L recurrent layers, each reading the outputs of the one below, with dropout between them (Zaremba et al. 2014).
-public struct RecurrentStack {
-    /// LSTM or GRU.
+/// What a stack of recurrent layers may have beside its cells.
+public struct RecurrentOptions: Sendable, Equatable {
+    /// Of the outputs of all layers but the last, anew at every step (Zaremba et al. 2014).
+    public var dropout: Float
+    /// Of each layer's input, one mask for all steps of a sequence (Gal and Ghahramani 2016).
+    public var inputDropout: Float
+    /// Of the state that each layer's products read, one mask for all steps of a sequence (Gal and Ghahramani 2016).
+    public var stateDropout: Float
+    /// One bias instead of one for the input and one for the state. `gru` needs both, and `gru-reset-before` has one always.
+    public var hasSingleBias: Bool
+    /// The forget gates' bias at the start, all other biases then starting at zero; `nil`: biases start as weights do. For LSTMs.
+    public var forgetBias: Float?
+    /// Parameters start uniform on -bound ... bound; `nil` is 1 / sqrt(H), as PyTorch's layers start.
+    public var initialBound: Float?
+
+    public init(
+        dropout: Float = 0, inputDropout: Float = 0, stateDropout: Float = 0, hasSingleBias: Bool = false, forgetBias: Float? = nil,
+        initialBound: Float? = nil
+    ) {
+        self.dropout = dropout
+        self.inputDropout = inputDropout
+        self.stateDropout = stateDropout
+        self.hasSingleBias = hasSingleBias
+        self.forgetBias = forgetBias
+        self.initialBound = initialBound
+    }
+}
+
+/// Dropout with one mask for all steps of a sequence (Gal and Ghahramani 2016): [B, T, D] to [B, T, D].
+public func variationalDropout(_ x: Tensor, rate: Float, _ context: DropoutContext?) -> Tensor {
+    guard rate > 0, let context else { return x }
+    let mask = dropout(Tensor(repeating: 1, [x.shape[0], 1, x.shape[2]]), rate: rate, context)
+    return convert(convert(x, to: .float32) * mask, to: x.dataType)
+}
+
+/// L recurrent layers, each reading the outputs of the one below.
+public struct RecurrentStack: SequenceCore {
+    /// What the layers are made of.
     public let cell: RecurrentCell
-    /// Of the outputs of all layers but the last.
-    public let dropoutRate: Float
+    public let options: RecurrentOptions
+    public let outputWidth: Int
+    /// Of each layer `path.N.hidden` [H], and for LSTMs `path.N.cell` [H].
+    public let memory: [MemoryDeclaration]
     private let layers: [Layer]
 
     private struct Layer {
         let inputWeight: Parameter
         let hiddenWeight: Parameter
         let inputBias: Parameter
-        let hiddenBias: Parameter
+        let hiddenBias: Parameter?
     }
 
-    /// Declares `path.N.inputWeight`, `.hiddenWeight`, `.inputBias` and `.hiddenBias` of each layer, all uniform on -1 / sqrt(H) ... 1 / sqrt(H) as
-    /// PyTorch's layers start. (An LSTM adds its two biases; both exist so that training follows PyTorch's step by step.)
-    public init(_ store: ParameterStore, _ path: String, cell: RecurrentCell, inputs: Int, width: Int, layers: Int, dropoutRate: Float) {
-        self.cell = cell
-        self.dropoutRate = dropoutRate
-        let uniform = Initializer.uniform(bound: 1 / Float(width).squareRoot())
-        let gates = cell.gatesPerUnit * width
-        self.layers = (0..<layers).map { index in
-            Layer(
-                inputWeight: store.add("\(path).\(index).inputWeight", [gates, index == 0 ? inputs : width], uniform),
-                hiddenWeight: store.add("\(path).\(index).hiddenWeight", [gates, width], uniform),
-                inputBias: store.add("\(path).\(index).inputBias", [gates], uniform), hiddenBias: store.add("\(path).\(index).hiddenBias", [gates], uniform))
-        }
-    }
-
-    /// [B, T, I] to [B, T, H], starting from `state` (`nil` is zeros).
+    /// Declares `path.N.inputWeight`, `.hiddenWeight`, `.inputBias` and `.hiddenBias` of each layer, or `.bias` where there is one. (An LSTM adds its two
+    /// biases; both exist so that training follows PyTorch's step by step.)
     ///
-    /// - Returns: the outputs of the last layer, without dropout; and the state after the last step.
-    public func callAsFunction(_ x: Tensor, from state: RecurrentState? = nil, _ pass: ForwardPass) -> (outputs: Tensor, state: RecurrentState) {
-        var x = x
-        var next = RecurrentState(hidden: [])
-        for (index, layer) in layers.enumerated() {
-            if index > 0 { x = dropout(x, rate: dropoutRate, pass.dropout) }
-            let result = run(layer, x, state.map { ($0.hidden[index], $0.cells.isEmpty ? nil : $0.cells[index]) }, pass)
-            x = pass.checked(result.outputs, layer.inputWeight)
-            next.hidden.append(result.hidden)
-            if let cell = result.cell { next.cells.append(cell) }
+    /// - Parameter lifetime: of its memory.
+    public init(
+        _ store: ParameterStore, _ path: String, cell: RecurrentCell, inputs: Int, width: Int, layers: Int, options: RecurrentOptions = RecurrentOptions(),
+        lifetime: MemoryLifetime = .sequence
+    ) {
+        self.cell = cell
+        self.options = options
+        outputWidth = width
+        let uniform = Initializer.uniform(bound: options.initialBound ?? 1 / Float(width).squareRoot())
+        let gates = cell.gatesPerUnit * width
+        let hasSingleBias = cell == .gruResetBefore || options.hasSingleBias && cell != .gru
+        let isForgetSet = cell == .lstm && options.forgetBias != nil
+        let bias = isForgetSet ? Initializer.parts([0, options.forgetBias ?? 0, 0, 0]) : uniform
+        self.layers = (0..<layers).map { index in
+            let layer = "\(path).\(index)"
+            return Layer(
+                inputWeight: store.add("\(layer).inputWeight", [gates, index == 0 ? inputs : width], uniform),
+                hiddenWeight: store.add("\(layer).hiddenWeight", [gates, width], uniform),
+                inputBias: store.add(hasSingleBias ? "\(layer).bias" : "\(layer).inputBias", [gates], bias),
+                hiddenBias: hasSingleBias ? nil : store.add("\(layer).hiddenBias", [gates], isForgetSet ? .zeros : uniform))
         }
+        memory = (0..<layers).flatMap { index in
+            (cell == .lstm ? ["hidden", "cell"] : ["hidden"]).map {
+                MemoryDeclaration("\(path).\(index).\($0)", [width], axes: ["unit"], lifetime: lifetime)
+            }
+        }
+    }
+
+    /// - Returns: the outputs of the last layer in x's type, without dropout; and the state after the last step, float32.
+    public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
+        var x = x
+        var next = MemoryState([])
+        let perLayer = cell == .lstm ? 2 : 1
+        for (index, layer) in layers.enumerated() {
+            if index > 0 { x = dropout(x, rate: options.dropout, pass.dropout) }
+            x = variationalDropout(x, rate: options.inputDropout, pass.dropout)
+            let before = state.map { Array($0.tensors[index * perLayer..<(index + 1) * perLayer]) } ?? []
+            let result = run(layer, x, before, pass)
+            x = pass.checked(result.outputs, layer.inputWeight)
+            next.tensors.append(convert(result.hidden, to: .float32))
+            if let cell = result.cell { next.tensors.append(cell) }
+        }
+        record(x, pass.trace)
         return (x, next)
     }
 
-    private func run(_ layer: Layer, _ x: Tensor, _ state: (hidden: Tensor, cell: Tensor?)?, _ pass: ForwardPass) -> RecurrentOutput {
+    private func run(_ layer: Layer, _ x: Tensor, _ state: [Tensor], _ pass: ForwardPass) -> RecurrentOutput {
         let (inputWeight, hiddenWeight) = (pass.operand(layer.inputWeight), pass.operand(layer.hiddenWeight))
-        let (inputBias, hiddenBias) = (pass(layer.inputBias), pass(layer.hiddenBias))
+        let (inputBias, hiddenBias) = (pass(layer.inputBias), layer.hiddenBias.map { pass($0) })
+        let bias = hiddenBias.map { inputBias + $0 } ?? inputBias
+        var mask: Tensor?
+        if options.stateDropout > 0, let context = pass.dropout {
+            mask = dropout(Tensor(repeating: 1, [x.shape[0], outputWidth]), rate: options.stateDropout, context)
+        }
         switch cell {
+        case .elman:
+            return elman(x, hidden: state.first, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: mask)
         case .lstm:
             return lstm(
-                x, hidden: state?.hidden, cell: state?.cell, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputBias + hiddenBias)
+                x, hidden: state.first, cell: state.last, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: mask)
         case .gru:
-            return gru(x, hidden: state?.hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputBias, hiddenBias: hiddenBias)
+            guard let hiddenBias else { preconditionFailure("a GRU has two biases") }
+            return gru(
+                x, hidden: state.first, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputBias, hiddenBias: hiddenBias,
+                stateMask: mask)
+        case .gruResetBefore:
+            return gruResetBefore(x, hidden: state.first, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: mask)
         }
+    }
+
+    /// Shows what the units of the last layer did for the first sequence.
+    private func record(_ outputs: Tensor, _ trace: MemoryTrace?) {
+        guard let trace, outputs.shape[0] > 0 else { return }
+        let (steps, values) = (outputs.shape[1], outputs.converted(to: .float32))
+        trace.record(
+            "hidden state", rowAxis: "step", columnAxis: "unit", rows: steps, columns: outputWidth,
+            values: Array(UnsafeBufferPointer(start: values.floats, count: steps * outputWidth)))
     }
 }

@@ -14,6 +14,14 @@ public struct SummedLoss {
     public let count: Int
     /// -log p(target) of each position, 0 where there is no target.
     public let perPosition: [Float]
+
+    /// Sums that another loss than the cross-entropy of classes has made; `count` is what the loss is divided by for a mean.
+    public init(loss: Tensor, negativeLogLikelihood: Double, count: Int, perPosition: [Float]) {
+        self.loss = loss
+        self.negativeLogLikelihood = negativeLogLikelihood
+        self.count = count
+        self.perPosition = perPosition
+    }
 }
 
 /// Cross-entropy of softmax(logits) against target classes.

@@ -7,8 +7,12 @@ import Kernels
 public enum Initializer: Sendable {
     case zeros, ones
     case constant(Float)
+    /// Parts of equal size along the first axis, each of one value: a bias that differs from gate to gate.
+    case parts([Float])
     /// Normal distribution, mean 0.
     case normal(standardDeviation: Float)
+    /// The same but for the first row, which is zero: a table whose row 0 stands for padding.
+    case paddedNormal(standardDeviation: Float)
     /// Uniform on -bound ... bound.
     case uniform(bound: Float)
     /// Uniform with bound sqrt(6 / (fanIn + fanOut)), from the last two extents (Glorot and Bengio 2010).
@@ -177,7 +181,13 @@ public final class ParameterStore {
         case .zeros: values.update(repeating: 0)
         case .ones: values.update(repeating: 1)
         case .constant(let constant): values.update(repeating: constant)
+        case .parts(let parts):
+            require(parts.count > 0 && values.count % parts.count == 0, "\(parts.count) equal parts of \(values.count) values of \(parameter.name)")
+            let size = values.count / parts.count
+            for index in values.indices { values[index] = parts[index / size] }
         case .normal(let deviation): for index in values.indices { values[index] = deviation * random.nextNormal() }
+        case .paddedNormal(let deviation):
+            for index in values.indices { values[index] = index < parameter.shape.columns ? 0 : deviation * random.nextNormal() }
         case .uniform(let bound): for index in values.indices { values[index] = bound * (2 * random.nextUniform() - 1) }
         case .xavierUniform:
             let bound = (6 / Float(parameter.shape[-1] + parameter.shape[-2])).squareRoot()

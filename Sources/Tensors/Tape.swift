@@ -86,7 +86,7 @@ public final class Node {
 
     /// As `withGradient`, with the gradient as a tensor of `dataType`.
     @inline(__always)
-    func withGradientTensor(_ body: (_ gradient: Tensor, _ accumulate: Bool) -> Void) {
+    package func withGradientTensor(_ body: (_ gradient: Tensor, _ accumulate: Bool) -> Void) {
         if let parameter {
             body(parameter.gradient, parameter.hasGradient)
             parameter.hasGradient = true

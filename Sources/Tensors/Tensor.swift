@@ -124,7 +124,7 @@ public struct Tensor {
     }
 
     /// The same elements under another shape, off the tape. Shares storage.
-    func viewed(as shape: Shape, offset: Int = 0) -> Tensor {
+    package func viewed(as shape: Shape, offset: Int = 0) -> Tensor {
         Tensor(storage: storage, offset: self.offset + offset, shape: shape, dataType: dataType)
     }
 

@@ -40,18 +40,8 @@ final class LaneMemory {
     var isEmpty: Bool { banks.isEmpty }
 
     private func fillInitially(_ bank: Bank, _ model: any TrainableModel) {
-        let count = bank.declaration.shape.count
-        for row in lanes.indices {
-            let target = bank.values.floats + row * count
-            switch bank.declaration.initial {
-            case .constant(let value): target.update(repeating: value, count: count)
-            case .parameter(let name):
-                guard let parameter = model.store[name], parameter.shape.count == count else {
-                    preconditionFailure("memory \(bank.declaration.name) starts from \(name), which is no parameter of its shape")
-                }
-                target.update(from: parameter.value.floats, count: count)
-            }
-        }
+        let values = bank.declaration.initial.values(bank.declaration.shape, model.store)
+        for row in lanes.indices { (bank.values.floats + row * values.count).update(from: values, count: values.count) }
     }
 
     /// What some lanes remember; `nil` when the model carries nothing.
@@ -85,7 +75,10 @@ final class LaneMemory {
 
     // MARK: Checkpoints
 
-    private func name(_ bank: Bank) -> String { "memory/\(bank.declaration.name)" }
+    /// The name of a memory in checkpoints.
+    static func itemName(_ declaration: MemoryDeclaration) -> String { "memory/\(declaration.name)" }
+
+    private func name(_ bank: Bank) -> String { Self.itemName(bank.declaration) }
     private func shape(_ bank: Bank) -> [Int] { [laneCount] + bank.declaration.shape.array }
 
     /// Consecutive owned lanes.

@@ -6,6 +6,7 @@ import Diagnostics
 import Evaluation
 import Foundation
 import Models
+import NeuralNetworks
 import Tensors
 
 /// The model of a run directory's newest checkpoint that verifies, with the task and the configuration it was trained with.
@@ -60,6 +61,13 @@ public final class LoadedRun {
         task.model.store.allocate(seed: configuration.seed, gradients: false, activations: configuration.precision.activations)
         try reader.readParameters(task.model.store)
         task.model.store.refreshOperands()
+    }
+
+    /// What the lanes remembered in the checkpoint: [L, shape...], row-major.
+    public func laneMemory(_ declaration: MemoryDeclaration) throws -> [Float] {
+        let reader = try CheckpointReader(directory: CheckpointStore(directory: directory).directory(step: step))
+        defer { try? reader.close() }
+        return try reader.elements(LaneMemory.itemName(declaration), as: Float.self)
     }
 
     /// The run as a language model.

@@ -4,6 +4,7 @@ import Configuration
 import Diagnostics
 import Foundation
 import Models
+import NeuralNetworks
 import Optimizers
 import Tensors
 
@@ -200,8 +201,11 @@ extension ModelConfiguration {
         if kind.isRecurrent {
             self.init(
                 kind: kind, layers: try section.int("layers", in: 1...), width: width, heads: 1,
-                dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
                 labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)))
+            embedding = try section.optionalInt("embedding", in: 1...)
+            carry = try section.bool("carry", default: false)
+            if let cell = kind.recurrentCell { recurrent = try RecurrentOptions(section, cell: cell) }
+            dropout = recurrent.dropout
             return
         }
         let heads = try section.int("heads", in: 1...)

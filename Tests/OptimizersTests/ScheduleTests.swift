@@ -54,10 +54,20 @@ struct ScheduleTests {
         expect(schedule, base: 1, [(2, 1), (3, 1), (5, 1), (6, 0.5), (8, 0.5), (9, 0.25), (12, 0.2), (100, 0.2)])
     }
 
+    @Test("steps that are held have the base rate, and the schedule begins after them")
+    func hold() {
+        var schedule = ScheduleConfiguration(kind: .step, factor: 0.5, every: 3)
+        schedule.hold = 4
+        expect(schedule, base: 1, [(1, 1), (4, 1), (7, 1), (8, 0.5), (11, 0.25)])
+        schedule = ScheduleConfiguration(kind: .linear, warmup: 2, steps: 14)
+        schedule.hold = 2
+        expect(schedule, base: 1, [(2, 1), (3, 0.5), (4, 1), (9, 0.5), (14, 0)])
+    }
+
     @Test("a value out of range is named")
     func validation() throws {
         let wrong: [(String, ScheduleConfiguration)] = [
-            ("warmup", ScheduleConfiguration(warmup: -1)), ("floor", ScheduleConfiguration(floor: -1)),
+            ("warmup", ScheduleConfiguration(warmup: -1)), ("hold", { var held = ScheduleConfiguration(); held.hold = -1; return held }()), ("floor", ScheduleConfiguration(floor: -1)),
             ("steps", ScheduleConfiguration(kind: .cosine, warmup: 5, steps: 5)), ("steps", ScheduleConfiguration(kind: .linear)),
             ("factor", ScheduleConfiguration(kind: .step, factor: 0, every: 1)), ("every", ScheduleConfiguration(kind: .step)),
         ]

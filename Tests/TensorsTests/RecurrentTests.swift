@@ -1,4 +1,4 @@
-// LSTM and GRU as operations: against PyTorch, against central differences, against a naive twin, in both types. Golden/generate_recurrent.py made
+// Elman, LSTM and both GRUs as operations: against PyTorch, against central differences, against a naive twin, in both types. Golden/generate_recurrent.py made
 // Golden/recurrent.json.
 
 import Foundation
@@ -14,35 +14,54 @@ private func flattened(_ result: RecurrentOutput) -> Tensor {
 }
 
 private func run(_ kind: String, _ inputs: [String: Tensor]) -> RecurrentOutput {
-    if kind == "lstm" {
+    let (x, hidden, mask) = (inputs["x"]!, inputs["hidden"], inputs["stateMask"])
+    let (inputWeight, hiddenWeight) = (inputs["inputWeight"]!, inputs["hiddenWeight"]!)
+    switch kind {
+    case "lstm":
         return lstm(
-            inputs["x"]!, hidden: inputs["hidden"], cell: inputs["cell"], inputWeight: inputs["inputWeight"]!, hiddenWeight: inputs["hiddenWeight"]!,
-            bias: inputs["inputBias"]! + inputs["hiddenBias"]!)
+            x, hidden: hidden, cell: inputs["cell"], inputWeight: inputWeight, hiddenWeight: hiddenWeight,
+            bias: inputs["inputBias"]! + inputs["hiddenBias"]!, stateMask: mask)
+    case "gru":
+        return gru(
+            x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputs["inputBias"]!, hiddenBias: inputs["hiddenBias"]!,
+            stateMask: mask)
+    case "gru-reset-before":
+        return gruResetBefore(
+            x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputs["inputBias"]!, stateMask: mask)
+    default:
+        return elman(
+            x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputs["inputBias"]! + inputs["hiddenBias"]!, stateMask: mask)
     }
-    return gru(
-        inputs["x"]!, hidden: inputs["hidden"], inputWeight: inputs["inputWeight"]!, hiddenWeight: inputs["hiddenWeight"]!,
-        inputBias: inputs["inputBias"]!, hiddenBias: inputs["hiddenBias"]!)
 }
 
 /// The same from single operations, step by step.
 private func naive(_ kind: String, _ inputs: [String: Tensor]) -> Tensor {
-    let (x, inputBias, hiddenBias) = (inputs["x"]!, inputs["inputBias"]!, inputs["hiddenBias"]!)
+    let (x, inputBias) = (inputs["x"]!, inputs["inputBias"]!)
     let (inputWeight, hiddenWeight) = (inputs["inputWeight"]!, inputs["hiddenWeight"]!)
+    let hiddenBias = inputs["hiddenBias"] ?? Tensor(zeros: inputBias.shape)
     let (batch, width) = (x.shape[0], hiddenWeight.shape[1])
     var hidden = inputs["hidden"] ?? Tensor(zeros: [batch, width])
     var cell = inputs["cell"] ?? Tensor(zeros: [batch, width])
     var outputs: [Tensor] = []
     for step in 0..<x.shape[1] {
+        let read = inputs["stateMask"].map { hidden * $0.stopGradient() } ?? hidden
         let fromInput = linear(x.selecting(step, axis: 1), weight: inputWeight, bias: inputBias)
-        let fromHidden = linear(hidden, weight: hiddenWeight, bias: hiddenBias)
-        if kind == "lstm" {
+        let fromHidden = linear(read, weight: hiddenWeight, bias: hiddenBias)
+        switch kind {
+        case "lstm":
             let gates = (fromInput + fromHidden).split([width, width, width, width], axis: -1)
             cell = gates[1].sigmoid() * cell + gates[0].sigmoid() * gates[2].hyperbolicTangent()
             hidden = gates[3].sigmoid() * cell.hyperbolicTangent()
-        } else {
+        case "elman": hidden = (fromInput + fromHidden).hyperbolicTangent()
+        default:
             let (a, b) = (fromInput.split([width, width, width], axis: -1), fromHidden.split([width, width, width], axis: -1))
-            let candidate = (a[2] + (a[0] + b[0]).sigmoid() * b[2]).hyperbolicTangent()
+            let reset = (a[0] + b[0]).sigmoid()
             let update = (a[1] + b[1]).sigmoid()
+            var product = reset * b[2]
+            if kind == "gru-reset-before" {
+                product = linear(reset * read, weight: hiddenWeight.split([2 * width, width], axis: 0)[1], bias: Tensor(zeros: [width]))
+            }
+            let candidate = (a[2] + product).hyperbolicTangent()
             hidden = (1 - update) * candidate + update * hidden
         }
         outputs.append(hidden.reshaped(to: [batch, 1, width]))
@@ -52,15 +71,19 @@ private func naive(_ kind: String, _ inputs: [String: Tensor]) -> Tensor {
     return concatenate(parts.map { $0.reshaped(to: [$0.count]) }, axis: 0)
 }
 
-private func inputs(_ kind: String, batch: Int, steps: Int, inputs: Int, width: Int) -> [String: Tensor] {
-    let gates = (kind == "lstm" ? 4 : 3) * width
+private let kinds = ["elman", "lstm", "gru", "gru-reset-before"]
+
+private func inputs(_ kind: String, batch: Int, steps: Int, inputs: Int, width: Int, isMasked: Bool = false) -> [String: Tensor] {
+    let gates = (kind == "lstm" ? 4 : kind == "elman" ? 1 : 3) * width
     let scale = 1 / Float(width).squareRoot()
     var result = [
         "x": randomTensor("x", [batch, steps, inputs]), "hidden": randomTensor("h", [batch, width]),
         "inputWeight": randomTensor("w", [gates, inputs], deviation: scale), "hiddenWeight": randomTensor("u", [gates, width], deviation: scale),
-        "inputBias": randomTensor("b", [gates], deviation: 0.3), "hiddenBias": randomTensor("d", [gates], deviation: 0.3),
+        "inputBias": randomTensor("b", [gates], deviation: 0.3),
     ]
+    if kind != "gru-reset-before" { result["hiddenBias"] = randomTensor("d", [gates], deviation: 0.3) }
     if kind == "lstm" { result["cell"] = randomTensor("c", [batch, width]) }
+    if isMasked { result["stateMask"] = Tensor((0..<batch * width).map { $0 % 3 == 1 ? 0 : 1.5 }, [batch, width]) }
     return result
 }
 
@@ -74,7 +97,7 @@ private func relativeError(_ a: [Float], _ b: [Float]) -> Float {
 /// The output, and the gradient of each input, for a fixed random output gradient.
 private func bothPasses(_ values: [String: Tensor], _ function: ([String: Tensor]) -> Tensor) -> [String: [Float]] {
     let tape = Tape()
-    let variables = values.mapValues { tape.variable($0) }
+    let variables = Dictionary(uniqueKeysWithValues: values.map { ($0, $0 == "stateMask" ? $1 : tape.variable($1)) })
     let output = function(variables)
     tape.backward(from: output, gradient: randomTensor("seed", output.shape))
     var result = variables.mapValues { ($0.node?.gradient ?? Tensor(zeros: $0.shape)).converted(to: .float32).array }
@@ -88,7 +111,7 @@ struct RecurrentTests {
     func golden() throws {
         let url = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/recurrent.json")
         let file = try JSONDecoder().decode(GoldenFile.self, from: Data(contentsOf: url))
-        #expect(file.cases.count == 12)
+        #expect(file.cases.count == 24)
         for one in file.cases {
             let tape = Tape()
             let inputs = one.inputs.mapValues { tape.variable($0.tensor) }
@@ -103,35 +126,40 @@ struct RecurrentTests {
         }
     }
 
-    @Test("gradients are those of central differences", arguments: ["lstm", "gru"])
-    func centralDifferences(_ kind: String) {
-        let values = inputs(kind, batch: 2, steps: 3, inputs: 4, width: 5).sorted { $0.key < $1.key }
+    @Test("gradients are those of central differences", arguments: kinds, [false, true])
+    func centralDifferences(_ kind: String, _ isMasked: Bool) {
+        let all = inputs(kind, batch: 2, steps: 3, inputs: 4, width: 5, isMasked: isMasked)
+        let values = all.filter { $0.key != "stateMask" }.sorted { $0.key < $1.key }
         let report = checkGradients(inputs: values.map(\.value)) { _, inputs in
-            flattened(run(kind, Dictionary(uniqueKeysWithValues: zip(values.map(\.key), inputs))))
+            var named = Dictionary(uniqueKeysWithValues: zip(values.map(\.key), inputs))
+            named["stateMask"] = all["stateMask"]
+            return flattened(run(kind, named))
         }
         #expect(report.passes(worst: 2e-3, ofNorm: 5e-4), "\(report)")
     }
 
     /// Sizes at which weights are packed, rows are divided between threads, and no extent fits a vector.
-    @Test("both passes equal single operations", arguments: ["lstm", "gru"], [1, 2])
+    @Test("both passes equal single operations", arguments: kinds, [1, 2])
     func naiveTwin(_ kind: String, _ threads: Int) async {
         await #expect(processExitsWith: .success) { [kind, threads] in
             Workers.count = threads
             for (batch, steps, width) in [(5, 7, 67), (1, 9, 129), (70, 5, 33)] {
-                let values = inputs(kind, batch: batch, steps: steps, inputs: 19, width: width)
-                let fused = bothPasses(values) { flattened(run(kind, $0)) }
-                for (key, expected) in bothPasses(values, { naive(kind, $0) }) {
-                    let error = relativeError(fused[key]!, expected)
-                    precondition(error < 2e-5, "\(kind) \(batch) x \(steps) x \(width): \(key) is off by \(error)")
+                for isMasked in [false, true] {
+                    let values = inputs(kind, batch: batch, steps: steps, inputs: 19, width: width, isMasked: isMasked)
+                    let fused = bothPasses(values) { flattened(run(kind, $0)) }
+                    for (key, expected) in bothPasses(values, { naive(kind, $0) }) {
+                        let error = relativeError(fused[key]!, expected)
+                        precondition(error < 2e-5, "\(kind) \(batch) x \(steps) x \(width), masked \(isMasked): \(key) is off by \(error)")
+                    }
                 }
             }
         }
     }
 
-    @Test("bfloat16 is close to float32", arguments: ["lstm", "gru"])
+    @Test("bfloat16 is close to float32", arguments: kinds)
     func lowPrecision(_ kind: String) {
-        for (batch, steps, width) in [(5, 7, 67), (2, 1, 9), (1, 4, 20)] {
-            let values = inputs(kind, batch: batch, steps: steps, inputs: 18, width: width)
+        for (batch, steps, width, isMasked) in [(5, 7, 67, false), (2, 1, 9, false), (1, 4, 20, false), (3, 5, 33, true)] {
+            let values = inputs(kind, batch: batch, steps: steps, inputs: 18, width: width, isMasked: isMasked)
             var rounded = values
             for key in ["x", "inputWeight", "hiddenWeight", "hidden"] { rounded[key] = values[key]!.converted(to: .bfloat16) }
             let exact = bothPasses(values) { flattened(run(kind, $0)) }
@@ -148,7 +176,7 @@ struct RecurrentTests {
         }
     }
 
-    @Test("a sequence in two parts is the sequence", arguments: ["lstm", "gru"])
+    @Test("a sequence in two parts is the sequence", arguments: kinds)
     func parts(_ kind: String) {
         var values = inputs(kind, batch: 3, steps: 6, inputs: 4, width: 8)
         let whole = run(kind, values)
@@ -173,7 +201,7 @@ struct RecurrentTests {
     }
 
     /// In a process of its own, since the pool's counters belong to the process.
-    @Test("after the second step nothing is asked of the system", arguments: ["lstm", "gru"])
+    @Test("after the second step nothing is asked of the system", arguments: kinds)
     func steadyState(_ kind: String) async {
         await #expect(processExitsWith: .success) { [kind] in
             SystemMemory.keepFreedMemory()
@@ -188,5 +216,34 @@ struct RecurrentTests {
                 precondition(number <= 3 || SystemMemory.pageFaultsOfThread == pages, "pages in step \(number)")
             }
         }
+    }
+
+    /// Two units, all weights 1, biases 1, h = 0, inputs [1, 0], [0, 1], [1, 1]: h = f(U h + W x + b). The run with sigmoid is the same computation from
+    /// single operations; no layer has it.
+    @Test("the worked example of equal weights")
+    func workedExample() {
+        let ones = Tensor(repeating: 1, [2, 2])
+        let bias = Tensor(repeating: 1, [2])
+        let x = Tensor([1, 0, 0, 1, 1, 1] as [Float], [1, 3, 2])
+        let states = elman(x, inputWeight: ones, hiddenWeight: ones, bias: bias).outputs.array
+        #expect(relativeError(states, [0.964028, 0.964028, 0.999226, 0.999226, 0.999909, 0.999909]) < 1e-6)
+
+        func expectRun(_ function: UnaryFunction, sums: [Float], states: [Float]) {
+            var hidden = Tensor(zeros: [1, 2])
+            for step in 0..<3 {
+                let sum = linear(hidden, weight: ones) + linear(x.selecting(step, axis: 1), weight: ones, bias: bias)
+                hidden = sum.applying(function)
+                #expect(relativeError(sum.array, [sums[step], sums[step]]) < 1e-6)
+                #expect(relativeError(hidden.array, [states[step], states[step]]) < 1e-6)
+            }
+        }
+        expectRun(.sigmoid, sums: [2, 3.761594, 4.954563], states: [0.880797, 0.977281, 0.992998])
+        expectRun(.hyperbolicTangent, sums: [2, 3.928055, 4.998451], states: [0.964028, 0.999226, 0.999909])
+
+        // Such a state is no long-term memory: the units stay equal, and in saturation nearly no gradient reaches the first input.
+        let tape = Tape()
+        let variable = tape.variable(x)
+        tape.backward(from: elman(variable, inputWeight: ones, hiddenWeight: ones, bias: bias).outputs.selecting(2, axis: 1).sum())
+        #expect(abs(variable.node?.gradient?.array[0] ?? 1) < 1e-6)
     }
 }

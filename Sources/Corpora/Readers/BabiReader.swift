@@ -11,13 +11,18 @@ public final class BabiReader: CorpusReader {
     public let isPaired = true
     /// The tasks of the files read, by number, e.g. "qa1_single-supporting-fact".
     public let labels: [String]
+    /// The supporting facts of the record that `next` gave last, as places in its story's facts, from 0, in the order of the file.
+    public private(set) var supportingFacts: [Int] = []
+    /// Stories begun so far: records of one number share their story, each with the facts of the one before it and perhaps more.
+    public private(set) var storyNumber = 0
 
     private let files: [(path: String, label: Int32)]
     private let maximumLineBytes: Int
     private var fileIndex = 0
     private var lines: LineReader?
     private var facts: [UInt8] = []
-    private var factIdentifiers = Set<Int>()
+    /// The place of each fact in its story, from 0, by its line number.
+    private var factPlaces: [Int: Int] = [:]
     private var lastIdentifier = 0
     private var skipsStory = false
 
@@ -61,7 +66,8 @@ public final class BabiReader: CorpusReader {
 
     private func startStory() {
         facts.removeAll(keepingCapacity: true)
-        factIdentifiers.removeAll(keepingCapacity: true)
+        factPlaces.removeAll(keepingCapacity: true)
+        storyNumber += 1
         lastIdentifier = 0
         skipsStory = false
     }
@@ -92,7 +98,7 @@ public final class BabiReader: CorpusReader {
         guard let tab = text.firstIndex(of: 0x09) else {
             if !facts.isEmpty { facts.append(0x0a) }
             facts.append(contentsOf: text)
-            factIdentifiers.insert(identifier)
+            factPlaces[identifier] = factPlaces.count
             return nil
         }
         let answer = try answer(in: UnsafeBufferPointer(rebasing: text[(tab + 1)...]), at: reader.place)
@@ -105,14 +111,16 @@ public final class BabiReader: CorpusReader {
 
     /// The answer in `columns`, that is the answer and, after a tab, the numbers of the supporting facts.
     private func answer(in columns: UnsafeBufferPointer<UInt8>, at place: RecordPlace) throws(RecordError) -> [UInt8] {
+        supportingFacts.removeAll(keepingCapacity: true)
         let tab = columns.firstIndex(of: 0x09) ?? columns.count
         let answer = UnsafeBufferPointer(rebasing: columns[..<tab]).trimmedASCII
         if answer.isEmpty { throw RecordError("a question without an answer; the rest of the story is left out", at: place) }
         for field in columns[tab...].split(whereSeparator: { $0.isASCIIWhitespace }) {
-            guard let number = Self.number(field), factIdentifiers.contains(number) else {
+            guard let number = Self.number(field), let fact = factPlaces[number] else {
                 let text = String(decoding: field, as: UTF8.self)
                 throw RecordError("supporting fact \(text) is no fact of the story; the rest of the story is left out", at: place)
             }
+            supportingFacts.append(fact)
         }
         return Array(answer)
     }

@@ -1,7 +1,7 @@
 // Random choices that depend on a seed alone, on every machine and with every version of the standard library.
 
 /// A SplitMix64 generator (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators") with the choices that stories need.
-package struct SeededChoices: Sendable {
+public struct SeededChoices: Sendable {
     private var state: UInt64
 
     /// A generator for one purpose: `path` says which, so that different purposes of one seed give unrelated streams.

@@ -28,8 +28,8 @@ public struct PerplexitySettings: Sendable {
 /// Sums the negative log-likelihood of a corpus. Collective: batches are dealt out to ranks, and sums are added in the order of batches, so
 /// that the result is the same bits on any number of ranks.
 ///
-/// Text is read in segments of T tokens, each predicted from the segment alone (the context is reset at every segment). Pairs are predicted
-/// from their source. Words are those of the original text, so that perplexities per word compare between tokenizers; text has them only when
+/// Text is read in segments of T tokens, each predicted from the segment alone (the context is reset at every segment), unless the model carries memory
+/// from batch to batch of a lane: then B parts of the text are read from their beginnings to their ends. Pairs are predicted from their source. Words are those of the original text, so that perplexities per word compare between tokenizers; text has them only when
 /// the whole corpus was read.
 ///
 /// - Returns: nats, predicted tokens and words.
@@ -37,6 +37,9 @@ public struct PerplexitySettings: Sendable {
 public func evaluatePerplexity(
     model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
 ) throws -> LanguageModelStatistics {
+    if corpus.kind == .text, model.memory.contains(where: { $0.lifetime == .lane }) {
+        return try evaluateCarrying(model: model, corpus: corpus, communicator: communicator, settings: settings)
+    }
     let source = try communicator.onEveryRank { try EvaluationBatches(model: model, corpus: corpus, settings: settings) }
     let count = min(source.count, settings.maximumBatches ?? .max)
     let own = try communicator.onEveryRank {
@@ -46,6 +49,13 @@ public func evaluatePerplexity(
             return LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: words)
         }
     }
+    var total = try sum(own, of: count, communicator)
+    if corpus.kind == .text, count == source.count { total.words = corpus.manifest.counts.words }
+    return total
+}
+
+/// The sum of statistics that were dealt out to the ranks in turn, in their order. Collective.
+private func sum(_ own: [LanguageModelStatistics], of count: Int, _ communicator: any Communicator) throws -> LanguageModelStatistics {
     let bytes = own.flatMap(\.encoded).withUnsafeBytes { Array($0) }
     let everyRank = try communicator.allGather(bytes).map { bytes in bytes.withUnsafeBytes { Array($0.bindMemory(to: Double.self)) } }
     var total = LanguageModelStatistics()
@@ -53,7 +63,33 @@ public func evaluatePerplexity(
         let place = index / communicator.size * 4
         total += LanguageModelStatistics(encoded: Array(everyRank[index % communicator.size][place..<place + 4]))
     }
-    if corpus.kind == .text, count == source.count { total.words = corpus.manifest.counts.words }
+    return total
+}
+
+/// Text through a model that carries memory: each of B parts of the stream once, from its beginning to its end. Parts go through the model in groups of
+/// at most 8, which are dealt out to ranks.
+private func evaluateCarrying(
+    model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
+) throws -> LanguageModelStatistics {
+    let loader = try communicator.onEveryRank { try SequentialTextLoader(corpus, lanes: settings.rows, length: settings.length) }
+    let steps = min(loader.stepCount, settings.maximumBatches ?? .max)
+    let groups = (settings.rows + 7) / 8
+    let own = try communicator.onEveryRank {
+        try stride(from: communicator.rank, to: groups, by: communicator.size).map { group in
+            var statistics = LanguageModelStatistics()
+            var memory = CarriedMemory([:])
+            for step in 0..<steps {
+                try loader.seek(to: LoaderPosition(global: [Int64(step)]))
+                let batch = try loader.batch(lanes: Array(group * 8..<min(group * 8 + 8, settings.rows)))
+                let sums = model.loss(ModelBatch(batch), ForwardPass(memory: memory))
+                statistics += LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: 0)
+                memory = CarriedMemory(memory.after)
+            }
+            return statistics
+        }
+    }
+    var total = try sum(own, of: groups, communicator)
+    if steps == loader.stepCount { total.words = corpus.manifest.counts.words }
     return total
 }
 

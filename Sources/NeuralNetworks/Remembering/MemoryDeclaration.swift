@@ -20,6 +20,40 @@ public enum InitialMemory: Sendable, Equatable {
     case constant(Float)
     /// The values of a parameter of the same shape, which are learned.
     case parameter(String)
+    /// 1 at one index of the last axis and 0 elsewhere: weights that point at one row.
+    case oneHot(Int)
+    /// The softmax over the last axis of a parameter of the same shape: weights that are learned.
+    case softmax(ofParameter: String)
+
+    /// The values for one sequence.
+    /// - Parameters:
+    ///   - shape: of the declaration.
+    ///   - store: has the parameter that is named, allocated, with as many values.
+    public func values(_ shape: Shape, _ store: ParameterStore) -> [Float] {
+        func parameter(_ name: String) -> [Float] {
+            guard let parameter = store[name], parameter.shape.count == shape.count else {
+                preconditionFailure("memory of shape \(shape) starts from \(name), which is no parameter of its shape")
+            }
+            return parameter.value.array
+        }
+        switch self {
+        case .constant(let value): return [Float](repeating: value, count: shape.count)
+        case .parameter(let name): return parameter(name)
+        case .oneHot(let index): return (0..<shape.count).map { $0 % shape.columns == index ? 1 : 0 }
+        case .softmax(let name): return Tensors.softmax(Tensor(parameter(name), shape)).array
+        }
+    }
+}
+
+extension InitialMemory: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .constant(let value): "\(value)"
+        case .parameter(let name): name
+        case .oneHot(let index): "1 at \(index)"
+        case .softmax(let name): "softmax of \(name)"
+        }
+    }
 }
 
 /// One named piece of a model's memory.

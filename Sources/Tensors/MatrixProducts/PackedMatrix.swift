@@ -9,7 +9,7 @@ import Kernels
 ///
 /// A product of 20 rows spends a third of its time on bringing B into order; in a recurrent network, and in decoding, it is the same B at every step.
 /// Threads share a product by columns, the same ones at every call.
-final class PackedMatrix {
+package final class PackedMatrix {
     private let b: MatrixOperand
     private let m: Int
     private let n: Int
@@ -31,7 +31,7 @@ final class PackedMatrix {
     ///   - rows: M.
     ///   - isAdding: products are added to C instead of replacing it.
     ///   - uses: how many products are to come; below four, packing does not pay.
-    init(_ b: MatrixOperand, rows m: Int, k: Int, n: Int, resultType: DataType = .float32, isAdding: Bool, uses: Int) {
+    package init(_ b: MatrixOperand, rows m: Int, k: Int, n: Int, resultType: DataType = .float32, isAdding: Bool, uses: Int) {
         (self.b, self.m, self.n, self.k, self.resultType, self.isAdding) = (b, m, n, k, resultType, isAdding)
         let blocks = (n + Self.block - 1) / Self.block
         parts = max(1, Workers.parts(blocks, minimum: max(1, (1 << 22) / max(1, m * k * Self.block))))
@@ -80,7 +80,7 @@ final class PackedMatrix {
     /// - Parameters:
     ///   - c: M x N, rows close together, of the result's type.
     ///   - a: M x K, rows close together, of B's type.
-    func multiply(into c: UnsafeMutableRawPointer, _ a: UnsafeMutableRawPointer) {
+    package func multiply(into c: UnsafeMutableRawPointer, _ a: UnsafeMutableRawPointer) {
         let (c, a) = (operand(c, resultType, leading: n), operand(a, b.dataType, leading: k))
         if packed == nil { multiplyMatrices(into: c, a, b, m: m, n: n, k: k, beta: isAdding ? 1 : 0) } else { run(c, a.pointer, rows: m, bias: nil) }
     }
@@ -91,7 +91,7 @@ final class PackedMatrix {
     ///   - c: rows x N, rows close together, float32 or bfloat16.
     ///   - a: rows x K, rows close together, of B's type.
     ///   - bias: [N]; `nil` is none.
-    func multiply(into c: MatrixOperand, _ a: MatrixOperand, rows: Int, bias: UnsafePointer<Float>?) {
+    package func multiply(into c: MatrixOperand, _ a: MatrixOperand, rows: Int, bias: UnsafePointer<Float>?) {
         if packed == nil || isAdding || c.leading != n || a.leading != k || !fits(rows: rows) {
             return multiplyMatrices(into: c, a, b, m: rows, n: n, k: k, bias: bias)
         }

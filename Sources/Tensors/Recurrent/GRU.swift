@@ -14,15 +14,19 @@ import Kernels
 ///   - hiddenWeight: U, [3 H, H], of x's type.
 ///   - inputBias: b, [3 H], float32.
 ///   - hiddenBias: d, [3 H], float32.
+///   - stateMask: [B, H], float32: U reads h[t-1] times it; `nil` is ones. No gradient.
 /// - Returns: the outputs in x's type. Gates and states are float32 for both types.
 /// - Complexity: 6 T B H (I + H) flops forward, twice that backward; keeps 5 T B H float32 values, and the inputs and outputs once more.
 public func gru(
-    _ x: Tensor, hidden: Tensor? = nil, inputWeight: Tensor, hiddenWeight: Tensor, inputBias: Tensor, hiddenBias: Tensor
+    _ x: Tensor, hidden: Tensor? = nil, inputWeight: Tensor, hiddenWeight: Tensor, inputBias: Tensor, hiddenBias: Tensor,
+    stateMask: Tensor? = nil
 ) -> RecurrentOutput {
     let shape = RecurrentShape(
-        "gru", gatesPerUnit: 3, x: x, hidden: hidden, cell: nil, inputWeight: inputWeight, hiddenWeight: hiddenWeight, biases: [inputBias, hiddenBias])
+        "gru", gatesPerUnit: 3, x: x, hidden: hidden, cell: nil, inputWeight: inputWeight, hiddenWeight: hiddenWeight, biases: [inputBias, hiddenBias],
+        stateMask: stateMask)
     let sequence = GRUSequence(
-        shape, x: x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputBias, hiddenBias: hiddenBias)
+        shape, x: x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputBias, hiddenBias: hiddenBias,
+        stateMask: stateMask)
     let outputs = sequence.run()
     let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, inputBias, hiddenBias] + (hidden.map { [$0] } ?? [])) {
         sequence.accumulateGradients($0)
@@ -39,6 +43,7 @@ private final class GRUSequence {
     private let hiddenWeight: Tensor
     private let inputBias: Tensor
     private let hiddenBias: Tensor
+    private let mask: StateMask?
 
     /// [T B, I].
     private let timeMajorX: Tensor
@@ -48,17 +53,22 @@ private final class GRUSequence {
     private let candidateProducts: Tensor
     /// [(T + 1) B, H], from h[-1] on.
     private let states: Tensor
-    /// The same in x's type.
+    /// The same in x's type, times the mask.
     private let operands: Tensor
 
-    init(_ shape: RecurrentShape, x: Tensor, hidden: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, inputBias: Tensor, hiddenBias: Tensor) {
+    init(
+        _ shape: RecurrentShape, x: Tensor, hidden: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, inputBias: Tensor, hiddenBias: Tensor,
+        stateMask: Tensor?
+    ) {
         (self.shape, self.x, self.hidden) = (shape, x, hidden)
         (self.inputWeight, self.hiddenWeight, self.inputBias, self.hiddenBias) = (inputWeight, hiddenWeight, inputBias, hiddenBias)
         timeMajorX = shape.timeMajor(x)
         gates = shape.inputProducts(timeMajorX, inputWeight, bias: inputBias)
         candidateProducts = Tensor(uninitialized: [shape.rows, shape.width])
         states = shape.states(startingWith: hidden, .float32)
-        operands = shape.type == .float32 ? states : shape.states(startingWith: hidden, shape.type)
+        mask = StateMask(stateMask, shape.type)
+        operands = shape.type == .float32 && mask == nil ? states : shape.states(startingWith: hidden, shape.type)
+        mask?.apply(to: operands.bytes)
     }
 
     /// The outputs, [B, T, H].
@@ -80,11 +90,16 @@ private final class GRUSequence {
                     let product = p + b * shape.gates
                     kernels.gruCell(h + next * width, gates: g + row * shape.gates, products: product, previous: h + row * width, width)
                     (candidateProducts.floats + row * width).update(from: product + 2 * width, count: width)
-                    if type != .float32 { kernels.toBFloat16(operands.bfloats + next * width, h + next * width, width) }
                     let target = outputs.bytes + (b * shape.steps + step) * stateBytes
-                    target.copyMemory(from: operands.bytes + next * stateBytes, byteCount: stateBytes)
+                    if type == .float32 {
+                        target.copyMemory(from: h + next * width, byteCount: stateBytes)
+                    } else {
+                        kernels.toBFloat16(operands.bfloats + next * width, h + next * width, width)
+                        target.copyMemory(from: operands.bytes + next * stateBytes, byteCount: stateBytes)
+                    }
                 }
             }
+            mask?.store(h + (first + batch) * width, to: operands.bytes + (first + batch) * stateBytes)
         }
         return outputs
     }
@@ -92,7 +107,8 @@ private final class GRUSequence {
     /// Backpropagation through time, from the gradient of the outputs.
     func accumulateGradients(_ outputGradient: Tensor) {
         let (batch, width, type) = (shape.batch, shape.width, shape.type)
-        let weight = PackedMatrix(MatrixOperand(hiddenWeight), rows: batch, k: shape.gates, n: width, isAdding: true, uses: shape.steps)
+        let weight = PackedMatrix(MatrixOperand(hiddenWeight), rows: batch, k: shape.gates, n: width, isAdding: mask == nil, uses: shape.steps)
+        let masked = mask.map { _ in Tensor(uninitialized: [batch, width]) }
         let inputGradient = type == .float32 ? gates : Tensor(uninitialized: [shape.rows, shape.gates], type)
         let productGradient = Tensor(uninitialized: [shape.rows, shape.gates], type)
         let stateGradient = Tensor(zeros: [batch, width])
@@ -117,7 +133,10 @@ private final class GRUSequence {
                     }
                 }
             }
-            if step > 0 || hidden?.node != nil { weight.multiply(into: dh, productGradient.bytes + first * shape.gates * type.byteCount) }
+            if step > 0 || hidden?.node != nil {
+                weight.multiply(into: masked?.floats ?? dh, productGradient.bytes + first * shape.gates * type.byteCount)
+                if let mask, let masked { kernels.addProduct(dh, masked.floats, mask.values.floats, batch * width) }
+            }
         }
         shape.accumulateInputGradients(inputGradient, x: x, timeMajorX: timeMajorX, weight: inputWeight)
         shape.accumulateHiddenGradient(productGradient, states: operands, startsAtZero: hidden == nil, weight: hiddenWeight)

@@ -17,12 +17,17 @@ import Kernels
 ///   - inputWeight: W, [4 H, I], of x's type; gates in the order i, f, g, o, as PyTorch has them.
 ///   - hiddenWeight: U, [4 H, H], of x's type.
 ///   - bias: b, [4 H], float32.
+///   - stateMask: [B, H], float32: U reads h[t-1] times it; `nil` is ones. No gradient.
 /// - Returns: the outputs in x's type, and the last cell. Gates and cells are float32 for both types.
 /// - Complexity: 8 T B H (I + H) flops forward, twice that backward; keeps 5 T B H float32 values, and the inputs and outputs once more.
-public func lstm(_ x: Tensor, hidden: Tensor? = nil, cell: Tensor? = nil, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor) -> RecurrentOutput {
+public func lstm(
+    _ x: Tensor, hidden: Tensor? = nil, cell: Tensor? = nil, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor? = nil
+) -> RecurrentOutput {
     let shape = RecurrentShape(
-        "lstm", gatesPerUnit: 4, x: x, hidden: hidden, cell: cell, inputWeight: inputWeight, hiddenWeight: hiddenWeight, biases: [bias])
-    let sequence = LSTMSequence(shape, x: x, hidden: hidden, cell: cell, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias)
+        "lstm", gatesPerUnit: 4, x: x, hidden: hidden, cell: cell, inputWeight: inputWeight, hiddenWeight: hiddenWeight, biases: [bias],
+        stateMask: stateMask)
+    let sequence = LSTMSequence(
+        shape, x: x, hidden: hidden, cell: cell, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: stateMask)
     let outputs = sequence.run()
     let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, bias] + [hidden, cell].compactMap { $0 }) { sequence.accumulateGradients($0) }
     let lastCell = sequence.cells.viewed(as: [shape.batch, shape.width], offset: shape.rows * shape.width)
@@ -44,24 +49,29 @@ private final class LSTMSequence {
     private let inputWeight: Tensor
     private let hiddenWeight: Tensor
     private let bias: Tensor
+    private let mask: StateMask?
 
     /// [T B, I].
     private let timeMajorX: Tensor
     /// [T B, 4 H]: i, f, g, o after their functions.
     private let gates: Tensor
-    /// [(T + 1) B, H], from h[-1] on, of x's type.
+    /// [(T + 1) B, H], from h[-1] on, of x's type, times the mask.
     private let states: Tensor
     /// [(T + 1) B, H], from c[-1] on.
     let cells: Tensor
     /// [B, H]: of c[T - 1].
     var lastCellGradient: Tensor?
 
-    init(_ shape: RecurrentShape, x: Tensor, hidden: Tensor?, cell: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor) {
+    init(
+        _ shape: RecurrentShape, x: Tensor, hidden: Tensor?, cell: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor?
+    ) {
         (self.shape, self.x, self.hidden, self.cell) = (shape, x, hidden, cell)
         (self.inputWeight, self.hiddenWeight, self.bias) = (inputWeight, hiddenWeight, bias)
         timeMajorX = shape.timeMajor(x)
         gates = shape.inputProducts(timeMajorX, inputWeight, bias: bias)
+        mask = StateMask(stateMask, shape.type)
         states = shape.states(startingWith: hidden, shape.type)
+        mask?.apply(to: states.bytes)
         cells = shape.states(startingWith: cell, .float32)
     }
 
@@ -90,6 +100,7 @@ private final class LSTMSequence {
                     (outputs.bytes + (b * shape.steps + step) * stateBytes).copyMemory(from: target, byteCount: stateBytes)
                 }
             }
+            mask?.apply(to: h + (first + batch) * stateBytes)
         }
         return outputs
     }
@@ -120,7 +131,10 @@ private final class LSTMSequence {
                     }
                 }
             }
-            if step > 0 || hidden?.node != nil { weight.multiply(into: dh, gateGradient.bytes + first * shape.gates * type.byteCount) }
+            if step > 0 || hidden?.node != nil {
+                weight.multiply(into: dh, gateGradient.bytes + first * shape.gates * type.byteCount)
+                if let mask { kernels.multiply(dh, dh, mask.values.floats, batch * width) }
+            }
         }
         shape.accumulateInputGradients(gateGradient, x: x, timeMajorX: timeMajorX, weight: inputWeight)
         shape.accumulateHiddenGradient(gateGradient, states: states, startsAtZero: hidden == nil, weight: hiddenWeight)

@@ -1,6 +1,6 @@
 // What the fused recurrent layers share: the order of rows, and products over all steps at once.
 //
-// Legend: B sequences, T steps, I input width, H width, G rows of the weights (4 H for an LSTM, 3 H for a GRU).
+// Legend: B sequences, T steps, I input width, H width, G rows of the weights (4 H for an LSTM, 3 H for a GRU, H for an Elman layer).
 // Outside, a sequence is a row of [B, T, ...]. Inside, a step is a row of [T, B, ...]: the products of a step then read and write one piece of memory.
 
 import Kernels
@@ -9,7 +9,7 @@ import Kernels
 public struct RecurrentOutput {
     /// [B, T, H]: the hidden state after every step.
     public let outputs: Tensor
-    /// [B, H], float32: an LSTM's cell after the last step; `nil` for a GRU.
+    /// [B, H], float32: an LSTM's cell after the last step; `nil` for other layers.
     public let cell: Tensor?
 
     /// [B, H]: the hidden state after the last step.
@@ -40,7 +40,10 @@ struct RecurrentShape {
     let gates: Int
     let type: DataType
 
-    init(_ name: String, gatesPerUnit: Int, x: Tensor, hidden: Tensor?, cell: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, biases: [Tensor]) {
+    init(
+        _ name: String, gatesPerUnit: Int, x: Tensor, hidden: Tensor?, cell: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, biases: [Tensor],
+        stateMask: Tensor? = nil
+    ) {
         require(x.shape.rank == 3 && x.shape[1] > 0, "\(name): input \(x.shape) is not [B, T, I] with a step")
         (batch, steps, inputs, width) = (x.shape[0], x.shape[1], x.shape[2], hiddenWeight.shape.columns)
         (gates, type) = (gatesPerUnit * width, x.dataType)
@@ -49,7 +52,7 @@ struct RecurrentShape {
         require(
             inputWeight.dataType == type && hiddenWeight.dataType == type, "\(name): weights are \(inputWeight.dataType), the input is \(type)")
         for bias in biases { require(bias.count == gates, "\(name): bias \(bias.shape) does not fit weight \(inputWeight.shape)") }
-        for state in [hidden, cell] {
+        for state in [hidden, cell, stateMask] {
             if let state { require(state.shape == [batch, width], "\(name): state \(state.shape) is not [\(batch), \(width)]") }
         }
     }
@@ -130,5 +133,32 @@ struct RecurrentShape {
                 into: MatrixOperand(target, leading: width), MatrixOperand(gradient, first: skipped * gates, .transposed),
                 MatrixOperand(states, first: skipped * width), m: gates, n: width, k: rows - skipped, beta: accumulate ? 1 : 0)
         }
+    }
+}
+
+/// What each state is multiplied by before it enters a product with the hidden weight: the same at every step (Gal and Ghahramani 2016).
+struct StateMask {
+    /// [B, H], float32, off the tape.
+    let values: Tensor
+    private let scratch: Tensor?
+
+    init?(_ mask: Tensor?, _ type: DataType) {
+        guard let mask else { return nil }
+        values = mask.stopGradient()
+        scratch = type == .float32 ? nil : Tensor(uninitialized: mask.shape)
+    }
+
+    /// target = states * mask, for the B rows of a step; target is float32, or bfloat16 where the mask was made for it.
+    func store(_ states: UnsafePointer<Float>, to target: UnsafeMutableRawPointer) {
+        guard let scratch else { return kernels.multiply(target.assumingMemoryBound(to: Float.self), states, values.floats, values.count) }
+        kernels.multiply(scratch.floats, states, values.floats, values.count)
+        kernels.toBFloat16(target.assumingMemoryBound(to: UInt16.self), scratch.floats, values.count)
+    }
+
+    /// states *= mask in place, of the type that the mask was made for.
+    func apply(to states: UnsafeMutableRawPointer) {
+        guard let scratch else { return store(UnsafePointer(states.assumingMemoryBound(to: Float.self)), to: states) }
+        kernels.fromBFloat16(scratch.floats, states.assumingMemoryBound(to: UInt16.self), values.count)
+        store(scratch.floats, to: states)
     }
 }

@@ -90,7 +90,10 @@ package struct TrainingWorkload: Sendable {
         let projections = 4 * d * d
         let inner = 2 * d * f
         let output = d * Double(vocabularySize)
-        if model.kind.isRecurrent { return 6 * t * (layers * (model.kind == .lstm ? 8 : 6) * d * d + output) }
+        if let cell = model.kind.recurrentCell {
+            let inputs = Double(model.embedding ?? model.width) + (layers - 1) * d
+            return 6 * t * (Double(cell.gatesPerUnit) * d * (inputs + layers * d) + output)
+        }
         /// Scores and weighted sums of T queries over S keys.
         func attention(_ queries: Double, _ keys: Double, isCausal: Bool) -> Double { 12 * queries * keys * d * (isCausal ? 0.5 : 1) }
         let decoder = layers * (6 * t * (projections + inner) + attention(t, t, isCausal: true)) + 6 * t * output

@@ -17,7 +17,7 @@ extension ConfigurationSection {
 }
 
 /// Replaces $NAME and ${NAME}; letters, digits and underscores make a name.
-func expandingVariables(
+package func expandingVariables(
     _ text: String, environment: [String: String] = ProcessInfo.processInfo.environment, missing: (String) -> UserError
 ) throws -> String {
     var result = ""

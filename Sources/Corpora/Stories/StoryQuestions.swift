@@ -1,0 +1,227 @@
+// Questions about stories as numbers: what memory networks are trained on and asked.
+
+import Diagnostics
+import Foundation
+
+/// What was found while questions were read, besides the questions.
+public struct StoryFindings: Sendable, Equatable {
+    /// Questions and lines left out because they are malformed, with the first of them in words.
+    public var malformed = 0
+    public var firstMalformed: String?
+    /// Questions left out because no fact stands before them.
+    public var questionsWithoutFacts = 0
+    /// Facts left out because they hold no word.
+    public var emptyFacts = 0
+    /// Occurrences of words that the vocabulary does not hold; they are left out of their sentences.
+    public var unknownWords = 0
+    /// Some of those words, in the order in which they were met.
+    public var someUnknownWords: [String] = []
+    /// Questions whose answer the training data does not hold: they count as answered wrongly.
+    public var unseenAnswers = 0
+
+    public init() {}
+
+    /// Records left out.
+    public var leftOut: Int { malformed + questionsWithoutFacts + emptyFacts }
+
+    mutating func addUnknown(_ word: String) {
+        unknownWords += 1
+        if someUnknownWords.count < 8, !someUnknownWords.contains(word) { someUnknownWords.append(word) }
+    }
+
+    /// What a person should know, a line for each kind of finding.
+    public var notes: [String] {
+        var notes: [String] = []
+        if malformed > 0 { notes.append("\(malformed) malformed lines left out; the first: \(firstMalformed ?? "unknown")") }
+        if questionsWithoutFacts > 0 { notes.append("\(questionsWithoutFacts) questions left out that no fact precedes") }
+        if emptyFacts > 0 { notes.append("\(emptyFacts) facts left out that hold no word") }
+        if unknownWords > 0 { notes.append("\(unknownWords) unknown words left out, such as \(someUnknownWords.joined(separator: ", "))") }
+        if unseenAnswers > 0 { notes.append("\(unseenAnswers) questions with an answer unseen in training: counted as wrong") }
+        return notes
+    }
+
+    /// - Throws: `UserError` (.badData) when more was left out than `limit`.
+    public func check(limit: Int, at place: String) throws {
+        guard leftOut > limit else { return }
+        throw UserError(
+            .badData, "\(leftOut) records left out, more than \(limit): \(notes.joined(separator: "; "))", at: place,
+            advice: "mend the data, or raise task.maximumBadRecords")
+    }
+}
+
+/// Questions, each with its story so far.
+public struct StoryQuestions: Sendable {
+    /// One question.
+    public struct Question: Sendable, Equatable {
+        /// Its story: sentences of `sentenceStarts`, oldest first.
+        public var sentences: Range<Int>
+        /// Its words, in `questionWords`.
+        public var words: Range<Int>
+        /// The class of the answer, -1 for one unseen in training.
+        public var answer: Int32
+        /// The task's number.
+        public var task: Int
+        /// The sentences that support the answer, in `supportingSentences`.
+        public var support: Range<Int>
+    }
+
+    public internal(set) var words: [Int32] = []
+    /// Where each sentence begins in `words`, and the end of the last.
+    public internal(set) var sentenceStarts: [Int32] = [0]
+    public internal(set) var questionWords: [Int32] = []
+    /// Sentences that support answers, question after question.
+    public internal(set) var supportingSentences: [Int] = []
+    public internal(set) var questions: [Question] = []
+    public internal(set) var findings = StoryFindings()
+    /// The answers as they are written, where they are no words of the vocabulary (`answer` -1).
+    public internal(set) var unseenAnswers: [Int: String] = [:]
+
+    public init() {}
+
+    public var count: Int { questions.count }
+
+    /// The number of sentences of the longest story.
+    public var longestStory: Int { questions.map(\.sentences.count).max() ?? 0 }
+
+    /// The numbers of the words of a sentence.
+    public func sentence(_ index: Int) -> ArraySlice<Int32> { words[Int(sentenceStarts[index])..<Int(sentenceStarts[index + 1])] }
+
+    /// Adds a sentence.
+    mutating func addSentence(_ sentence: [Int32]) {
+        words.append(contentsOf: sentence)
+        sentenceStarts.append(Int32(words.count))
+    }
+
+    /// The questions of some numbers, in that order, over the same sentences.
+    public func selecting(_ numbers: [Int]) -> StoryQuestions {
+        var result = self
+        result.questions = numbers.map { questions[$0] }
+        result.unseenAnswers = [:]
+        for (place, number) in numbers.enumerated() { result.unseenAnswers[place] = unseenAnswers[number] }
+        return result
+    }
+
+    // MARK: reading
+
+    /// Reads bAbI files.
+    /// - Parameters:
+    ///   - files: paths with their tasks' numbers, in the order in which questions are wanted.
+    ///   - vocabulary: what gives words their numbers.
+    ///   - isTraining: words and answers that are new are added to the vocabulary. Otherwise they are counted.
+    /// - Throws: `UserError` where a file cannot be read. What is wrong in a file is left out and counted.
+    public init(babi files: [(path: String, task: Int)], vocabulary: inout StoryVocabulary, isTraining: Bool) throws {
+        for file in files {
+            let reader = BabiReader(files: [file.path])
+            var story = StoryInProgress()
+            while true {
+                do {
+                    guard let record = try reader.next() else { break }
+                    add(record, reader, task: file.task, &story, &vocabulary, isTraining: isTraining)
+                } catch let error as RecordError {
+                    findings.malformed += 1
+                    if findings.firstMalformed == nil { findings.firstMalformed = "\(error.what) (\(error.place.file), line \(error.place.line))" }
+                }
+            }
+        }
+    }
+
+    /// What is known of the story that is being read.
+    private struct StoryInProgress {
+        var number = -1
+        var firstSentence = 0
+        /// Bytes of the record's source that earlier records of the story have shown.
+        var consumed = 0
+        /// The sentence of each fact, -1 for one without words.
+        var sentences: [Int] = []
+    }
+
+    private mutating func add(
+        _ record: CorpusRecord, _ reader: BabiReader, task: Int, _ story: inout StoryInProgress, _ vocabulary: inout StoryVocabulary, isTraining: Bool
+    ) {
+        if story.number != reader.storyNumber {
+            story = StoryInProgress()
+            (story.number, story.firstSentence) = (reader.storyNumber, sentenceStarts.count - 1)
+        }
+        var lines = record.source[story.consumed...].split(separator: 0x0a)
+        guard let questionLine = lines.popLast() else { return }
+        for line in lines {
+            let sentence = numbers(StoryVocabulary.split(line), &vocabulary, isTraining: isTraining)
+            story.consumed = line.endIndex + 1
+            if sentence.isEmpty {
+                findings.emptyFacts += 1
+                story.sentences.append(-1)
+                continue
+            }
+            story.sentences.append(sentenceStarts.count - 1)
+            addSentence(sentence)
+        }
+        guard sentenceStarts.count - 1 > story.firstSentence else {
+            findings.questionsWithoutFacts += 1
+            return
+        }
+        if isTraining { vocabulary.longestStory = max(vocabulary.longestStory, sentenceStarts.count - 1 - story.firstSentence) }
+        let answer = String(decoding: (record.target ?? []).map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }, as: UTF8.self)
+        let question = numbers(StoryVocabulary.split(questionLine), &vocabulary, isTraining: isTraining)
+        let number = isTraining ? vocabulary.add(answer) : vocabulary[answer]
+        if number == nil {
+            findings.unseenAnswers += 1
+            unseenAnswers[questions.count] = answer
+        }
+        add(
+            story: story.firstSentence..<sentenceStarts.count - 1, question: question, answer: number ?? -1, task: task,
+            support: reader.supportingFacts.map { story.sentences[$0] }.filter { $0 >= 0 })
+    }
+
+    /// Adds a question about sentences that were added before.
+    mutating func add(story: Range<Int>, question: [Int32], answer: Int32, task: Int, support: [Int] = []) {
+        let (firstWord, firstSupport) = (questionWords.count, supportingSentences.count)
+        questionWords.append(contentsOf: question)
+        supportingSentences.append(contentsOf: support)
+        questions.append(
+            Question(
+                sentences: story, words: firstWord..<questionWords.count, answer: answer, task: task, support: firstSupport..<supportingSentences.count))
+    }
+
+    /// The numbers of words; unknown ones are left out and counted, or added.
+    mutating func numbers(_ words: [String], _ vocabulary: inout StoryVocabulary, isTraining: Bool) -> [Int32] {
+        if isTraining {
+            vocabulary.longestSentence = max(vocabulary.longestSentence, words.count)
+            return words.map { vocabulary.add($0) }
+        }
+        return words.compactMap { word in
+            if let number = vocabulary[word] { return number }
+            findings.addUnknown(word)
+            return nil
+        }
+    }
+
+    /// One story typed by a person: facts, the last line the question. Line numbers as bAbI has them are passed over.
+    /// - Throws: `UserError` (.badData) where there is no question, no fact before it, or no word that is known in either.
+    public init(typed text: String, vocabulary: StoryVocabulary) throws {
+        var lines = text.split(separator: "\n").map { Self.withoutNumber($0.trimmingCharacters(in: .whitespaces)) }.filter { !$0.isEmpty }
+        guard let question = lines.popLast() else {
+            throw UserError(.badData, "there is no question", advice: "give facts, a line each, and the question as the last line")
+        }
+        guard !lines.isEmpty else {
+            throw UserError(.badData, "no fact stands before the question '\(question)'", advice: "give facts, a line each, before the question")
+        }
+        var vocabulary = vocabulary
+        for line in lines {
+            let sentence = numbers(StoryVocabulary.split(Array(line.utf8)), &vocabulary, isTraining: false)
+            if sentence.isEmpty { findings.emptyFacts += 1 } else { addSentence(sentence) }
+        }
+        // A tab ends the question in a line that was copied from a bAbI file.
+        let words = numbers(StoryVocabulary.split(Array(question.prefix { $0 != "\t" }.utf8)), &vocabulary, isTraining: false)
+        guard sentenceStarts.count > 1, !words.isEmpty else {
+            let what = words.isEmpty ? "the question" : "the facts"
+            throw UserError(.badData, "no word of \(what) is known to the model", advice: "use the words of the training data: see vocabulary.json")
+        }
+        add(story: 0..<sentenceStarts.count - 1, question: words, answer: -1, task: 0)
+    }
+
+    private static func withoutNumber(_ line: String) -> String {
+        let digits = line.prefix { $0.isASCII && $0.isNumber }
+        guard !digits.isEmpty, line.dropFirst(digits.count).first == " " else { return line }
+        return line.dropFirst(digits.count).trimmingCharacters(in: .whitespaces)
+    }
+}

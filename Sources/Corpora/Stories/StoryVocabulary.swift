@@ -1,0 +1,93 @@
+// The words of stories, questions and answers, numbered.
+
+import Diagnostics
+import Foundation
+
+/// Words by number. 0 is padding and no word; the others are numbered in the order in which the training data first names them.
+public struct StoryVocabulary: Sendable, Equatable {
+    /// The words by number; the first is empty.
+    public private(set) var words: [String] = [""]
+    private var numbers: [String: Int32] = [:]
+    /// The words of the longest sentence or question of the training data.
+    public internal(set) var longestSentence = 1
+    /// The sentences of the longest story of the training data.
+    public internal(set) var longestStory = 1
+
+    public init() {}
+
+    /// V, padding counted.
+    public var count: Int { words.count }
+
+    /// The number of a word; `nil` for one that the training data does not hold.
+    public subscript(word: String) -> Int32? { numbers[word] }
+
+    /// The number of a word, which is added where it is new.
+    public mutating func add(_ word: String) -> Int32 {
+        if let known = numbers[word] { return known }
+        let number = Int32(words.count)
+        words.append(word)
+        numbers[word] = number
+        return number
+    }
+
+    /// The words of a line: in lower case, without the full stop, question or exclamation mark at the end, divided at white space.
+    public static func split(_ text: some Collection<UInt8>) -> [String] {
+        var words: [[UInt8]] = []
+        for part in text.split(whereSeparator: { $0 == 0x20 || ($0 >= 0x09 && $0 <= 0x0d) }) {
+            words.append(part.map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 })
+        }
+        let marks: Set<UInt8> = [0x2e, 0x3f, 0x21]
+        while var last = words.popLast() {
+            while let byte = last.last, marks.contains(byte) { last.removeLast() }
+            if last.isEmpty { continue }
+            words.append(last)
+            break
+        }
+        return words.map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    // MARK: vocabulary.json
+
+    /// The name of a vocabulary's file in a run directory.
+    public static let fileName = "vocabulary.json"
+
+    private struct File: Codable {
+        var version: Int
+        var longestSentence: Int
+        var longestStory: Int
+        var words: [String]
+    }
+
+    /// The vocabulary as JSON: the same bytes for the same words.
+    public var json: [UInt8] {
+        get throws {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+            return Array(try encoder.encode(File(version: 1, longestSentence: longestSentence, longestStory: longestStory, words: words))) + [0x0a]
+        }
+    }
+
+    /// Reads what `json` gave.
+    /// - Throws: `UserError` where the file is absent, damaged or of a later version.
+    public init(contentsOf path: String) throws {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw UserError(.missingInput, "cannot read the vocabulary", at: path, advice: "the run directory is incomplete: copy it again")
+        }
+        guard let file = try? JSONDecoder().decode(File.self, from: data), file.version == 1, file.words.first == "" else {
+            throw UserError(.badData, "is no vocabulary of version 1", at: path, advice: "copy the run directory again, or use the program that wrote it")
+        }
+        self.init()
+        for word in file.words.dropFirst() { _ = add(word) }
+        guard words == file.words else { throw UserError(.badData, "names a word twice", at: path, advice: "copy the run directory again") }
+        longestSentence = max(1, file.longestSentence)
+        longestStory = max(1, file.longestStory)
+    }
+
+    /// A number that differs, nearly surely, where the words differ.
+    public var fingerprint: String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for word in words { for byte in Array(word.utf8) + [0] { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 } }
+        let digits = String(mixedBits(hash), radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}

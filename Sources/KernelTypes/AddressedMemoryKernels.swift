@@ -1,0 +1,156 @@
+// The list of SIMD kernels of memories that are read and written by weights over their rows, as in the Neural Turing Machine.
+//
+// Legend: N rows of the memory, W their width, S the stride: N rounded up to a multiple of 16. R reads, K writes, A heads, C shifts.
+// The memory of a sequence is stored by columns, [W, S]: row i of the memory is element i of each. So every pass runs along vectors whatever W is. What
+// belongs to rows ([S]: weights, norms, scores) has the same stride; elements from N on are padding, which is 0 in the memory and in weights.
+
+/// The extents of an addressed memory.
+public struct AddressedMemoryShape: Sendable, Equatable {
+    /// N.
+    public let rows: Int
+    /// W.
+    public let width: Int
+    /// S.
+    public let stride: Int
+
+    public init(rows: Int, width: Int) {
+        self.rows = rows
+        self.width = width
+        stride = (rows + 15) / 16 * 16
+    }
+
+    /// Elements of a stored memory, W S.
+    public var count: Int { width * stride }
+}
+
+/// How a head of a Neural Turing Machine turns scores into weights.
+///
+/// A head's numbers lie in the order key [W], strength, gate, shift [C], sharpness.
+public struct HeadAddressing: Sendable, Equatable {
+    /// The shift of the first of C weights; the others follow one by one.
+    public let lowestShift: Int
+    /// C.
+    public let shifts: Int
+    /// Added to the product of the norms.
+    public let epsilon: Float
+    /// A head's numbers are cut to -limit ... limit before anything else; infinity for none.
+    public let limit: Float
+    /// Whether keys are tanh of a head's numbers, or those themselves.
+    public let squashesKeys: Bool
+    /// Likewise of what a head adds.
+    public let squashesAdditions: Bool
+
+    public init(lowestShift: Int, shifts: Int, epsilon: Float, limit: Float, squashesKeys: Bool, squashesAdditions: Bool) {
+        self.lowestShift = lowestShift
+        self.shifts = shifts
+        self.epsilon = epsilon
+        self.limit = limit
+        self.squashesKeys = squashesKeys
+        self.squashesAdditions = squashesAdditions
+    }
+
+    /// Numbers of a head for memory rows of `width`.
+    public func numbers(width: Int) -> Int { width + 3 + shifts }
+}
+
+/// What addressing computes for a head on its way, each [S]: kept for the gradient.
+public struct AddressingSteps {
+    /// First the products of key and rows, then their cosine.
+    public var cosine: FloatOutput
+    /// Softmax of strength * cosine.
+    public var content: FloatOutput
+    /// After gate and shift.
+    public var shifted: FloatOutput
+    /// After sharpening: the weights.
+    public var weights: FloatOutput
+
+    public init(cosine: FloatOutput, content: FloatOutput, shifted: FloatOutput, weights: FloatOutput) {
+        self.cosine = cosine
+        self.content = content
+        self.shifted = shifted
+        self.weights = weights
+    }
+}
+
+/// Outer products that are summed: the sum over j < count of left[j, w] * right[j, i]; rows of `left` lie `leftStride` apart, those of `right` S.
+public struct OuterProducts {
+    public var left: FloatInput
+    public var leftStride: Int
+    public var right: FloatInput
+    public var count: Int
+
+    public init(_ left: FloatInput, leftStride: Int, _ right: FloatInput, count: Int) {
+        self.left = left
+        self.leftStride = leftStride
+        self.right = right
+        self.count = count
+    }
+}
+
+/// The kernels of addressed memories. One call is one sequence and one step.
+public protocol AddressedMemoryKernels {
+    /// out[a, i] = sum over w of keys[a, w] * memory[w, i] (added when `accumulate`), a < keyCount; norms[i], unless nil, the root of the sum of squares of
+    /// row i. Rows of `keys` lie `keyStride` apart, those of `out` S. All S elements are written.
+    func memoryScores(
+        _ out: FloatOutput, norms: FloatOutput?, memory: FloatInput, keys: FloatInput, keyStride: Int, keyCount: Int, accumulate: Bool,
+        _ shape: AddressedMemoryShape)
+
+    /// out[r, w] = sum over i of weights[r, i] * memory[w, i], r < count; rows of `out` lie `outStride` apart.
+    func memoryReads(
+        _ out: FloatOutput, outStride: Int, memory: FloatInput, weights: FloatInput, count: Int, _ shape: AddressedMemoryShape)
+
+    /// next[w, i] = memory[w, i] * (product over k of 1 - weights[k, i] erase[k, w]) + sum over k of weights[k, i] add[k, w]. `next` may be `memory`.
+    /// Rows of `erase` and `add` are W long.
+    func memoryWrite(
+        _ next: FloatOutput, memory: FloatInput, weights: FloatInput, erase: FloatInput, add: FloatInput, count: Int, _ shape: AddressedMemoryShape)
+
+    /// The gradient of `memoryWrite` but for that of the memory, from `gradient`, [W, S], of `next`: added to weightGradient [K, S], stored in
+    /// eraseGradient and addGradient [K, W].
+    func memoryWriteGradient(
+        weightGradient: FloatOutput, eraseGradient: FloatOutput, addGradient: FloatOutput, gradient: FloatInput, memory: FloatInput, weights: FloatInput,
+        erase: FloatInput, add: FloatInput, count: Int, _ shape: AddressedMemoryShape)
+
+    /// The gradient of the memory before a step: gradient[w, i], of the memory after it, is multiplied by the product over k of 1 - weights[k, i] erase[k, w]
+    /// and gets the outer products, less decay[i] * memory[w, i] unless `decay` is nil.
+    func memoryGradient(
+        _ gradient: FloatOutput, memory: FloatInput, weights: FloatInput, erase: FloatInput, count: Int, decay: FloatInput?, _ first: OuterProducts,
+        _ second: OuterProducts, _ shape: AddressedMemoryShape)
+
+    /// A head's numbers after their functions: key, softplus, sigmoid, softmax, 1 + softplus; returns the norm of the key. `out` may not be `numbers`.
+    func headNumbers(_ out: FloatOutput, _ numbers: FloatInput, _ addressing: HeadAddressing, width: Int) -> Float
+
+    /// Its gradient: from that of the results to that of `numbers`, in place. `numbers` and `results` as above.
+    func headNumbersGradient(_ gradient: FloatOutput, numbers: FloatInput, results: FloatInput, _ addressing: HeadAddressing, width: Int)
+
+    /// What a head erases and adds, [W] each: erase' = sigmoid(erase), add' = add or tanh(add), of numbers cut to -limit ... limit.
+    func writeVectors(erase: FloatOutput, add: FloatOutput, numbers: FloatInput, additions: FloatInput, _ addressing: HeadAddressing, width: Int)
+
+    /// Its gradient, in place.
+    func writeVectorsGradient(
+        eraseGradient: FloatOutput, addGradient: FloatOutput, numbers: FloatInput, additions: FloatInput, erase: FloatInput, add: FloatInput,
+        _ addressing: HeadAddressing, width: Int)
+
+    /// The weights of a head (Graves et al. 2014, equations 5 to 9), from products with the key in `steps.cosine`: cosine, softmax, gate with the weights
+    /// before, circular shift, sharpening (elements below 1e-16 count as that).
+    /// - Parameters:
+    ///   - numbers: as `headNumbers` left them; the key is not read.
+    ///   - norms: [S], of the rows; keyNorm: of the key.
+    ///   - scratch: room for S + 2 C + 2 |shift| elements.
+    func headWeights(
+        _ steps: AddressingSteps, previous: FloatInput, norms: FloatInput, keyNorm: Float, numbers: FloatInput, _ addressing: HeadAddressing,
+        scratch: FloatOutput, _ shape: AddressedMemoryShape)
+
+    /// Its gradient.
+    /// - Parameters:
+    ///   - weightGradient: [S], of the weights; gets that of `previous`.
+    ///   - keyFactors: [S], stored: the gradient of the key is the sum of keyFactors[i] * row i, less the returned factor times the key.
+    ///   - decay: [S], added to: what the gradient of row i loses of row i, beside keyFactors[i] * key.
+    ///   - numberGradient: stored in the places behind the key.
+    ///   - scratch: room for three times as much as above.
+    /// - Returns: see `keyFactors`.
+    func headWeightsGradient(
+        weightGradient: FloatOutput, keyFactors: FloatOutput, decay: FloatOutput, numberGradient: FloatOutput, _ steps: AddressingSteps,
+        previous: FloatInput, norms: FloatInput, keyNorm: Float, numbers: FloatInput, _ addressing: HeadAddressing, scratch: FloatOutput,
+        _ shape: AddressedMemoryShape
+    ) -> Float
+}

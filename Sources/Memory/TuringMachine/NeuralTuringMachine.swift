@@ -1,0 +1,134 @@
+// The Neural Turing Machine (Graves, Wayne and Danihelka 2014): a controller that reads and writes the rows of a matrix by attention.
+//
+// Legend: B sequences, T steps, I input width, H controller units, N memory rows, W their width, R read heads, K write heads, A = R + K, C shifts,
+// P = A (W + 3 + C) + 2 K W numbers for all heads of a step.
+
+import Kernels
+import NeuralNetworks
+import Tensors
+
+/// What a Neural Turing Machine is made of.
+public struct NeuralTuringMachineConfiguration: Sendable, Equatable {
+    /// N.
+    public var rows = 128
+    /// W.
+    public var width = 20
+    /// R.
+    public var readHeads = 1
+    /// K.
+    public var writeHeads = 1
+    public var controller = ControllerConfiguration(.lstm, width: 100)
+    /// By how many rows a head can move at a step.
+    public var shifts: ClosedRange<Int> = -1...1
+    /// The numbers for the heads are cut to -limit ... limit; `nil` for none.
+    public var limit: Float? = 20
+    /// Added to the product of the norms in the cosine.
+    public var epsilon: Float = 1e-6
+    /// Whether keys go through tanh.
+    public var squashesKeys = false
+    /// Whether what is added goes through tanh.
+    public var squashesAdditions = true
+    /// What every element of the memory starts with (Collier and Beel 2018 find a small constant best).
+    public var initialMemory: Float = 1e-6
+    /// Whether the rows that the heads point at before the first step, and what they have read there, are learned. Otherwise row 0 and zeros.
+    public var learnsInitialReads = false
+    /// Whether the initial memory is learned, starting from `initialMemory`.
+    public var learnsInitialMemory = false
+    /// Keeps the memory of only every sqrt(T)-th step for the backward pass and computes those between again: less memory, the same bits.
+    public var recompute = false
+
+    public init() {}
+}
+
+/// A controller with R read and K write heads on N rows of memory.
+///
+/// A step reads [x[t], r[t-1]] with the controller, which gives all heads their numbers by one linear layer. A head's weights come from the memory M[t-1]:
+/// softmax of strength * cosine(key, row), gate with its last weights, circular shift, sharpening. Reads are taken from M[t-1], before the write:
+/// r[t] = sum of w[i] M[t-1][i]; then M[t] = M[t-1] * (product over write heads of 1 - w e) + sum of w a. What is written at a step can be read at the next.
+///
+/// Everything is float32; inputs of another type are converted. - Source: equations 1 to 9; settings and initialisation of Collier and Beel 2018.
+public struct NeuralTuringMachine: SequenceCore {
+    public let configuration: NeuralTuringMachineConfiguration
+    public let controller: Controller
+    private let path: String
+    private let interfaceWeight: Parameter
+    private let interfaceBias: Parameter
+    private let initialMemory: Parameter?
+    private let initialReads: Parameter?
+    private let initialReadWeights: Parameter?
+    private let initialWriteWeights: Parameter?
+
+    /// Declares `path.controller.*`, `path.interface.weight` [P, H] and `.bias` [P] and, where they are learned, `path.initialMemory` [N, W],
+    /// `.initialReads` [R, W], `.initialReadWeights` [R, N] and `.initialWriteWeights` [K, N] (before a softmax).
+    ///
+    /// The numbers of a step are, for each read and then each write head: key [W], strength, gate, shift [C], sharpness; then all erase vectors [K, W] and all
+    /// add vectors [K, W].
+    /// - Precondition: extents are positive, and a shift is shorter than the memory.
+    public init(_ store: ParameterStore, _ path: String, inputs: Int, _ configuration: NeuralTuringMachineConfiguration) {
+        precondition(
+            configuration.rows > 0 && configuration.width > 0 && configuration.readHeads > 0 && configuration.writeHeads > 0,
+            "a memory of \(configuration.rows) x \(configuration.width) with \(configuration.readHeads) read and \(configuration.writeHeads) write heads")
+        precondition(configuration.epsilon > 0, "epsilon \(configuration.epsilon) is not positive")
+        let (rows, width, reads, writes) = (configuration.rows, configuration.width, configuration.readHeads, configuration.writeHeads)
+        self.configuration = configuration
+        self.path = path
+        controller = Controller(store, "\(path).controller", inputs: inputs, reads: reads * width, configuration.controller)
+        let count = (reads + writes) * (width + 3 + configuration.shifts.count) + 2 * writes * width
+        interfaceWeight = store.add("\(path).interface.weight", [count, configuration.controller.width], .xavierUniform)
+        interfaceBias = store.add("\(path).interface.bias", [count], .zeros)
+        initialMemory = configuration.learnsInitialMemory ? store.add("\(path).initialMemory", [rows, width], .constant(configuration.initialMemory)) : nil
+        if configuration.learnsInitialReads {
+            initialReads = store.add("\(path).initialReads", [reads, width], .normal(standardDeviation: 0.1), decays: false)
+            initialReadWeights = store.add("\(path).initialReadWeights", [reads, rows], .normal(standardDeviation: 1), decays: false)
+            initialWriteWeights = store.add("\(path).initialWriteWeights", [writes, rows], .normal(standardDeviation: 1), decays: false)
+        } else {
+            (initialReads, initialReadWeights, initialWriteWeights) = (nil, nil, nil)
+        }
+    }
+
+    /// H + R W: what the controller gives, then what the heads have read.
+    public var outputWidth: Int { configuration.controller.width + configuration.readHeads * configuration.width }
+
+    /// `path.memory`, `.readWeights`, `.writeWeights`, `.reads`, then the controller's states.
+    public var memory: [MemoryDeclaration] {
+        let weights = { (parameter: Parameter?) -> InitialMemory in parameter.map { .softmax(ofParameter: $0.name) } ?? .oneHot(0) }
+        let (rows, width, reads, writes) = (configuration.rows, configuration.width, configuration.readHeads, configuration.writeHeads)
+        return [
+            MemoryDeclaration(
+                "\(path).memory", [rows, width], axes: ["row", "column"],
+                initial: initialMemory.map { .parameter($0.name) } ?? .constant(configuration.initialMemory)),
+            MemoryDeclaration("\(path).readWeights", [reads, rows], axes: ["head", "row"], initial: weights(initialReadWeights)),
+            MemoryDeclaration("\(path).writeWeights", [writes, rows], axes: ["head", "row"], initial: weights(initialWriteWeights)),
+            MemoryDeclaration(
+                "\(path).reads", [reads, width], axes: ["head", "column"], initial: initialReads.map { .parameter($0.name) } ?? .constant(0)),
+        ] + controller.memory("\(path).controller")
+    }
+
+    /// - Complexity: a step costs 2 B (H (G + P) + G R W) flops of products, G = 4 H for an LSTM, and passes over B N W numbers: two forwards, four backwards. Keeps
+    ///   T B (N W + 5 A N) numbers for the backward pass, 2 sqrt(T) B (N W + 5 A N) with `recompute`.
+    public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
+        let type = x.dataType
+        let start: [Tensor?] = state.map { $0.tensors } ?? initialState(batch: x.shape[0], pass)
+        let sequence = TuringMachineSequence(
+            self, convert(x, to: .float32), from: start, interfaceWeight: pass(interfaceWeight), interfaceBias: pass(interfaceBias), pass)
+        let outputs = sequence.run(pass.trace)
+        let result = Tape.record(outputs, from: sequence.dependencies) { sequence.accumulateGradients($0) }
+        let last = sequence.lastState.enumerated().map { index, tensor in
+            // These gradients wait until the sequence runs backwards, which it does when its outputs have a gradient.
+            Tape.record(tensor, from: result) { gradient in
+                sequence.lastStateGradients[index] = gradient
+                result.node?.withZeroedGradient { _ in }
+            }
+        }
+        return (convert(pass.checked(result, interfaceWeight), to: type), MemoryState(last))
+    }
+
+    /// The learned parts of the initial state, [B, ...]; `nil` for what is not learned.
+    private func initialState(batch: Int, _ pass: ForwardPass) -> [Tensor?] {
+        func weights(_ parameter: Parameter?) -> Tensor? { parameter.map { repeated(softmax(pass($0)), batch) } }
+        return [
+            initialMemory.map { repeated(pass($0), batch) }, weights(initialReadWeights), weights(initialWriteWeights),
+            initialReads.map { repeated(pass($0), batch) },
+        ]
+    }
+}

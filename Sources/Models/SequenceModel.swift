@@ -1,0 +1,176 @@
+// A model that reads sequences step by step and answers at some of the steps: a core between an input and an output layer.
+//
+// Legend: B sequences (one a lane), T steps, I input width, F width of the core's outputs, O output width, A steps that are answered, of all sequences.
+
+import Configuration
+import Diagnostics
+import Foundation
+import NeuralNetworks
+import Tensors
+
+/// What a task gives to a sequence model at every step, and what it asks for.
+public struct SequenceModelForm: Sendable, Equatable {
+    /// What is read.
+    public enum Input: Sendable, Equatable {
+        /// Vectors of width I, read as they are.
+        case vectors(Int)
+        /// Symbols 0 ..< count, read as one-hot vectors or through an embedding.
+        case symbols(Int)
+    }
+
+    /// What is answered.
+    public enum Output: Sendable, Equatable {
+        /// O independent bits, scored by their cross-entropy.
+        case bits(Int)
+        /// One of O classes, scored by cross-entropy.
+        case classes(Int)
+        /// O real values, scored by squared error.
+        case values(Int)
+
+        /// O.
+        public var width: Int {
+            switch self {
+            case .bits(let width), .classes(let width), .values(let width): width
+            }
+        }
+    }
+
+    public var input: Input
+    public var output: Output
+
+    public init(input: Input, output: Output) {
+        self.input = input
+        self.output = output
+    }
+}
+
+/// The section `model` of a run whose task is one of sequences.
+public struct SequenceModelConfiguration: Sendable, Equatable {
+    /// What reads the steps.
+    public var core: SequenceCoreConfiguration
+    /// The width of the embeddings of symbols; `nil` reads symbols as one-hot vectors.
+    public var embedding: Int?
+
+    public init(core: SequenceCoreConfiguration, embedding: Int? = nil) {
+        self.core = core
+        self.embedding = embedding
+    }
+
+    /// Reads the section `model`, its `kind` included.
+    /// - Throws: `UserError` (configuration).
+    public init(_ section: ConfigurationSection) throws {
+        core = try SequenceCoreConfiguration(section)
+        embedding = try section.optionalInt("embedding", in: 1...)
+    }
+}
+
+/// Input, core, output layer, and a loss over the steps that are answered. Steps that are not answered cost no output layer.
+public final class SequenceModel: TrainableModel {
+    public let form: SequenceModelForm
+    public let store = ParameterStore()
+    public let core: any SequenceCore
+    public var memory: [MemoryDeclaration] { core.memory }
+
+    private let symbolEmbedding: Embedding?
+    private let output: Linear
+
+    /// Declares `embedding` (where there is one), `core` and `output`. The output layer starts uniform on -1 / sqrt(F) ... 1 / sqrt(F), its bias as well.
+    /// The caller allocates.
+    public init(_ configuration: SequenceModelConfiguration, _ form: SequenceModelForm) {
+        self.form = form
+        let inputs: Int
+        switch (form.input, configuration.embedding) {
+        case (.vectors(let width), _): (inputs, symbolEmbedding) = (width, nil)
+        case (.symbols(let count), let width?):
+            symbolEmbedding = Embedding(store, "embedding", rows: count, width: width, initializer: .normal(standardDeviation: 1 / Float(width).squareRoot()))
+            inputs = width
+        case (.symbols(let count), nil): (inputs, symbolEmbedding) = (count, nil)
+        }
+        core = configuration.core.makeCore(store, "core", inputs: inputs)
+        let uniform = Initializer.uniform(bound: 1 / Float(core.outputWidth).squareRoot())
+        output = Linear(store, "output", inputs: core.outputWidth, outputs: form.output.width, initializer: uniform, biasInitializer: uniform)
+    }
+
+    /// What the core gives at every step: [B, T, F].
+    private func features(_ inputs: SequenceInputs, _ pass: ForwardPass) -> Tensor {
+        let x: Tensor
+        switch (inputs, form.input) {
+        case (.vectors(let vectors), .vectors(let width)):
+            precondition(vectors.shape.rank == 3 && vectors.shape[2] == width, "vectors \(vectors.shape) for a model that reads \(width)")
+            x = vectors
+        case (.symbols(let symbols), .symbols(let count)): x = symbolEmbedding.map { $0(symbols, pass) } ?? oneHot(symbols, classes: count)
+        default: preconditionFailure("the batch does not hold what the model reads")
+        }
+        return core(convert(x, to: store.activationType), from: nil, pass).outputs
+    }
+
+    private func project(_ features: Tensor, _ pass: ForwardPass) -> Tensor {
+        linear(features, weight: pass.operand(output.weight), bias: output.bias.map { pass($0) }, outputType: .float32)
+    }
+
+    /// The outputs of all steps, float32 [B, T, O]: logits of bits or of classes, or values.
+    public func outputs(_ inputs: SequenceInputs, _ pass: ForwardPass) -> Tensor { project(features(inputs, pass), pass) }
+
+    /// The outputs of the A steps that are answered, sequence by sequence: float32 [A, O].
+    public func answers(_ batch: SequenceBatch, _ pass: ForwardPass) -> Tensor {
+        let all = features(batch.inputs, pass)
+        let rows = batch.answeredRows
+        precondition(batch.counts.count == all.shape[0] * all.shape[1], "\(batch.counts.count) steps counted or not, features \(all.shape)")
+        if rows.count == batch.counts.count { return project(all.reshaped(to: [rows.count, core.outputWidth]), pass) }
+        let chosen = gatherRows(
+            convert(all, to: .float32).reshaped(to: [batch.counts.count, core.outputWidth]), Tensor(rows.map { Int32($0) }, [rows.count]))
+        return project(convert(chosen, to: store.activationType), pass)
+    }
+
+    /// The loss summed over the steps that are answered.
+    ///
+    /// - Returns: bits: the sum of their cross-entropies in nats, `count` the number of bits. Classes: the sum of cross-entropies in nats, `count` the
+    ///   number of answers. Values: the sum of squared errors, `count` the number of values. `negativeLogLikelihood` is the same sum in float64, and
+    ///   `perPosition` its parts, one for each of the B T steps.
+    public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
+        guard case .sequences(let batch) = batch else { preconditionFailure("a sequence model takes batches of sequences") }
+        return loss(ofAnswers: answers(batch, pass), batch)
+    }
+
+    /// The loss of `answers(_:_:)`.
+    public func loss(ofAnswers answers: Tensor, _ batch: SequenceBatch) -> SummedLoss {
+        let rows = batch.answeredRows
+        switch batch.targets {
+        case .classes(let classes):
+            let targets = Tensor(rows.map { classes.integers[$0] }, [rows.count])
+            let sums = crossEntropy(answers, targets: targets)
+            return SummedLoss(
+                loss: sums.loss, negativeLogLikelihood: sums.negativeLogLikelihood, count: sums.count,
+                perPosition: spread(sums.perPosition, rows, batch.counts.count))
+        case .bits(let bits): return elementwiseLoss(binaryCrossEntropy(logits: answers, targets: Self.rows(bits, rows)), batch, rows)
+        case .values(let values): return elementwiseLoss((answers - Self.rows(values, rows)).squared(), batch, rows)
+        }
+    }
+
+    private func elementwiseLoss(_ losses: Tensor, _ batch: SequenceBatch, _ rows: [Int]) -> SummedLoss {
+        let width = losses.shape.columns
+        var total = 0.0
+        let perRow = rows.indices.map { row in
+            let sum = (0..<width).reduce(0.0) { $0 + Double(losses.floats[row * width + $1]) }
+            total += sum
+            return Float(sum)
+        }
+        return SummedLoss(
+            loss: losses.sum(), negativeLogLikelihood: total, count: losses.count, perPosition: spread(perRow, rows, batch.counts.count))
+    }
+
+    /// Values of some rows at their places among all, 0 elsewhere.
+    private func spread(_ values: [Float], _ rows: [Int], _ count: Int) -> [Float] {
+        var result = [Float](repeating: 0, count: count)
+        for (value, row) in zip(values, rows) { result[row] = value }
+        return result
+    }
+
+    /// Rows of [B, T, O] off the tape: [A, O].
+    private static func rows(_ tensor: Tensor, _ rows: [Int]) -> Tensor {
+        let width = tensor.shape.columns
+        let result = Tensor(uninitialized: [rows.count, width])
+        for (place, row) in rows.enumerated() { (result.floats + place * width).update(from: tensor.floats + row * width, count: width) }
+        return result
+    }
+}

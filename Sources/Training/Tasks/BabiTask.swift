@@ -1,0 +1,109 @@
+// bAbI's question-answering tasks for memory networks (Weston et al. 2015, "Towards AI-complete question answering").
+
+import Configuration
+import Corpora
+import Diagnostics
+import Foundation
+import Models
+
+/// The sections `task` (`kind: babi`) and `model` (`kind: memory-network`).
+public struct BabiTaskSettings: TaskSettings {
+    /// The directory of the task files, as it is written.
+    public var data: String
+    /// Where training files are taken from that `data` does not hold, as it is written.
+    public var missingFrom: String?
+    /// The tasks to learn, ascending; `nil` for all that have a training file.
+    public var tasks: [Int]?
+    var options: StoryTaskOptions
+    public var model: MemoryNetworkConfiguration
+
+    public var modelKind: String { "memory-network" }
+
+    /// Reads the sections but for `task.kind`.
+    /// - Throws: `UserError` (.configuration) that names the key.
+    public init(_ section: ConfigurationSection, model: ConfigurationSection) throws {
+        data = try section.string("data")
+        missingFrom = try section.optionalString("missingFrom")
+        let names = try section.strings("tasks", default: ["all"])
+        if names != ["all"] {
+            let numbers = names.compactMap { name in Int(name).flatMap { (1...babiTaskCount).contains($0) ? $0 : nil } }
+            guard numbers.count == names.count, !numbers.isEmpty, Set(numbers).count == numbers.count else {
+                throw section.error("tasks", "is [\(names.joined(separator: ", "))]", advice: "write all, or different numbers from 1 to \(babiTaskCount)")
+            }
+            tasks = numbers.sorted()
+        }
+        options = try StoryTaskOptions(section)
+        _ = try model.choice("kind", of: ["memory-network"])
+        self.model = try MemoryNetworkConfiguration(model)
+    }
+
+    public func makeTask(_ configuration: RunConfiguration, savedIn directory: String?) throws -> any LearningTask {
+        try StoryTask(configuration, options, model, BabiSource(self), savedIn: directory)
+    }
+}
+
+private let babiTaskCount = BabiTask.allCases.count
+
+extension StoryTaskOptions {
+    init(_ section: ConfigurationSection) throws {
+        memory = try section.int("memory", default: 50, in: 1...1_000_000)
+        timeNoise = try section.bool("timeNoise", default: true)
+        validation = try section.double("validation", default: 0.1, in: 0..<1)
+        maximumBadRecords = try section.int("maximumBadRecords", default: 100, in: 0...)
+    }
+}
+
+/// bAbI files of a directory.
+private final class BabiSource: StorySource {
+    private let settings: BabiTaskSettings
+    private var opened: BabiDirectory?
+
+    init(_ settings: BabiTaskSettings) { self.settings = settings }
+
+    var candidates: [String]? { nil }
+    var tasks: [Int] { settings.tasks ?? BabiTask.allCases.map(\.number) }
+
+    var title: String {
+        let names = tasks.count == BabiTask.allCases.count ? "tasks 1 to \(tasks.count)" : tasks.count == 1 ? "task \(tasks[0])" : "tasks \(tasks.map(\.description).joined(separator: ", "))"
+        return "bAbI \(names)\(substituted.isEmpty ? "" : ", training data of task \(substituted.map(\.description).joined(separator: ", ")) from \(settings.missingFrom ?? "")")"
+    }
+
+    /// Tasks whose training file comes from elsewhere; known once the training data is read.
+    private var substituted: [Int] = []
+
+    private func directory() throws -> BabiDirectory {
+        if let opened { return opened }
+        let directory = try BabiDirectory(path: expandingTaskPath(settings.data, key: "data"))
+        opened = directory
+        return directory
+    }
+
+    func training(_ vocabulary: inout StoryVocabulary) throws -> StoryQuestions {
+        let directory = try directory()
+        var files: [(path: String, task: Int)] = []
+        substituted = []
+        for task in tasks {
+            if let substitute = settings.missingFrom, directory.file(task: task, split: "train") == nil {
+                files += try BabiDirectory(path: expandingTaskPath(substitute, key: "missingFrom")).files(tasks: [task], split: "train")
+                substituted.append(task)
+            } else {
+                files += try directory.files(tasks: [task], split: "train")
+            }
+        }
+        return try StoryQuestions(babi: files, vocabulary: &vocabulary, isTraining: true)
+    }
+
+    func test(_ vocabulary: StoryVocabulary) throws -> StoryQuestions {
+        var vocabulary = vocabulary
+        return try StoryQuestions(babi: directory().files(tasks: tasks, split: "test"), vocabulary: &vocabulary, isTraining: false)
+    }
+
+    func typed(_ text: String, _ vocabulary: StoryVocabulary) throws -> StoryQuestions { try StoryQuestions(typed: text, vocabulary: vocabulary) }
+}
+
+/// A path of the section `task`, its variables replaced when the data is opened: use of a finished run needs no data.
+func expandingTaskPath(_ text: String, key: String) throws -> String {
+    try expandingVariables(text) {
+        UserError(.configuration, "names the environment variable \($0), which is not set", at: "task.\(key)", advice: "export \($0), or write the path out")
+    }
+}

@@ -1,0 +1,275 @@
+// Questions about stories for memory networks: what bAbI and dialog bAbI have in common.
+//
+// Legend: B questions of a batch.
+
+import Collectives
+import Corpora
+import Diagnostics
+import Evaluation
+import Foundation
+import Memory
+import Models
+import NeuralNetworks
+
+/// Where stories come from.
+protocol StorySource {
+    /// What the data is called, for the first line of a run: `bAbI tasks 1 to 20`.
+    var title: String { get }
+    /// The tasks asked for.
+    var tasks: [Int] { get }
+    /// The answers where they are no words of the vocabulary; `nil` where every answer is a word. Known once the training questions are read.
+    var candidates: [String]? { get }
+    /// The training questions, task by task; their words enter the vocabulary.
+    func training(_ vocabulary: inout StoryVocabulary) throws -> StoryQuestions
+    /// The test questions, task by task.
+    func test(_ vocabulary: StoryVocabulary) throws -> StoryQuestions
+    /// A text that a person has typed.
+    func typed(_ text: String, _ vocabulary: StoryVocabulary) throws -> StoryQuestions
+}
+
+/// The keys of the section `task` that all story tasks have.
+struct StoryTaskOptions: Sendable {
+    /// M.
+    var memory: Int
+    /// Random blank slots between sentences in training.
+    var timeNoise: Bool
+    /// The part of the training questions that is held out.
+    var validation: Double
+    /// Records that may be left out of a split.
+    var maximumBadRecords: Int
+}
+
+/// Answering questions about stories.
+public final class StoryTask: AnsweringTask {
+    private let configuration: RunConfiguration
+    private let options: StoryTaskOptions
+    private let source: any StorySource
+    private let vocabulary: StoryVocabulary
+    private let network: MemoryNetwork
+    /// The questions of a training session.
+    private let training: StoryQuestions?
+    private let validation: StoryQuestions?
+    private let notes: [String]
+    private weak var loader: StoryTaskLoader?
+    private var openedTest: StoryQuestions?
+
+    /// - Throws: `UserError` where data or vocabulary cannot be read, or too much of the data is wrong.
+    init(
+        _ configuration: RunConfiguration, _ options: StoryTaskOptions, _ model: MemoryNetworkConfiguration, _ source: any StorySource,
+        savedIn directory: String?
+    ) throws {
+        self.configuration = configuration
+        self.options = options
+        self.source = source
+        if let directory {
+            vocabulary = try StoryVocabulary(contentsOf: "\(directory)/\(StoryVocabulary.fileName)")
+            (training, validation, notes) = (nil, nil, [])
+        } else {
+            var vocabulary = StoryVocabulary()
+            let all = try source.training(&vocabulary)
+            try all.findings.check(limit: options.maximumBadRecords, at: source.title)
+            let heldOut = Self.heldOut(all.count, part: options.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
+            let isHeldOut = Set(heldOut)
+            let rest = (0..<all.count).filter { !isHeldOut.contains($0) }
+            guard !rest.isEmpty else {
+                throw UserError(.badData, "there is no question to train on", at: source.title, advice: "check task.data, and lower task.validation")
+            }
+            self.vocabulary = vocabulary
+            training = all.selecting(rest)
+            validation = heldOut.isEmpty ? nil : all.selecting(heldOut)
+            let long = all.questions.count { $0.sentences.count > options.memory }
+            notes = all.findings.notes
+                + (long > 0 ? ["\(long) questions have more than \(options.memory) sentences before them: the latest are kept"] : [])
+        }
+        network = MemoryNetwork(
+            model, vocabularySize: vocabulary.count, classCount: source.candidates?.count, slotCount: min(options.memory, vocabulary.longestStory),
+            longestSentence: vocabulary.longestSentence)
+    }
+
+    /// The questions held out, in ascending order: of a single task the last ones, of several tasks a random choice by the seed.
+    static func heldOut(_ count: Int, part: Double, isJoint: Bool, seed: UInt64) -> [Int] {
+        let wanted = min(count, Int((Double(count) * part).rounded()))
+        if wanted == 0 { return [] }
+        if !isJoint { return Array(count - wanted..<count) }
+        // A stream of its own: epochs have those with 00 in the last two bits.
+        let order = Permutation(count: count, seed: seed, stream: 3)
+        return (0..<wanted).map { order[$0] }.sorted()
+    }
+
+    public var summary: String {
+        guard let training else { return source.title }
+        let counts = "\(training.count) questions to train on, \(validation?.count ?? 0) held out, \(vocabulary.count - 1) words"
+        return ([source.title + ": " + counts] + notes).joined(separator: "; ")
+    }
+
+    public var identity: [(name: String, value: String)] {
+        [("vocabulary", vocabulary.fingerprint), ("tasks", source.tasks.map(\.description).joined(separator: ","))]
+    }
+
+    public var files: [RunFile] { (try? vocabulary.json).map { [RunFile(name: StoryVocabulary.fileName, bytes: $0)] } ?? [] }
+    public var model: any TrainableModel { network }
+    public var hasValidation: Bool { validation != nil }
+
+    public func makeLoader(owning lanes: [Int]) throws -> any TaskLoader {
+        guard let training else { preconditionFailure("a task of a run directory has no training data") }
+        let loader = StoryTaskLoader(
+            StoryLoader(
+                training, lanes: configuration.batch.lanes, memory: options.memory, timeNoise: options.timeNoise, seed: configuration.seed))
+        self.loader = loader
+        return loader
+    }
+
+    /// Steps done: during a linear start the model is measured as it is trained. A run directory is always measured with its softmax.
+    private var step: Int { loader?.step ?? .max }
+
+    // MARK: measuring
+
+    public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {
+        switch part {
+        case .validation:
+            guard let validation = try communicator.onEveryRank({ try heldOutQuestions() }) else { return nil }
+            return try measure(validation, communicator).scores()
+        case .test:
+            let (test, train) = try communicator.onEveryRank { (try testQuestions(), try trainingQuestions()) }
+            var scores = try measure(test, communicator).scores()
+            let fit = try measure(train, communicator)
+            // By these a restart is chosen, never by what the test says.
+            if let error = fit.accuracy.meanError { scores.details.append(TaskScores.Score("training_error", error)) }
+            if let loss = fit.scores().loss { scores.details.append(TaskScores.Score("training_loss", loss)) }
+            if test.findings.unseenAnswers > 0 { scores.details.append(TaskScores.Score("unseen_answers", Double(test.findings.unseenAnswers))) }
+            if test.findings.unknownWords > 0 { scores.details.append(TaskScores.Score("unknown_words", Double(test.findings.unknownWords))) }
+            return scores
+        }
+    }
+
+    private func heldOutQuestions() throws -> StoryQuestions? {
+        if training != nil { return validation }
+        let all = try savedTraining()
+        let numbers = Self.heldOut(all.count, part: options.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
+        return numbers.isEmpty ? nil : all.selecting(numbers)
+    }
+
+    /// The questions that are trained on.
+    private func trainingQuestions() throws -> StoryQuestions {
+        if let training { return training }
+        let all = try savedTraining()
+        let heldOut = Set(Self.heldOut(all.count, part: options.validation, isJoint: source.tasks.count > 1, seed: configuration.seed))
+        return all.selecting((0..<all.count).filter { !heldOut.contains($0) })
+    }
+
+    /// The training data of a saved run, which must give the same vocabulary.
+    private func savedTraining() throws -> StoryQuestions {
+        var read = StoryVocabulary()
+        let all = try source.training(&read)
+        guard read == vocabulary else {
+            throw UserError(
+                .configuration, "its words are not those of the run's vocabulary", at: source.title, advice: "name the data that the run was trained on")
+        }
+        return all
+    }
+
+    private func testQuestions() throws -> StoryQuestions {
+        if let openedTest { return openedTest }
+        let test = try source.test(vocabulary)
+        try test.findings.check(limit: options.maximumBadRecords, at: source.title)
+        openedTest = test
+        return test
+    }
+
+    /// Right answers and losses of questions, over all ranks.
+    private struct Measurement {
+        var accuracy = BABIAccuracy()
+        var loss = 0.0
+        var counted = 0
+
+        func scores() -> TaskScores {
+            let asked = accuracy.tasksAsked
+            let questions = asked.reduce(0) { $0 + accuracy[$1].questions }
+            return TaskScores(
+                examples: questions, loss: counted > 0 ? loss / Double(counted) : nil,
+                scores: [TaskScores.Score("error", accuracy.meanError ?? .nan), TaskScores.Score("failed_tasks", Double(accuracy.failedTasks.count))],
+                details: asked.map { TaskScores.Score("error_task_\($0)", accuracy[$0].error ?? .nan) })
+        }
+    }
+
+    private func measure(_ questions: StoryQuestions, _ communicator: any Communicator) throws -> Measurement {
+        var result = Measurement()
+        let size = 64
+        // Batches are dealt to the ranks in turn; what is added up are whole numbers, and losses that are the same for any number of ranks but for rounding.
+        for (number, first) in stride(from: 0, to: questions.count, by: size).enumerated() where number % communicator.size == communicator.rank {
+            let rows = questions.rows(first..<min(first + size, questions.count), memory: options.memory)
+            let batch = StoryBatch(rows, step: step)
+            let pass = ForwardPass()
+            let answers = network.answers(batch, pass)
+            for (row, answer) in answers.enumerated() { result.accuracy.add(task: rows.tasks[row], isCorrect: answer.answer == rows.answers[row]) }
+            let loss = network.loss(.stories(batch), pass)
+            result.loss += loss.negativeLogLikelihood
+            result.counted += loss.count
+        }
+        result.accuracy = BABIAccuracy(encoded: try communicator.allReduced(result.accuracy.encoded, .sum))
+        let sums = try communicator.allReduced([result.loss, Double(result.counted)], .sum)
+        (result.loss, result.counted) = (sums[0], Int(sums[1]))
+        return result
+    }
+
+    // MARK: answering
+
+    public func example(_ number: Int) throws -> Explanation {
+        let test = try testQuestions()
+        guard number >= 0, number < test.count else {
+            throw UserError(.usage, "there is no example \(number)", at: source.title, advice: "give a number from 0 to \(test.count - 1)")
+        }
+        return explain(test, number)
+    }
+
+    public func answer(_ text: String) throws -> Explanation { explain(try source.typed(text, vocabulary), 0, notes: true) }
+
+    private func explain(_ questions: StoryQuestions, _ number: Int, notes withFindings: Bool = false) -> Explanation {
+        let question = questions.questions[number]
+        let sentences = question.sentences.map { text(questions.sentence($0)) }
+        let rows = questions.rows([number], memory: options.memory)
+        let trace = MemoryTrace()
+        let batch = StoryBatch(rows, step: step, labels: Array(sentences.suffix(options.memory)))
+        let (answer, probability) = network.answers(batch, ForwardPass(trace: trace))[0]
+        var notes = withFindings ? questions.findings.notes : []
+        if sentences.count > options.memory { notes.append("the story has \(sentences.count) sentences: the latest \(options.memory) are read") }
+        let support = questions.supportingSentences[question.support].map { $0 - question.sentences.lowerBound + 1 }
+        if !support.isEmpty { notes.append("the supporting facts are sentences \(support.map(\.description).joined(separator: ", "))") }
+        let expected = question.answer >= 0 ? name(ofAnswer: question.answer) : questions.unseenAnswers[number]
+        return Explanation(
+            input: sentences + [text(questions.questionWords[question.words]) + "?"], answer: name(ofAnswer: answer), expected: expected,
+            probability: Double(probability), notes: notes, pictures: trace.pictures)
+    }
+
+    private func text(_ words: ArraySlice<Int32>) -> String { words.map { vocabulary.words[Int($0)] }.joined(separator: " ") }
+
+    private func name(ofAnswer answer: Int32) -> String { source.candidates?[Int(answer)] ?? vocabulary.words[Int(answer)] }
+}
+
+/// Story rows as batches of a model.
+private final class StoryTaskLoader: TaskLoader {
+    private let loader: StoryLoader
+
+    init(_ loader: StoryLoader) { self.loader = loader }
+
+    /// Steps done.
+    var step: Int { loader.step }
+    var position: LoaderPosition { loader.position }
+    func seek(to position: LoaderPosition) throws { try loader.seek(to: position) }
+    func batch(lanes: [Int]) throws -> ModelBatch { .stories(StoryBatch(loader.batch(lanes: lanes), step: loader.step)) }
+    func advance() throws { loader.advance() }
+}
+
+extension StoryBatch {
+    /// What a loader has handed out.
+    init(_ rows: StoryRows, step: Int, labels: [String] = []) {
+        var stories = MemorizedStories()
+        stories.words = rows.words
+        stories.sentenceStarts = rows.sentenceStarts
+        stories.ages = rows.ages
+        stories.storyStarts = rows.storyStarts
+        stories.questionWords = rows.questionWords
+        stories.questionStarts = rows.questionStarts
+        self.init(lanes: rows.lanes, stories: stories, answers: rows.answers, step: step, labels: labels)
+    }
+}

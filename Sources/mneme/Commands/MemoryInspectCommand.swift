@@ -1,0 +1,80 @@
+// mneme memory inspect
+
+import ArgumentParser
+import Diagnostics
+import Foundation
+import NeuralNetworks
+import Training
+
+struct MemoryInspectCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "inspect",
+        abstract: "List what a trained model remembers: name, shape, lifetime, initial value, and what lanes hold in the checkpoint.",
+        discussion: """
+            A lifetime is sequence (it starts anew with every sequence), lane (a lane carries it from batch to batch, and checkpoints hold it) or run (a
+            bank that lasts).
+
+            Examples:
+              mneme memory inspect checkpoints/copy-ntm
+              mneme memory inspect checkpoints/tiny-shakespeare-lstm --json
+            """)
+
+    @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
+    var runDirectory: String
+
+    @Option(help: ArgumentHelp("The checkpoint of this step instead of the newest.", valueName: "step"))
+    var step: Int?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    /// One memory as it is printed.
+    private struct Row: Encodable {
+        var name: String
+        var shape: [Int]
+        var axes: [String]
+        var lifetime: String
+        var initial: String
+        /// Of the values that lanes hold in the checkpoint.
+        var lanes: Int?
+        var minimum: Float?
+        var mean: Float?
+        var maximum: Float?
+    }
+
+    func run() throws {
+        ProgramStart.run { _ in
+            let run = try LoadedRun(directory: runDirectory, step: step)
+            run.passedOver.forEach { CommandLineOutput.note($0) }
+            let rows = try run.task.model.memory.map { declaration -> Row in
+                var row = Row(
+                    name: declaration.name, shape: declaration.shape.array, axes: declaration.axes, lifetime: declaration.lifetime.rawValue, initial: declaration.initial.description)
+                if declaration.lifetime == .lane {
+                    let values = try run.laneMemory(declaration)
+                    row.lanes = run.configuration.batch.lanes
+                    row.minimum = values.min()
+                    row.mean = values.reduce(0, +) / Float(max(values.count, 1))
+                    row.maximum = values.max()
+                }
+                return row
+            }
+            if json {
+                print(try JSONLine.encode(rows))
+            } else if rows.isEmpty {
+                print("the model declares no memory")
+            } else {
+                rows.forEach { print(text($0)) }
+            }
+            return .finished
+        }
+    }
+
+    private func text(_ row: Row) -> String {
+        let extents = zip(row.shape, row.axes).map { "\($0) \($1)s" }.joined(separator: " x ")
+        var line = "\(row.name): \(extents.isEmpty ? "one value" : extents), lifetime \(row.lifetime), initially \(row.initial)"
+        if let lanes = row.lanes, let minimum = row.minimum, let mean = row.mean, let maximum = row.maximum {
+            line += String(format: "; %d lanes hold %.3g ... %.3g, mean %.3g", lanes, minimum, maximum, mean)
+        }
+        return line
+    }
+}

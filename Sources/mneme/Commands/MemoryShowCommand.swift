@@ -1,0 +1,58 @@
+// mneme memory show
+
+import ArgumentParser
+import Diagnostics
+import Foundation
+import Training
+
+struct MemoryShowCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show",
+        abstract: "Draw what a trained model's memory did with an example of its task.",
+        discussion: """
+            Runs the model on a held-out example and draws what it attended to at every hop, or its read and write weights, usage and links over
+            time: in the terminal, as SVG, or as JSON.
+
+            Examples:
+              mneme memory show checkpoints/copy-ntm
+              mneme memory show checkpoints/copy-ntm --example 3 --svg copy.svg
+              mneme memory show checkpoints/babi-memn2n-joint --json
+            """)
+
+    @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
+    var runDirectory: String
+
+    @Option(help: ArgumentHelp("Which held-out example, from 0.", valueName: "number"))
+    var example = 0
+
+    @Option(help: ArgumentHelp("The checkpoint of this step instead of the newest.", valueName: "step"))
+    var step: Int?
+
+    @Option(help: ArgumentHelp("Draw into this file instead of the terminal.", valueName: "file.svg"))
+    var svg: String?
+
+    @Flag(help: "Print JSON: the example, the answer and every picture with its values row by row.")
+    var json = false
+
+    func validate() throws {
+        guard example >= 0 else { throw ValidationError("--example must not be negative.") }
+    }
+
+    func run() throws {
+        ProgramStart.run { _ in
+            let run = try LoadedRun(directory: runDirectory, step: step)
+            run.passedOver.forEach { CommandLineOutput.note($0) }
+            let explanation = try run.task.example(example)
+            if let svg { try MemoryDrawing.write([explanation], to: svg) }
+            if json {
+                print(try JSONLine.encode(explanation))
+            } else if svg == nil {
+                explanation.input.forEach { print($0) }
+                let expected = explanation.expected.map { $0 == explanation.answer ? "" : "   (expected: \($0))" } ?? ""
+                print("\(explanation.answer)\(expected)\n")
+                print(explanation.drawing(columns: CommandLineOutput.terminalColumns ?? 120), terminator: "")
+            }
+            return .finished
+        }
+    }
+}

@@ -1,0 +1,179 @@
+// Generated tasks: their layouts step by step, and that what is generated depends on seed, part, step and lane alone.
+
+import Corpora
+import Diagnostics
+import Testing
+
+@Suite("Generated tasks") struct GeneratedTaskTests {
+    static let generators: [any SequenceGenerator] = [
+        CopyGenerator(bits: 3, lengths: 1...7), RepeatCopyGenerator(bits: 2, lengths: 1...3, repeats: 1...4),
+        AssociativeRecallGenerator(bits: 5, rows: 2, items: 2...5), DelayedCopyGenerator(symbols: 4, length: 3, delay: 6), AddingGenerator(length: 11),
+        PrioritySortGenerator(bits: 4, length: 9, answers: 5), OverwriteGenerator(keys: 3, values: 4, length: 17),
+    ]
+
+    /// One line a channel: `1`, `.` for 0, and `x` for anything else.
+    private func picture(_ batch: GeneratedBatch, _ row: Int, _ channels: (Int, Int) -> ArraySlice<Float>) -> [String] {
+        let columns = (0..<batch.steps).map { Array(channels(row, $0)) }
+        return columns[0].indices.map { channel in String(columns.map { $0[channel] == 0 ? "." : $0[channel] == 1 ? "1" : "x" }) }
+    }
+
+    private func counts(_ batch: GeneratedBatch, _ row: Int) -> String {
+        String(batch.counts[row * batch.steps..<(row + 1) * batch.steps].map { $0 ? "*" : "." })
+    }
+
+    private func one(_ generator: some SequenceGenerator, step: Int = 0, seed: UInt64 = 1) -> GeneratedBatch {
+        generator.batch(seed: seed, part: .training, step: step, lanes: [5])
+    }
+
+    @Test("copy: vectors, delimiter, zeros while they are given back")
+    func copy() {
+        let batch = one(CopyGenerator(bits: 3, lengths: 4...4))
+        #expect(batch.steps == 9 && counts(batch, 0) == ".....****")
+        let (inputs, targets) = (picture(batch, 0, batch.vector), picture(batch, 0, batch.target))
+        #expect(inputs[3] == "....1....")
+        for bit in 0..<3 {
+            #expect(inputs[bit].hasSuffix(".....") && targets[bit].hasPrefix("....."))
+            #expect(inputs[bit].prefix(4) == targets[bit].suffix(4))
+        }
+        #expect(Set(targets).count > 1, "the bits are not all alike")
+    }
+
+    @Test("repeat-copy: start, vectors, number of repeats, end marker")
+    func repeatCopy() {
+        let batch = one(RepeatCopyGenerator(bits: 2, lengths: 2...2, repeats: 3...3))
+        #expect(batch.steps == 11 && counts(batch, 0) == "....*******")
+        let (inputs, targets) = (picture(batch, 0, batch.vector), picture(batch, 0, batch.target))
+        #expect(inputs[2] == "1.........." && inputs[3] == "...x.......")
+        #expect(batch.vector(0, 3).last == 0.3)
+        #expect(targets[2] == "..........1")
+        for bit in 0..<2 {
+            let pattern = inputs[bit].dropFirst().prefix(2)
+            #expect(inputs[bit] == "." + pattern + "........" && targets[bit] == "...." + pattern + pattern + pattern + ".")
+        }
+    }
+
+    @Test("associative recall: items, query, the item after it")
+    func associativeRecall() throws {
+        for step in 0..<20 {
+            let batch = one(AssociativeRecallGenerator(bits: 8, rows: 2, items: 3...3), step: step)
+            #expect(batch.steps == 15 && counts(batch, 0) == ".............**")
+            let inputs = picture(batch, 0, batch.vector)
+            #expect(inputs[8] == "1..1..1........" && inputs[9] == ".........1..1..")
+            func item(_ first: Int) -> [Float] { Array(batch.vector(0, first).prefix(8) + batch.vector(0, first + 1).prefix(8)) }
+            let items = [1, 4, 7].map(item)
+            let queried = try #require(items.firstIndex(of: item(10)))
+            #expect(queried < 2 && Array(batch.target(0, 13) + batch.target(0, 14)) == items[queried + 1])
+            #expect(item(13).allSatisfy { $0 == 0 })
+        }
+    }
+
+    @Test("delayed copy: symbols, blanks, signal, blanks")
+    func delayedCopy() {
+        let batch = one(DelayedCopyGenerator(symbols: 4, length: 3, delay: 6))
+        #expect(batch.steps == 12 && counts(batch, 0) == ".........***")
+        #expect(batch.symbols[0..<3].allSatisfy { 0..<4 ~= $0 })
+        #expect(Array(batch.symbols[3...]) == [4, 4, 4, 4, 4, 5, 4, 4, 4])
+        #expect(batch.classes == Array(repeating: ignoredTarget, count: 9) + batch.symbols[0..<3])
+    }
+
+    @Test("adding: one mark in each half, the sum at the end")
+    func adding() {
+        for step in 0..<20 {
+            let batch = one(AddingGenerator(length: 7), step: step)
+            let marks = picture(batch, 0, batch.vector)[1]
+            #expect(marks.prefix(3).count { $0 == "1" } == 1 && marks.suffix(4).count { $0 == "1" } == 1)
+            let sum = (0..<7).reduce(Float(0)) { $0 + batch.vectors[2 * $1] * batch.vectors[2 * $1 + 1] }
+            #expect(batch.targets == [0, 0, 0, 0, 0, 0, sum] && counts(batch, 0) == "......*")
+        }
+    }
+
+    @Test("priority sort: the highest priorities first")
+    func prioritySort() {
+        let batch = one(PrioritySortGenerator(bits: 4, length: 6, answers: 3))
+        #expect(batch.steps == 10 && counts(batch, 0) == ".......***")
+        #expect(picture(batch, 0, batch.vector)[5] == "......1...")
+        let items = (0..<6).map { Array(batch.vector(0, $0)) }.sorted { $0[4] > $1[4] }
+        #expect(items.allSatisfy { (-1..<1).contains($0[4]) } && Set(items.map { $0[4] }).count == 6)
+        for rank in 0..<3 { #expect(Array(batch.target(0, 7 + rank)) == Array(items[rank].prefix(4))) }
+    }
+
+    @Test("overwrite: every question has the latest value of its key")
+    func overwrite() throws {
+        let generator = OverwriteGenerator(keys: 3, values: 4, length: 40)
+        for step in 0..<10 {
+            let batch = one(generator, step: step)
+            var latest: [Int: Int] = [:]
+            for t in 0..<40 {
+                let x = Array(batch.vector(0, t))
+                let key = try #require(x.prefix(3).firstIndex(of: 1))
+                #expect(x.reduce(0, +) == 2)
+                if x[7] == 1 {
+                    #expect(batch.counts[t] && Int(batch.classes[t]) == latest[key])
+                } else {
+                    latest[key] = try #require(x[3..<7].firstIndex(of: 1)) - 3
+                    #expect(!batch.counts[t])
+                }
+            }
+            #expect(batch.counts[39] && !batch.counts[0])
+        }
+    }
+
+    @Test("a batch is a function of seed, part, step and lane", arguments: generators.indices)
+    func reproducible(_ index: Int) {
+        let generator = Self.generators[index]
+        let lanes = [0, 1, 2, 3, 4, 5, 6]
+        func row(_ batch: GeneratedBatch, _ row: Int) -> [Float] {
+            let width = batch.vectors.count / max(batch.counts.count, 1)
+            let vectors = batch.vectors[row * batch.steps * width..<(row + 1) * batch.steps * width]
+            let symbols = batch.symbols.isEmpty ? [] : batch.symbols[row * batch.steps..<(row + 1) * batch.steps].map { Float($0) }
+            return Array(vectors) + symbols
+        }
+        var seen: Set<[Float]> = []
+        for step in 0..<6 {
+            let whole = generator.batch(seed: 9, part: .training, step: step, lanes: lanes)
+            #expect(whole == generator.batch(seed: 9, part: .training, step: step, lanes: lanes))
+            #expect(whole.lengths.allSatisfy { $0 == whole.steps }, "lanes of a step are equally long")
+            for part in [[3], [6, 0], [5, 2, 1]] {
+                let some = generator.batch(seed: 9, part: .training, step: step, lanes: part)
+                for (place, lane) in part.enumerated() { #expect(row(some, place) == row(whole, lane)) }
+            }
+            for other in [
+                generator.batch(seed: 8, part: .training, step: step, lanes: lanes), generator.batch(seed: 9, part: .validation, step: step, lanes: lanes),
+                generator.batch(seed: 9, part: .test, step: step, lanes: lanes), generator.batch(seed: 9, part: .training, step: step + 100, lanes: lanes),
+            ] { #expect(other.vectors != whole.vectors || other.symbols != whole.symbols) }
+            for lane in lanes { seen.insert(row(whole, lane)) }
+        }
+        #expect(seen.count > 20)
+    }
+
+    @Test("drawn lengths cover their range, and fixed lengths are kept beyond it")
+    func lengths() {
+        let generator = CopyGenerator(bits: 1, lengths: 3...6)
+        let drawn = Set((0..<200).map { generator.batch(seed: 4, part: .training, step: $0, lanes: [0]).steps })
+        #expect(drawn == [7, 9, 11, 13])
+        #expect(generator.withLength(40).batch(seed: 4, part: .test, step: 0, lanes: [0]).steps == 81)
+        #expect(RepeatCopyGenerator(bits: 1, lengths: 1...1, repeats: 2...2).withLength(5).batch(seed: 4, part: .test, step: 0, lanes: [0]).steps == 18)
+        #expect(PrioritySortGenerator(bits: 2, length: 20, answers: 16).withLength(10) == PrioritySortGenerator(bits: 2, length: 10, answers: 8))
+        for generator in Self.generators {
+            for length in [2, 5, 23] {
+                let other = generator.withLength(length)
+                let batch = other.batch(seed: 1, part: .test, step: 3, lanes: [0, 7])
+                #expect(batch.counts.contains(true) && other.input == generator.input && other.output == generator.output)
+            }
+        }
+    }
+
+    @Test("the loader goes on from a saved position, and refuses another's")
+    func loader() throws {
+        let loader = GeneratedLoader(CopyGenerator(bits: 2, lengths: 1...5), lanes: 4, seed: 3)
+        for _ in 0..<5 { loader.advance() }
+        let position = loader.position
+        let expected = loader.batch(lanes: [1, 3])
+        let other = GeneratedLoader(CopyGenerator(bits: 2, lengths: 1...5), lanes: 4, seed: 3)
+        #expect(other.batch(lanes: [1, 3]) != expected)
+        try other.seek(to: position)
+        #expect(other.batch(lanes: [1, 3]) == expected)
+        #expect(throws: UserError.self) { try other.seek(to: LoaderPosition(global: [1, 2])) }
+        #expect(throws: UserError.self) { try other.seek(to: LoaderPosition(global: [-1])) }
+    }
+}
