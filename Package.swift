@@ -84,7 +84,6 @@ let tests: [Target] = [
     .testTarget(
         name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Configuration", "Diagnostics", "TestSupport"], resources: [.copy("Golden")]),
     .testTarget(name: "MemoryTests", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Kernels", "TestSupport"], exclude: ["Golden"]),
-    .testTarget(name: "TrainingTests", dependencies: ["Training", "Models", "NeuralNetworks", "Tensors", "Optimizers", "Collectives", "Diagnostics"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "mneme", "distributed-checks"], path: "Tests/Distributed"),

@@ -11,7 +11,8 @@ public enum TaskKind {
     /// Every kind by its word in `task.kind`.
     private static let readers: [(kind: String, read: Reader)] =
         GeneratedTaskKind.allCases.map { kind in (kind.rawValue, { try GeneratedTaskSettings(kind, task: $0, model: $1) }) } + [
-            ("babi", { try BabiTaskSettings($0, model: $1) }), ("knowledge", { try KnowledgeTaskSettings($0, model: $1) }),
+            ("babi", { try BabiTaskSettings($0, model: $1) }), ("babi-words", { try BabiWordsTaskSettings($0, model: $1) }),
+            ("knowledge", { try KnowledgeTaskSettings($0, model: $1) }),
         ]
 
     /// The words that `task.kind` may be.
