@@ -50,11 +50,7 @@ let modules: [Target] = [
     .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
     .target(name: "Tensors", dependencies: ["Kernels", "CProcessor", "COpenBLAS", "COneDNN", "Diagnostics"]),
     .target(name: "NeuralNetworks", dependencies: ["Tensors"]),
-<<<<<<< HEAD
-    .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "Kernels"]),
-=======
-    .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "CZlib", "Diagnostics"]),
->>>>>>> knowledge
+    .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "Kernels", "CZlib", "Diagnostics"]),
     .target(name: "Models", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"]),
     .target(name: "Optimizers", dependencies: ["Kernels", "Configuration", "Diagnostics"]),
     .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Diagnostics"]),
@@ -83,7 +79,7 @@ let tests: [Target] = [
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(
         name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Configuration", "Diagnostics", "TestSupport"], resources: [.copy("Golden")]),
-    .testTarget(name: "MemoryTests", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Kernels", "TestSupport"], exclude: ["Golden"]),
+    .testTarget(name: "MemoryTests", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Kernels", "Diagnostics", "TestSupport"], exclude: ["Golden"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "mneme", "distributed-checks"], path: "Tests/Distributed"),

@@ -140,8 +140,9 @@ extension VariantKernels {
             if count == 1 {
                 let (e, a) = (splat(erase[w]), splat(add[w]))
                 for i in Blocks(from: 0, to: shape.stride).full {
-                    let m = load(column, i)
-                    store(target, i, multiplyAdd(load(weights, i), multiplySubtract(m, e, from: a), m))
+                    // In this form a weight of 1 that erases all leaves the value itself, without rounding.
+                    let v = load(weights, i)
+                    store(target, i, multiplyAdd(load(column, i), multiplySubtract(v, e, from: splat(1)), v * a))
                 }
                 continue
             }

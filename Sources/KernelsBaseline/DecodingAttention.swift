@@ -4,22 +4,6 @@
 
 import KernelTypes
 
-/// The lanes added as a tree in float32: a score needs no more.
-@_transparent
-func laneSum(_ v: Vector) -> Float {
-    #if MNEME_AVX512
-        let (low, high) = halves(v)
-        let (first, second) = halves(low + high)
-        let four = first + second
-    #elseif MNEME_FMA
-        let (first, second) = halves(v)
-        let four = first + second
-    #else
-        let four = v
-    #endif
-    return (four.x + four.z) + (four.y + four.w)
-}
-
 /// scratch[j] = the product of the query with key j, j < n; scratch[n...] becomes the query as float32.
 @inline(__always)
 private func storeScores<Element: VectorElement>(

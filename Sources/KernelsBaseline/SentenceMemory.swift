@@ -12,22 +12,6 @@ import KernelTypes
     import Darwin
 #endif
 
-/// The lanes added as a tree in float32.
-@_transparent
-private func laneSum(_ v: Vector) -> Float {
-    #if MNEME_AVX512
-        let (low, high) = halves(v)
-        let (first, second) = halves(low + high)
-        let four = first + second
-    #elseif MNEME_FMA
-        let (first, second) = halves(v)
-        let four = first + second
-    #else
-        let four = v
-    #endif
-    return (four.x + four.z) + (four.y + four.w)
-}
-
 /// The product of two rows of D elements.
 @_transparent
 private func product(_ a: FloatInput, _ b: FloatInput, _ columns: Int) -> Float {

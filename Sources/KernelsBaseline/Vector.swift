@@ -375,3 +375,19 @@ var laneIndices: IntegerVector {
         IntegerVector(0, 1, 2, 3)
     #endif
 }
+
+/// The lanes added as a tree in float32, where float64 is not needed.
+@_transparent
+func laneSum(_ v: Vector) -> Float {
+    #if MNEME_AVX512
+        let (low, high) = halves(v)
+        let (first, second) = halves(low + high)
+        let four = first + second
+    #elseif MNEME_FMA
+        let (first, second) = halves(v)
+        let four = first + second
+    #else
+        let four = v
+    #endif
+    return (four.x + four.z) + (four.y + four.w)
+}

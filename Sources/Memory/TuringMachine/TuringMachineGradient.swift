@@ -62,7 +62,7 @@ extension TuringMachineSequence {
         let readCount = reads * shape.width
         for b in 0..<batch {
             if let gradient = lastStateGradients[0] {
-                addByColumns(gradient.floats + b * shape.rows * shape.width, into: buffers.memory.floats + b * memoryCount)
+                storeByColumns(gradient.floats + b * shape.rows * shape.width, into: buffers.memory.floats + b * memoryCount, shape)
             }
             for head in 0..<heads {
                 let (source, index, count) = head < reads ? (lastStateGradients[1], head, reads) : (lastStateGradients[2], head - reads, writes)
@@ -136,7 +136,7 @@ extension TuringMachineSequence {
         interfaceBias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, rawNumbers.floats, rows: rows, columns: numbers) }
         if let node = initial[0]?.node {
             let gradient = Tensor(uninitialized: [batch, shape.rows, shape.width])
-            for b in 0..<batch { storeByRows(buffers.memory.floats + b * memoryCount, into: gradient.floats + b * shape.rows * shape.width) }
+            for b in 0..<batch { storeByRows(buffers.memory.floats + b * memoryCount, into: gradient.floats + b * shape.rows * shape.width, shape) }
             node.accumulate(gradient)
         }
         for (tensor, first, count) in [(initial[1], 0, reads), (initial[2], reads, writes)] {

@@ -124,7 +124,7 @@ final class TuringMachineSequence {
         for b in 0..<batch {
             let target = memory + b * memoryCount
             if let tensor = initial[0] {
-                storeByColumns(tensor.floats + b * shape.rows * shape.width, into: target)
+                storeByColumns(tensor.floats + b * shape.rows * shape.width, into: target, shape)
             } else {
                 for w in 0..<shape.width {
                     let column = target + w * shape.stride
@@ -147,29 +147,6 @@ final class TuringMachineSequence {
             } else {
                 read.update(repeating: 0, count: reads * shape.width)
             }
-        }
-    }
-
-    /// [N, W] to [W, S].
-    private func storeByColumns(_ source: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>) {
-        for w in 0..<shape.width {
-            let column = target + w * shape.stride
-            for i in 0..<shape.rows { column[i] = source[i * shape.width + w] }
-            for i in shape.rows..<shape.stride { column[i] = 0 }
-        }
-    }
-
-    /// [W, S] to [N, W].
-    func storeByRows(_ source: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>) {
-        for i in 0..<shape.rows {
-            for w in 0..<shape.width { target[i * shape.width + w] = source[w * shape.stride + i] }
-        }
-    }
-
-    /// Adds a gradient of a memory, [N, W], to one stored by columns.
-    func addByColumns(_ source: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>) {
-        for w in 0..<shape.width {
-            for i in 0..<shape.rows { target[w * shape.stride + i] += source[i * shape.width + w] }
         }
     }
 
@@ -204,7 +181,7 @@ final class TuringMachineSequence {
             }
             if let picture { picture.record(t, weights(isKept ? place + 1 : 0, 0), stride: shape.stride) }
         }
-        if let trace, let picture { picture.show(trace, reads: reads) }
+        if let trace, let picture { picture.show(trace, names: headNames) }
         return outputs
     }
 
@@ -256,6 +233,11 @@ final class TuringMachineSequence {
             count: writes, shape)
     }
 
+    private var headNames: [String] {
+        func names(_ kind: String, _ count: Int) -> [String] { count == 1 ? [kind] : (1...count).map { "\(kind), head \($0)" } }
+        return names("read weights", reads) + names("write weights", writes)
+    }
+
     // MARK: segments
 
     /// Moves the end of the last segment to the start of segment `index`, and keeps it.
@@ -297,7 +279,7 @@ final class TuringMachineSequence {
         let lastWeights = [Tensor(uninitialized: [batch, reads, shape.rows]), Tensor(uninitialized: [batch, writes, shape.rows])]
         let lastReads = Tensor(uninitialized: [batch, reads, shape.width])
         for b in 0..<batch {
-            storeByRows(memory(place, b), into: last.floats + b * shape.rows * shape.width)
+            storeByRows(memory(place, b), into: last.floats + b * shape.rows * shape.width, shape)
             for head in 0..<heads {
                 let (target, index, count) = head < reads ? (lastWeights[0], head, reads) : (lastWeights[1], head - reads, writes)
                 (target.floats + (b * count + index) * shape.rows).update(from: weights(place, b) + head * shape.stride, count: shape.rows)
@@ -306,33 +288,4 @@ final class TuringMachineSequence {
         }
         return [last, lastWeights[0], lastWeights[1], lastReads] + controller.lastState
     }()
-}
-
-/// The weights of the first sequence over time, for a trace.
-private final class WeightPicture {
-    private let heads: Int
-    private let rows: Int
-    private let steps: Int
-    /// [A, N, T].
-    private var values: [Float]
-
-    init(heads: Int, rows: Int, steps: Int) {
-        (self.heads, self.rows, self.steps) = (heads, rows, steps)
-        values = [Float](repeating: 0, count: heads * rows * steps)
-    }
-
-    func record(_ t: Int, _ weights: UnsafePointer<Float>, stride: Int) {
-        for head in 0..<heads {
-            for i in 0..<rows { values[(head * rows + i) * steps + t] = weights[head * stride + i] }
-        }
-    }
-
-    func show(_ trace: MemoryTrace, reads: Int) {
-        for head in 0..<heads {
-            let (kind, index, count) = head < reads ? ("read", head, reads) : ("write", head - reads, heads - reads)
-            trace.record(
-                count == 1 ? "\(kind) weights" : "\(kind) weights, head \(index + 1)", rowAxis: "row", columnAxis: "step", rows: rows, columns: steps,
-                values: Array(values[head * rows * steps..<(head + 1) * rows * steps]))
-        }
-    }
 }

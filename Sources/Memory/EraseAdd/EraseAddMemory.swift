@@ -1,0 +1,66 @@
+// The plain erase/add memory: one soft address a step, where a network writes and then reads.
+//
+// Legend: B sequences, T steps, I input width, H units, N memory rows, W their width, P = N + 2 W numbers of a step.
+
+import NeuralNetworks
+import Tensors
+
+/// A recurrent network with N rows of memory that it addresses by a softmax over the rows themselves, without keys.
+///
+/// From u = [x[t], h[t-1]] one linear layer gives scores s [N], erase e [W] and value v [W]. With w = softmax(s) the memory becomes
+/// M[t] = M[t-1] * (1 - w sigmoid(e)^T) + w v^T; then r[t] = M[t]^T w is read, after the write, and h[t] = f(W [r[t], h[t-1]; x[t]] + b) is the step of
+/// reasoning. Erasing nothing accumulates; erasing all overwrites a row by as much as it is addressed. Everything is float32.
+public struct EraseAddMemory: SequenceCore {
+    /// N.
+    public let rows: Int
+    /// W.
+    public let width: Int
+    /// The network whose reads are r[t]: H units, `recurrent`.
+    public let controller: Controller
+    private let path: String
+    private let inputWeight: Parameter
+    private let hiddenWeight: Parameter
+    private let bias: Parameter
+
+    /// Declares `path.controller.*`, `path.interface.inputWeight` [P, I], `.hiddenWeight` [P, H] and `.bias` [P] (zeros). The numbers of a step are scores,
+    /// erase, value.
+    public init(
+        _ store: ParameterStore, _ path: String, inputs: Int, rows: Int, width: Int, units: Int,
+        activation: ControllerConfiguration.Activation = .hyperbolicTangent
+    ) {
+        precondition(rows > 0 && width > 0, "a memory of \(rows) x \(width)")
+        (self.rows, self.width, self.path) = (rows, width, path)
+        controller = Controller(
+            store, "\(path).controller", inputs: inputs, reads: width, ControllerConfiguration(.recurrent, width: units, activation: activation))
+        let count = rows + 2 * width
+        let uniform = Initializer.uniform(bound: 1 / Float(inputs + units).squareRoot())
+        inputWeight = store.add("\(path).interface.inputWeight", [count, inputs], uniform)
+        hiddenWeight = store.add("\(path).interface.hiddenWeight", [count, units], uniform)
+        bias = store.add("\(path).interface.bias", [count], .zeros)
+    }
+
+    /// H + W: h[t], then r[t].
+    public var outputWidth: Int { controller.configuration.width + width }
+
+    /// `path.memory` [N, W], which starts with zeros, and the network's hidden state.
+    public var memory: [MemoryDeclaration] {
+        [MemoryDeclaration("\(path).memory", [rows, width], axes: ["row", "column"])] + controller.memory("\(path).controller")
+    }
+
+    /// - Complexity: a step costs 2 B (H (H + W) + P H) flops of products and passes over B N W numbers: two forwards, five backwards. Keeps T B (N W + N)
+    ///   numbers for the backward pass.
+    public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
+        let sequence = EraseAddSequence(
+            self, convert(x, to: .float32), from: state, EraseAddWeights(input: pass(inputWeight), hidden: pass(hiddenWeight), bias: pass(bias)), pass)
+        let outputs = sequence.run(pass.trace)
+        let result = Tape.record(outputs, from: sequence.dependencies) { sequence.accumulateGradients($0) }
+        let last = sequence.lastState.enumerated().map { index, tensor in
+            // These gradients wait until the sequence runs backwards, which it does when its outputs have a gradient.
+            Tape.record(tensor, from: result) { gradient in
+                sequence.setLastStateGradient(index, gradient)
+                result.node?.withZeroedGradient { _ in }
+            }
+        }
+        return (convert(pass.checked(result, inputWeight), to: x.dataType), MemoryState(last))
+    }
+}
