@@ -58,7 +58,7 @@ private func normalizeExponentials(_ out: FloatOutput, _ rows: Int, _ stride: In
         store(out + i.offset, e)
         sum += e
     }
-    let reciprocal = splat(1 / laneSum(sum))
+    let reciprocal = splat(1 / floatSum(sum))
     for i in blocks(rows) { store(out + i.offset, load(a + i.offset) * reciprocal) }
     for i in Blocks(from: (rows &+ width &- 1) / width &* width, to: stride) { store(out + i.offset, Vector.zero) }
 }
@@ -108,7 +108,7 @@ extension VariantKernels {
                 store(target, multiplySubtract(d, gate, from: load(UnsafePointer(target))))
                 j &+= width
             }
-            freeGateGradient[h] = laneSum(sum)
+            freeGateGradient[h] = floatSum(sum)
         }
     }
 
@@ -174,7 +174,7 @@ extension VariantKernels {
             sum += w
             j &+= width
         }
-        let kept = splat(1 - laneSum(sum))
+        let kept = splat(1 - floatSum(sum))
         j = 0
         while j < stride {
             store(precedence + j, multiplyAdd(kept, load(previousPrecedence + j), load(UnsafePointer(weights) + j)))
@@ -192,7 +192,7 @@ extension VariantKernels {
             sum += load(writeWeights + j)
             j &+= width
         }
-        let (product, kept) = (splat(laneSum(inner)), splat(1 - laneSum(sum)))
+        let (product, kept) = (splat(floatSum(inner)), splat(1 - floatSum(sum)))
         j = 0
         while j < stride {
             let d = load(UnsafePointer(precedenceGradient) + j)
@@ -217,7 +217,7 @@ extension VariantKernels {
             store(contentGradient + j, c * d)
             j &+= width
         }
-        let (sumA, sumC) = (laneSum(ofAllocation), laneSum(ofContent))
+        let (sumA, sumC) = (floatSum(ofAllocation), floatSum(ofContent))
         return (writeGate * (sumA - sumC), allocationGate * sumA + (1 - allocationGate) * sumC)
     }
 
@@ -255,9 +255,9 @@ extension VariantKernels {
                 store(forwardGradient + j, f * d)
                 j &+= width
             }
-            modeGradient[h] = laneSum(ofBackward)
-            modeGradient[heads &+ h] = laneSum(ofContent)
-            modeGradient[2 &* heads &+ h] = laneSum(ofForward)
+            modeGradient[h] = floatSum(ofBackward)
+            modeGradient[heads &+ h] = floatSum(ofContent)
+            modeGradient[2 &* heads &+ h] = floatSum(ofForward)
         }
     }
 
@@ -300,7 +300,7 @@ extension VariantKernels {
             inner = multiplyAdd(load(weightGradient + j), load(weights + j), inner)
             j &+= width
         }
-        let mean = splat(laneSum(inner))
+        let mean = splat(floatSum(inner))
         var sum = Vector.zero
         j = 0
         while j < stride {
@@ -313,7 +313,7 @@ extension VariantKernels {
             store(normScale + j, multiplySubtract(pull * beta, norm * norm, from: load(UnsafePointer(normScale) + j)))
             j &+= width
         }
-        let total = laneSum(sum)
+        let total = floatSum(sum)
         return (total, -total * strength * inverseKeyNorm * inverseKeyNorm)
     }
 
@@ -335,7 +335,7 @@ extension VariantKernels {
             inner = multiplyAdd(load(UnsafePointer(gradient) + j), load(output + j), inner)
             j &+= width
         }
-        let mean = splat(laneSum(inner))
+        let mean = splat(floatSum(inner))
         var sum = Vector.zero
         j = 0
         while j < stride {
@@ -345,6 +345,6 @@ extension VariantKernels {
             store(gradient + j, d * s / x)
             j &+= width
         }
-        return laneSum(sum)
+        return floatSum(sum)
     }
 }

@@ -6,7 +6,7 @@ import KernelTypes
 
 /// The lanes added as a tree in float32: a score needs no more.
 @_transparent
-func laneSum(_ v: Vector) -> Float {
+func floatSum(_ v: Vector) -> Float {
     #if MNEME_AVX512
         let (low, high) = halves(v)
         let (first, second) = halves(low + high)
@@ -32,7 +32,7 @@ private func storeScores<Element: VectorElement>(
         var sum = Vector.zero
         for i in blocks(headSize).full { sum = multiplyAdd(load(q, i), Element.vector(key + i.offset), sum) }
         if let i = blocks(headSize).rest { sum += load(q, i) * Element.vector(key, i, padding: 0) }
-        scratch[j] = laneSum(sum)
+        scratch[j] = floatSum(sum)
     }
 }
 

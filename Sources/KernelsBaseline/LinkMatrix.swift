@@ -75,19 +75,19 @@ private struct HeadSums {
     /// The sum over all lanes to element i of four vectors S apart.
     @_transparent
     func putTotals(_ p: FloatOutput, _ i: Int, _ stride: Int) {
-        p[i] = laneSum(s0)
-        p[i &+ stride] = laneSum(s1)
-        p[i &+ 2 &* stride] = laneSum(s2)
-        p[i &+ 3 &* stride] = laneSum(s3)
+        p[i] = floatSum(s0)
+        p[i &+ stride] = floatSum(s1)
+        p[i &+ 2 &* stride] = floatSum(s2)
+        p[i &+ 3 &* stride] = floatSum(s3)
     }
 
     /// The same, added.
     @_transparent
     func addTotals(_ p: FloatOutput, _ i: Int, _ stride: Int) {
-        p[i] += laneSum(s0)
-        p[i &+ stride] += laneSum(s1)
-        p[i &+ 2 &* stride] += laneSum(s2)
-        p[i &+ 3 &* stride] += laneSum(s3)
+        p[i] += floatSum(s0)
+        p[i &+ stride] += floatSum(s1)
+        p[i &+ 2 &* stride] += floatSum(s2)
+        p[i &+ 3 &* stride] += floatSum(s3)
     }
 
     /// The sum over the heads of this times other, added to v.
@@ -235,8 +235,8 @@ private func linkRowsGradient(
     first.dr.addTotals(readGradient, i, stride)
     second.dr.addTotals(readGradient, i &+ 1, stride)
     if isLast {
-        writeGradient[i] += laneSum(first.dw)
-        writeGradient[i &+ 1] += laneSum(second.dw)
+        writeGradient[i] += floatSum(first.dw)
+        writeGradient[i &+ 1] += floatSum(second.dw)
     }
 }
 

@@ -73,10 +73,10 @@ private func sumsOfHeads(
             if count > 3 { s3 = multiplyAdd(load(weights + (j &+ 3 &* stride)), x, s3) }
             j &+= width
         }
-        sums[w] = laneSum(s0)
-        if count > 1 { sums[w &+ columns] = laneSum(s1) }
-        if count > 2 { sums[w &+ 2 &* columns] = laneSum(s2) }
-        if count > 3 { sums[w &+ 3 &* columns] = laneSum(s3) }
+        sums[w] = floatSum(s0)
+        if count > 1 { sums[w &+ columns] = floatSum(s1) }
+        if count > 2 { sums[w &+ 2 &* columns] = floatSum(s2) }
+        if count > 3 { sums[w &+ 3 &* columns] = floatSum(s3) }
     }
 }
 
@@ -207,8 +207,8 @@ extension VariantKernels {
                 store(g + j, d * kept * factor)
                 j &+= width
             }
-            eraseGradient[w] = laneSum(ofErase)
-            vectorGradient[w] = laneSum(ofVector)
+            eraseGradient[w] = floatSum(ofErase)
+            vectorGradient[w] = floatSum(ofVector)
         }
     }
 }
