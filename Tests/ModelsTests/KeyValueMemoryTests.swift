@@ -85,7 +85,7 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
         #expect(picture.rows == golden.hops && relativeError(picture.values, golden.attention.flatMap { $0 }) < 1e-5)
         tape.backward(from: result.loss)
         for parameter in network.store.parameters {
-            #expect(parameter.gradient.array.allSatisfy(\.isFinite))
+            #expect(parameter.gradient.array.allSatisfy { $0.isFinite })
             #expect(relativeError(parameter.gradient.array, try #require(golden.gradients[parameter.name])) < 1e-5, "\(parameter.name)")
         }
     }
@@ -124,15 +124,15 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
         let network = KeyValueMemoryNetwork(KeyValueMemoryConfiguration(width: 24, hops: 1, deviation: 0.3), symbolCount: 13, factCount: 6)
         network.store.allocate(seed: 3)
         func batch(people: [Int32]) -> KnowledgeBatch {
-            let asked = (0..<3).flatMap { film in [[Int32(film), 11], [Int32(film), 12]] }
+            let asked: [[Int32]] = (0..<3).flatMap { film -> [[Int32]] in [[Int32(film), 11], [Int32(film), 12]] }
             func bags(_ items: [[Int32]]) -> WeightedBags {
                 WeightedBags(
                     starts: items.reduce(into: [0]) { $0.append($0[$0.count - 1] + Int32($1.count)) }, symbols: items.flatMap { $0 },
                     weights: items.flatMap { $0.map { _ in 1 } })
             }
             // Every question sees all six facts.
-            let keys = (0..<3).flatMap { film in [[Int32(film), 3], [Int32(film), 4]] }
-            let values = (0..<3).flatMap { film in [[people[film]], [year[film]]] }
+            let keys: [[Int32]] = (0..<3).flatMap { film -> [[Int32]] in [[Int32(film), 3], [Int32(film), 4]] }
+            let values: [[Int32]] = (0..<3).flatMap { film -> [[Int32]] in [[people[film]], [year[film]]] }
             return KnowledgeBatch(
                 lanes: Array(0..<6), questions: bags(asked), facts: Segments(starts: (0...6).map { $0 * 6 }), keys: bags((0..<6).flatMap { _ in keys }),
                 values: bags((0..<6).flatMap { _ in values }),

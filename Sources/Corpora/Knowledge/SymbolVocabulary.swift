@@ -131,7 +131,7 @@ public struct SymbolVocabulary: Sendable, Codable, Equatable {
     public struct Symbols: Sendable, Equatable {
         /// In the order of the text.
         public var symbols: [Int32] = []
-        /// Words that are not known, and names in brackets that are no entities.
+        /// Words that are not known, and names in brackets that are no entities (their words are read all the same).
         public var unknown: [String] = []
     }
 
@@ -144,8 +144,12 @@ public struct SymbolVocabulary: Sendable, Codable, Equatable {
         for part in KnowledgeText.parts(text) {
             if part.isBracketed, let entity = entity(part.text) {
                 result.symbols.append(entity)
+            } else if part.isBracketed {
+                result.unknown.append(part.text)
+                var inside = Symbols()
+                readWords(part.text, isStart: false, into: &inside)
+                result.symbols += inside.symbols
             } else {
-                if part.isBracketed { result.unknown.append(part.text) }
                 readWords(part.text, isStart: isStart, into: &result)
             }
             isStart = false

@@ -110,13 +110,39 @@ public struct StoryQuestions: Sendable {
     ///   - isTraining: words and answers that are new are added to the vocabulary. Otherwise they are counted.
     /// - Throws: `UserError` where a file cannot be read. What is wrong in a file is left out and counted.
     public init(babi files: [(path: String, task: Int)], vocabulary: inout StoryVocabulary, isTraining: Bool) throws {
+        try read(files, .questions, &vocabulary, isTraining: isTraining)
+    }
+
+    /// Reads dialog bAbI files: every utterance of the user is a question, the reply its answer, and both are remembered for the next one.
+    /// - Parameters:
+    ///   - files: paths with their tasks' numbers, in the order in which questions are wanted.
+    ///   - vocabulary: its `answers` are what is replied; a reply that is none of them is unseen.
+    ///   - isTraining: words that are new are added to the vocabulary. Otherwise they are counted.
+    /// - Throws: `UserError` where a file cannot be read. What is wrong in a file is left out and counted.
+    public init(dialogs files: [(path: String, task: Int)], vocabulary: inout StoryVocabulary, isTraining: Bool) throws {
+        let classes = Dictionary((vocabulary.answers ?? []).enumerated().map { ($1, Int32($0)) }) { first, _ in first }
+        try read(files, .dialogs(classes: classes), &vocabulary, isTraining: isTraining)
+    }
+
+    /// What a line with a tab means.
+    private enum Form {
+        /// A question and its answer, which are forgotten afterwards.
+        case questions
+        /// What the user says, and the reply: both become sentences. The class of each reply.
+        case dialogs(classes: [String: Int32])
+    }
+
+    /// The words that say whose an utterance is.
+    static let (userMark, replyMark) = ("$user", "$reply")
+
+    private mutating func read(_ files: [(path: String, task: Int)], _ form: Form, _ vocabulary: inout StoryVocabulary, isTraining: Bool) throws {
         for file in files {
             let reader = BabiReader(files: [file.path])
             var story = StoryInProgress()
             while true {
                 do {
                     guard let record = try reader.next() else { break }
-                    add(record, reader, task: file.task, &story, &vocabulary, isTraining: isTraining)
+                    add(record, reader, form, task: file.task, &story, &vocabulary, isTraining: isTraining)
                 } catch let error as RecordError {
                     findings.malformed += 1
                     if findings.firstMalformed == nil { findings.firstMalformed = "\(error.what) (\(error.place.file), line \(error.place.line))" }
@@ -136,7 +162,8 @@ public struct StoryQuestions: Sendable {
     }
 
     private mutating func add(
-        _ record: CorpusRecord, _ reader: BabiReader, task: Int, _ story: inout StoryInProgress, _ vocabulary: inout StoryVocabulary, isTraining: Bool
+        _ record: CorpusRecord, _ reader: BabiReader, _ form: Form, task: Int, _ story: inout StoryInProgress, _ vocabulary: inout StoryVocabulary,
+        isTraining: Bool
     ) {
         if story.number != reader.storyNumber {
             story = StoryInProgress()
@@ -155,21 +182,37 @@ public struct StoryQuestions: Sendable {
             story.sentences.append(sentenceStarts.count - 1)
             addSentence(sentence)
         }
-        guard sentenceStarts.count - 1 > story.firstSentence else {
-            findings.questionsWithoutFacts += 1
-            return
+        let sentences = story.firstSentence..<sentenceStarts.count - 1
+        if isTraining { vocabulary.longestStory = max(vocabulary.longestStory, sentences.count) }
+        let words = StoryVocabulary.split(questionLine)
+        let reply = record.target ?? []
+        switch form {
+        case .questions:
+            guard !sentences.isEmpty else {
+                findings.questionsWithoutFacts += 1
+                return
+            }
+            let answer = String(decoding: reply.map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }, as: UTF8.self)
+            let question = numbers(words, &vocabulary, isTraining: isTraining)
+            add(
+                story: sentences, question: question, answer: answer, number: isTraining ? vocabulary.add(answer) : vocabulary[answer], task: task,
+                support: reader.supportingFacts.map { story.sentences[$0] }.filter { $0 >= 0 })
+        case .dialogs(let classes):
+            let utterance = numbers([Self.userMark] + words, &vocabulary, isTraining: isTraining)
+            let answer = String(decoding: reply, as: UTF8.self)
+            add(story: sentences, question: utterance, answer: answer, number: classes[answer], task: task, support: [])
+            addSentence(utterance)
+            addSentence(numbers([Self.replyMark] + StoryVocabulary.split(reply), &vocabulary, isTraining: isTraining))
         }
-        if isTraining { vocabulary.longestStory = max(vocabulary.longestStory, sentenceStarts.count - 1 - story.firstSentence) }
-        let answer = String(decoding: (record.target ?? []).map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }, as: UTF8.self)
-        let question = numbers(StoryVocabulary.split(questionLine), &vocabulary, isTraining: isTraining)
-        let number = isTraining ? vocabulary.add(answer) : vocabulary[answer]
+    }
+
+    /// Adds a question whose answer may have no number.
+    private mutating func add(story: Range<Int>, question: [Int32], answer: String, number: Int32?, task: Int, support: [Int]) {
         if number == nil {
             findings.unseenAnswers += 1
             unseenAnswers[questions.count] = answer
         }
-        add(
-            story: story.firstSentence..<sentenceStarts.count - 1, question: question, answer: number ?? -1, task: task,
-            support: reader.supportingFacts.map { story.sentences[$0] }.filter { $0 >= 0 })
+        add(story: story, question: question, answer: number ?? -1, task: task, support: support)
     }
 
     /// Adds a question about sentences that were added before.
@@ -215,6 +258,36 @@ public struct StoryQuestions: Sendable {
         guard sentenceStarts.count > 1, !words.isEmpty else {
             let what = words.isEmpty ? "the question" : "the facts"
             throw UserError(.badData, "no word of \(what) is known to the model", advice: "use the words of the training data: see vocabulary.json")
+        }
+        add(story: 0..<sentenceStarts.count - 1, question: words, answer: -1, task: 0)
+    }
+
+    /// A dialog typed by a person: lines of the user and of the replies in turn, or KB lines as the data has them; the last line is what the user says.
+    /// A tab between both, as the files have it, puts them on one line.
+    /// - Throws: `UserError` (.badData) where there is no line, or no word that is known.
+    public init(typedDialog text: String, vocabulary: StoryVocabulary) throws {
+        var lines = text.split(separator: "\n").map { Self.withoutNumber($0.trimmingCharacters(in: .whitespaces)) }.filter { !$0.isEmpty }
+        guard let last = lines.popLast() else {
+            throw UserError(.badData, "there is nothing to reply to", advice: "give the dialog, a line each, what the user says last")
+        }
+        var vocabulary = vocabulary
+        var isUser = true
+        for line in lines {
+            let parts = line.split(separator: "\t").map { StoryVocabulary.split(Array($0.utf8)) }
+            if parts.count == 2 {
+                addSentence(numbers([Self.userMark] + parts[0], &vocabulary, isTraining: false))
+                addSentence(numbers([Self.replyMark] + parts[1], &vocabulary, isTraining: false))
+                isUser = true
+            } else if line.contains(" R_") {
+                addSentence(numbers(parts[0], &vocabulary, isTraining: false))
+            } else {
+                addSentence(numbers([isUser ? Self.userMark : Self.replyMark] + parts[0], &vocabulary, isTraining: false))
+                isUser.toggle()
+            }
+        }
+        let words = numbers([Self.userMark] + StoryVocabulary.split(Array(last.prefix { $0 != "\t" }.utf8)), &vocabulary, isTraining: false)
+        guard words.count > 1 else {
+            throw UserError(.badData, "no word of '\(last)' is known to the model", advice: "use the words of the training data: see vocabulary.json")
         }
         add(story: 0..<sentenceStarts.count - 1, question: words, answer: -1, task: 0)
     }

@@ -12,6 +12,8 @@ public struct StoryVocabulary: Sendable, Equatable {
     public internal(set) var longestSentence = 1
     /// The sentences of the longest story of the training data.
     public internal(set) var longestStory = 1
+    /// The answers by class, where they are chosen from a list and are no words; `nil` where every answer is a word.
+    public internal(set) var answers: [String]?
 
     public init() {}
 
@@ -56,6 +58,7 @@ public struct StoryVocabulary: Sendable, Equatable {
         var longestSentence: Int
         var longestStory: Int
         var words: [String]
+        var answers: [String]?
     }
 
     /// The vocabulary as JSON: the same bytes for the same words.
@@ -63,7 +66,7 @@ public struct StoryVocabulary: Sendable, Equatable {
         get throws {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-            return Array(try encoder.encode(File(version: 1, longestSentence: longestSentence, longestStory: longestStory, words: words))) + [0x0a]
+            return Array(try encoder.encode(File(version: 1, longestSentence: longestSentence, longestStory: longestStory, words: words, answers: answers))) + [0x0a]
         }
     }
 
@@ -81,12 +84,13 @@ public struct StoryVocabulary: Sendable, Equatable {
         guard words == file.words else { throw UserError(.badData, "names a word twice", at: path, advice: "copy the run directory again") }
         longestSentence = max(1, file.longestSentence)
         longestStory = max(1, file.longestStory)
+        answers = file.answers
     }
 
     /// A number that differs, nearly surely, where the words differ.
     public var fingerprint: String {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for word in words { for byte in Array(word.utf8) + [0] { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 } }
+        for word in words + (answers ?? []) { for byte in Array(word.utf8) + [0] { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 } }
         let digits = String(mixedBits(hash), radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
     }

@@ -70,7 +70,7 @@ final class BabiSource: StorySource {
 
     init(_ settings: BabiDataSettings) { self.settings = settings }
 
-    var candidates: [String]? { nil }
+    let tellsAccuracy = false
     var tasks: [Int] { settings.tasks ?? BabiTask.allCases.map(\.number) }
 
     var title: String {

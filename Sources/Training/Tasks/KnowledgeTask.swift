@@ -118,8 +118,10 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         guard !questions.isEmpty else { return nil }
         let kinds = Array(Set(questions.compactMap(\.kind))).sorted()
         let mine = questions.indices.filter { $0 % communicator.size == communicator.rank }
-        // Hits, reachable questions, questions with a loss, their loss; then hits and questions of each kind.
-        var sums = [Double](repeating: 0, count: 4 + 2 * kinds.count)
+        // Hits, reachable questions, questions with a loss, their loss, questions with more entries than the memory takes, questions none of whose answers is
+        // known; then hits and questions of each kind.
+        let firstKind = 6
+        var sums = [Double](repeating: 0, count: firstKind + 2 * kinds.count)
         for first in stride(from: 0, to: mine.count, by: 64) {
             let numbers = mine[first..<min(first + 64, mine.count)]
             let batch = numbers.map { examples.example(questions[$0]) }
@@ -129,13 +131,15 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
                 let isHit = outcome[place].symbol.map(batch[place].answers.contains) ?? false
                 sums[0] += isHit ? 1 : 0
                 sums[1] += batch[place].isReachable ? 1 : 0
+                sums[4] += batch[place].leftOut > 0 ? 1 : 0
+                sums[5] += batch[place].answers.isEmpty ? 1 : 0
                 if let loss = outcome[place].loss {
                     sums[2] += 1
                     sums[3] += loss
                 }
                 if let kind = questions[number].kind.flatMap(kinds.firstIndex) {
-                    sums[4 + 2 * kind] += isHit ? 1 : 0
-                    sums[5 + 2 * kind] += 1
+                    sums[firstKind + 2 * kind] += isHit ? 1 : 0
+                    sums[firstKind + 2 * kind + 1] += 1
                 }
             }
         }
@@ -144,13 +148,12 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         return TaskScores(
             examples: questions.count, loss: sums[2] > 0 ? sums[3] / sums[2] : nil,
             scores: [.init("hits_at_1", sums[0] / count), .init("hash_recall", sums[1] / count)],
-            details: kinds.enumerated().flatMap { kind, name in
-                let name = name.replacing(" ", with: "_")
-                return [
-                    TaskScores.Score("hits_at_1_\(name)", sums[4 + 2 * kind] / max(sums[5 + 2 * kind], 1)),
-                    TaskScores.Score("questions_\(name)", sums[5 + 2 * kind]),
-                ]
-            })
+            details: [.init("questions_over_memory_size", sums[4]), .init("questions_without_known_answer", sums[5])].filter { $0.value > 0 }
+                + kinds.enumerated().flatMap { kind, name in
+                    let (hits, asked) = (sums[firstKind + 2 * kind], sums[firstKind + 2 * kind + 1])
+                    let name = name.replacing(" ", with: "_")
+                    return [TaskScores.Score("hits_at_1_\(name)", hits / max(asked, 1)), TaskScores.Score("questions_\(name)", asked)]
+                })
     }
 
     /// The best candidate of each question; `nil` where it has none.

@@ -17,8 +17,8 @@ protocol StorySource {
     var title: String { get }
     /// The tasks asked for.
     var tasks: [Int] { get }
-    /// The answers where they are no words of the vocabulary; `nil` where every answer is a word. Known once the training questions are read.
-    var candidates: [String]? { get }
+    /// Whether accuracy is told, not error: dialogs.
+    var tellsAccuracy: Bool { get }
     /// The training questions, task by task; their words enter the vocabulary.
     func training(_ vocabulary: inout StoryVocabulary) throws -> StoryQuestions
     /// The test questions, task by task.
@@ -82,7 +82,7 @@ public final class StoryTask: AnsweringTask {
                 + (long > 0 ? ["\(long) questions have more than \(options.memory) sentences before them: the latest are kept"] : [])
         }
         network = MemoryNetwork(
-            model, vocabularySize: vocabulary.count, classCount: source.candidates?.count, slotCount: min(options.memory, vocabulary.longestStory),
+            model, vocabularySize: vocabulary.count, classCount: vocabulary.answers?.count, slotCount: min(options.memory, vocabulary.longestStory),
             longestSentence: vocabulary.longestSentence)
     }
 
@@ -128,10 +128,10 @@ public final class StoryTask: AnsweringTask {
         switch part {
         case .validation:
             guard let validation = try communicator.onEveryRank({ try heldOutQuestions() }) else { return nil }
-            return try measure(validation, communicator).scores()
+            return try measure(validation, communicator).scores(tellingAccuracy: source.tellsAccuracy)
         case .test:
             let (test, train) = try communicator.onEveryRank { (try testQuestions(), try trainingQuestions()) }
-            var scores = try measure(test, communicator).scores()
+            var scores = try measure(test, communicator).scores(tellingAccuracy: source.tellsAccuracy)
             let fit = try measure(train, communicator)
             // By these a restart is chosen, never by what the test says.
             if let error = fit.accuracy.meanError { scores.details.append(TaskScores.Score("training_error", error)) }
@@ -182,9 +182,15 @@ public final class StoryTask: AnsweringTask {
         var loss = 0.0
         var counted = 0
 
-        func scores() -> TaskScores {
+        func scores(tellingAccuracy: Bool = false) -> TaskScores {
             let asked = accuracy.tasksAsked
             let questions = asked.reduce(0) { $0 + accuracy[$1].questions }
+            if tellingAccuracy {
+                let mean = asked.compactMap { accuracy[$0].accuracy }.reduce(0, +) / Double(max(asked.count, 1))
+                return TaskScores(
+                    examples: questions, loss: counted > 0 ? loss / Double(counted) : nil, scores: [TaskScores.Score("accuracy", mean)],
+                    details: asked.map { TaskScores.Score("accuracy_task_\($0)", accuracy[$0].accuracy ?? .nan) })
+            }
             return TaskScores(
                 examples: questions, loss: counted > 0 ? loss / Double(counted) : nil,
                 scores: [TaskScores.Score("error", accuracy.meanError ?? .nan), TaskScores.Score("failed_tasks", Double(accuracy.failedTasks.count))],
@@ -237,13 +243,13 @@ public final class StoryTask: AnsweringTask {
         if !support.isEmpty { notes.append("the supporting facts are sentences \(support.map(\.description).joined(separator: ", "))") }
         let expected = question.answer >= 0 ? name(ofAnswer: question.answer) : questions.unseenAnswers[number]
         return Explanation(
-            input: sentences + [text(questions.questionWords[question.words]) + "?"], answer: name(ofAnswer: answer), expected: expected,
+            input: sentences + [text(questions.questionWords[question.words]) + (source.tellsAccuracy ? "" : "?")], answer: name(ofAnswer: answer), expected: expected,
             probability: Double(probability), notes: notes, pictures: trace.pictures)
     }
 
     private func text(_ words: ArraySlice<Int32>) -> String { words.map { vocabulary.words[Int($0)] }.joined(separator: " ") }
 
-    private func name(ofAnswer answer: Int32) -> String { source.candidates?[Int(answer)] ?? vocabulary.words[Int(answer)] }
+    private func name(ofAnswer answer: Int32) -> String { vocabulary.answers?[Int(answer)] ?? vocabulary.words[Int(answer)] }
 }
 
 /// Story rows as batches of a model.

@@ -1,0 +1,62 @@
+// The files of dialog bAbI (Bordes, Boureau and Weston 2017, "Learning end-to-end goal-oriented dialog") in a directory.
+
+import Diagnostics
+
+/// A directory of dialog bAbI files: `dialog-babi-task1-API-calls-trn.txt`, and lists of candidates.
+public struct DialogDirectory: Sendable {
+    /// Tasks 1 to 6; the last, of the DSTC2 set, has candidates of its own.
+    public static let taskCount = 6
+    public let path: String
+    private let files: [String]
+
+    /// - Throws: `UserError` (.missingInput) where the directory does not exist or holds no dialogs.
+    public init(path: String) throws {
+        if path.hasSuffix(".tar.gz") || path.hasSuffix(".tgz") {
+            throw UserError(.missingInput, "is an archive", at: path, advice: "unpack it with tar xzf, and name the directory that holds dialog-babi-candidates.txt")
+        }
+        self.path = path
+        files = try InputFiles.expand([path], wanted: "dialog bAbI files (dialog-babi-task1-...-trn.txt)") {
+            $0.hasPrefix("dialog-babi-") && $0.hasSuffix(".txt")
+        }
+    }
+
+    /// The files of some tasks' split (`trn`, `dev`, `tst`), in the order of the tasks.
+    /// - Throws: `UserError` (.missingInput) that names a task without one.
+    public func files(tasks: [Int], split: String) throws -> [(path: String, task: Int)] {
+        try tasks.map { task in
+            guard let file = files.first(where: { name(of: $0).hasPrefix("dialog-babi-task\(task)-") && $0.hasSuffix("-\(split).txt") }) else {
+                throw UserError(.missingInput, "there is no \(split) file of dialog task \(task)", at: path, advice: "check task.data and task.tasks")
+            }
+            return (file, task)
+        }
+    }
+
+    /// The replies to choose from.
+    /// - Throws: `UserError` where the list is missing or has no line.
+    public func candidates(tasks: [Int]) throws -> [String] {
+        let names = Set(tasks.map { $0 == 6 ? "dialog-babi-task6-dstc2-candidates.txt" : "dialog-babi-candidates.txt" })
+        var result: [String] = []
+        for wanted in names.sorted() {
+            guard let file = files.first(where: { name(of: $0) == wanted }) else {
+                throw UserError(.missingInput, "there is no \(wanted)", at: path, advice: "copy the whole set")
+            }
+            let reader = try LineReader(path: file)
+            while try reader.advance() {
+                guard reader.fault == nil else { continue }
+                // "1 reply": each line has the number 1.
+                let line = reader.line.trimmedASCII
+                guard let space = line.firstIndex(of: 0x20) else { continue }
+                result.append(String(decoding: UnsafeBufferPointer(rebasing: line[(space + 1)...]).trimmedASCII, as: UTF8.self))
+            }
+        }
+        guard !result.isEmpty else { throw UserError(.badData, "holds no candidate", at: path, advice: "copy the set again") }
+        return result
+    }
+
+    private func name(of path: String) -> String { InputFiles.name(of: path) }
+}
+
+extension StoryVocabulary {
+    /// Takes the replies to choose from.
+    public mutating func setAnswers(_ answers: [String]) { self.answers = answers }
+}

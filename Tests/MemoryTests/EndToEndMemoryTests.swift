@@ -1,0 +1,140 @@
+// The end-to-end memory: gradients in all variants, and what must hold of stories of any length.
+
+import Kernels
+import Memory
+import TestSupport
+import Tensors
+import Testing
+
+/// Stories of different lengths over a vocabulary of 9, one of them without a sentence.
+private let stories: MemorizedStories = {
+    var stories = MemorizedStories()
+    stories.add(sentences: [[1, 2, 3], [4, 2], [5, 6, 7, 8]], question: [2, 1])
+    stories.add(sentences: [], question: [3])
+    stories.add(sentences: [[8, 8, 1, 2, 3]], question: [4, 5, 6])
+    stories.addSentence([2, 7], age: 9)
+    stories.addSentence([3], age: 4)
+    stories.addSentence([6, 2, 3], age: 2)
+    stories.addSentence([1, 4], age: 1)
+    stories.finishStory(question: [7, 3])
+    return stories
+}()
+
+/// One way to make the network.
+struct EndToEndVariant: Sendable, CustomTestStringConvertible {
+    var testDescription: String
+    var width = 5
+    var hops = 3
+    var encoding = SentenceEncoding.position
+    var isLayerWise = false
+    var hasTimes = true
+    var hasTransition = false
+    var rectified = 0
+    var readsQuestion = true
+    var isLinear = false
+    var capacity: Int?
+
+    static let all = [
+        EndToEndVariant(testDescription: "adjacent"),
+        EndToEndVariant(testDescription: "bag of words, no times", encoding: .bag, hasTimes: false),
+        EndToEndVariant(testDescription: "released position, empty slots", width: 17, encoding: .releasedPosition(places: 6), capacity: 6),
+        EndToEndVariant(testDescription: "linear", isLinear: true, capacity: 6),
+        EndToEndVariant(testDescription: "layer-wise", width: 32, isLayerWise: true, hasTransition: true),
+        EndToEndVariant(testDescription: "adjacent with transition, six hops", width: 3, hops: 6, hasTransition: true),
+        EndToEndVariant(testDescription: "one hop", hops: 1),
+        EndToEndVariant(testDescription: "all rectified", width: 6, rectified: 6),
+        EndToEndVariant(testDescription: "half rectified, constant question", width: 6, isLayerWise: true, hasTransition: true, rectified: 3, readsQuestion: false),
+    ]
+
+    /// The tables' tensors: words, times, transition.
+    var inputs: [Tensor] {
+        let memoryTables = isLayerWise ? 2 : hops + 1
+        let words = (0..<memoryTables + (isLayerWise && readsQuestion ? 1 : 0)).map { randomTensor("words \($0)", [9, width], deviation: 0.4) }
+        let times = hasTimes ? (0..<memoryTables).map { randomTensor("times \($0)", [4, width], deviation: 0.4) } : []
+        return words + times + (hasTransition ? [randomTensor("transition", [width, width], deviation: 0.4)] : [])
+    }
+
+    func tables(_ inputs: [Tensor]) -> EndToEndTables {
+        let memoryTables = isLayerWise ? 2 : hops + 1
+        let words = memoryTables + (isLayerWise && readsQuestion ? 1 : 0)
+        return EndToEndTables(
+            words: Array(inputs[..<words]), times: hasTimes ? Array(inputs[words..<words + memoryTables]) : [],
+            hops: (0..<hops).map { isLayerWise ? (0, 1) : ($0, $0 + 1) }, question: readsQuestion ? (isLayerWise ? 2 : 0) : nil,
+            transition: hasTransition ? inputs.last : nil)
+    }
+
+    var memory: EndToEndMemory { EndToEndMemory(width: width, encoding: encoding, rectifiedUnits: rectified, capacity: capacity) }
+}
+
+@Suite("End-to-end memory")
+struct EndToEndMemoryTests {
+    @Test("gradients of all tables are those of central differences", arguments: EndToEndVariant.all)
+    func gradients(_ variant: EndToEndVariant) {
+        let memory = variant.memory
+        let report = checkGradients(inputs: variant.inputs, step: 0.01) { _, inputs in
+            memory(stories, variant.tables(inputs), isLinear: variant.isLinear).state
+        }
+        #expect(report.passes(worst: 2e-2, ofNorm: 2e-3), "\(report)")
+    }
+
+    @Test("attention sums to 1 over a story's sentences, or to less where empty slots take part")
+    func attention() {
+        for variant in EndToEndVariant.all where !variant.isLinear {
+            let attention = variant.memory(stories, variant.tables(variant.inputs)).attention
+            for hop in 0..<variant.hops {
+                for story in [0, 2, 3] {
+                    let range = Int(stories.storyStarts[story])..<Int(stories.storyStarts[story + 1])
+                    let sum = range.reduce(Float(0)) { $0 + attention.floats[hop * stories.sentenceCount + $1] }
+                    if variant.capacity == nil { #expect(abs(sum - 1) < 1e-5) } else { #expect(sum > 0.05 && sum < 0.999) }
+                }
+            }
+        }
+    }
+
+    @Test("a story means the same alone and in company", arguments: EndToEndVariant.all)
+    func alone(_ variant: EndToEndVariant) {
+        let memory = variant.memory
+        let together = memory(stories, variant.tables(variant.inputs), isLinear: variant.isLinear).state
+        var single = MemorizedStories()
+        single.add(sentences: [[1, 2, 3], [4, 2], [5, 6, 7, 8]], question: [2, 1])
+        let state = memory(single, variant.tables(variant.inputs), isLinear: variant.isLinear).state
+        for unit in 0..<variant.width { #expect(abs(state.floats[unit] - together.floats[unit]) <= 1e-5 * max(1, abs(state.floats[unit]))) }
+    }
+
+    @Test("ages above the temporal rows count as the oldest")
+    func oldAges() {
+        let variant = EndToEndVariant.all[0]
+        var (young, old) = (MemorizedStories(), MemorizedStories())
+        for (age, target) in [(4, 0), (400, 1)] {
+            var stories = MemorizedStories()
+            stories.addSentence([1, 2], age: age)
+            stories.addSentence([3], age: 1)
+            stories.finishStory(question: [4])
+            if target == 0 { young = stories } else { old = stories }
+        }
+        #expect(variant.memory(young, variant.tables(variant.inputs)).state.array == variant.memory(old, variant.tables(variant.inputs)).state.array)
+    }
+
+    @Test("the gradient does not depend on the number of threads, and leaves words that do not occur alone")
+    func threads() {
+        let variant = EndToEndVariant(testDescription: "wide", width: 100, hops: 3)
+        var many = MemorizedStories()
+        for index in 0..<48 {
+            many.add(sentences: (0..<20).map { [Int32(1 + (index + $0) % 6), Int32(1 + (index * $0) % 7)] }, question: [Int32(1 + index % 7)])
+        }
+        func gradients() -> [[Float]] {
+            let tape = Tape()
+            let variables = variant.inputs.map { tape.variable($0) }
+            let state = variant.memory(many, variant.tables(variables)).state
+            tape.backward(from: state, gradient: Tensor(repeating: 1, state.shape))
+            return variables.map { $0.node?.gradient?.array ?? [] }
+        }
+        let alone = gradients()
+        let before = Workers.count
+        Workers.count = 3
+        defer { Workers.count = before }
+        #expect(gradients() == alone)
+        // Word 0 is padding and word 8 does not occur.
+        for table in alone[..<4] { for word in [0, 8] { #expect(table[word * 100..<(word + 1) * 100].allSatisfy { $0 == 0 }) } }
+    }
+}
