@@ -325,14 +325,14 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
         previous: FloatInput, outputGradient: BFloatInput, _ n: Int)
 
     // MARK: an external memory with usage and links (one step of one sequence of a Differentiable Neural Computer)
-    // N memory rows, W memory width, H read heads. A vector over memory rows has S elements (stride): S is a multiple of 16, elements from N on hold 0.
+    // N memory rows, W memory width, H read heads. A vector over memory rows has S elements (stride): a multiple of 16, those from N on hold 0.
     // The memory is stored by columns, [W, S].
 
-    /// retention[n] = product over h of (1 - freeGates[h] readWeights[h, n]); usage = (previousUsage + writeWeights - previousUsage writeWeights) retention.
-    /// writeWeights and readWeights [H, S]: of the step before.
+    /// retention[n] = product over h of (1 - freeGates[h] readWeights[h, n]);
+    /// usage = (previousUsage + writeWeights - previousUsage writeWeights) retention. writeWeights and readWeights [H, S]: of the step before.
     func memoryUsage(
-        _ usage: FloatOutput, retention: FloatOutput, previousUsage: FloatInput, writeWeights: FloatInput, readWeights: FloatInput, freeGates: FloatInput,
-        heads: Int, stride: Int)
+        _ usage: FloatOutput, retention: FloatOutput, previousUsage: FloatInput, writeWeights: FloatInput, readWeights: FloatInput,
+        freeGates: FloatInput, heads: Int, stride: Int)
     /// Its gradient. usageGradient: of `usage`, becomes that of `previousUsage`. retentionGradient: what else has gathered for it; overwritten.
     /// writeWeightGradient (nil: not wanted) and readWeightGradient are added to, freeGateGradient [H] is stored.
     func memoryUsageGradient(
@@ -344,12 +344,12 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     func memoryAllocation(_ allocation: FloatOutput, order: UnsafeMutablePointer<Int32>, usage: FloatInput, epsilon: Float, rows: Int, stride: Int)
     /// Its gradient through the values, not the order, added to usageGradient. products [N] is scratch. No division: usages may be 0.
     func memoryAllocationGradient(
-        _ usageGradient: FloatOutput, allocationGradient: FloatInput, order: UnsafePointer<Int32>, usage: FloatInput, products: FloatOutput, epsilon: Float,
-        rows: Int)
+        _ usageGradient: FloatOutput, allocationGradient: FloatInput, order: UnsafePointer<Int32>, usage: FloatInput, products: FloatOutput,
+        epsilon: Float, rows: Int)
     /// weights = writeGate (allocationGate allocation + (1 - allocationGate) content); precedence = (1 - sum of weights) previousPrecedence + weights
     func memoryWriteWeights(
-        _ weights: FloatOutput, precedence: FloatOutput, previousPrecedence: FloatInput, allocation: FloatInput, content: FloatInput, allocationGate: Float,
-        writeGate: Float, stride: Int)
+        _ weights: FloatOutput, precedence: FloatOutput, previousPrecedence: FloatInput, allocation: FloatInput, content: FloatInput,
+        allocationGate: Float, writeGate: Float, stride: Int)
     /// The gradient of the precedence: precedenceGradient becomes that of `previousPrecedence`, writeWeightGradient is added to.
     func memoryPrecedenceGradient(
         _ precedenceGradient: FloatOutput, writeWeightGradient: FloatOutput, previousPrecedence: FloatInput, writeWeights: FloatInput, stride: Int)
@@ -362,14 +362,14 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
         _ weights: FloatOutput, backward: FloatInput, content: FloatInput, forward: FloatInput, modes: FloatInput, heads: Int, stride: Int)
     /// Its gradient, all stored.
     func memoryReadWeightsGradient(
-        backwardGradient: FloatOutput, contentGradient: FloatOutput, forwardGradient: FloatOutput, modeGradient: FloatOutput, weightGradient: FloatInput,
-        backward: FloatInput, content: FloatInput, forward: FloatInput, modes: FloatInput, heads: Int, stride: Int)
+        backwardGradient: FloatOutput, contentGradient: FloatOutput, forwardGradient: FloatOutput, modeGradient: FloatOutput,
+        weightGradient: FloatInput, backward: FloatInput, content: FloatInput, forward: FloatInput, modes: FloatInput, heads: Int, stride: Int)
     /// The softmax over the three modes of each head, in place; [3, H].
     func readModes(_ modes: FloatOutput, heads: Int)
-    /// cosines: in, products of a key with the memory rows; out, times inverseNorms and inverseKeyNorm. weights = softmax(strength cosines) over N rows.
+    /// cosines: in, products of a key with the memory rows; out, times inverseNorms and inverseKeyNorm. weights = softmax(strength cosines), N rows.
     func contentWeights(
         _ weights: FloatOutput, cosines: FloatOutput, inverseNorms: FloatInput, inverseKeyNorm: Float, strength: Float, rows: Int, stride: Int)
-    /// Its gradient: of the products, stored; of the strength, returned. normScale is added to: memory row n gets normScale[n] times itself. keyScale: the key
+    /// Its gradient: of the products, stored; of the strength, returned. normScale is added to: memory row n gets normScale[n] times itself. The key
     /// gets keyScale times itself.
     func contentWeightsGradient(
         _ productGradient: FloatOutput, normScale: FloatOutput, weightGradient: FloatInput, weights: FloatInput, cosines: FloatInput,
@@ -386,7 +386,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     func memorySums(_ sums: FloatOutput, weights: FloatInput, memory: FloatInput, heads: Int, width: Int, stride: Int, isSquared: Bool)
     /// memoryGradient[w, n] += memory[w, n] scale[n] + sum over h of vectors[h, w] weights[h, n]
     func addMemoryGradient(
-        _ memoryGradient: FloatOutput, vectors: FloatInput, weights: FloatInput, heads: Int, memory: FloatInput, scale: FloatInput, width: Int, stride: Int)
+        _ memoryGradient: FloatOutput, vectors: FloatInput, weights: FloatInput, heads: Int, memory: FloatInput, scale: FloatInput, width: Int,
+        stride: Int)
     /// memoryGradient[w, n] += memory[w, n] * sum over h of vectors[h, w] weights[h, n]
     func addScaledMemoryGradient(
         _ memoryGradient: FloatOutput, vectors: FloatInput, weights: FloatInput, heads: Int, memory: FloatInput, width: Int, stride: Int)
@@ -397,14 +398,16 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     func writeMemory(
         _ memory: FloatOutput, inverseNorms: FloatOutput, previous: FloatInput, weights: FloatInput, erase: FloatInput, vector: FloatInput,
         retention: FloatInput?, epsilon: Float, width: Int, stride: Int)
-    /// Its gradient, but for the norms: memoryGradient becomes that of `previous`; weightGradient and retentionGradient are added to, the others stored.
+    /// Its gradient, but for the norms: memoryGradient becomes that of `previous`; weightGradient and retentionGradient are added to, the rest is
+    /// stored.
     func writeMemoryGradient(
-        _ memoryGradient: FloatOutput, weightGradient: FloatOutput, eraseGradient: FloatOutput, vectorGradient: FloatOutput, retentionGradient: FloatOutput?,
-        previous: FloatInput, weights: FloatInput, erase: FloatInput, vector: FloatInput, retention: FloatInput?, width: Int, stride: Int)
+        _ memoryGradient: FloatOutput, weightGradient: FloatOutput, eraseGradient: FloatOutput, vectorGradient: FloatOutput,
+        retentionGradient: FloatOutput?, previous: FloatInput, weights: FloatInput, erase: FloatInput, vector: FloatInput, retention: FloatInput?,
+        width: Int, stride: Int)
 
-    /// One write of the link matrix [rows, S] and one step along it: links[i, j] = (1 - w[i] - w[j]) previous[i, j] + w[i] precedence[j], w = writeWeights, 0 on
-    /// the diagonal; forward[h] = links readWeights[h], backward[h] = links^T readWeights[h]. rows: N rounded up to a multiple of 4; heads: a multiple of 4.
-    /// `links` may not be `previous`.
+    /// One write of the link matrix [rows, S] and one step along it: links[i, j] = (1 - w[i] - w[j]) previous[i, j] + w[i] precedence[j], w =
+    /// writeWeights, 0 on the diagonal; forward[h] = links readWeights[h], backward[h] = links^T readWeights[h]. rows: N rounded up to a multiple of
+    /// 4; heads: a multiple of 4. `links` may not be `previous`.
     func linkMemory(
         _ links: FloatOutput, forward: FloatOutput, backward: FloatOutput, previous: FloatInput, writeWeights: FloatInput, precedence: FloatInput,
         readWeights: FloatInput, heads: Int, rows: Int, stride: Int)

@@ -1,6 +1,6 @@
 // A step of the memory of a Differentiable Neural Computer (Graves et al. 2016) for one sequence: usage, allocation, weights.
 //
-// Legend: N memory rows; S elements of a vector over memory rows, a multiple of 16, of which those from N on are padding and hold 0; W memory width; H heads.
+// Legend: N memory rows; S elements of a vector over memory rows, a multiple of 16, of which those from N on are padding and hold 0; H heads.
 
 import KernelTypes
 
@@ -67,7 +67,8 @@ extension VariantKernels {
     // MARK: usage
 
     public func memoryUsage(
-        _ usage: FloatOutput, retention: FloatOutput, previousUsage: FloatInput, writeWeights: FloatInput, readWeights: FloatInput, freeGates: FloatInput,
+        _ usage: FloatOutput, retention: FloatOutput, previousUsage: FloatInput, writeWeights: FloatInput, readWeights: FloatInput,
+        freeGates: FloatInput,
         heads: Int, stride: Int
     ) {
         var j = 0
@@ -113,7 +114,9 @@ extension VariantKernels {
 
     // MARK: allocation
 
-    public func memoryAllocation(_ allocation: FloatOutput, order: UnsafeMutablePointer<Int32>, usage: FloatInput, epsilon: Float, rows: Int, stride: Int) {
+    public func memoryAllocation(
+        _ allocation: FloatOutput, order: UnsafeMutablePointer<Int32>, usage: FloatInput, epsilon: Float, rows: Int, stride: Int
+    ) {
         var j = 0
         while j < stride {
             store(allocation + j, floats(ranks(usage, j, rows)))
@@ -132,7 +135,8 @@ extension VariantKernels {
     }
 
     public func memoryAllocationGradient(
-        _ usageGradient: FloatOutput, allocationGradient: FloatInput, order: UnsafePointer<Int32>, usage: FloatInput, products: FloatOutput, epsilon: Float,
+        _ usageGradient: FloatOutput, allocationGradient: FloatInput, order: UnsafePointer<Int32>, usage: FloatInput, products: FloatOutput,
+        epsilon: Float,
         rows: Int
     ) {
         let scale: Float = 1 - epsilon
@@ -157,7 +161,8 @@ extension VariantKernels {
     // MARK: weights
 
     public func memoryWriteWeights(
-        _ weights: FloatOutput, precedence: FloatOutput, previousPrecedence: FloatInput, allocation: FloatInput, content: FloatInput, allocationGate: Float,
+        _ weights: FloatOutput, precedence: FloatOutput, previousPrecedence: FloatInput, allocation: FloatInput, content: FloatInput,
+        allocationGate: Float,
         writeGate: Float, stride: Int
     ) {
         let (a, c) = (splat(writeGate * allocationGate), splat(writeGate * (1 - allocationGate)))
@@ -231,7 +236,8 @@ extension VariantKernels {
     }
 
     public func memoryReadWeightsGradient(
-        backwardGradient: FloatOutput, contentGradient: FloatOutput, forwardGradient: FloatOutput, modeGradient: FloatOutput, weightGradient: FloatInput,
+        backwardGradient: FloatOutput, contentGradient: FloatOutput, forwardGradient: FloatOutput, modeGradient: FloatOutput,
+        weightGradient: FloatInput,
         backward: FloatInput, content: FloatInput, forward: FloatInput, modes: FloatInput, heads: Int, stride: Int
     ) {
         for h in 0..<heads {

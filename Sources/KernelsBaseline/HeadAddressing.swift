@@ -1,4 +1,5 @@
-// From the numbers of a Neural Turing Machine's head to its weights over the rows of the memory, and back (Graves, Wayne and Danihelka 2014, section 3.3).
+// From the numbers of a Neural Turing Machine's head to its weights over the rows of the memory, and back (Graves, Wayne and Danihelka 2014,
+// section 3.3).
 //
 // Legend: N rows of the memory, W their width, S their stride, C shifts.
 
@@ -53,19 +54,95 @@ private func reach(_ addressing: HeadAddressing) -> Int {
     max(abs(addressing.lowestShift), abs(addressing.lowestShift &+ addressing.shifts &- 1))
 }
 
+/// out = key or tanh(key), of numbers cut to -limit ... limit; returns the sum of squares.
+@inline(never)
+private func storeKey(_ out: FloatOutput, _ numbers: FloatInput, _ limit: Float, _ squashes: Bool, _ n: Int) -> Double {
+    var squares = Vector.zero
+    for i in blocks(n) {
+        var key = cut(load(numbers, i), limit)
+        if squashes { key = hyperbolicTangent(key) }
+        squares = multiplyAdd(key, key, squares)
+        store(out, i, key)
+    }
+    return horizontalSum(squares)
+}
+
+/// What the two halves of `headWeights` share.
+private struct HeadRing {
+    let n: Int
+    let stride: Int
+    let halo: Int
+    /// Element 0 of the gated weights, with room for the halo on either side.
+    let gated: FloatOutput
+
+    @inline(__always)
+    init(_ addressing: HeadAddressing, _ shape: AddressedMemoryShape, _ scratch: FloatOutput) {
+        (n, stride, halo) = (shape.rows, shape.stride, reach(addressing))
+        gated = scratch + (halo &+ 15) / 16 * 16
+    }
+}
+
+/// Cosine, its softmax, and the gate: the weights before the shift, as a ring.
+@inline(never)
+private func storeGated(
+    _ ring: HeadRing, _ steps: AddressingSteps, _ previous: FloatInput, _ norms: FloatInput, _ keyNorm: Float, strength: Float, gate: Float,
+    epsilon: Float
+) {
+    let (n, stride) = (ring.n, ring.stride)
+    var largest = splat(-Float.infinity)
+    for i in Blocks(from: 0, to: stride).full {
+        let c = load(UnsafePointer(steps.cosine), i) / multiplyAdd(splat(keyNorm), load(norms, i), splat(epsilon))
+        store(steps.cosine, i, c)
+        largest = larger(largest, rowsOrNone(c, i.offset, n))
+    }
+    let shift = splat(strength * horizontalMaximum(largest))
+    var total = Vector.zero
+    for i in Blocks(from: 0, to: stride).full {
+        let e = rows(boundedExponential(splat(strength) * load(UnsafePointer(steps.cosine), i) - shift), i.offset, n)
+        store(steps.content, i, e)
+        total += e
+    }
+    let reciprocal = splat(Float(1 / horizontalSum(total)))
+    let (g, rest) = (splat(gate), splat(1 - gate))
+    for i in Blocks(from: 0, to: stride).full {
+        let content = load(UnsafePointer(steps.content), i) * reciprocal
+        store(steps.content, i, content)
+        store(ring.gated, i, multiplyAdd(g, content, rest * load(previous, i)))
+    }
+    closeRing(ring.gated, n, ring.halo)
+}
+
+/// Shift, and sharpening as a softmax of logarithms.
+@inline(never)
+private func storeSharpened(_ ring: HeadRing, _ steps: AddressingSteps, shifts: FloatInput, count: Int, lowest: Int, sharpness: Float) {
+    let (n, stride) = (ring.n, ring.stride)
+    var largest = splat(-Float.infinity)
+    for i in Blocks(from: 0, to: stride).full {
+        var shifted = Vector.zero
+        for j in 0..<count { shifted = multiplyAdd(splat(shifts[j]), load(UnsafePointer(ring.gated) + (i.offset &- lowest &- j)), shifted) }
+        shifted = rows(shifted, i.offset, n)
+        store(steps.shifted, i, shifted)
+        let y = splat(sharpness) * logarithm(atLeast(shifted, smallestWeight))
+        store(steps.weights, i, y)
+        largest = larger(largest, rowsOrNone(y, i.offset, n))
+    }
+    let top = splat(horizontalMaximum(largest))
+    var total = Vector.zero
+    for i in Blocks(from: 0, to: stride).full {
+        let e = rows(boundedExponential(load(UnsafePointer(steps.weights), i) - top), i.offset, n)
+        store(steps.weights, i, e)
+        total += e
+    }
+    let factor = splat(Float(1 / horizontalSum(total)))
+    for i in Blocks(from: 0, to: stride).full { store(steps.weights, i, load(UnsafePointer(steps.weights), i) * factor) }
+}
+
 extension VariantKernels {
     public func headNumbers(_ out: FloatOutput, _ numbers: FloatInput, _ addressing: HeadAddressing, width w: Int) -> Float {
-        var squares = Vector.zero
-        for i in blocks(w) {
-            var key = cut(load(numbers, i), addressing.limit)
-            if addressing.squashesKeys { key = hyperbolicTangent(key) }
-            squares = multiplyAdd(key, key, squares)
-            store(out, i, key)
-        }
+        let squares = storeKey(out, numbers, addressing.limit, addressing.squashesKeys, w)
         let (count, limit) = (addressing.shifts, addressing.limit)
-        let behind = Block(offset: 0, count: 1)
-        store(out + w, behind, softplus(splat(cut(numbers[w], limit))))
-        store(out + (w &+ 1), behind, sigmoid(splat(cut(numbers[w &+ 1], limit))))
+        out[w] = softplus(splat(cut(numbers[w], limit)))[0]
+        out[w &+ 1] = sigmoid(splat(cut(numbers[w &+ 1], limit)))[0]
         let (source, target) = (numbers + (w &+ 2), out + (w &+ 2))
         var largest = -Float.infinity
         for j in 0..<count { largest = max(largest, cut(source[j], limit)) }
@@ -76,8 +153,8 @@ extension VariantKernels {
             total += e
         }
         for j in 0..<count { target[j] /= total }
-        store(target + count, behind, splat(1) + softplus(splat(cut(source[count], limit))))
-        return Float(horizontalSum(squares).squareRoot())
+        target[count] = 1 + softplus(splat(cut(source[count], limit)))[0]
+        return Float(squares.squareRoot())
     }
 
     public func headNumbersGradient(_ gradient: FloatOutput, numbers: FloatInput, results: FloatInput, _ addressing: HeadAddressing, width w: Int) {
@@ -100,7 +177,9 @@ extension VariantKernels {
         g[count] = passed(g[count] * sigmoid(splat(cut(x[count], limit)))[0], x[count], limit)
     }
 
-    public func writeVectors(erase: FloatOutput, add: FloatOutput, numbers: FloatInput, additions: FloatInput, _ addressing: HeadAddressing, width w: Int) {
+    public func writeVectors(
+        erase: FloatOutput, add: FloatOutput, numbers: FloatInput, additions: FloatInput, _ addressing: HeadAddressing, width w: Int
+    ) {
         for i in blocks(w) {
             store(erase, i, sigmoid(cut(load(numbers, i), addressing.limit)))
             let a = cut(load(additions, i), addressing.limit)
@@ -125,55 +204,11 @@ extension VariantKernels {
         _ steps: AddressingSteps, previous: FloatInput, norms: FloatInput, keyNorm: Float, numbers: FloatInput, _ addressing: HeadAddressing,
         scratch: FloatOutput, _ shape: AddressedMemoryShape
     ) {
-        let (n, stride, halo) = (shape.rows, shape.stride, reach(addressing))
+        let ring = HeadRing(addressing, shape, scratch)
         let behind = numbers + shape.width
-        let (strength, gate, sharpness) = (behind[0], behind[1], behind[2 &+ addressing.shifts])
-        let ring = scratch + (halo &+ 15) / 16 * 16
-        // Content: softmax of strength * cosine.
-        var largest = splat(-Float.infinity)
-        for i in Blocks(from: 0, to: stride).full {
-            let c = load(UnsafePointer(steps.cosine), i) / multiplyAdd(splat(keyNorm), load(norms, i), splat(addressing.epsilon))
-            store(steps.cosine, i, c)
-            largest = larger(largest, rowsOrNone(c, i.offset, n))
-        }
-        let shift = splat(strength * horizontalMaximum(largest))
-        var total = Vector.zero
-        for i in Blocks(from: 0, to: stride).full {
-            let e = rows(boundedExponential(splat(strength) * load(UnsafePointer(steps.cosine), i) - shift), i.offset, n)
-            store(steps.content, i, e)
-            total += e
-        }
-        // Gate.
-        let reciprocal = splat(Float(1 / horizontalSum(total)))
-        let (g, rest) = (splat(gate), splat(1 - gate))
-        for i in Blocks(from: 0, to: stride).full {
-            let content = load(UnsafePointer(steps.content), i) * reciprocal
-            store(steps.content, i, content)
-            store(ring, i, multiplyAdd(g, content, rest * load(previous, i)))
-        }
-        closeRing(ring, n, halo)
-        // Shift, and the logarithm for sharpening.
-        largest = splat(-Float.infinity)
-        for i in Blocks(from: 0, to: stride).full {
-            var shifted = Vector.zero
-            for j in 0..<addressing.shifts {
-                shifted = multiplyAdd(splat(behind[2 &+ j]), load(UnsafePointer(ring) + (i.offset &- addressing.lowestShift &- j)), shifted)
-            }
-            shifted = rows(shifted, i.offset, n)
-            store(steps.shifted, i, shifted)
-            let y = splat(sharpness) * logarithm(atLeast(shifted, smallestWeight))
-            store(steps.weights, i, y)
-            largest = larger(largest, rowsOrNone(y, i.offset, n))
-        }
-        let top = splat(horizontalMaximum(largest))
-        total = Vector.zero
-        for i in Blocks(from: 0, to: stride).full {
-            let e = rows(boundedExponential(load(UnsafePointer(steps.weights), i) - top), i.offset, n)
-            store(steps.weights, i, e)
-            total += e
-        }
-        let factor = splat(Float(1 / horizontalSum(total)))
-        for i in Blocks(from: 0, to: stride).full { store(steps.weights, i, load(UnsafePointer(steps.weights), i) * factor) }
+        storeGated(ring, steps, previous, norms, keyNorm, strength: behind[0], gate: behind[1], epsilon: addressing.epsilon)
+        storeSharpened(
+            ring, steps, shifts: behind + 2, count: addressing.shifts, lowest: addressing.lowestShift, sharpness: behind[2 &+ addressing.shifts])
     }
 
     public func headWeightsGradient(

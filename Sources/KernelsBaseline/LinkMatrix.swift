@@ -270,7 +270,8 @@ extension VariantKernels {
             var first = 0
             while first < last {
                 linkRowsGradient(
-                    linkGradient, readWeightGradient + first, writeWeightGradient, precedenceGradient, forwardGradient + first, backwardGradient + first,
+                    linkGradient, readWeightGradient + first, writeWeightGradient, precedenceGradient, forwardGradient + first,
+                    backwardGradient + first,
                     previous, writeWeights, precedence, readWeights + first, i, stride, isLast: false)
                 first &+= 4 &* stride
             }

@@ -1,4 +1,4 @@
-// The matrix of an external memory for one sequence, stored by columns so that one instruction works on many rows: products with keys, reads, erase and add.
+// The matrix of an external memory for one sequence, stored by columns so that one instruction works on many rows: products, reads, erase and add.
 //
 // Legend: N memory rows; S elements of a vector over memory rows, a multiple of 16, padded with 0; W memory width; H heads. The matrix is [W, S].
 
@@ -11,7 +11,8 @@ private func element(_ m: Vector, isSquared: Bool) -> Vector { isSquared ? m * m
 /// products[h, n] (+)= sum over w of vectors[h, w] * m[w, n] for heads h ..< h + count, count at most 4.
 @inline(__always)
 private func productsOfHeads(
-    _ products: FloatOutput, _ vectors: FloatInput, _ memory: FloatInput, _ count: Int, _ columns: Int, _ stride: Int, isSquared: Bool, accumulates: Bool
+    _ products: FloatOutput, _ vectors: FloatInput, _ memory: FloatInput, _ count: Int, _ columns: Int, _ stride: Int, isSquared: Bool,
+    accumulates: Bool
 ) {
     let (o1, o2, o3) = (count > 1 ? columns : 0, count > 2 ? 2 &* columns : 0, count > 3 ? 3 &* columns : 0)
     var j = 0
@@ -39,7 +40,8 @@ private func productsOfHeads(
 
 @inline(__always)
 private func productsOfAllHeads(
-    _ products: FloatOutput, _ vectors: FloatInput, _ memory: FloatInput, _ heads: Int, _ columns: Int, _ stride: Int, isSquared: Bool, accumulates: Bool
+    _ products: FloatOutput, _ vectors: FloatInput, _ memory: FloatInput, _ heads: Int, _ columns: Int, _ stride: Int, isSquared: Bool,
+    accumulates: Bool
 ) {
     var h = 0
     while h < heads {
@@ -56,7 +58,9 @@ private func productsOfAllHeads(
 
 /// sums[h, w] = sum over n of weights[h, n] * m[w, n] for heads h ..< h + count, count at most 4.
 @inline(__always)
-private func sumsOfHeads(_ sums: FloatOutput, _ weights: FloatInput, _ memory: FloatInput, _ count: Int, _ columns: Int, _ stride: Int, isSquared: Bool) {
+private func sumsOfHeads(
+    _ sums: FloatOutput, _ weights: FloatInput, _ memory: FloatInput, _ count: Int, _ columns: Int, _ stride: Int, isSquared: Bool
+) {
     for w in 0..<columns {
         let m = memory + w &* stride
         var (s0, s1, s2, s3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
@@ -77,7 +81,9 @@ private func sumsOfHeads(_ sums: FloatOutput, _ weights: FloatInput, _ memory: F
 }
 
 @inline(__always)
-private func sumsOfAllHeads(_ sums: FloatOutput, _ weights: FloatInput, _ memory: FloatInput, _ heads: Int, _ columns: Int, _ stride: Int, isSquared: Bool) {
+private func sumsOfAllHeads(
+    _ sums: FloatOutput, _ weights: FloatInput, _ memory: FloatInput, _ heads: Int, _ columns: Int, _ stride: Int, isSquared: Bool
+) {
     var h = 0
     while h < heads {
         let (s, w) = (sums + h &* columns, weights + h &* stride)
@@ -93,7 +99,8 @@ private func sumsOfAllHeads(_ sums: FloatOutput, _ weights: FloatInput, _ memory
 
 extension VariantKernels {
     public func memoryProducts(
-        _ products: FloatOutput, vectors: FloatInput, memory: FloatInput, heads: Int, width columns: Int, stride: Int, isSquared: Bool, accumulates: Bool
+        _ products: FloatOutput, vectors: FloatInput, memory: FloatInput, heads: Int, width columns: Int, stride: Int, isSquared: Bool,
+        accumulates: Bool
     ) {
         if isSquared {
             productsOfAllHeads(products, vectors, memory, heads, columns, stride, isSquared: true, accumulates: accumulates)
@@ -113,7 +120,8 @@ extension VariantKernels {
     }
 
     public func addMemoryGradient(
-        _ memoryGradient: FloatOutput, vectors: FloatInput, weights: FloatInput, heads: Int, memory: FloatInput, scale: FloatInput, width columns: Int,
+        _ memoryGradient: FloatOutput, vectors: FloatInput, weights: FloatInput, heads: Int, memory: FloatInput, scale: FloatInput,
+        width columns: Int,
         stride: Int
     ) {
         for w in 0..<columns {
@@ -173,7 +181,8 @@ extension VariantKernels {
     }
 
     public func writeMemoryGradient(
-        _ memoryGradient: FloatOutput, weightGradient: FloatOutput, eraseGradient: FloatOutput, vectorGradient: FloatOutput, retentionGradient: FloatOutput?,
+        _ memoryGradient: FloatOutput, weightGradient: FloatOutput, eraseGradient: FloatOutput, vectorGradient: FloatOutput,
+        retentionGradient: FloatOutput?,
         previous: FloatInput, weights: FloatInput, erase: FloatInput, vector: FloatInput, retention: FloatInput?, width columns: Int, stride: Int
     ) {
         for w in 0..<columns {

@@ -47,7 +47,9 @@ struct TrainingEqualityTests {
         }
     }
 
-    @Test("reproducible: the same bits on 1, 2 and 4 ranks, and through changes of world size", arguments: [TrainingFixture.Kind.streams, .pairs])
+    @Test(
+        "reproducible: the same bits on 1, 2 and 4 ranks, and through changes of world size",
+        arguments: [TrainingFixture.Kind.streams, .pairs, .carried, .generated])
     func reproducible(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in
             func run(_ name: String, _ settings: String...) throws -> TrainingRun {

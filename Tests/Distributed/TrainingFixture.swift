@@ -51,6 +51,10 @@ struct TrainingFixture {
         case prompts
         /// An LSTM on shuffled windows.
         case recurrent
+        /// An LSTM whose state is carried along the stream of each lane, with variational dropout.
+        case carried
+        /// A GRU on a generated task, sequences of another length each step.
+        case generated
     }
 
     /// Writes a run file of 12 steps with dropout, a logged line each step, an evaluation each 5 and a checkpoint each 3.
@@ -59,16 +63,23 @@ struct TrainingFixture {
             switch kind {
             case .pairs: "{kind: encoder-decoder, layers: 2, width: 48, heads: 4, feedForward: 96, dropout: 0.1, labelSmoothing: 0.1, context: 80}"
             case .recurrent: "{kind: lstm, layers: 2, width: 48, dropout: 0.1}"
+            case .carried: "{kind: lstm, layers: 2, width: 48, embedding: 32, carry: true, inputDropout: 0.1, stateDropout: 0.2, forgetBias: 1}"
+            case .generated: "{kind: gru, layers: 2, width: 160, dropout: 0.1, stateDropout: 0.1}"
             case .windows, .streams, .prompts: "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
             }
+        let isStreamed = kind == .streams || kind == .carried
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
+        let data =
+            kind == .generated
+            ? "task: {kind: repeat-copy, bits: 3, lengths: [6, 14], repeats: [2, 5], examples: 100}"
+            : "corpus: {shards: \(directory)/\(corpus), validation: \(directory)/\(corpus)-valid\(isStreamed ? ", order: streams" : "")}"
         let yaml = """
             run: \(scratch)/run
             seed: 7
             steps: 12
             model: \(model)
-            corpus: {shards: \(directory)/\(corpus), validation: \(directory)/\(corpus)-valid\(kind == .streams ? ", order: streams" : "")}
-            batch: {lanes: 8, length: \(kind == .pairs ? 80 : 96)}
+            \(data)
+            batch: {lanes: 8\(kind == .generated ? "" : kind == .pairs ? ", length: 80" : ", length: 96")}
             optimizer: {kind: adamw, learningRate: 1e-3, clip: 1.0}
             schedule: {kind: inverse-square-root, warmup: 5}
             checkpoint: {every: 3, keep: 2}

@@ -18,7 +18,7 @@ struct TrainingResumeTests {
         return end
     }
 
-    @Test(arguments: [TrainingFixture.Kind.windows, .streams, .pairs])
+    @Test(arguments: [TrainingFixture.Kind.windows, .streams, .pairs, .carried, .generated])
     func alone(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in
             let whole = try TrainingRun(kind, "whole", in: scratch, "steps=24")
@@ -32,7 +32,7 @@ struct TrainingResumeTests {
         }
     }
 
-    @Test(arguments: zip(TrainingFixture.Kind.allCases, [0, 1, 0, 1, 0]))
+    @Test(arguments: zip(TrainingFixture.Kind.allCases, [0, 1, 0, 1, 0, 1, 0]))
     func twoRanks(kind: TrainingFixture.Kind, rank: Int) throws {
         try withScratchDirectory { scratch in
             let whole = try TrainingRun(kind, "whole", in: scratch, "steps=24")

@@ -1,4 +1,4 @@
-// The memory of a Differentiable Neural Computer on each instruction set: links, allocation and weights against float64, and the rest against the smallest set.
+// The memory of a Differentiable Neural Computer on each instruction set: links and allocation against float64, the rest against the smallest set.
 
 import Foundation
 import Kernels
@@ -8,8 +8,9 @@ import Testing
     private func padded(_ n: Int, _ unit: Int) -> Int { (n + unit - 1) / unit * unit }
 
     /// Vectors of S elements over N rows for each head; the rest zeros.
-    private func vectors(_ generator: inout SeededGenerator, _ count: Int, rows: Int, stride: Int, total: Int? = nil, _ range: ClosedRange<Float> = 0...0.2) -> [Float]
-    {
+    private func vectors(
+        _ generator: inout SeededGenerator, _ count: Int, rows: Int, stride: Int, total: Int? = nil, _ range: ClosedRange<Float> = 0...0.2
+    ) -> [Float] {
         (0..<(total ?? count)).flatMap { h in
             (0..<stride).map { n in n < rows && h < count ? Float.random(in: range, using: &generator) : 0 }
         }
@@ -57,7 +58,8 @@ import Testing
         var (dL, dr) = (given, [Float](repeating: 0.5, count: paddedHeads * stride))
         var (dw, dp) = ([Float](repeating: 0.25, count: stride), [Float](repeating: 0.125, count: stride))
         kernels.linkMemoryGradient(
-            &dL, readWeightGradient: &dr, writeWeightGradient: &dw, precedenceGradient: &dp, forwardGradient: df, backwardGradient: db, previous: previous,
+            &dL, readWeightGradient: &dr, writeWeightGradient: &dw, precedenceGradient: &dp, forwardGradient: df, backwardGradient: db,
+            previous: previous,
             writeWeights: w, precedence: p, readWeights: r, heads: paddedHeads, rows: linkRows, stride: stride)
         var (expectedL, expectedR) = ([Double](repeating: 0, count: linkRows * stride), [Double](repeating: 0.5, count: paddedHeads * stride))
         var (expectedW, expectedP) = ([Double](repeating: 0.25, count: stride), [Double](repeating: 0.125, count: stride))
@@ -139,12 +141,15 @@ import Testing
         var usage = generator.floats(rows, 0.05...1).enumerated().map { $0.offset % 7 == 3 ? 0 : $0.element }
         usage += [Float](repeating: 0, count: stride - rows)
         let given = generator.floats(stride, -1...1)
-        var (allocation, order, products) = ([Float](repeating: 0, count: stride), [Int32](repeating: 0, count: stride), [Float](repeating: 0, count: stride))
+        var (allocation, order, products) = (
+            [Float](repeating: 0, count: stride), [Int32](repeating: 0, count: stride), [Float](repeating: 0, count: stride)
+        )
         kernels.memoryAllocation(&allocation, order: &order, usage: usage, epsilon: 0, rows: rows, stride: stride)
         let sorted = (0..<rows).sorted { (usage[$0], $0) < (usage[$1], $1) }
         #expect(order[0..<rows].map { Int($0) } == sorted)
         var gradient = [Float](repeating: 0.5, count: stride)
-        kernels.memoryAllocationGradient(&gradient, allocationGradient: given, order: order, usage: usage, products: &products, epsilon: 0, rows: rows)
+        kernels.memoryAllocationGradient(
+            &gradient, allocationGradient: given, order: order, usage: usage, products: &products, epsilon: 0, rows: rows)
         var (expected, expectedGradient) = ([Double](repeating: 0, count: stride), [Double](repeating: 0.5, count: stride))
         for (place, row) in sorted.enumerated() {
             let before = sorted[..<place].map { Double(usage[$0]) }
@@ -161,7 +166,9 @@ import Testing
 
     // MARK: the rest
 
-    @Test("usage, weights and the matrix agree on all instruction sets", arguments: instructionSets.dropFirst(), [(1, 1, 1), (5, 3, 2), (18, 5, 5), (40, 17, 4)])
+    @Test(
+        "usage, weights and the matrix agree on all instruction sets", arguments: instructionSets.dropFirst(),
+        [(1, 1, 1), (5, 3, 2), (18, 5, 5), (40, 17, 4)])
     func agreement(_ set: String, _ sizes: (rows: Int, width: Int, heads: Int)) throws {
         let expected = everything(try kernelSet(instructionSets[0]), sizes.rows, sizes.width, sizes.heads)
         let actual = everything(try kernelSet(set), sizes.rows, sizes.width, sizes.heads)
@@ -169,7 +176,8 @@ import Testing
         for (a, e) in zip(actual, expected) { expectClose(a.values, e.values.map { Double($0) }, .relative(5e-5, floor: 0.05), e.name) }
     }
 
-    /// The results of every kernel but those above, on numbers that depend on the sizes alone. Right they are if the module Memory agrees with PyTorch.
+    /// The results of every kernel but those above, on numbers that depend on the sizes alone. Right they are if the module Memory agrees with
+    /// PyTorch.
     private func everything(_ kernels: any KernelSet, _ rows: Int, _ width: Int, _ heads: Int) -> [(name: String, values: [Float])] {
         var generator = SeededGenerator(seed: UInt64(rows * 100 + width))
         let stride = padded(rows, 16)
@@ -181,19 +189,23 @@ import Testing
         let (usage, w, r, gates) = (vector(0...0.9), vector(), perHead(), generator.floats(heads, 0...1))
 
         var (newUsage, retention) = (fresh(stride), fresh(stride))
-        kernels.memoryUsage(&newUsage, retention: &retention, previousUsage: usage, writeWeights: w, readWeights: r, freeGates: gates, heads: heads, stride: stride)
+        kernels.memoryUsage(
+            &newUsage, retention: &retention, previousUsage: usage, writeWeights: w, readWeights: r, freeGates: gates, heads: heads, stride: stride)
         results += [("usage", newUsage), ("retention", retention)]
         var (du, dpsi, dw, dr, df) = (vector(-1...1), vector(-1...1), vector(), perHead(), fresh(heads))
         kernels.memoryUsageGradient(
-            &du, retentionGradient: &dpsi, writeWeightGradient: &dw, readWeightGradient: &dr, freeGateGradient: &df, previousUsage: usage, writeWeights: w,
+            &du, retentionGradient: &dpsi, writeWeightGradient: &dw, readWeightGradient: &dr, freeGateGradient: &df, previousUsage: usage,
+            writeWeights: w,
             retention: retention, readWeights: r, freeGates: gates, heads: heads, stride: stride)
         results += [("du", du), ("dpsi", dpsi), ("dw", dw), ("dr", dr), ("df", df)]
 
         let (a, c, p) = (vector(), vector(), vector())
         var (weights, precedence, da, dc) = (fresh(stride), fresh(stride), fresh(stride), fresh(stride))
-        kernels.memoryWriteWeights(&weights, precedence: &precedence, previousPrecedence: p, allocation: a, content: c, allocationGate: 0.3, writeGate: 0.7, stride: stride)
+        kernels.memoryWriteWeights(
+            &weights, precedence: &precedence, previousPrecedence: p, allocation: a, content: c, allocationGate: 0.3, writeGate: 0.7, stride: stride)
         let gateGradients = kernels.memoryWriteWeightsGradient(
-            allocationGradient: &da, contentGradient: &dc, weightGradient: du, allocation: a, content: c, allocationGate: 0.3, writeGate: 0.7, stride: stride)
+            allocationGradient: &da, contentGradient: &dc, weightGradient: du, allocation: a, content: c, allocationGate: 0.3, writeGate: 0.7,
+            stride: stride)
         var (dp, dw2) = (vector(-1...1), vector())
         kernels.memoryPrecedenceGradient(&dp, writeWeightGradient: &dw2, previousPrecedence: p, writeWeights: weights, stride: stride)
         results += [("write weights", weights), ("precedence", precedence), ("da", da), ("dc", dc), ("dp", dp), ("dw through precedence", dw2)]
@@ -205,14 +217,16 @@ import Testing
         var (read, dback, dcont, dforw) = (fresh(heads * stride), fresh(heads * stride), fresh(heads * stride), fresh(heads * stride))
         kernels.memoryReadWeights(&read, backward: b, content: content, forward: f, modes: modes, heads: heads, stride: stride)
         kernels.memoryReadWeightsGradient(
-            backwardGradient: &dback, contentGradient: &dcont, forwardGradient: &dforw, modeGradient: &dm, weightGradient: dr, backward: b, content: content,
+            backwardGradient: &dback, contentGradient: &dcont, forwardGradient: &dforw, modeGradient: &dm, weightGradient: dr, backward: b,
+            content: content,
             forward: f, modes: modes, heads: heads, stride: stride)
         results += [("modes", modes), ("read weights", read), ("dbackward", dback), ("dcontent", dcont), ("dforward", dforw), ("dmodes", dm)]
 
         for squared in [false, true] {
             let keys = generator.floats(heads * width, -1...1)
             var (products, sums, gradient) = (perHead(), fresh(heads * width), matrix)
-            kernels.memoryProducts(&products, vectors: keys, memory: matrix, heads: heads, width: width, stride: stride, isSquared: squared, accumulates: squared)
+            kernels.memoryProducts(
+                &products, vectors: keys, memory: matrix, heads: heads, width: width, stride: stride, isSquared: squared, accumulates: squared)
             kernels.memorySums(&sums, weights: products, memory: matrix, heads: heads, width: width, stride: stride, isSquared: squared)
             kernels.addMemoryGradient(
                 &gradient, vectors: keys, weights: products, heads: heads, memory: matrix, scale: usage, width: width, stride: stride)
@@ -221,9 +235,12 @@ import Testing
             var (cosines, out, dproducts, scale) = (Array(products[0..<stride]), fresh(stride), fresh(stride), vector())
             kernels.contentWeights(&out, cosines: &cosines, inverseNorms: retention, inverseKeyNorm: 0.7, strength: 2, rows: rows, stride: stride)
             let both = kernels.contentWeightsGradient(
-                &dproducts, normScale: &scale, weightGradient: du, weights: out, cosines: cosines, inverseNorms: retention, inverseKeyNorm: 0.7, strength: 2,
+                &dproducts, normScale: &scale, weightGradient: du, weights: out, cosines: cosines, inverseNorms: retention, inverseKeyNorm: 0.7,
+                strength: 2,
                 stride: stride)
-            results += [("content", out), ("cosines", cosines), ("dproducts", dproducts), ("scales", scale), ("key", [both.strength, both.keyScale])]
+            results += [
+                ("content", out), ("cosines", cosines), ("dproducts", dproducts), ("scales", scale), ("key", [both.strength, both.keyScale]),
+            ]
         }
 
         var (sharp, dsharp) = (fresh(stride), vector(-1...1))
@@ -236,11 +253,13 @@ import Testing
             var (next, norms, dM, de, dv, dW, dP) = (fresh(width * stride), fresh(stride), matrix, fresh(width), fresh(width), vector(), vector())
             retention.withUnsafeBufferPointer { kept in
                 kernels.writeMemory(
-                    &next, inverseNorms: &norms, previous: matrix, weights: w, erase: erase, vector: written, retention: wipes ? kept.baseAddress : nil,
+                    &next, inverseNorms: &norms, previous: matrix, weights: w, erase: erase, vector: written,
+                    retention: wipes ? kept.baseAddress : nil,
                     epsilon: 1e-6, width: width, stride: stride)
                 dP.withUnsafeMutableBufferPointer { target in
                     kernels.writeMemoryGradient(
-                        &dM, weightGradient: &dW, eraseGradient: &de, vectorGradient: &dv, retentionGradient: wipes ? target.baseAddress : nil, previous: matrix,
+                        &dM, weightGradient: &dW, eraseGradient: &de, vectorGradient: &dv, retentionGradient: wipes ? target.baseAddress : nil,
+                        previous: matrix,
                         weights: w, erase: erase, vector: written, retention: wipes ? kept.baseAddress : nil, width: width, stride: stride)
                 }
             }

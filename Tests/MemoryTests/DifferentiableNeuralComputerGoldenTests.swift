@@ -82,7 +82,8 @@ struct DifferentiableNeuralComputerGoldenTests {
             compare(try #require(x.node?.gradient), try #require(one.gradients["x"]), "\(one.name): gradient of x")
             for (name, tensor) in zip(Self.states, state) {
                 compare(
-                    tensor.node?.gradient ?? Tensor(zeros: tensor.shape), try #require(one.gradients["state.\(name)"]), "\(one.name): gradient of \(name)")
+                    tensor.node?.gradient ?? Tensor(zeros: tensor.shape), try #require(one.gradients["state.\(name)"]),
+                    "\(one.name): gradient of \(name)")
             }
             for parameter in store.parameters {
                 compare(parameter.gradient, try #require(one.gradients[parameter.name]), "\(one.name): gradient of \(parameter.name)")

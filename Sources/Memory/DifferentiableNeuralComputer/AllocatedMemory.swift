@@ -1,5 +1,5 @@
-// A memory with usage and temporal links: one step of one sequence (Graves et al. 2016, "Hybrid computing using a neural network with dynamic external memory",
-// Methods).
+// A memory with usage and temporal links: one step of one sequence (Graves et al. 2016, "Hybrid computing using a neural network with dynamic
+// external memory", Methods).
 //
 // Legend: N memory rows, W width, R read heads, E interface width, S padded rows. M memory, u usage, psi retention, w write weights, r read weights,
 // p precedence, L links.
@@ -10,11 +10,13 @@ import Kernels
 ///
 /// In this order, t the step:
 /// 1. psi = product over heads of (1 - f r[t-1]); u[t] = (u + w - u w)[t-1] * psi
-/// 2. with u' = 1e-6 + (1 - 1e-6) u[t] and phi the rows by rising usage (a stable sort): a[phi(j)] = (1 - u'[phi(j)]) * product over i < j of u'[phi(i)]
+/// 2. with u' = 1e-6 + (1 - 1e-6) u[t] and phi the rows by rising usage (a stable sort):
+///    a[phi(j)] = (1 - u'[phi(j)]) * product over i < j of u'[phi(i)]
 /// 3. c = softmax(strength cos(M[t-1], key)), cos(x, y) = x.y / (|x| |y|), |x| = sqrt(sum of x^2 + 1e-6); w[t] = gw (ga a + (1 - ga) c)
 /// 4. M[t] = M[t-1] * (1 - w e^T) + w v^T
 /// 5. L[t](i, j) = (1 - w(i) - w(j)) L[t-1](i, j) + w(i) p[t-1](j), 0 for i = j; p[t] = (1 - sum of w) p[t-1] + w
-/// 6. of each read head: r[t] = backward mode * L^T r[t-1] + content mode * softmax(strength cos(M[t], key)) + forward mode * L r[t-1]; it reads M[t]^T r[t]
+/// 6. of each read head: r[t] = backward mode * L^T r[t-1] + content mode * softmax(strength cos(M[t], key)) + forward mode * L r[t-1];
+///    it reads M[t]^T r[t]
 struct AllocatedMemory {
     let configuration: DifferentiableNeuralComputerConfiguration
     let interface: MemoryInterface
@@ -141,7 +143,8 @@ struct AllocatedMemory {
     /// masked = key m^2, squares = m^2, m the masks with their floor.
     @inline(__always)
     func maskedKeys(
-        _ masked: UnsafeMutablePointer<Float>, _ squares: UnsafeMutablePointer<Float>, keys: UnsafePointer<Float>, masks: UnsafePointer<Float>, count: Int
+        _ masked: UnsafeMutablePointer<Float>, _ squares: UnsafeMutablePointer<Float>, keys: UnsafePointer<Float>, masks: UnsafePointer<Float>,
+        count: Int
     ) {
         for w in 0..<count {
             let m = Self.maskFloor + (1 - Self.maskFloor) * masks[w]

@@ -86,11 +86,13 @@ extension AllocatedMemory {
             forward: next + f.forward, modes: z + i.modes, heads: heads, stride: stride)
         kernels.fill(readWeightGradient, 0, f.paddedHeads * stride)
         contentGradient(
-            next, memory: next, weights: next + f.content, cosines: next + f.cosines, weightGradient: scratch + s.content, matrixGradient: matrixGradient,
+            next, memory: next, weights: next + f.content, cosines: next + f.cosines, weightGradient: scratch + s.content,
+            matrixGradient: matrixGradient,
             first: 0, count: heads, scratch: scratch, kernels)
         kernels.fill(scratch + s.normScales, 0, stride)
         kernels.addMemoryGradient(
-            matrixGradient, vectors: readGradient, weights: next + f.readWeights, heads: heads, memory: next + f.matrix, scale: scratch + s.normScales,
+            matrixGradient, vectors: readGradient, weights: next + f.readWeights, heads: heads, memory: next + f.matrix,
+            scale: scratch + s.normScales,
             width: width, stride: stride)
 
         // Links.
@@ -109,7 +111,8 @@ extension AllocatedMemory {
             gradient + f.precedence, writeWeightGradient: writeWeightGradient, previousPrecedence: previous + f.precedence,
             writeWeights: next + f.writeWeights, stride: stride)
         kernels.linkMemoryGradient(
-            gradient + f.links, readWeightGradient: readWeightGradient, writeWeightGradient: writeWeightGradient, precedenceGradient: gradient + f.precedence,
+            gradient + f.links, readWeightGradient: readWeightGradient, writeWeightGradient: writeWeightGradient,
+            precedenceGradient: gradient + f.precedence,
             forwardGradient: scratch + s.forward, backwardGradient: scratch + s.backward, previous: previous + f.links,
             writeWeights: next + f.writeWeights, precedence: previous + f.precedence, readWeights: previous + f.readWeights, heads: f.paddedHeads,
             rows: f.linkRows, stride: stride)
@@ -123,7 +126,8 @@ extension AllocatedMemory {
             vector: z + i.writeVector, retention: wipes ? UnsafePointer(next + f.retention) : nil, width: width, stride: stride)
         let gates = kernels.memoryWriteWeightsGradient(
             allocationGradient: scratch + s.allocation, contentGradient: scratch + s.content, weightGradient: writeWeightGradient,
-            allocation: next + f.allocation, content: next + f.writeContent, allocationGate: z[i.allocationGate], writeGate: z[i.writeGate], stride: stride)
+            allocation: next + f.allocation, content: next + f.writeContent, allocationGate: z[i.allocationGate], writeGate: z[i.writeGate],
+            stride: stride)
         (dz[i.allocationGate], dz[i.writeGate]) = gates
         contentGradient(
             next, memory: previous, weights: next + f.writeContent, cosines: next + f.writeCosines, weightGradient: scratch + s.content,
@@ -139,7 +143,8 @@ extension AllocatedMemory {
         kernels.memoryUsageGradient(
             gradient + f.usage, retentionGradient: retentionGradient,
             writeWeightGradient: configuration.stopsUsageGradient ? nil : gradient + f.writeWeights, readWeightGradient: readWeightGradient,
-            freeGateGradient: dz + i.freeGates, previousUsage: previous + f.usage, writeWeights: previous + f.writeWeights, retention: next + f.retention,
+            freeGateGradient: dz + i.freeGates, previousUsage: previous + f.usage, writeWeights: previous + f.writeWeights,
+            retention: next + f.retention,
             readWeights: previous + f.readWeights, freeGates: z + i.freeGates, heads: heads, stride: stride)
         activationGradient(values, z: z, dz: dz, scratch + s.values, kernels)
     }
@@ -147,7 +152,8 @@ extension AllocatedMemory {
     /// The gradient of content weights: of keys, masks and strengths stored, of the matrix added.
     private func contentGradient(
         _ next: UnsafeMutablePointer<Float>, memory: UnsafeMutablePointer<Float>, weights: UnsafePointer<Float>, cosines: UnsafePointer<Float>,
-        weightGradient: UnsafePointer<Float>, matrixGradient: UnsafeMutablePointer<Float>, first: Int, count: Int, scratch: UnsafeMutablePointer<Float>,
+        weightGradient: UnsafePointer<Float>, matrixGradient: UnsafeMutablePointer<Float>, first: Int, count: Int,
+        scratch: UnsafeMutablePointer<Float>,
         _ kernels: any KernelSet
     ) {
         let (f, i) = (frame, interface)
@@ -194,7 +200,8 @@ extension AllocatedMemory {
             kernels.add(keyGradient, keyGradient, sums, count * width)
         }
         kernels.addMemoryGradient(
-            matrixGradient, vectors: isMasked ? masked : keys, weights: products, heads: count, memory: memory + f.matrix, scale: normScales, width: width,
+            matrixGradient, vectors: isMasked ? masked : keys, weights: products, heads: count, memory: memory + f.matrix, scale: normScales,
+            width: width,
             stride: stride)
     }
 

@@ -7,8 +7,9 @@ import Tensors
 
 /// A controller that writes to and reads from a memory of N rows, finds free rows by their usage, and follows the order in which rows were written.
 ///
-/// A whole sequence is one operation: a step reads each element of the link matrices once and writes it once, and no step allocates memory. What the memory does is
-/// said at `AllocatedMemory`. The output at a step is what the controller gave and what was then read; the layer that makes answers of it is the model's.
+/// A whole sequence is one operation: a step reads each element of the link matrices once and writes it once, and no step allocates memory. What the
+/// memory does is said at `AllocatedMemory`. The output at a step is what the controller gave and what was then read; the layer that makes answers
+/// of it is the model's.
 ///
 /// Source: A. Graves et al., "Hybrid computing using a neural network with dynamic external memory", Nature 538 (2016), Methods.
 public struct DifferentiableNeuralComputer: SequenceCore {
@@ -22,8 +23,8 @@ public struct DifferentiableNeuralComputer: SequenceCore {
     private let interfaceNorm: LayerNorm?
     private let allocatedMemory: AllocatedMemory
 
-    /// Declares the controller's parameters at `path.controller`, `path.interface.weight` (uniform on plus and minus 1 / sqrt(C)), `path.interface.bias` (zeros) and,
-    /// where the interface is normalised, `path.interfaceNorm`.
+    /// Declares the controller's parameters at `path.controller`, `path.interface.weight` (uniform on plus and minus 1 / sqrt(C)),
+    /// `path.interface.bias` (zeros) and, where the interface is normalised, `path.interfaceNorm`.
     /// - Parameter lifetime: `lane` for memory that goes on from batch to batch.
     public init(
         _ store: ParameterStore, _ path: String, inputs: Int, _ configuration: DifferentiableNeuralComputerConfiguration,
@@ -58,8 +59,9 @@ public struct DifferentiableNeuralComputer: SequenceCore {
     ///   - x: [B, T, I], float32.
     ///   - state: as `memory` declares it; `nil` is zeros.
     /// - Returns: [B, T, F]: the controller's output, then what each head read; and the state after the last step. Both on the tape.
-    /// - Complexity: with a tape it keeps 4 (N^2 + N W + (11 + 7 R) N) bytes a step and sequence, N and R rounded up to whole registers, and the controller's
-    ///   activations; a step reads and writes these bytes once. With `recompute` it keeps about 2 sqrt(T) times them instead of T.
+    /// - Complexity: a step takes (4 R + 5) N^2 + (4 R + 7) N W flops a sequence beside the controller's, and the way back two and a half times that.
+    ///   With a tape it keeps 4 (N^2 + N W + (9 + 5 R) N) bytes a step and sequence, N and R rounded up to whole registers, and the controller's
+    ///   activations; with `recompute` about 2 sqrt(T) times that instead of T times.
     public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
         let parts = DifferentiableNeuralComputerSequence.memoryParts
         precondition(state == nil || state!.tensors.count == memory.count, "a Differentiable Neural Computer has \(memory.count) pieces of memory")

@@ -8,8 +8,8 @@ import Tensors
 
 /// What the two passes share. Buffers are made once for all steps; no step allocates memory.
 ///
-/// Rows of a step lie together ([T, B, ...]). A frame holds the memory of one sequence after one step. With a tape all frames are kept (or those of one segment of
-/// sqrt(T) steps, and the memory at the start of each); without one, two a sequence, in turns.
+/// Rows of a step lie together ([T, B, ...]). A frame holds the memory of one sequence after one step. With a tape all frames are kept (or those of
+/// one segment of sqrt(T) steps, and the memory at the start of each); without one, two a sequence, in turns.
 final class DifferentiableNeuralComputerSequence {
     /// The parameters' values.
     struct Weights {
@@ -72,7 +72,8 @@ final class DifferentiableNeuralComputerSequence {
 
     /// The tensors that the operation depends on.
     var dependencies: [Tensor] {
-        controller.dependencies + [weights.interfaceWeight, weights.interfaceBias, weights.gain, weights.normBias].compactMap { $0 } + (initialState ?? [])
+        controller.dependencies + [weights.interfaceWeight, weights.interfaceBias, weights.gain, weights.normBias].compactMap { $0 }
+            + (initialState ?? [])
     }
 
     // MARK: places
@@ -80,7 +81,7 @@ final class DifferentiableNeuralComputerSequence {
     private var readsCount: Int { memory.frame.heads * memory.frame.width }
     private var outputWidth: Int { controller.width + readsCount }
 
-    /// The frame of sequence b before step t; after step t - 1 it is the same one. `segmentStart`: the first step of the segment that the frames are of.
+    /// The frame of sequence b before step t, which is that after step t - 1. `segmentStart`: the first step of the segment that the frames are of.
     @inline(__always)
     private func frame(_ t: Int, _ b: Int, segmentStart: Int) -> UnsafeMutablePointer<Float> {
         let slot = keeping == .none ? t & 1 : t - segmentStart
@@ -128,8 +129,10 @@ final class DifferentiableNeuralComputerSequence {
                 bias: weights.interfaceBias.floats)
             if let gain = weights.gain, let means, let deviations {
                 kernels.layerNorm(
-                    values.floats + row * count, mean: means.floats + row, reciprocalDeviation: deviations.floats + row, projected.floats + row * count,
-                    gain: gain.floats, bias: weights.normBias.map { UnsafePointer($0.floats) }, epsilon: Self.normEpsilon, rows: batch, columns: count)
+                    values.floats + row * count, mean: means.floats + row, reciprocalDeviation: deviations.floats + row,
+                    projected.floats + row * count,
+                    gain: gain.floats, bias: weights.normBias.map { UnsafePointer($0.floats) }, epsilon: Self.normEpsilon, rows: batch, columns: count
+                )
             }
             if let clip = memory.configuration.interfaceClip {
                 kernels.clamp(values.floats + row * count, values.floats + row * count, lower: -clip, upper: clip, batch * count)
@@ -156,7 +159,8 @@ final class DifferentiableNeuralComputerSequence {
         let (f, count) = (memory.frame, memory.interface.count)
         forRows { rows in
             for b in rows {
-                frame(first, b, segmentStart: first).update(from: checkpoints.floats + (first / segment * batch + b) * f.stateCount, count: f.stateCount)
+                frame(first, b, segmentStart: first).update(
+                    from: checkpoints.floats + (first / segment * batch + b) * f.stateCount, count: f.stateCount)
                 for t in first..<min(first + segment, steps) {
                     memory.step(
                         frame(t + 1, b, segmentStart: first), from: frame(t, b, segmentStart: first), values.floats + (t * batch + b) * count,
@@ -168,8 +172,8 @@ final class DifferentiableNeuralComputerSequence {
 
     // MARK: the state before the first and after the last step
 
-    /// Calls `body` with the place of each part of the memory in a frame, its rows and columns as declared, and the stride of its rows there. The matrix, which
-    /// lies by columns, has a stride of 0.
+    /// Calls `body` with the place of each part of the memory in a frame, its rows and columns as declared, and the stride of its rows there. The
+    /// matrix, which lies by columns, has a stride of 0.
     private func forEachPart(_ body: (_ index: Int, _ place: Int, _ rows: Int, _ columns: Int, _ stride: Int) -> Void) {
         let f = memory.frame
         body(0, f.matrix, f.rows, f.width, 0)
@@ -233,7 +237,8 @@ final class DifferentiableNeuralComputerSequence {
         let parts = partShapes.map { Tensor(uninitialized: $0) }
         for b in 0..<batch {
             let state = frame(steps, b, segmentStart: start(of: steps - 1))
-            forEachPart { index, offset, rows, columns, stride in take(parts[index], b, state + offset, rows: rows, columns: columns, stride: stride) }
+            forEachPart { index, offset, rows, columns, stride in take(parts[index], b, state + offset, rows: rows, columns: columns, stride: stride)
+            }
             (parts[6].floats + b * readsCount).update(from: controller.readRow(steps, b), count: readsCount)
         }
         return parts + controller.lastState
@@ -316,7 +321,8 @@ final class DifferentiableNeuralComputerSequence {
         let (rows, count, width) = (batch * steps, memory.interface.count, controller.width)
         weights.interfaceWeight.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(values, .transposed), MatrixOperand(controller.allOutputs), m: count, n: width,
+                into: MatrixOperand(target, leading: width), MatrixOperand(values, .transposed), MatrixOperand(controller.allOutputs), m: count,
+                n: width,
                 k: rows, beta: accumulate ? 1 : 0)
         }
         weights.interfaceBias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, values.floats, rows: rows, columns: count) }

@@ -4,8 +4,8 @@
 
 /// The parts of an interface vector, in this order; a part of several heads holds one head after another.
 ///
-/// Values from `erase` up to `readStrengths` go through the logistic function, those up to `modes` through softplus or oneplus, modes through a softmax of each
-/// head's three.
+/// Values from `erase` up to `readStrengths` go through the logistic function, those up to `modes` through softplus or oneplus, modes through a
+/// softmax of each head's three.
 struct MemoryInterface {
     /// R W, directly followed by the write key.
     let readKeys = 0

@@ -56,6 +56,7 @@ final class MemoryStepTrace {
         overTime("usage", "memory row", rows, usage)
         overTime("gates", "gate", 2 + heads, gates, labels: ["allocation", "write"] + (0..<heads).map { "free \($0 + 1)" })
         for h in 0..<heads { overTime("read modes of head \(h + 1)", "mode", 3, modes[h], labels: ["backward", "content", "forward"]) }
-        trace.record("links after the last step", rowAxis: "row written later", columnAxis: "row written before", rows: rows, columns: rows, values: links)
+        trace.record(
+            "links after the last step", rowAxis: "row written later", columnAxis: "row written before", rows: rows, columns: rows, values: links)
     }
 }

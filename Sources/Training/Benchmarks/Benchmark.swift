@@ -18,12 +18,12 @@ package struct Benchmark: Sendable {
     package let run: @Sendable (BenchmarkSettings, any Communicator, (any BenchmarkReport) throws -> Void) throws -> Void
 
     /// Every benchmark: training steps by rising cost, decoding, then parts of a step.
-    package static let all: [Benchmark] = TrainingWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [attention, kernels, tape]
+    package static let all: [Benchmark] = TrainingWorkload.all.map(training) + MemoryWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [memoryCost, attention, kernels, tape]
 
     /// The benchmark of that name.
     package static func named(_ name: String) -> Benchmark? { all.first { $0.name == name } }
 
-    private static func training(_ workload: TrainingWorkload) -> Benchmark {
+    private static func training(_ workload: any StepWorkload) -> Benchmark {
         Benchmark(name: workload.name, summary: workload.summary) { settings, communicator, report in
             try report(TrainingBenchmark(communicator: communicator, settings: settings).run(workload))
         }
@@ -33,6 +33,15 @@ package struct Benchmark: Sendable {
         Benchmark(name: workload.name, summary: workload.summary) { settings, communicator, report in
             try report(DecodingBenchmark(communicator: communicator, settings: settings).run(workload))
         }
+    }
+
+    private static let memoryCost = Benchmark(
+        name: "memory-cost", summary: "steps of Turing machines and neural computers against memory rows, memory width and batch"
+    ) { settings, communicator, report in
+        var settings = settings
+        settings.seconds /= Double(MemoryWorkload.costs.count)
+        let benchmark = TrainingBenchmark(communicator: communicator, settings: settings)
+        for workload in MemoryWorkload.costs { try report(benchmark.run(workload)) }
     }
 
     private static let attention = Benchmark(name: AttentionBenchmark.name, summary: AttentionBenchmark.summary) { settings, communicator, report in

@@ -10,8 +10,12 @@ import Tensors
 package struct TrainingDetails: BenchmarkDetails {
     /// Trained parameters.
     package var parameters: Int
-    /// Predicted tokens a second over all ranks, by the median.
+    /// Predicted tokens (time steps of a memory, questions) a second over all ranks, by the median.
     package var tokensPerSecond: Double
+    /// Lanes a second over all ranks, by the median.
+    package var sequencesPerSecond: Double
+    /// Bytes over all ranks that a step has to move through memory because caches do not hold them, in GB; 0 where they do.
+    package var gigabytesPerStep: Double
     /// The mean loss of each step from the first, warm-up included.
     package var losses: [Double]
 
@@ -38,25 +42,25 @@ package struct TrainingBenchmark {
     ///
     /// - Returns: the figures, the same on every rank (those of rank 0 where they differ).
     /// - Throws: `UserError` from the communicator.
-    package func run(_ workload: TrainingWorkload) throws -> TrainingBenchmarkResult {
-        var configuration = workload.model
-        if let dropout = settings.dropout { configuration.dropout = dropout }
+    package func run(_ workload: any StepWorkload) throws -> TrainingBenchmarkResult {
         settings.applyThreads()
         try communicator.barrier()
         let peak = try communicator.allReduced(ProcessorMeasurement.matrixMultiplyRate(settings.precision.activations), .sum)
 
-        let model = makeModel(configuration, vocabularySize: workload.vocabularySize)
+        let model = workload.makeModel(settings)
         settings.allocate(model.store, gradients: true)
         let optimizer = try makeOptimizer(workload.optimizer, parameterCount: model.store.flatCount)
-        let trainingStep = TrainingStep(store: model.store, optimizer: optimizer, update: TrainingStep.Update(clip: workload.optimizer.clip), communicator: communicator)
+        let trainingStep = TrainingStep(
+            store: model.store, optimizer: optimizer, update: TrainingStep.Update(clip: workload.optimizer.clip), communicator: communicator)
         let lanes = Array(communicator.rank * workload.lanesPerRank..<(communicator.rank + 1) * workload.lanesPerRank)
         let batch = workload.batch(lanes: lanes)
+        let hasDropout = workload.hasDropout(settings)
         let backends = try BackendAgreement(communicator, directory: nil, step: 0, measures: true) { _ in }
 
         var losses: [Double] = []
         let timings = try StepTimings.measured(settings, communicator) { step in
             let outcome = try trainingStep.run(step: step, learningRate: workload.optimizer.learningRate) { _, tape in
-                let dropout = configuration.dropout > 0 ? DropoutContext(seed: TrainingWorkload.seed, step: step, lanes: lanes) : nil
+                let dropout = hasDropout ? DropoutContext(seed: TrainingWorkload.seed, step: step, lanes: lanes) : nil
                 return model.loss(batch, ForwardPass(tape: tape, dropout: dropout))
             }
             try backends.finishedStep(step) { _ in }
@@ -67,7 +71,8 @@ package struct TrainingBenchmark {
             workload: workload.name, settings: settings, communicator: communicator, timings: timings,
             gflop: allLanes * workload.modelFlopsPerLane / 1e9, peak: peak)
         let details = TrainingDetails(
-            parameters: model.store.parameterCount, tokensPerSecond: allLanes * Double(workload.targetLength) / figures.secondsMedian, losses: losses)
+            parameters: model.store.parameterCount, tokensPerSecond: allLanes * Double(workload.unitsPerLane) / figures.secondsMedian,
+            sequencesPerSecond: allLanes / figures.secondsMedian, gigabytesPerStep: allLanes * workload.modelBytesPerLane / 1e9, losses: losses)
         return TrainingBenchmarkResult(figures: figures, details: details)
     }
 }

@@ -6,22 +6,17 @@ import Diagnostics
 import Foundation
 import Models
 
-/// The sections `task` (`kind: babi`) and `model` (`kind: memory-network`).
-public struct BabiTaskSettings: TaskSettings {
+/// Which bAbI files a run reads: the keys `data`, `missingFrom` and `tasks`.
+struct BabiDataSettings: Sendable {
     /// The directory of the task files, as it is written.
-    public var data: String
+    var data: String
     /// Where training files are taken from that `data` does not hold, as it is written.
-    public var missingFrom: String?
+    var missingFrom: String?
     /// The tasks to learn, ascending; `nil` for all that have a training file.
-    public var tasks: [Int]?
-    var options: StoryTaskOptions
-    public var model: MemoryNetworkConfiguration
+    var tasks: [Int]?
 
-    public var modelKind: String { "memory-network" }
-
-    /// Reads the sections but for `task.kind`.
     /// - Throws: `UserError` (.configuration) that names the key.
-    public init(_ section: ConfigurationSection, model: ConfigurationSection) throws {
+    init(_ section: ConfigurationSection) throws {
         data = try section.string("data")
         missingFrom = try section.optionalString("missingFrom")
         let names = try section.strings("tasks", default: ["all"])
@@ -32,13 +27,28 @@ public struct BabiTaskSettings: TaskSettings {
             }
             tasks = numbers.sorted()
         }
+    }
+}
+
+/// The sections `task` (`kind: babi`) and `model` (`kind: memory-network`).
+public struct BabiTaskSettings: TaskSettings {
+    var data: BabiDataSettings
+    var options: StoryTaskOptions
+    public var model: MemoryNetworkConfiguration
+
+    public var modelKind: String { "memory-network" }
+
+    /// Reads the sections but for `task.kind`.
+    /// - Throws: `UserError` (.configuration) that names the key.
+    public init(_ section: ConfigurationSection, model: ConfigurationSection) throws {
+        data = try BabiDataSettings(section)
         options = try StoryTaskOptions(section)
         _ = try model.choice("kind", of: ["memory-network"])
         self.model = try MemoryNetworkConfiguration(model)
     }
 
     public func makeTask(_ configuration: RunConfiguration, savedIn directory: String?) throws -> any LearningTask {
-        try StoryTask(configuration, options, model, BabiSource(self), savedIn: directory)
+        try StoryTask(configuration, options, model, BabiSource(data), savedIn: directory)
     }
 }
 
@@ -54,11 +64,11 @@ extension StoryTaskOptions {
 }
 
 /// bAbI files of a directory.
-private final class BabiSource: StorySource {
-    private let settings: BabiTaskSettings
+final class BabiSource: StorySource {
+    private let settings: BabiDataSettings
     private var opened: BabiDirectory?
 
-    init(_ settings: BabiTaskSettings) { self.settings = settings }
+    init(_ settings: BabiDataSettings) { self.settings = settings }
 
     let tellsAccuracy = false
     var tasks: [Int] { settings.tasks ?? BabiTask.allCases.map(\.number) }

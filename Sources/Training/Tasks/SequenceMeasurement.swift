@@ -24,14 +24,19 @@ struct SequenceMeasurement {
     private(set) var faultless = 0
 
     /// Runs a batch through the model.
-    init(of model: SequenceModel, _ batch: SequenceBatch) {
+    /// - Parameter onAnswer: called for each answered step with the row of its sequence, and whether the whole answer is right.
+    init(of model: SequenceModel, _ batch: SequenceBatch, onAnswer: (_ row: Int, _ isCorrect: Bool) -> Void = { _, _ in }) {
         output = model.form.output
         let outputs = model.answers(batch, ForwardPass())
         let sums = model.loss(ofAnswers: outputs, batch)
         (sequences, answers, loss) = (batch.lanes.count, sums.count, sums.negativeLogLikelihood)
         let steps = batch.counts.count / max(sequences, 1)
         var wrong = [Int](repeating: 0, count: sequences)
-        for (place, row) in batch.answeredRows.enumerated() { wrong[row / steps] += Self.errors(outputs, place, batch.targets, row) }
+        for (place, row) in batch.answeredRows.enumerated() {
+            let errors = Self.errors(outputs, place, batch.targets, row)
+            wrong[row / steps] += errors
+            onAnswer(row / steps, errors == 0)
+        }
         errors = wrong.reduce(0, +)
         faultless = wrong.count { $0 == 0 }
     }

@@ -34,7 +34,7 @@ extension SequenceModel {
             let chosen = rows.indices.map { outputs.largest(inRow: $0) }
             if let first = chosen.first, chosen.count == 1 { probability = Double(probabilities.floats[first]) }
             given = chosen.map(name)
-            expected = rows.map { name(Int(classes.integers[$0])) }
+            expected = rows.map { classes.integers[$0] < 0 ? "?" : name(Int(classes.integers[$0])) }
         case .values(let values):
             given = rows.indices.map { Self.numbers(outputs, $0) }
             expected = rows.map { Self.numbers(values, $0) }

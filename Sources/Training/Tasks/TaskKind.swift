@@ -6,7 +6,7 @@ import Diagnostics
 /// The kinds of tasks, beside language modelling on a corpus (a run file without a section `task`).
 public enum TaskKind {
     /// The words that `task.kind` may be.
-    public static let kinds = GeneratedTaskKind.allCases.map(\.rawValue) + ["babi", "dialog-babi", "knowledge"]
+    public static let kinds = GeneratedTaskKind.allCases.map(\.rawValue) + ["babi", "babi-words", "dialog-babi", "knowledge"]
 
     /// Reads the sections `task` and `model`.
     /// - Throws: `UserError` (.configuration).
@@ -16,6 +16,7 @@ public enum TaskKind {
         switch kind {
         case "babi": return try BabiTaskSettings(task, model: model)
         case "dialog-babi": return try DialogTaskSettings(task, model: model)
+        case "babi-words": return try BabiWordsTaskSettings(task, model: model)
         case "knowledge": return try KnowledgeTaskSettings(task, model: model)
         default: preconditionFailure("no task is made for the kind \(kind)")
         }

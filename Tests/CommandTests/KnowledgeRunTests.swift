@@ -1,0 +1,233 @@
+// Runs of a knowledge task, as users run them: training, answers that follow the memory, commands that change it, crashes in between.
+
+import Corpora
+import Foundation
+import TestSupport
+import Testing
+import Training
+
+@Suite struct KnowledgeRunTests {
+    /// A run file for generated films.
+    private func runFile(
+        _ directory: String, films: Int = 150, steps: Int, task: String = "", model: String = "width: 48, hops: 2", more: String = ""
+    ) throws -> String {
+        let path = "\(directory)/knowledge.yaml"
+        let text = """
+            run: \(directory)/run
+            seed: 5
+            steps: \(steps)
+            task: {kind: knowledge, source: generated, films: \(films)\(task)}
+            model: {kind: key-value-memory-network, \(model)}
+            batch: {lanes: 32, groups: 4}
+            optimizer: {kind: adamw, learningRate: 5e-3, weightDecay: 0, clip: 5.0}
+            schedule: {kind: constant}
+            evaluation: {every: never}
+            parallel: {threads: 1, reproducible: true}
+            log: {every: 10}
+            \(more)
+            """
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        return path
+    }
+
+    private func evaluation(_ directory: String) throws -> [String: Any] {
+        try jsonObject(mneme(["evaluate", "\(directory)/run", "--json"]).standardOutput)
+    }
+
+    private func hits(_ directory: String) throws -> Double { try #require(evaluation(directory)["hits_at_1"] as? Double) }
+
+    @Test("held-out pairs are answered; without their facts the answers fall to chance, and with other facts they follow")
+    func answersFollowTheMemory() throws {
+        try withScratchDirectory { directory in
+            try mneme(["train", runFile(directory, steps: 500, task: ", weighting: count", model: "width: 64, hops: 2, deviation: 0.3")])
+            let scores = try evaluation(directory)
+            #expect(try #require(scores["hits_at_1"] as? Double) >= 0.98)
+            #expect(scores["hash_recall"] as? Double == 1)
+            #expect(scores["examples"] as? Int == 75)
+
+            let made = SyntheticKnowledge(films: 150, heldOut: 0.2, seed: 5)
+            let bank = try KnowledgeBank(runDirectory: "\(directory)/run")
+            #expect(bank.facts == made.facts && bank.repair == nil)
+            func fact(_ question: KnowledgeQuestion) throws -> KnowledgeFact {
+                try #require(made.facts.first { question.text.contains("[\($0.subject)]") && $0.relation == question.kind })
+            }
+            for question in made.test { #expect(try bank.delete(subject: fact(question).subject, relation: question.kind) == 1) }
+            let without = try evaluation(directory)
+            #expect(without["hash_recall"] as? Double ?? 1 < 0.2)
+            #expect(try #require(without["hits_at_1"] as? Double) < 0.15)
+
+            // Another object of the same relation: the old answer is now wrong, the new one right.
+            for (number, question) in made.test.enumerated() {
+                let old = try fact(question)
+                let objects: [String] = made.facts.filter { $0.relation == question.kind && $0.object != old.object }.map(\.object)
+                let other = objects[(number * 7) % objects.count]
+                try bank.put(KnowledgeFact(old.subject, old.relation, other))
+                if number < 5 {
+                    let answer = try mneme(["answer", "\(directory)/run", "--plain", "--json", writeQuestion(question.text + "?", directory)])
+                    #expect(answer.standardOutput.contains("\"answer\":\"\(other)\""), "\(answer.standardOutput)")
+                }
+            }
+            #expect(try hits(directory) < 0.02)
+            for question in made.test { #expect(try bank.update(fact(question))) }
+            let restored = try hits(directory)
+            #expect(restored == scores["hits_at_1"] as? Double)
+        }
+    }
+
+    private func writeQuestion(_ text: String, _ directory: String) throws -> String {
+        let path = "\(directory)/question.txt"
+        try (text + "\n").write(toFile: path, atomically: true, encoding: .utf8)
+        return path
+    }
+
+    @Test("list, get, put, replace and delete; a film that was never trained is answered about; a resumed run keeps the facts, --fresh does not")
+    func commands() throws {
+        try withScratchDirectory { directory in
+            let file = try runFile(directory, steps: 400)
+            try mneme(["train", file])
+            let run = "\(directory)/run"
+            let all = try mneme(["memory", "list", run]).standardOutput.split(separator: "\n")
+            #expect(all.count == 750)
+            let film = String(try #require(all.first?.split(separator: "|").first)).trimmingCharacters(in: .whitespaces)
+            #expect(try mneme(["memory", "list", run, "--subject", film]).standardOutput.split(separator: "\n").count == 5)
+            #expect(try mneme(["memory", "list", run, "--relation", "has genre", "--first", "3"]).standardOutput.split(separator: "\n").count == 3)
+            let director = try mneme(["memory", "get", run, film, "directed by"]).standardOutput.trimmingCharacters(in: .newlines)
+            let listed = try mneme(["memory", "get", run, film, "directed by", "--json"]).standardOutput
+            #expect(listed == "[{\"object\":\"\(director)\",\"relation\":\"directed by\",\"subject\":\"\(film)\"}]\n")
+
+            #expect(try mneme(["memory", "put", run, film, "has genre", "western", "--replace"]).standardOutput.hasPrefix("replaced "))
+            #expect(
+                try mneme(["memory", "put", run, film, "has genre", "western"]).standardOutput == "known already: \(film) | has genre | western\n")
+            func ask(_ question: String) throws -> String {
+                try mneme(["answer", run, "--plain", "--explain", writeQuestion(question, directory)]).standardOutput
+            }
+            #expect(try ask("what genre is [\(film)]?").hasPrefix("what genre is [\(film)]? western\n"))
+            #expect(try ask("what genre is \(film)?").contains("\(film) | has genre | western -> western"))
+
+            let put = try mneme(["memory", "put", run, "Vinterpalats", "directed by", director, "--json"])
+            #expect(try jsonObject(put.standardOutput)["new_entities"] as? [String] == ["Vinterpalats"])
+            try mneme(["memory", "put", run, "Vinterpalats", "in language", "Swedish"])
+            #expect(try ask("who directed Vinterpalats?").hasPrefix("who directed Vinterpalats? \(director)\n"))
+            #expect(try ask("what language is [Vinterpalats] in?").hasPrefix("what language is [Vinterpalats] in? Swedish\n"))
+            #expect(try mneme(["memory", "delete", run, "Vinterpalats", "in language", "Swedish"]).standardOutput == "deleted 1 fact\n")
+
+            try mneme(["train", file, "--set", "steps=410"])
+            #expect(try mneme(["memory", "get", run, "Vinterpalats", "directed by"]).standardOutput == "\(director)\n")
+            try mneme(["train", file, "--set", "steps=10", "--fresh"])
+            #expect(try mneme(["memory", "list", run]).standardOutput.split(separator: "\n") == all)
+        }
+    }
+
+    @Test("what a user can get wrong is said in one line with its exit code")
+    func errors() throws {
+        try withScratchDirectory { directory in
+            let file = try runFile(directory, films: 20, steps: 2, task: ", spareSymbols: 1")
+            try mneme(["train", file])
+            let run = "\(directory)/run"
+            func fails(_ arguments: [String], _ status: Int32, _ text: String) throws {
+                let ended = try mneme(arguments, expecting: status)
+                #expect(ended.standardError.contains(text) && ended.standardError.split(separator: "\n").count == 1, "\(ended.standardError)")
+            }
+            try fails(["memory", "list", directory], 66, "keeps no facts")
+            try fails(["memory", "get", run, "Nobody"], 66, "there is no such fact: Nobody")
+            try fails(["memory", "delete", run, "Nobody", "directed by"], 66, "there is no such fact: Nobody | directed by")
+            try fails(["memory", "put", run, "A", "painted by", "B"], 64, "does not know the relation 'painted by'; use one of directed by")
+            try fails(["memory", "put", run, "A", "directed by", "B"], 64, "'B' is new, and the 1 places for new entities are taken")
+            try fails(["memory", "put", run, "A", "directed by", " "], 64, "the object of the fact is empty")
+            try fails(["train", file, "--set", "task.layout=tripel"], 78, "did you mean 'triple'?")
+            try fails(["train", file, "--set", "task.source=lines", "--set", "task.data=/nowhere"], 78, "'task.questions'")
+            try fails(["train", file, "--set", "model.hops=0"], 78, "model.hops")
+            try fails(["train", file, "--set", "task.films=30"], 78, "knowledge symbols")
+            let path = "\(run)/facts.memory"
+            let whole = try Data(contentsOf: URL(fileURLWithPath: path))
+            var damaged = whole
+            damaged[whole.count / 2] ^= 1
+            try damaged.write(to: URL(fileURLWithPath: path))
+            try fails(["memory", "list", run], 65, "does not fit its checksum")
+            try fails(["evaluate", run], 65, "does not fit its checksum")
+            try whole.dropLast(3).write(to: URL(fileURLWithPath: path))
+            let torn = try mneme(["memory", "list", run])
+            #expect(torn.standardError.contains("was cut off and is dropped") && torn.standardOutput.split(separator: "\n").count == 99)
+        }
+    }
+
+    @Test("a command that is killed leaves the fact or nothing, and every earlier one; commands at the same time lose nothing")
+    func killed() throws {
+        try withScratchDirectory { directory in
+            try mneme(["train", runFile(directory, films: 20, steps: 2)])
+            let run = "\(directory)/run"
+            var certain = Set(try KnowledgeBank(runDirectory: run).facts)
+            var started = certain
+            for number in 0..<30 {
+                let fact = KnowledgeFact("Film \(number)", "release year", "1950")
+                let put = try MPIRun.start(
+                    ranks: nil, executable: "mneme", arguments: ["memory", "put", run, fact.subject, "release year", fact.object])
+                started.insert(fact)
+                usleep(UInt32(2000 * number))
+                kill(put.identifier, SIGKILL)
+                if try put.finish().status == 0 { certain.insert(fact) }
+                let bank = try KnowledgeBank(runDirectory: run)
+                #expect(Set(bank.facts).isSuperset(of: certain) && Set(bank.facts).isSubset(of: started), "killed after \(2 * number) ms")
+                certain.formUnion(bank.facts)
+            }
+            let several = try (0..<6).map { number in
+                try MPIRun.start(ranks: nil, executable: "mneme", arguments: ["memory", "put", run, "Both \(number)", "release year", "1951"])
+            }
+            for put in several { #expect(try put.finish().status == 0) }
+            let facts = try KnowledgeBank(runDirectory: run).facts
+            #expect(Set(facts).isSuperset(of: certain) && facts.count { $0.object == "1951" && $0.subject.hasPrefix("Both") } == 6)
+        }
+    }
+
+    /// What is asked of the layouts is what the paper found in their order: sentences below windows, below windows with their centre, below titles.
+    @Test(
+        "every layout and rule of candidates learns",
+        arguments: [
+            ("layout: sentence, candidates: memory", 0.2), ("layout: window, window: 15, candidates: memory", 0.6),
+            ("layout: window, window: 15, encodeCentre: true, candidates: memory", 0.75),
+            ("layout: window-and-title, window: 15, candidates: memory", 0.95),
+            ("candidates: sampled, negatives: 20", 0.98), ("case: folded", 0.98),
+        ])
+    func layouts(_ task: String, _ leastHits: Double) throws {
+        try withScratchDirectory { directory in
+            let file = try runFile(
+                directory, films: 1000, steps: 600, task: ", weighting: count, \(task)", model: "width: 64, hops: 2, deviation: 0.3")
+            try mneme(["train", file])
+            let scores = try evaluation(directory)
+            #expect(scores["hash_recall"] as? Double == 1)
+            #expect(try #require(scores["hits_at_1"] as? Double) > leastHits, "\(scores)")
+        }
+    }
+
+    @Test(
+        "one rank, two ranks and a run that was stopped on the way end with the same bits",
+        .enabled(if: MPIRun.launcher != nil, "mpirun is not installed"))
+    func sameBits() throws {
+        func losses(_ directory: String) throws -> [String] {
+            try String(contentsOfFile: "\(directory)/run/metrics.jsonl", encoding: .utf8).split(separator: "\n").map { line in
+                let object = try jsonObject(String(line))
+                return "\(object["step"] ?? "") \(object["loss"] ?? "") \(object["gradient_norm"] ?? "")"
+            }
+        }
+        try withScratchDirectory { whole in
+            try mneme(["train", runFile(whole, films: 40, steps: 60, task: ", candidates: sampled, negatives: 10")])
+            let expected = try losses(whole)
+            #expect(expected.count == 6)
+            try withScratchDirectory { parted in
+                let file = try runFile(parted, films: 40, steps: 60, task: ", candidates: sampled, negatives: 10")
+                try mneme(["train", file, "--set", "steps=30"])
+                try mneme(["train", file])
+                #expect(try losses(parted) == expected)
+            }
+            try withScratchDirectory { shared in
+                let file = try runFile(shared, films: 40, steps: 60, task: ", candidates: sampled, negatives: 10")
+                let run = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["train", file], timeout: 120)
+                #expect(run.status == 0, "\(run.standardError)")
+                #expect(try losses(shared) == expected)
+                let scores = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["evaluate", "\(shared)/run", "--json"], timeout: 120)
+                let (together, alone) = (try jsonObject(scores.standardOutput)["hits_at_1"] as? Double, try hits(whole))
+                #expect(together == alone)
+            }
+        }
+    }
+}
