@@ -89,7 +89,7 @@ struct MemoryNetworkTests {
         var stories = MemorizedStories()
         stories.add(sentences: [[1, 2]], question: [3])
         let batch = StoryBatch(lanes: [0], stories: stories, answers: [4])
-        #expect(softmax(network.scores(batch, ForwardPass())).floats[0] == 0)
+        #expect(softmax(network.scores(batch, ForwardPass())).array[0] == 0)
         let tape = Tape()
         tape.backward(from: network.loss(.stories(batch), ForwardPass(tape: tape)).loss)
         for parameter in network.store.parameters where parameter.name.hasSuffix(".words") {

@@ -214,7 +214,8 @@ final class EndToEndPass {
             }
             swap(&after, &before)
         }
-        accumulateTables(slotGradient, questionGradient: after)
+        // The pointers do not keep the tensor alive.
+        withExtendedLifetime(stateGradients) { accumulateTables(slotGradient, questionGradient: after) }
     }
 
     /// Where a rectifier gave 0 no gradient goes through.

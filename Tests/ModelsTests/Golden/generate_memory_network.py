@@ -84,9 +84,11 @@ def run(case):
         scores = (parameters[names[-1] + ".words"] if adjacent else parameters["output.weight"]) @ u
         loss = loss - torch.log_softmax(scores[1:], 0)[answer - 1]
     loss.backward()
-    flat = lambda t: [float(f"{x:.9g}") for x in t.flatten().tolist()]
+    # What float32 cannot hold is written as 0.
+    short = lambda x: float(f"{x:.9g}") if abs(x) > 1e-30 else 0.0
+    flat = lambda t: [short(x) for x in t.flatten().tolist()]
     return dict(
-        case, loss=loss.item(), attention=[float(f"{x:.9g}") for row in attention for x in row],
+        case, loss=loss.item(), attention=[short(x) for row in attention for x in row],
         parameters={n: flat(p.detach()) for n, p in parameters.items()}, gradients={n: flat(p.grad) for n, p in parameters.items()})
 
 
