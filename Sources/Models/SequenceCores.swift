@@ -14,9 +14,11 @@ public enum SequenceCoreConfiguration: Sendable, Equatable {
     case turingMachine(NeuralTuringMachineConfiguration)
     /// A Differentiable Neural Computer.
     case neuralComputer(DifferentiableNeuralComputerConfiguration)
+    /// A memory that is erased and added to at softmax addresses.
+    case eraseAdd(rows: Int, width: Int, units: Int)
 
     /// The words that `model.kind` may be.
-    public static let kinds = RecurrentCell.allCases.map(\.rawValue) + ["ntm", "dnc"]
+    public static let kinds = RecurrentCell.allCases.map(\.rawValue) + ["ntm", "dnc", "erase-add"]
 
     /// Its word.
     public var kind: String {
@@ -24,6 +26,7 @@ public enum SequenceCoreConfiguration: Sendable, Equatable {
         case .recurrent(let cell, _, _, _): cell.rawValue
         case .turingMachine: "ntm"
         case .neuralComputer: "dnc"
+        case .eraseAdd: "erase-add"
         }
     }
 
@@ -31,11 +34,21 @@ public enum SequenceCoreConfiguration: Sendable, Equatable {
     /// - Throws: `UserError` (configuration).
     public init(_ section: ConfigurationSection) throws {
         let kind = try section.choice("kind", of: Self.kinds)
-        guard let cell = RecurrentCell(rawValue: kind) else {
-            self = kind == "ntm" ? .turingMachine(try NeuralTuringMachineConfiguration(section)) : .neuralComputer(try DifferentiableNeuralComputerConfiguration(section))
-            return
+        switch kind {
+        case "ntm": self = .turingMachine(try NeuralTuringMachineConfiguration(section))
+        case "dnc": self = .neuralComputer(try DifferentiableNeuralComputerConfiguration(section))
+        case "erase-add":
+            self = .eraseAdd(
+                rows: try section.int("rows", default: 16, in: 1...), width: try section.int("width", default: 16, in: 1...),
+                units: try section.section("controller").int("width", default: 100, in: 1...))
+        default:
+            guard let cell = RecurrentCell(rawValue: kind) else { preconditionFailure("no core is made for the kind '\(kind)'") }
+            self = try Self.recurrent(cell, section)
         }
-        self = .recurrent(
+    }
+
+    private static func recurrent(_ cell: RecurrentCell, _ section: ConfigurationSection) throws -> SequenceCoreConfiguration {
+        .recurrent(
             cell, layers: try section.int("layers", default: 1, in: 1...), width: try section.int("width", in: 1...),
             try RecurrentOptions(section, cell: cell))
     }
@@ -48,6 +61,8 @@ public enum SequenceCoreConfiguration: Sendable, Equatable {
             RecurrentStack(store, path, cell: cell, inputs: inputs, width: width, layers: layers, options: options)
         case .turingMachine(let configuration): NeuralTuringMachine(store, path, inputs: inputs, configuration)
         case .neuralComputer(let configuration): DifferentiableNeuralComputer(store, path, inputs: inputs, configuration)
+        case .eraseAdd(let rows, let width, let units):
+            EraseAddMemory(store, path, inputs: inputs, rows: rows, width: width, units: units, activation: .hyperbolicTangent)
         }
     }
 }

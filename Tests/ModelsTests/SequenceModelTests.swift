@@ -161,8 +161,17 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
     }
 
     private func tokens(_ steps: Range<Int>) -> ModelBatch {
-        func part(_ shift: Int) -> Tensor { Tensor((0..<3).flatMap { b in steps.map { Int32(($0 * 7 + b * 5 + shift) % 13) } }, [3, steps.count]) }
-        return .tokens(TokenBatch(lanes: [0, 1, 2], inputs: part(0), targets: part(1)))
+        Self.tokens([0, 1, 2], steps)
+    }
+
+    /// Steps of the streams of some lanes.
+    private static func tokens(_ lanes: [Int], _ steps: Range<Int>) -> ModelBatch {
+        func part(_ shift: Int) -> Tensor {
+            var ids: [Int32] = []
+            for lane in lanes { for step in steps { ids.append(Int32((step * 7 + lane * 5 + shift) % 13)) } }
+            return Tensor(ids, [lanes.count, steps.count])
+        }
+        return .tokens(TokenBatch(lanes: lanes, inputs: part(0), targets: part(1)))
     }
 
     private static let recurrent = ModelKind.allCases.filter(\.isRecurrent)
@@ -239,10 +248,8 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
             model.store.clearGradients()
             var sum: Float = 0
             for lanes in split {
-                func part(_ shift: Int) -> Tensor { Tensor(lanes.flatMap { b in (0..<5).map { Int32(($0 * 7 + b * 5 + shift) % 13) } }, [lanes.count, 5]) }
                 let tape = Tape()
-                let batch = ModelBatch.tokens(TokenBatch(lanes: lanes, inputs: part(0), targets: part(1)))
-                let loss = model.loss(batch, ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: number, lanes: lanes))).loss
+                let loss = model.loss(Self.tokens(lanes, 0..<5), ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: number, lanes: lanes))).loss
                 sum += loss.scalar
                 tape.backward(from: loss)
             }

@@ -40,17 +40,24 @@ public func evaluatePerplexity(
     if corpus.kind == .text, model.memory.contains(where: { $0.lifetime == .lane }) {
         return try evaluateCarrying(model: model, corpus: corpus, communicator: communicator, settings: settings)
     }
+    let carries = corpus.kind == .text && model.inputKind == .tokens && model.memory.contains { $0.lifetime == .lane }
     let source = try communicator.onEveryRank { try EvaluationBatches(model: model, corpus: corpus, settings: settings) }
-    let count = min(source.count, settings.maximumBatches ?? .max)
+    let batches = min(source.count, settings.maximumBatches ?? .max)
+    // Parts that are dealt out: batches, or groups of streams.
+    let count = carries ? (settings.rows + streamsPerGroup - 1) / streamsPerGroup : batches
     let own = try communicator.onEveryRank {
         try stride(from: communicator.rank, to: count, by: communicator.size).map { index -> LanguageModelStatistics in
+            if carries {
+                let streams = Array(index * streamsPerGroup..<min((index + 1) * streamsPerGroup, settings.rows))
+                return try carriedStatistics(model, corpus, settings, streams: streams, batches: batches)
+            }
             let (batch, words) = try source.batch(index)
             let sums = model.loss(batch, ForwardPass())
             return LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: words)
         }
     }
     var total = try sum(own, of: count, communicator)
-    if corpus.kind == .text, count == source.count { total.words = corpus.manifest.counts.words }
+    if corpus.kind == .text, batches == source.count { total.words = corpus.manifest.counts.words }
     return total
 }
 
@@ -90,6 +97,25 @@ private func evaluateCarrying(
     }
     var total = try sum(own, of: groups, communicator)
     if steps == loader.stepCount { total.words = corpus.manifest.counts.words }
+    return total
+}
+
+/// Streams that are computed together, whatever the number of ranks.
+private let streamsPerGroup = 4
+
+/// Some streams of a text from their beginning, the memory going on from segment to segment.
+private func carriedStatistics(
+    _ model: any LanguageModel, _ corpus: Corpus, _ settings: PerplexitySettings, streams: [Int], batches: Int
+) throws -> LanguageModelStatistics {
+    let loader = try SequentialTextLoader(corpus, lanes: settings.rows, length: settings.length)
+    var total = LanguageModelStatistics()
+    var memory = CarriedMemory([:])
+    for _ in 0..<batches {
+        let sums = model.loss(ModelBatch(try loader.batch(lanes: streams)), ForwardPass(memory: memory))
+        total += LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: 0)
+        memory = CarriedMemory(memory.after)
+        loader.advance()
+    }
     return total
 }
 
