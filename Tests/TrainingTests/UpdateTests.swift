@@ -18,7 +18,7 @@ struct UpdateTests {
         let outcome = try step.run(step: 1, learningRate: 1) { _, tape in
             let pass = ForwardPass(tape: tape)
             let weighted = pass(pair) * Tensor([3, 4] as [Float], [2])
-            let loss = sum(weighted) + sum(pass(single) * Tensor([12] as [Float], [1])) + Tensor([10] as [Float], [1])
+            let loss = weighted.sum() + (pass(single) * Tensor([12] as [Float], [1])).sum() + Tensor([10] as [Float], [1])
             return SummedLoss(loss: loss, negativeLogLikelihood: 10, count: 2, perPosition: [])
         }
         return (pair.value.array + single.value.array, outcome)
