@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 import report
-from modes import PRECISIONS, ROWS, TORCH_MODES, WORKLOADS, Turns
+from modes import MEMORY_ROWS, PRECISIONS, ROWS, TORCH_MODES, WORKLOADS, Turns
 from preload import TunedLibraries
 
 HERE = Path(__file__).resolve().parent
@@ -67,7 +67,7 @@ class Comparison:
             kernel=platform.release(), notes=list(self.tuned.notes), checks={}, turns=[], rows=[])
 
     def write(self):
-        name = f"tensor-core-{self.results['date']}"
+        name = f"{self.options.name}-{self.results['date']}"
         for suffix, text in ((".json", json.dumps(self.results, indent=1) + "\n"), (".md", report.markdown(self.results))):
             partial = self.folder / (name + suffix + ".partial")
             partial.write_text(text)
@@ -185,19 +185,22 @@ def differences(mine, theirs):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--rows", default="all", help=f"which rows, with commas between them: {', '.join(row.name for row in ROWS)} (default: all)")
+    p.add_argument("--rows", default="all", help=f"which rows, with commas between them: {', '.join(row.name for row in ROWS)}; memory: those of memory models; all: the others (default)")
     p.add_argument("--mneme", default=HERE.parent / ".build/release/mneme", type=Path, help="the program (default: the release build)")
     p.add_argument("--python", default=os.environ.get("PEERS_PYTHON", sys.executable), help="a Python that has torch (default: PEERS_PYTHON)")
     p.add_argument("--rounds", type=int, default=3, help="turns of every mode; the medians of the turns' medians are compared (default: 3)")
     p.add_argument("--steps", type=int, help="the fewest timed steps of a turn (default: 5; 3 where one takes seconds)")
     p.add_argument("--quick", action="store_true", help="one round of two steps: whether everything works, not how fast it is")
     p.add_argument("--check", action="store_true", help="only compare losses and translations")
-    p.add_argument("--title", default="The tensor core against PyTorch", help="the title of the results file")
+    p.add_argument("--title", help="the title of the results file")
     p.add_argument("--output", type=Path, default=HERE.parent / ".build/comparison", help="the folder of the results (default: .build/comparison)")
     options = p.parse_args()
     if options.quick:
         options.rounds = 1
-    wanted = [row.name for row in ROWS] if options.rows == "all" else options.rows.split(",")
+    groups = {"all": [row.name for row in ROWS if row.name not in MEMORY_ROWS], "memory": MEMORY_ROWS}
+    wanted = groups.get(options.rows) or options.rows.split(",")
+    options.name = "memory-models" if set(wanted) <= set(MEMORY_ROWS) else "tensor-core"
+    options.title = options.title or ("Memory models against PyTorch" if options.name == "memory-models" else "The tensor core against PyTorch")
     unknown = set(wanted) - {row.name for row in ROWS}
     if unknown:
         p.error(f"there is no row {', '.join(sorted(unknown))}")

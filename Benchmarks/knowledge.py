@@ -85,7 +85,7 @@ def main():
         ]:
             run = f"{scratch}/documents"
             common = ["task.window=15", "task.weighting=count", "task.candidates=memory", "model.deviation=0.3"]
-            seconds = train("launch/runs/knowledge-synthetic.yaml", run, *[c for c in common + layout if name != "sentence" or "window" not in c])
+            seconds = train("launch/runs/knowledge-synthetic.yaml", run, *common, *layout)
             documents[name] = {"train_seconds": seconds, **{k: v for k, v in evaluate(run).items() if k in ("hits_at_1", "hash_recall")}}
 
         if os.environ.get("MNEME_DATA"):

@@ -20,6 +20,11 @@ WORKLOADS = {
     "lstm": Workload(),
     "greedy": Workload(check_steps=1, warm_up=1, steps=3, seconds=0),
     "beam": Workload(check_steps=1, warm_up=1, steps=3, seconds=0),
+    "ntm-copy": Workload(check_steps=3, warm_up=3),
+    "dnc-repeat-copy": Workload(check_steps=3, warm_up=3),
+    "dnc-copy": Workload(check_steps=2, warm_up=1, steps=3, seconds=0),
+    "dnc-long": Workload(check_steps=1, warm_up=0, steps=1, seconds=0),
+    "memn2n": Workload(warm_up=10, steps=50),
 }
 
 # Mneme's.
@@ -35,8 +40,10 @@ class TorchMode:
 
 TORCH_MODES = {
     "fp32": TorchMode("float32"),
+    "fp32 compiled": TorchMode("float32", is_compiled=True),
     "amp": TorchMode("autocast"),
     "tuned fp32": TorchMode("float32", is_tuned=True),
+    "tuned fp32 compiled": TorchMode("float32", is_tuned=True, is_compiled=True),
     "tuned amp": TorchMode("autocast", is_tuned=True),
     "tuned bf16": TorchMode("bfloat16", is_tuned=True),
     "tuned bf16 compiled": TorchMode("bfloat16", is_tuned=True, is_compiled=True),
@@ -138,6 +145,13 @@ def _rows():
     yield Row("lstm", "LSTM language model training step, best mode", "lstm", 1, both, "fp32", tuned, (2.9, 1.3, 70))
     yield Row("greedy", "greedy decoding, 64 sentences", "greedy", 1, both, "fp32", ("tuned fp32", "tuned bf16", "tuned bf16 compiled"), (4, 1.4, 70))
     yield Row("beam", "beam-4 decoding, 64 sentences", "beam", 1, both, "fp32", ("tuned fp32", "tuned bf16", "tuned bf16 compiled"), (3.7, 1.1, 80))
+    eager, compiled = "fp32", ("fp32 compiled", "tuned fp32 compiled")
+    for name, label, goals in (
+            ("ntm-copy", "NTM copy, 128 x 20, 41 steps", (10, 4, 0)), ("dnc-repeat-copy", "DNC at the repeat-copy configuration, 16 x 16, 15 steps", (15, 5, 0)),
+            ("dnc-copy", "DNC 256 x 64, 100 steps", (4, 2.5, 0)), ("memn2n", "MemN2N, 3 hops, d 20, 50 sentences", (10, 1.5, 0))):
+        yield Row(name, label, name, 1, ("float32",), eager, compiled, goals)
+    yield Row("dnc-long", "DNC 256 x 64, 500 steps", "dnc-long", 1, ("float32",), eager, (), (4, 2.5, 0))
 
 
 ROWS = list(_rows())
+MEMORY_ROWS = ["ntm-copy", "dnc-repeat-copy", "dnc-copy", "memn2n", "dnc-long"]

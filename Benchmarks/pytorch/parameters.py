@@ -59,6 +59,11 @@ class Parameters(dict):
         values = (np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v)).astype(np.float32)
         self._add(name, torch.from_numpy((np.float32(deviation) * values).reshape(shape)))
 
+    def padded_normal(self, name, shape, deviation):
+        """Row 0 is zeros and draws nothing. (Its gradient is zero too, in both programs, as long as no word is 0.)"""
+        self.normal(name, (shape[0] - 1, shape[1]), deviation)
+        self._add(name, torch.cat([torch.zeros(1, shape[1]), self[name].detach().float()]))
+
     def uniform(self, name, shape, bound):
         if not self.exact:
             return self._add(name, torch.rand(shape).mul_(2 * bound).sub_(bound))

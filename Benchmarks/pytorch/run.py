@@ -60,6 +60,29 @@ def training_step(torch, a, c, parameters):
     return step
 
 
+def memory_step(torch, a, c, parameters):
+    """A function that makes one step of a model with a memory and returns its loss."""
+    from memory_models import MODELS
+
+    model = MODELS[c["kind"]](c, parameters, a.compile)
+    trained = list(parameters.values())
+    if c["optimizer"] == "sgd":
+        optimizer = torch.optim.SGD(trained, lr=c["learning_rate"], fused=True)
+    else:
+        optimizer = torch.optim.RMSprop(trained, lr=c["learning_rate"], momentum=0.9, foreach=True)
+
+    def step():
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=a.precision == "autocast"):
+            value = model.loss()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(trained, c["clip"])
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return value.item()
+
+    return step
+
+
 def decoding_step(torch, a, c, parameters):
     """A function that decodes all sources and returns the best tokens and the sums of their log probabilities."""
     from attention_models import EncoderDecoder
@@ -105,7 +128,8 @@ def main():
         c["dropout"] = a.dropout
     decodes = "beam" in c
     parameters = Parameters(a.exact, torch.bfloat16 if a.precision == "bfloat16" else torch.float32, trains=not decodes)
-    step = (decoding_step if decodes else training_step)(torch, a, c, parameters)
+    make = decoding_step if decodes else memory_step if "rows" in c or "hops" in c else training_step
+    step = make(torch, a, c, parameters)
 
     outcomes, seconds = [], []
     while len(seconds) < a.steps or sum(seconds) < a.seconds:
@@ -124,7 +148,8 @@ def main():
         tokens, scores = outcomes[-1]
         result.update(sentences_per_second=c["batch"] / median, outputs=tokens.tolist(), log_probabilities=scores.tolist())
     else:
-        result.update(tokens_per_second=c["batch"] * c["target"] / median, losses=outcomes)
+        units = c.get("target") or c.get("steps") or 1
+        result.update(tokens_per_second=c["batch"] * units / median, losses=outcomes)
     json.dump(result, sys.stdout)
     print()
 

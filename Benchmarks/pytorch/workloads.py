@@ -16,5 +16,15 @@ WORKLOADS = {
     "greedy": dict(BASE, dropout=0.0, beam=1),
     "beam": dict(BASE, dropout=0.0, beam=4),
 }
+MACHINE = dict(optimizer="rmsprop", learning_rate=1e-4, clip=10.0, dropout=0.0, batch=16)
+COMPUTER = dict(MACHINE, kind="neural-computer", rows=256, width=64, reads=4, controller=256, bits=8)
+WORKLOADS |= {
+    "ntm-copy": dict(MACHINE, kind="turing-machine", rows=128, width=20, reads=1, controller=100, bits=8, read=20, steps=41),
+    "dnc-repeat-copy": dict(COMPUTER, rows=16, width=16, controller=64, bits=4, read=7, steps=15),
+    "dnc-copy": dict(COMPUTER, read=50, steps=100),
+    "dnc-long": dict(COMPUTER, read=250, steps=500),
+    "memn2n": dict(kind="end-to-end", hops=3, width=20, sentences=50, words=10, vocabulary=200, batch=32, optimizer="sgd", learning_rate=0.01, clip=40.0,
+                   dropout=0.0),
+}
 # The symbol that decoding starts from.
 START = 1

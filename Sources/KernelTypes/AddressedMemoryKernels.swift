@@ -131,7 +131,7 @@ public protocol AddressedMemoryKernels {
         _ addressing: HeadAddressing, width: Int)
 
     /// The weights of a head (Graves et al. 2014, equations 5 to 9), from products with the key in `steps.cosine`: cosine, softmax, gate with the weights
-    /// before, circular shift, sharpening (elements below 1e-16 count as that).
+    /// before, circular shift, sharpening (elements below 1e-16 count as that). `steps.weights` may be `previous`.
     /// - Parameters:
     ///   - numbers: as `headNumbers` left them; the key is not read.
     ///   - norms: [S], of the rows; keyNorm: of the key.

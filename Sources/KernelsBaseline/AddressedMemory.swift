@@ -74,6 +74,43 @@ private func scoresOfOne(
     if let norms { store(norms, n0.squareRoot()) }
 }
 
+/// Products of one key with four vectors of rows.
+@inline(__always)
+private func productsOfFour(_ out: FloatOutput, _ memory: FloatInput, _ a: FloatInput, _ accumulate: Bool, _ width: Int, _ stride: Int, _ lanes: Int) {
+    var (a0, a1, a2, a3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+    if accumulate { (a0, a1, a2, a3) = (load(out), load(out + lanes), load(out + 2 &* lanes), load(out + 3 &* lanes)) }
+    var p = memory
+    for w in 0..<width {
+        let ka = splat(a[w])
+        a0 = multiplyAdd(ka, load(p), a0)
+        a1 = multiplyAdd(ka, load(p + lanes), a1)
+        a2 = multiplyAdd(ka, load(p + 2 &* lanes), a2)
+        a3 = multiplyAdd(ka, load(p + 3 &* lanes), a3)
+        p += stride
+    }
+    store(out, a0)
+    store(out + lanes, a1)
+    store(out + 2 &* lanes, a2)
+    store(out + 3 &* lanes, a3)
+}
+
+/// Products of one key with all rows.
+@inline(never)
+private func storeProducts(_ out: FloatOutput, _ memory: FloatInput, _ a: FloatInput, _ accumulate: Bool, _ shape: AddressedMemoryShape) {
+    let (stride, lanes) = (shape.stride, width)
+    var i = 0
+    while i &+ 4 &* lanes <= stride {
+        productsOfFour(out + i, memory + i, a, accumulate, shape.width, stride, lanes)
+        i &+= 4 &* lanes
+    }
+    while i < stride {
+        var sum = accumulate ? load(UnsafePointer(out) + i) : Vector.zero
+        for w in 0..<shape.width { sum = multiplyAdd(splat(a[w]), load(memory + (w &* stride &+ i)), sum) }
+        store(out + i, sum)
+        i &+= lanes
+    }
+}
+
 /// The sum of a[i] * b[i] over S elements.
 @inline(__always)
 private func product(_ a: FloatInput, _ b: FloatInput, _ stride: Int) -> Float {
@@ -110,6 +147,10 @@ extension VariantKernels {
             let (a, b) = (keys + key &* keyStride, keys + last &* keyStride)
             let (first, second) = (out + key &* stride, out + last &* stride)
             let norms = key == 0 ? norms : nil
+            if last == key, norms == nil {
+                storeProducts(first, memory, a, accumulate, shape)
+                break
+            }
             var i = 0
             while i &+ 4 &* lanes <= stride {
                 scoresOfFour(first + i, second + i, norms.map { $0 + i }, memory + i, a, b, accumulate, shape.width, stride, lanes)

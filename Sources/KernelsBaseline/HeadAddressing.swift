@@ -1,4 +1,5 @@
-// From the numbers of a Neural Turing Machine's head to its weights over the rows of the memory, and back (Graves, Wayne and Danihelka 2014, section 3.3).
+// From the numbers of a Neural Turing Machine's head to its weights over the rows of the memory, and back (Graves, Wayne and Danihelka 2014,
+// section 3.3).
 //
 // Legend: N rows of the memory, W their width, S their stride, C shifts.
 
@@ -84,7 +85,8 @@ private struct HeadRing {
 /// Cosine, its softmax, and the gate: the weights before the shift, as a ring.
 @inline(never)
 private func storeGated(
-    _ ring: HeadRing, _ steps: AddressingSteps, _ previous: FloatInput, _ norms: FloatInput, _ keyNorm: Float, strength: Float, gate: Float, epsilon: Float
+    _ ring: HeadRing, _ steps: AddressingSteps, _ previous: FloatInput, _ norms: FloatInput, _ keyNorm: Float, strength: Float, gate: Float,
+    epsilon: Float
 ) {
     let (n, stride) = (ring.n, ring.stride)
     var largest = splat(-Float.infinity)
@@ -175,7 +177,9 @@ extension VariantKernels {
         g[count] = passed(g[count] * sigmoid(splat(cut(x[count], limit)))[0], x[count], limit)
     }
 
-    public func writeVectors(erase: FloatOutput, add: FloatOutput, numbers: FloatInput, additions: FloatInput, _ addressing: HeadAddressing, width w: Int) {
+    public func writeVectors(
+        erase: FloatOutput, add: FloatOutput, numbers: FloatInput, additions: FloatInput, _ addressing: HeadAddressing, width w: Int
+    ) {
         for i in blocks(w) {
             store(erase, i, sigmoid(cut(load(numbers, i), addressing.limit)))
             let a = cut(load(additions, i), addressing.limit)

@@ -26,7 +26,8 @@ public struct KeyValueMemoryConfiguration: Sendable, Equatable {
     public var hopStart: HopStart
 
     public init(
-        width: Int = 64, hops: Int = 2, mapsLastHop: Bool = true, sharesAnswerTable: Bool = true, deviation: Double = 0.1, hopStart: HopStart = .identity
+        width: Int = 64, hops: Int = 2, mapsLastHop: Bool = true, sharesAnswerTable: Bool = true, deviation: Double = 0.1,
+        hopStart: HopStart = .identity
     ) {
         self.width = width
         self.hops = hops

@@ -8,8 +8,8 @@ import Tensors
 /// A network that answers questions from facts: it compares the question with keys, reads the values behind them, asks again with what it has read,
 /// and scores candidate answers.
 ///
-/// q_1 = A x; o_j = sum over facts of softmax(q_j . A k) A v; q_{j+1} = R_j (q_j + o_j); the answer is the candidate y with the largest q_{H+1} . B y.
-/// Which facts a question sees is decided before, by key hashing, and once for all hops.
+/// q_1 = A x; o_j = sum over facts of softmax(q_j . A k) A v; q_{j+1} = R_j (q_j + o_j); the answer is the candidate y with the largest q_{H+1} . B
+/// y. Which facts a question sees is decided before, by key hashing, and once for all hops.
 public final class KeyValueMemoryNetwork: TrainableModel {
     public let configuration: KeyValueMemoryConfiguration
     public let store = ParameterStore()
@@ -32,7 +32,9 @@ public final class KeyValueMemoryNetwork: TrainableModel {
         let (width, start) = (configuration.width, Initializer.normal(standardDeviation: Float(configuration.deviation)))
         symbols = store.add("symbols.weight", [symbolCount, width], start)
         let mapCount = configuration.mapsLastHop ? configuration.hops : configuration.hops - 1
-        hopMaps = (0..<mapCount).map { [store] hop in store.add("hops.\(hop).weight", [width, width], configuration.hopStart == .normal ? start : .zeros) }
+        hopMaps = (0..<mapCount).map { [store] hop in
+            store.add("hops.\(hop).weight", [width, width], configuration.hopStart == .normal ? start : .zeros)
+        }
         answerSymbols = configuration.sharesAnswerTable ? symbols : store.add("answers.weight", [symbolCount, width], start)
         memory = [MemoryDeclaration("facts", [factCount, 2, width], axes: ["fact", "key and value", "unit"], lifetime: .run)]
     }
@@ -53,7 +55,8 @@ public final class KeyValueMemoryNetwork: TrainableModel {
         if let trace = pass.trace, !batch.lanes.isEmpty {
             let facts = batch.facts[0].count
             trace.record(
-                "attention", rowAxis: "hop", columnAxis: "fact", rowLabels: (1...configuration.hops).map { "hop \($0)" }, columnLabels: batch.factLabels,
+                "attention", rowAxis: "hop", columnAxis: "fact", rowLabels: (1...configuration.hops).map { "hop \($0)" },
+                columnLabels: batch.factLabels,
                 rows: configuration.hops, columns: facts, values: weights)
         }
         return query

@@ -26,8 +26,11 @@ public struct KnowledgeBatch {
         lanes: [Int], questions: WeightedBags, facts: Segments, keys: WeightedBags, values: WeightedBags, candidates: AnswerCandidates,
         answers: AnswerPlaces, factLabels: [String] = []
     ) {
-        precondition(questions.count == lanes.count && facts.count == lanes.count, "\(questions.count) questions, facts of \(facts.count), \(lanes.count) lanes")
-        precondition(keys.count == facts.total && values.count == facts.total, "\(keys.count) keys and \(values.count) values for \(facts.total) facts")
+        precondition(
+            questions.count == lanes.count && facts.count == lanes.count,
+            "\(questions.count) questions, facts of \(facts.count), \(lanes.count) lanes")
+        precondition(
+            keys.count == facts.total && values.count == facts.total, "\(keys.count) keys and \(values.count) values for \(facts.total) facts")
         self.lanes = lanes
         self.questions = questions
         self.facts = facts

@@ -90,7 +90,7 @@ package final class TrainingStep {
         let norm = gradientNorm(of: UnsafeBufferPointer(store.gradients), scale: scale)
         guard norm.isFinite else {
             throw UserError(
-                .badData, "the gradient is not finite, with a loss of \(meanLoss.isNaN ? "nan" : "\(meanLoss)")", at: "step \(step)",
+                .badData, "the gradient is not finite\(firstNotFinite.map { ", first that of \($0)" } ?? ""), with a loss of \(meanLoss.isNaN ? "nan" : "\(meanLoss)")", at: "step \(step)",
                 advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
         }
         guard let values = store.values.baseAddress, let gradients = store.gradients.baseAddress else { preconditionFailure("no parameters") }
@@ -108,5 +108,9 @@ package final class TrainingStep {
             }
         }
         return Outcome(loss: meanLoss, tokens: Int(sums.tokens), gradientNorm: norm)
+    }
+    /// The first parameter whose gradient has no finite norm.
+    private var firstNotFinite: String? {
+        store.parameters.first { !gradientNorm(of: UnsafeBufferPointer(start: $0.gradient.floats, count: $0.shape.count)).isFinite }?.name
     }
 }

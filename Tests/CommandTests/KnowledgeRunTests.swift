@@ -8,7 +8,9 @@ import Training
 
 @Suite struct KnowledgeRunTests {
     /// A run file for generated films.
-    private func runFile(_ directory: String, films: Int = 150, steps: Int, task: String = "", model: String = "width: 48, hops: 2", more: String = "") throws -> String {
+    private func runFile(
+        _ directory: String, films: Int = 150, steps: Int, task: String = "", model: String = "width: 48, hops: 2", more: String = ""
+    ) throws -> String {
         let path = "\(directory)/knowledge.yaml"
         let text = """
             run: \(directory)/run
@@ -28,7 +30,9 @@ import Training
         return path
     }
 
-    private func evaluation(_ directory: String) throws -> [String: Any] { try jsonObject(mneme(["evaluate", "\(directory)/run", "--json"]).standardOutput) }
+    private func evaluation(_ directory: String) throws -> [String: Any] {
+        try jsonObject(mneme(["evaluate", "\(directory)/run", "--json"]).standardOutput)
+    }
 
     private func hits(_ directory: String) throws -> Double { try #require(evaluation(directory)["hits_at_1"] as? Double) }
 
@@ -92,8 +96,11 @@ import Training
             #expect(listed == "[{\"object\":\"\(director)\",\"relation\":\"directed by\",\"subject\":\"\(film)\"}]\n")
 
             #expect(try mneme(["memory", "put", run, film, "has genre", "western", "--replace"]).standardOutput.hasPrefix("replaced "))
-            #expect(try mneme(["memory", "put", run, film, "has genre", "western"]).standardOutput == "known already: \(film) | has genre | western\n")
-            func ask(_ question: String) throws -> String { try mneme(["answer", run, "--plain", "--explain", writeQuestion(question, directory)]).standardOutput }
+            #expect(
+                try mneme(["memory", "put", run, film, "has genre", "western"]).standardOutput == "known already: \(film) | has genre | western\n")
+            func ask(_ question: String) throws -> String {
+                try mneme(["answer", run, "--plain", "--explain", writeQuestion(question, directory)]).standardOutput
+            }
             #expect(try ask("what genre is [\(film)]?").hasPrefix("what genre is [\(film)]? western\n"))
             #expect(try ask("what genre is \(film)?").contains("\(film) | has genre | western -> western"))
 
@@ -153,7 +160,8 @@ import Training
             var started = certain
             for number in 0..<30 {
                 let fact = KnowledgeFact("Film \(number)", "release year", "1950")
-                let put = try MPIRun.start(ranks: nil, executable: "mneme", arguments: ["memory", "put", run, fact.subject, "release year", fact.object])
+                let put = try MPIRun.start(
+                    ranks: nil, executable: "mneme", arguments: ["memory", "put", run, fact.subject, "release year", fact.object])
                 started.insert(fact)
                 usleep(UInt32(2000 * number))
                 kill(put.identifier, SIGKILL)
@@ -172,14 +180,18 @@ import Training
     }
 
     /// What is asked of the layouts is what the paper found in their order: sentences below windows, below windows with their centre, below titles.
-    @Test("every layout and rule of candidates learns", arguments: [
-        ("layout: sentence, candidates: memory", 0.2), ("layout: window, window: 15, candidates: memory", 0.6),
-        ("layout: window, window: 15, encodeCentre: true, candidates: memory", 0.75), ("layout: window-and-title, window: 15, candidates: memory", 0.95),
-        ("candidates: sampled, negatives: 20", 0.98), ("case: folded", 0.98),
-    ])
+    @Test(
+        "every layout and rule of candidates learns",
+        arguments: [
+            ("layout: sentence, candidates: memory", 0.2), ("layout: window, window: 15, candidates: memory", 0.6),
+            ("layout: window, window: 15, encodeCentre: true, candidates: memory", 0.75),
+            ("layout: window-and-title, window: 15, candidates: memory", 0.95),
+            ("candidates: sampled, negatives: 20", 0.98), ("case: folded", 0.98),
+        ])
     func layouts(_ task: String, _ leastHits: Double) throws {
         try withScratchDirectory { directory in
-            let file = try runFile(directory, films: 1000, steps: 600, task: ", weighting: count, \(task)", model: "width: 64, hops: 2, deviation: 0.3")
+            let file = try runFile(
+                directory, films: 1000, steps: 600, task: ", weighting: count, \(task)", model: "width: 64, hops: 2, deviation: 0.3")
             try mneme(["train", file])
             let scores = try evaluation(directory)
             #expect(scores["hash_recall"] as? Double == 1)
@@ -187,7 +199,9 @@ import Training
         }
     }
 
-    @Test("one rank, two ranks and a run that was stopped on the way end with the same bits", .enabled(if: MPIRun.launcher != nil, "mpirun is not installed"))
+    @Test(
+        "one rank, two ranks and a run that was stopped on the way end with the same bits",
+        .enabled(if: MPIRun.launcher != nil, "mpirun is not installed"))
     func sameBits() throws {
         func losses(_ directory: String) throws -> [String] {
             try String(contentsOfFile: "\(directory)/run/metrics.jsonl", encoding: .utf8).split(separator: "\n").map { line in

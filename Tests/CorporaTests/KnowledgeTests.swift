@@ -70,13 +70,16 @@ import Testing
     @Test("questions with and without numbers; lines without a tab or an answer are counted; kinds go by line")
     func questions() throws {
         try withScratchDirectory { directory in
-            let path = try write("who directed [Kismet]\tWilliam Dieterle|Vincente Minnelli\nno tab\n1 who wrote Kismet?\tA B, C D\nwho?\t \nx [1941]\ty\n", "q.txt", in: directory)
+            let path = try write(
+                "who directed [Kismet]\tWilliam Dieterle|Vincente Minnelli\nno tab\n1 who wrote Kismet?\tA B, C D\nwho?\t \nx [1941]\ty\n", "q.txt",
+                in: directory)
             let kinds = try write("a\nb\nc\nd\ne\n", "kinds.txt", in: directory)
             let read = try KnowledgeQuestionReader.read(path: path, kinds: kinds, skipLimit: 2)
             #expect(
                 read.questions == [
                     KnowledgeQuestion(text: "who directed [Kismet]", answers: ["William Dieterle", "Vincente Minnelli"], kind: "a"),
-                    KnowledgeQuestion(text: "who wrote Kismet?", answers: ["A B", "C D"], kind: "c"), KnowledgeQuestion(text: "x [1941]", answers: ["y"], kind: "e"),
+                    KnowledgeQuestion(text: "who wrote Kismet?", answers: ["A B", "C D"], kind: "c"),
+                    KnowledgeQuestion(text: "x [1941]", answers: ["y"], kind: "e"),
                 ])
             #expect(read.skipped.count == 2)
             let short = try write("a\n", "short.txt", in: directory)
@@ -90,7 +93,9 @@ import Testing
         let parts = KnowledgeQuestion.divided(questions, shares: [0.8, 0.1, 0.1], seed: 4)
         #expect(parts.map(\.count) == [240, 30, 30])
         func topics(_ part: [KnowledgeQuestion]) -> Set<Substring> { Set(part.compactMap { $0.text.split(separator: "[").last }) }
-        #expect(topics(parts[0]).isDisjoint(with: topics(parts[1])) && topics(parts[1]).isDisjoint(with: topics(parts[2])) && topics(parts[0]).isDisjoint(with: topics(parts[2])))
+        #expect(
+            topics(parts[0]).isDisjoint(with: topics(parts[1])) && topics(parts[1]).isDisjoint(with: topics(parts[2]))
+                && topics(parts[0]).isDisjoint(with: topics(parts[2])))
         #expect(KnowledgeQuestion.divided(questions, shares: [0.8, 0.1, 0.1], seed: 4) == parts)
         #expect(KnowledgeQuestion.divided(questions, shares: [0.8, 0.1, 0.1], seed: 5) != parts)
     }
@@ -147,7 +152,9 @@ import Testing
     func layouts() {
         func entries(_ rules: MemoryRules, _ fact: KnowledgeFact) -> [String] {
             let count = Int32(vocabulary.count)
-            func text(_ symbols: [Int32]) -> String { symbols.map { $0 >= count ? "*" + vocabulary.text(of: $0 - count) : vocabulary.text(of: $0) }.joined(separator: " ") }
+            func text(_ symbols: [Int32]) -> String {
+                symbols.map { $0 >= count ? "*" + vocabulary.text(of: $0 - count) : vocabulary.text(of: $0) }.joined(separator: " ")
+            }
             return rules.entries(fact, vocabulary).map { "\(text($0.key)) -> \(text($0.value))" }
         }
         let triple = KnowledgeFact("Kismet", "in language", "German")
@@ -159,7 +166,9 @@ import Testing
         #expect(entries(MemoryRules(layout: .sentence), sentence) == ["\(all) -> \(all)"])
         #expect(entries(MemoryRules(layout: .sentence), triple) == ["Kismet in German -> Kismet in German"])
         #expect(
-            entries(MemoryRules(layout: .window, window: 3), sentence) == ["Kismet is -> Kismet", "in German the -> German", "of The Lord -> The Lord"])
+            entries(MemoryRules(layout: .window, window: 3), sentence) == [
+                "Kismet is -> Kismet", "in German the -> German", "of The Lord -> The Lord",
+            ])
         #expect(entries(MemoryRules(layout: .window, window: 4), sentence)[1] == "is in German the -> German")
         #expect(
             entries(MemoryRules(layout: .window, window: 3, encodesCentre: true), sentence) == [
@@ -173,10 +182,15 @@ import Testing
 
     @Test("weights: rare symbols weigh more, bags have length 1, an empty bag has none")
     func weights() throws {
-        let facts = [KnowledgeFact("Kismet", "in language", "German"), KnowledgeFact("What", "in language", "German"), KnowledgeFact("The Lord", "directed by", "kismet")]
+        let facts = [
+            KnowledgeFact("Kismet", "in language", "German"), KnowledgeFact("What", "in language", "German"),
+            KnowledgeFact("The Lord", "directed by", "kismet"),
+        ]
         let rules = MemoryRules()
         let frequencies = frequencies(facts, vocabulary, rules)
-        let (kismet, language, german) = (try #require(vocabulary.entity("Kismet")), try #require(vocabulary.relation("in language")), try #require(vocabulary.entity("German")))
+        let (kismet, language, german) = (
+            try #require(vocabulary.entity("Kismet")), try #require(vocabulary.relation("in language")), try #require(vocabulary.entity("German"))
+        )
         let bag = rules.weighted([kismet, language, kismet, german], frequencies)
         #expect(bag.map(\.symbol) == [kismet, language, german])
         #expect(abs(bag.reduce(0) { $0 + $1.weight * $1.weight } - 1) < 1e-6)
@@ -191,7 +205,8 @@ import Testing
         let made = SyntheticKnowledge(films: 60, heldOut: 0.2, seed: 3)
         let entities = Set(made.facts.flatMap { [$0.subject, $0.object] }).sorted()
         let vocabulary = SymbolVocabulary(
-            words: made.training.flatMap { KnowledgeExamples.words(of: $0.text) }, relations: KnowledgeExamples.relations(of: made.facts), entities: entities, spareCount: 0,
+            words: made.training.flatMap { KnowledgeExamples.words(of: $0.text) }, relations: KnowledgeExamples.relations(of: made.facts),
+            entities: entities, spareCount: 0,
             foldsCase: false)
         for layout in KnowledgeLayout.allCases {
             let rules = MemoryRules(layout: layout)
@@ -207,7 +222,9 @@ import Testing
                     let found = memory.hashed(symbols, frequencyLimit: limit, limit: 100_000)
                     #expect(found.entries == expected && found.leftOut == 0)
                     let few = memory.hashed(symbols, frequencyLimit: limit, limit: 3)
-                    #expect(few.entries.count == min(3, expected.count) && few.leftOut == max(0, expected.count - 3) && Set(few.entries).isSubset(of: expected))
+                    #expect(
+                        few.entries.count == min(3, expected.count) && few.leftOut == max(0, expected.count - 3)
+                            && Set(few.entries).isSubset(of: expected))
                 }
             }
         }
@@ -219,11 +236,15 @@ import Testing
     func generated() {
         let made = SyntheticKnowledge(films: 450, heldOut: 0.2, seed: 9)
         let again = SyntheticKnowledge(films: 450, heldOut: 0.2, seed: 9)
-        #expect(made.facts == again.facts && made.training == again.training && made.test == again.test && made.sentences(seed: 9) == again.sentences(seed: 9))
+        #expect(
+            made.facts == again.facts && made.training == again.training && made.test == again.test
+                && made.sentences(seed: 9) == again.sentences(seed: 9))
         #expect(SyntheticKnowledge(films: 450, heldOut: 0.2, seed: 10).facts != made.facts)
         #expect(made.facts.count == 2250 && Set(made.facts.map(\.subject)).count == 450)
         #expect(made.validation.count == 225 && made.test.count == 225 && made.training.count == 4 * 1800)
-        func pair(_ question: KnowledgeQuestion) -> String { "\(question.text.split(separator: "[")[question.text.hasPrefix("[") ? 0 : 1].split(separator: "]")[0])|\(question.kind ?? "")" }
+        func pair(_ question: KnowledgeQuestion) -> String {
+            "\(question.text.split(separator: "[")[question.text.hasPrefix("[") ? 0 : 1].split(separator: "]")[0])|\(question.kind ?? "")"
+        }
         let (asked, heldOut) = (Set(made.training.map(pair)), Set((made.validation + made.test).map(pair)))
         #expect(asked.isDisjoint(with: heldOut) && asked.count == 1800 && heldOut.count == 450)
         let facts = Set(made.facts.map { "\($0.subject)|\($0.relation ?? "")|\($0.object)" })
@@ -242,7 +263,9 @@ import Testing
         return (source, made)
     }
 
-    @Test("candidates: right answers have their places, entities of the question are none, sampled ones differ", arguments: [CandidateRule.entities, .memory, .sampled(7)])
+    @Test(
+        "candidates: right answers have their places, entities of the question are none, sampled ones differ",
+        arguments: [CandidateRule.entities, .memory, .sampled(7)])
     func candidates(_ rule: CandidateRule) throws {
         let (source, made) = examples(rule)
         let prepared = made.training.prefix(40).map(source.example)
@@ -260,7 +283,9 @@ import Testing
                 let offered = (0..<count).filter { !excluded.contains(Int32($0)) }.map { source.candidate($0, of: question, rows) }
                 let asked = Set(rows.questions.symbols[rows.questions.range(question)])
                 #expect(Set(offered).isDisjoint(with: asked) && Set(offered).count == offered.count && offered.allSatisfy(source.vocabulary.isEntity))
-                let right = rows.answerPlaces[Int(rows.answerStarts[question])..<Int(rows.answerStarts[question + 1])].map { source.candidate(Int($0), of: question, rows) }
+                let right = rows.answerPlaces[Int(rows.answerStarts[question])..<Int(rows.answerStarts[question + 1])].map {
+                    source.candidate(Int($0), of: question, rows)
+                }
                 #expect(right.count == 1 && Set(right).isSubset(of: offered))
             }
         }
@@ -307,12 +332,15 @@ import Testing
         #expect(empty.entries.isEmpty && !empty.isReachable && empty.answers.isEmpty && !empty.unknown.isEmpty)
     }
 
-    @Test("MetaQA as it is published", .enabled(if: ProcessInfo.processInfo.environment["MNEME_DATA"] != nil, "set MNEME_DATA to the folder of corpora"))
+    @Test(
+        "MetaQA as it is published", .enabled(if: ProcessInfo.processInfo.environment["MNEME_DATA"] != nil, "set MNEME_DATA to the folder of corpora")
+    )
     func metaQA() throws {
         let data = try #require(ProcessInfo.processInfo.environment["MNEME_DATA"])
         let base = try KnowledgeBaseReader.numberedTriples(directory: "\(data)/metaqa", skipLimit: 10)
         #expect(KnowledgeExamples.relations(of: base.facts).count == 9 && base.facts.count > 127_000)
-        let read = try KnowledgeQuestionReader.read(path: "\(data)/metaqa/1-hop/dev.txt", kinds: "\(data)/metaqa/1-hop/qa_dev_qtype.txt", skipLimit: 0)
+        let read = try KnowledgeQuestionReader.read(
+            path: "\(data)/metaqa/1-hop/dev.txt", kinds: "\(data)/metaqa/1-hop/qa_dev_qtype.txt", skipLimit: 0)
         #expect(read.questions.count == 9992 && read.questions[0].kind == "actor_to_movie")
         #expect(read.questions[0].answers == ["Once Were Warriors", "Tracker", "River Queen"])
         #expect(Set(read.questions.compactMap(\.kind)).count == 13)

@@ -24,6 +24,9 @@ private struct Case {
     mutating func weights(_ count: Int) -> [Float] { (0..<count).flatMap { _ in padded(generator.floats(shape.rows, 0.01...1)) } }
 
     func element(_ row: Int, _ column: Int) -> Double { Double(memory[column * shape.stride + row]) }
+
+    /// The sum of squares of a row.
+    func squares(_ row: Int) -> Double { (0..<shape.width).reduce(0) { $0 + element(row, $1) * element(row, $1) } }
 }
 
 private let extents = [(1, 1), (5, 3), (16, 16), (17, 20), (64, 7), (128, 20), (200, 33)]
@@ -42,7 +45,8 @@ struct AddressedMemoryTests {
                     var out = before
                     var norms = [Float](repeating: 7, count: one.shape.stride)
                     k.memoryScores(
-                        &out, norms: &norms, memory: one.memory, keys: values, keyStride: width + 2, keyCount: keys, accumulate: accumulate, one.shape)
+                        &out, norms: &norms, memory: one.memory, keys: values, keyStride: width + 2, keyCount: keys, accumulate: accumulate,
+                        one.shape)
                     var (expected, lengths) = ([Double](), [Double]())
                     for a in 0..<keys {
                         for i in 0..<one.shape.stride {
@@ -50,9 +54,13 @@ struct AddressedMemoryTests {
                             expected.append(sum + (accumulate ? Double(before[a * one.shape.stride + i]) : 0))
                         }
                     }
-                    for i in 0..<one.shape.stride { lengths.append(i < rows ? (0..<width).reduce(0) { $0 + one.element(i, $1) * one.element(i, $1) }.squareRoot() : 0) }
+                    for i in 0..<one.shape.stride { lengths.append(i < rows ? one.squares(i).squareRoot() : 0) }
                     expectClose(out, expected, .relative(1e-5, floor: 1), "\(rows) x \(width), \(keys) keys")
                     expectClose(norms, lengths, .relative(1e-6, floor: 1), "norms")
+                    var alone = before
+                    k.memoryScores(
+                        &alone, norms: nil, memory: one.memory, keys: values, keyStride: width + 2, keyCount: keys, accumulate: accumulate, one.shape)
+                    expectClose(alone, expected, .relative(1e-5, floor: 1), "without norms")
                 }
             }
         }
@@ -69,7 +77,9 @@ struct AddressedMemoryTests {
                 var reads = [Float](repeating: 7, count: heads * (width + 1))
                 k.memoryReads(&reads, outStride: width + 1, memory: one.memory, weights: weights, count: heads, one.shape)
                 for r in 0..<heads {
-                    let expected = (0..<width).map { w in (0..<rows).reduce(0) { $0 + Double(weights[r * one.shape.stride + $1]) * one.element($1, w) } }
+                    let expected = (0..<width).map { w in
+                        (0..<rows).reduce(0) { $0 + Double(weights[r * one.shape.stride + $1]) * one.element($1, w) }
+                    }
                     expectClose(Array(reads[r * (width + 1)..<r * (width + 1) + width]), expected, .relative(1e-5, floor: 1), "reads")
                 }
                 var next = [Float](repeating: 7, count: one.shape.count)
@@ -86,7 +96,8 @@ struct AddressedMemoryTests {
                 expectClose(next, expected, .relative(1e-6, floor: 1), "\(rows) x \(width), \(heads) heads")
                 var inPlace = one.memory
                 inPlace.withUnsafeMutableBufferPointer {
-                    k.memoryWrite($0.baseAddress!, memory: UnsafePointer($0.baseAddress!), weights: weights, erase: erase, add: add, count: heads, one.shape)
+                    let memory = $0.baseAddress!
+                    k.memoryWrite(memory, memory: memory, weights: weights, erase: erase, add: add, count: heads, one.shape)
                 }
                 #expect(inPlace == next)
             }
@@ -170,8 +181,8 @@ struct AddressedMemoryTests {
                 let shift = raised.map { $0 / raised.reduce(0, +) }
                 let keyNorm = key.reduce(0) { $0 + $1 * $1 }.squareRoot()
                 let scores = (0..<rows).map { i in
-                    let (product, square) = (0..<width).reduce((0.0, 0.0)) { ($0.0 + key[$1] * one.element(i, $1), $0.1 + one.element(i, $1) * one.element(i, $1)) }
-                    return exp(strength * product / (keyNorm * square.squareRoot() + 1e-3))
+                    let product = (0..<width).reduce(0) { $0 + key[$1] * one.element(i, $1) }
+                    return exp(strength * product / (keyNorm * one.squares(i).squareRoot() + 1e-3))
                 }
                 let total = scores.reduce(0, +)
                 let gated = (0..<rows).map { gate * scores[$0] / total + (1 - gate) * Double(previous[$0]) }
@@ -194,7 +205,8 @@ struct AddressedMemoryTests {
         for (rows, width) in extents {
             for heads in 1...3 {
                 var one = Case(rows: rows, width: width)
-                let addressing = HeadAddressing(lowestShift: -1, shifts: 3, epsilon: 1e-3, limit: 2.5, squashesKeys: heads == 2, squashesAdditions: heads == 1)
+                let addressing = HeadAddressing(
+                    lowestShift: -1, shifts: 3, epsilon: 1e-3, limit: 2.5, squashesKeys: heads == 2, squashesAdditions: heads == 1)
                 let numbers = one.generator.floats(addressing.numbers(width: width), -3...3)
                 let (weights, factors, decay) = (one.weights(heads), one.weights(heads), one.weights(1))
                 let (erase, add) = (one.generator.floats(heads * width, 0.1...0.9), one.generator.floats(heads * width, -0.9...0.9))
@@ -204,8 +216,8 @@ struct AddressedMemoryTests {
                     var weightGradient = factors
                     var (eraseGradient, addGradient) = ([Float](repeating: 0, count: heads * width), [Float](repeating: 0, count: heads * width))
                     k.memoryWriteGradient(
-                        weightGradient: &weightGradient, eraseGradient: &eraseGradient, addGradient: &addGradient, gradient: slopes, memory: one.memory,
-                        weights: weights, erase: erase, add: add, count: heads, one.shape)
+                        weightGradient: &weightGradient, eraseGradient: &eraseGradient, addGradient: &addGradient, gradient: slopes,
+                        memory: one.memory, weights: weights, erase: erase, add: add, count: heads, one.shape)
                     all += weightGradient + eraseGradient + addGradient
                     k.writeVectorsGradient(
                         eraseGradient: &eraseGradient, addGradient: &addGradient, numbers: left, additions: left, erase: erase, add: add, addressing,
@@ -227,8 +239,8 @@ struct AddressedMemoryTests {
                     var scratch = [Float](repeating: .nan, count: 3 * (one.shape.stride + 96))
                     withSteps(&forward.steps) {
                         let keyDecay = k.headWeightsGradient(
-                            weightGradient: &headGradient, keyFactors: &keyFactors, decay: &rowDecay, numberGradient: &numberGradient, $0, previous: weights,
-                            norms: forward.norms, keyNorm: forward.keyNorm, numbers: forward.results, addressing, scratch: &scratch, one.shape)
+                            weightGradient: &headGradient, keyFactors: &keyFactors, decay: &rowDecay, numberGradient: &numberGradient, $0,
+                            previous: weights, norms: forward.norms, keyNorm: forward.keyNorm, numbers: forward.results, addressing, scratch: &scratch, one.shape)
                         all.append(keyDecay)
                     }
                     k.headNumbersGradient(&numberGradient, numbers: numbers, results: forward.results, addressing, width: width)

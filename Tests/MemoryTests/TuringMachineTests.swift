@@ -9,8 +9,8 @@ import Testing
 
 /// A small machine of odd sizes.
 func machineConfiguration(
-    rows: Int = 5, width: Int = 3, readHeads: Int = 2, writeHeads: Int = 2, controller: ControllerConfiguration = ControllerConfiguration(.lstm, width: 4),
-    shifts: ClosedRange<Int> = -1...1
+    rows: Int = 5, width: Int = 3, readHeads: Int = 2, writeHeads: Int = 2,
+    controller: ControllerConfiguration = ControllerConfiguration(.lstm, width: 4), shifts: ClosedRange<Int> = -1...1
 ) -> NeuralTuringMachineConfiguration {
     var configuration = NeuralTuringMachineConfiguration()
     (configuration.rows, configuration.width) = (rows, width)
@@ -59,8 +59,10 @@ struct TuringMachineTests {
         "gradients of parameters, input and initial state are those of central differences",
         arguments: [
             machineConfiguration(), machineConfiguration(rows: 17, width: 2, readHeads: 1, writeHeads: 1, shifts: -2...1),
-            machineConfiguration(rows: 3, width: 5, readHeads: 1, writeHeads: 3, controller: ControllerConfiguration(.feedForward, width: 6), shifts: 0...1),
-            machineConfiguration(rows: 4, width: 3, readHeads: 3, writeHeads: 1, controller: ControllerConfiguration(.recurrent, width: 5, layers: 2)),
+            machineConfiguration(
+                rows: 3, width: 5, readHeads: 1, writeHeads: 3, controller: ControllerConfiguration(.feedForward, width: 6), shifts: 0...1),
+            machineConfiguration(
+                rows: 4, width: 3, readHeads: 3, writeHeads: 1, controller: ControllerConfiguration(.recurrent, width: 5, layers: 2)),
         ])
     func gradients(_ configuration: NeuralTuringMachineConfiguration) {
         var configuration = configuration

@@ -52,13 +52,15 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
                 .range(first: range[0], count: range[1], excluded: Segments(starts: starts(excluded.map(\.count))), places: excluded.flatMap { $0 })
             } else { .lists(Segments(starts: starts(candidates.map(\.count))), rows: candidates.flatMap { $0 }) }
         return KnowledgeBatch(
-            lanes: Array(0..<questions.count), questions: bags(questions), facts: Segments(starts: starts(factCounts)), keys: bags(keys), values: bags(values),
+            lanes: Array(0..<questions.count), questions: bags(questions), facts: Segments(starts: starts(factCounts)), keys: bags(keys),
+            values: bags(values),
             candidates: choices, answers: AnswerPlaces(starts: starts(right.map(\.count)), places: right.flatMap { $0 }))
     }
 
     func network() throws -> KeyValueMemoryNetwork {
         let network = KeyValueMemoryNetwork(
-            KeyValueMemoryConfiguration(width: width, hops: hops, mapsLastHop: mapsLast, sharesAnswerTable: shares, hopStart: identity ? .identity : .normal),
+            KeyValueMemoryConfiguration(
+                width: width, hops: hops, mapsLastHop: mapsLast, sharesAnswerTable: shares, hopStart: identity ? .identity : .normal),
             symbolCount: symbols, factCount: keys.count)
         network.store.allocate(seed: 1)
         #expect(Set(network.store.parameters.map(\.name)) == Set(parameters.keys))
@@ -111,7 +113,8 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
         // Facts of question 2 alone change.
         var batch = golden.batch
         batch.values = WeightedBags(
-            starts: (0...Int32(golden.keys.count)).map { $0 }, symbols: golden.keys.indices.map { Int32($0) }, weights: golden.keys.indices.map { 1 + Float($0) })
+            starts: (0...Int32(golden.keys.count)).map { $0 }, symbols: golden.keys.indices.map { Int32($0) },
+            weights: golden.keys.indices.map { 1 + Float($0) })
         let after = network.queries(batch, ForwardPass()).array
         #expect(before[golden.width..<2 * golden.width] == after[golden.width..<2 * golden.width])
         #expect(before[..<golden.width] != after[..<golden.width])
@@ -134,7 +137,8 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
             let keys: [[Int32]] = (0..<3).flatMap { film -> [[Int32]] in [[Int32(film), 3], [Int32(film), 4]] }
             let values: [[Int32]] = (0..<3).flatMap { film -> [[Int32]] in [[people[film]], [year[film]]] }
             return KnowledgeBatch(
-                lanes: Array(0..<6), questions: bags(asked), facts: Segments(starts: (0...6).map { $0 * 6 }), keys: bags((0..<6).flatMap { _ in keys }),
+                lanes: Array(0..<6), questions: bags(asked), facts: Segments(starts: (0...6).map { $0 * 6 }),
+                keys: bags((0..<6).flatMap { _ in keys }),
                 values: bags((0..<6).flatMap { _ in values }),
                 candidates: .range(first: 5, count: 6, excluded: Segments(starts: Array(repeating: 0, count: 7)), places: []),
                 answers: AnswerPlaces(starts: (0...6).map { $0 }, places: (0..<6).map { values[$0][0] - 5 }))
@@ -178,7 +182,8 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
 
     @Test("the run file's section is read, and wrong values are named")
     func configuration() throws {
-        let tree = try ConfigurationTree(yaml: "model: {width: 32, hops: 3, mapLastHop: false, shareAnswerTable: false, hopStart: normal}", file: "run.yaml")
+        let tree = try ConfigurationTree(
+            yaml: "model: {width: 32, hops: 3, mapLastHop: false, shareAnswerTable: false, hopStart: normal}", file: "run.yaml")
         let read = try KeyValueMemoryConfiguration(tree.root.section("model"))
         #expect(read == KeyValueMemoryConfiguration(width: 32, hops: 3, mapsLastHop: false, sharesAnswerTable: false, hopStart: .normal))
         let wrong = try ConfigurationTree(yaml: "model: {hops: 0}", file: "run.yaml")

@@ -38,8 +38,8 @@ public enum KnowledgeBaseReader {
         return Result(facts: facts.facts, entities: entities.inOrder, skipped: skipped)
     }
 
-    /// Reads WikiMovies' form: `1 Film name relation_name object, object`, an empty line between films. The relation is the first word after the name that is one of
-    /// `relations`. What follows relations in `texts` is one sentence, and no list of entities.
+    /// Reads WikiMovies' form: `1 Film name relation_name object, object`, an empty line between films. The relation is the first word after the name
+    /// that is one of `relations`. What follows relations in `texts` is one sentence, and no list of entities.
     /// - Throws: as `numberedTriples`.
     public static func numberedLines(
         path: String, relations: Set<String> = wikiMoviesRelations, texts: Set<String> = ["has_plot"], skipLimit: Int = 0
@@ -50,7 +50,9 @@ public enum KnowledgeBaseReader {
             if line.allSatisfy(\.isWhitespace) { return }
             let words = line.split(separator: " ")
             guard let number = words.first, Int(number) != nil else { throw KnowledgeFault("no line number before the fact") }
-            guard let place = words.indices.dropFirst().first(where: { relations.contains(String(words[$0])) }) else { throw KnowledgeFault("no known relation") }
+            guard let place = words.indices.dropFirst().first(where: { relations.contains(String(words[$0])) }) else {
+                throw KnowledgeFault("no known relation")
+            }
             guard place > 1 else { throw KnowledgeFault("no subject before the relation") }
             let (subject, relation) = (words[1..<place].joined(separator: " "), String(words[place]))
             let rest = words[(place + 1)...].joined(separator: " ")
@@ -80,7 +82,8 @@ public enum KnowledgeBaseReader {
 
     /// The relations of WikiMovies.
     public static let wikiMoviesRelations: Set<String> = [
-        "directed_by", "written_by", "starred_actors", "release_year", "in_language", "has_tags", "has_genre", "has_plot", "has_imdb_votes", "has_imdb_rating",
+        "directed_by", "written_by", "starred_actors", "release_year", "in_language", "has_tags", "has_genre", "has_plot", "has_imdb_votes",
+        "has_imdb_rating",
     ]
 
     /// `number<TAB>text` lines.
@@ -88,7 +91,9 @@ public enum KnowledgeBaseReader {
         var byNumber: [Int: String] = [:]
         var inOrder: [String] = []
         try forEachLine(path, &skipped) { line, _ in
-            guard let tab = line.firstIndex(of: "\t"), let number = Int(line[..<tab]) else { throw KnowledgeFault("no number and tab before the text") }
+            guard let tab = line.firstIndex(of: "\t"), let number = Int(line[..<tab]) else {
+                throw KnowledgeFault("no number and tab before the text")
+            }
             let name = line[line.index(after: tab)...].trimmingCharacters(in: .whitespaces)
             guard !name.isEmpty else { throw KnowledgeFault("number \(number) has no text") }
             guard byNumber.updateValue(name, forKey: number) == nil else { throw KnowledgeFault("number \(number) occurs twice") }
@@ -128,7 +133,9 @@ private struct FactList {
     mutating func add(_ fact: KnowledgeFact) {
         guard known.insert(fact).inserted else { return }
         facts.append(fact)
-        for entity in fact.relation == nil ? [fact.subject] : [fact.subject, fact.object] where knownEntities.insert(entity).inserted { entities.append(entity) }
+        for entity in fact.relation == nil ? [fact.subject] : [fact.subject, fact.object] where knownEntities.insert(entity).inserted {
+            entities.append(entity)
+        }
     }
 }
 

@@ -69,7 +69,8 @@ public struct KnowledgeExamples: Sendable {
     public let candidates: CandidateRule
 
     public init(
-        vocabulary: SymbolVocabulary, memory: KnowledgeMemory, frequencies: SymbolFrequencies, frequencyLimit: Int, memoryLimit: Int, candidates: CandidateRule
+        vocabulary: SymbolVocabulary, memory: KnowledgeMemory, frequencies: SymbolFrequencies, frequencyLimit: Int, memoryLimit: Int,
+        candidates: CandidateRule
     ) {
         self.vocabulary = vocabulary
         self.memory = memory
@@ -84,9 +85,11 @@ public struct KnowledgeExamples: Sendable {
         let read = vocabulary.symbols(of: question.text)
         let (entries, leftOut) = memory.hashed(read.symbols, frequencyLimit: frequencyLimit, limit: memoryLimit)
         let answers = question.answers.compactMap(vocabulary.entity)
-        let isReachable = entries.contains { entry in memory.values.range(Int(entry)).contains { answers.contains(first(memory.values.symbols[$0])) } }
+        let isReachable = entries.contains { entry in memory.values.range(Int(entry)).contains { answers.contains(first(memory.values.symbols[$0])) }
+        }
         return KnowledgeExample(
-            symbols: read.symbols, unknown: read.unknown, entries: entries, leftOut: leftOut, answers: Array(Set(answers)).sorted(), isReachable: isReachable)
+            symbols: read.symbols, unknown: read.unknown, entries: entries, leftOut: leftOut, answers: Array(Set(answers)).sorted(),
+            isReachable: isReachable)
     }
 
     /// The symbol in the first dictionary: a centre is the same entity as one that is none.

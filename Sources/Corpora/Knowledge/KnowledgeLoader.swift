@@ -4,7 +4,8 @@
 
 import Diagnostics
 
-/// Questions, shuffled anew each epoch. Step by step the L lanes take the next L questions; where an epoch has no L left, the step goes on with the next one.
+/// Questions, shuffled anew each epoch. Step by step the L lanes take the next L questions; where an epoch has no L left, the step goes on with the
+/// next one.
 public final class KnowledgeLoader: LaneLoader {
     public typealias Batch = KnowledgeRows
 
@@ -23,7 +24,9 @@ public final class KnowledgeLoader: LaneLoader {
     /// - Throws: `UserError(.badData)` where there is no question.
     public init(_ examples: [KnowledgeExample], _ source: KnowledgeExamples, lanes: Int, seed: UInt64) throws {
         precondition(lanes >= 1, "\(lanes) lanes")
-        guard !examples.isEmpty else { throw UserError(.badData, "there is no training question", advice: "name a file of questions that the facts can answer") }
+        guard !examples.isEmpty else {
+            throw UserError(.badData, "there is no training question", advice: "name a file of questions that the facts can answer")
+        }
         self.examples = examples
         self.source = source
         self.seed = seed
@@ -37,7 +40,8 @@ public final class KnowledgeLoader: LaneLoader {
             (0..<examples.count).contains(index)
         else {
             throw UserError(
-                .configuration, "the saved position \(position.global) does not fit these \(examples.count) questions", advice: "resume with the questions of the saved run")
+                .configuration, "the saved position \(position.global) does not fit these \(examples.count) questions",
+                advice: "resume with the questions of the saved run")
         }
         (self.epoch, self.index) = (epoch, index)
     }

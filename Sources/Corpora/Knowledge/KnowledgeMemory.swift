@@ -21,8 +21,8 @@ public enum KnowledgeLayout: String, Sendable, CaseIterable, Codable {
 public enum SymbolWeighting: String, Sendable, CaseIterable, Codable {
     /// By the number of occurrences.
     case count
-    /// By the number of occurrences times log((1 + n) / (1 + n_s)), n bags of which n_s hold the symbol, then scaled to length 1. Without it the words
-    /// that stand in every question count most.
+    /// By the number of occurrences times log((1 + n) / (1 + n_s)), n bags of which n_s hold the symbol, then scaled to length 1. Without it the
+    /// words that stand in every question count most.
     case inverseFrequency = "tf-idf"
 }
 
@@ -186,7 +186,9 @@ extension MemoryRules {
                 entries.append((key: key, value: [symbol + second]))
             } else {
                 entries.append((key: key + [SymbolVocabulary.Marker.window.rawValue], value: [symbol + second]))
-                if let title = vocabulary.entity(fact.subject) { entries.append((key: key + [SymbolVocabulary.Marker.title.rawValue], value: [title + second])) }
+                if let title = vocabulary.entity(fact.subject) {
+                    entries.append((key: key + [SymbolVocabulary.Marker.title.rawValue], value: [title + second]))
+                }
             }
         }
         return entries

@@ -11,7 +11,8 @@ public enum KnowledgeQuestionReader {
         public var skipped: SkippedRecords
     }
 
-    /// Reads `question with [entity]<TAB>answer|answer` lines, one of WikiMovies (`1 question?<TAB>answer, answer`) among them where its number says so.
+    /// Reads `question with [entity]<TAB>answer|answer` lines. A line that begins with a number, whose question ends with `?` and has no brackets, is
+    /// read as WikiMovies has them: `1 question?<TAB>answer, answer`.
     /// - Parameters:
     ///   - path: the questions.
     ///   - kinds: a file with the kind of each question in the same line; `nil` for none.
@@ -33,10 +34,12 @@ public enum KnowledgeQuestionReader {
             if text.isEmpty { return }
             guard let tab = text.firstIndex(of: "\t") else { throw KnowledgeFault("no tab and answer after the question") }
             var question = text[..<tab].trimmingCharacters(in: .whitespaces)
-            let isNumbered = question.prefix { $0 != " " }.allSatisfy(\.isNumber) && question.contains(" ") && question.hasSuffix("?") && !question.contains("[")
+            let isNumbered =
+                question.prefix { $0 != " " }.allSatisfy(\.isNumber) && question.contains(" ") && question.hasSuffix("?") && !question.contains("[")
             if isNumbered { question = String(question.drop { $0 != " " }.dropFirst()) }
             guard !question.isEmpty else { throw KnowledgeFault("no question before the tab") }
-            let answers = text[text.index(after: tab)...].split(separator: isNumbered ? "," : "|").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+            let answers = text[text.index(after: tab)...].split(separator: isNumbered ? "," : "|").map { $0.trimmingCharacters(in: .whitespaces) }
+                .filter { !$0.isEmpty }
             guard !answers.isEmpty else { throw KnowledgeFault("no answer after the tab") }
             questions.append(KnowledgeQuestion(text: question, answers: answers, kind: kindOfLine[number]))
         }

@@ -5,8 +5,8 @@
 import Diagnostics
 import Foundation
 
-/// Numbers for words, relations and entities, in this order: markers, words, relations, inverse relations, entities, spare places for entities that the
-/// memory will learn of later.
+/// Numbers for words, relations and entities, in this order: markers, words, relations, inverse relations, entities, spare places for entities that
+/// the memory will learn of later.
 public struct SymbolVocabulary: Sendable, Codable, Equatable {
     /// Says of a key that it is a window, or a window that leads to the title of its document.
     public enum Marker: Int32, Sendable, CaseIterable {
@@ -135,9 +135,9 @@ public struct SymbolVocabulary: Sendable, Codable, Equatable {
         public var unknown: [String] = []
     }
 
-    /// Reads a text: what is in brackets is an entity by its name; elsewhere the longest run of words that is an entity's name is one symbol, and other
-    /// words are symbols of their own. An entity whose name consists of ordinary words of questions in lower case, or is one such word at the start,
-    /// is only recognised in brackets.
+    /// Reads a text: what is in brackets is an entity by its name; elsewhere the longest run of words that is an entity's name is one symbol, and
+    /// other words are symbols of their own. An entity whose name consists of ordinary words of questions in lower case, or is one such word at the
+    /// start, is only recognised in brackets.
     public func symbols(of text: String) -> Symbols {
         var result = Symbols()
         var isStart = true

@@ -68,11 +68,13 @@ public struct SyntheticKnowledge: Sendable {
 
     private static func titles(_ count: Int, seed: UInt64) -> [String] {
         let first = [
-            "Silver", "Broken", "Hidden", "Northern", "Last", "Burning", "Quiet", "Golden", "Distant", "Winter", "Crimson", "Paper", "Iron", "Hollow", "Bright",
+            "Silver", "Broken", "Hidden", "Northern", "Last", "Burning", "Quiet", "Golden", "Distant", "Winter", "Crimson", "Paper", "Iron", "Hollow",
+            "Bright",
             "Wandering", "Falling", "Stolen", "Secret", "Empty",
         ]
         let second = [
-            "Harbour", "Mirror", "Garden", "Bridge", "Letter", "Road", "Island", "Tower", "River", "Season", "Orchard", "Signal", "Voyage", "Lantern", "Castle",
+            "Harbour", "Mirror", "Garden", "Bridge", "Letter", "Road", "Island", "Tower", "River", "Season", "Orchard", "Signal", "Voyage", "Lantern",
+            "Castle",
             "Meadow", "Station", "Shadow", "Promise", "Clock",
         ]
         var choices = SeededChoices(seed: seed, path: [1])
@@ -93,16 +95,25 @@ public struct SyntheticKnowledge: Sendable {
                 name: "written by", questions: ["who wrote #", "who is the writer of #", "# was written by whom", "the script of # is by who"],
                 sentences: ["# was written by @", "The script of # is by @"], objects: Array(people.suffix(75))),
             Relation(
-                name: "release year", questions: ["when was # released", "what year did # come out", "the release year of # is what", "in which year was # made"],
+                name: "release year",
+                questions: ["when was # released", "what year did # come out", "the release year of # is what", "in which year was # made"],
                 sentences: ["# was released in @", "# came out in the year @"], objects: (1950..<2010).map(String.init)),
             Relation(
                 name: "has genre", questions: ["what genre is #", "what kind of film is #", "# is of which genre", "which genre does # belong to"],
                 sentences: ["# is a film of the genre @", "# belongs to the genre @"],
-                objects: ["drama", "comedy", "thriller", "western", "musical", "horror", "adventure", "mystery", "romance", "war", "crime", "animation"]),
+                objects: [
+                    "drama", "comedy", "thriller", "western", "musical", "horror", "adventure", "mystery", "romance", "war", "crime", "animation",
+                ]),
             Relation(
-                name: "in language", questions: ["what language is # in", "which language do they speak in #", "# was filmed in what language", "the language of # is what"],
+                name: "in language",
+                questions: [
+                    "what language is # in", "which language do they speak in #", "# was filmed in what language", "the language of # is what",
+                ],
                 sentences: ["# is in the language @", "They speak @ in #"],
-                objects: ["English", "French", "Swedish", "Hungarian", "Japanese", "Portuguese", "Russian", "German", "Hindi", "Greek", "Finnish", "Turkish"]),
+                objects: [
+                    "English", "French", "Swedish", "Hungarian", "Japanese", "Portuguese", "Russian", "German", "Hindi", "Greek", "Finnish",
+                    "Turkish",
+                ]),
         ]
     }
 }

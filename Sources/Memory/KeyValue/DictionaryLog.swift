@@ -6,12 +6,12 @@ import Foundation
 
 /// The file behind a ``DictionaryMemory``.
 ///
-/// The first line names the format, its version and the rules. Each further line is one change: a checksum, a word, and the fields of the change, separated
-/// by tabs. A checksum covers its line and, by starting from the checksum before it, all lines before, so that a line that is changed, missing or out of
-/// place is found.
+/// The first line names the format, its version and the rules. Each further line is one change: a checksum, a word, and the fields of the change,
+/// separated by tabs. A checksum covers its line and, by starting from the checksum before it, all lines before, so that a line that is changed,
+/// missing or out of place is found.
 ///
-/// What a crash can do: a change is one write at the end of the file, followed by fsync, so that it is there or is a last line that is not whole. Such
-/// a line is dropped, and cut off by the next change. Everything before it is intact, or is an error.
+/// What a crash can do: a change is one write at the end of the file, followed by fsync, so that it is there or is a last line that is not whole.
+/// Such a line is dropped, and cut off by the next change. Everything before it is intact, or is an error.
 ///
 /// Processes take turns by a lock of the file (flock). When the log has grown far beyond what it holds, it is written anew beside itself and renamed.
 final class DictionaryLog {
@@ -40,7 +40,8 @@ final class DictionaryLog {
         let descriptor = open(path, O_RDONLY)
         guard descriptor >= 0 else {
             guard errno == ENOENT else { throw failure("open the file") }
-            throw UserError(.missingInput, "there is no such file", at: path, advice: "name a run directory of a knowledge task, or create the file first")
+            throw UserError(
+                .missingInput, "there is no such file", at: path, advice: "name a run directory of a knowledge task, or create the file first")
         }
         defer { close(descriptor) }
         return try read(descriptor)
@@ -236,7 +237,8 @@ final class DictionaryLog {
 
     /// The change of a line without its end; `nil` where the checksum or the fields do not fit.
     private static func change(_ line: ArraySlice<UInt8>, after checksum: UInt) -> (DictionaryChange, UInt)? {
-        guard line.count > 9, line[line.startIndex + 8] == UInt8(ascii: "\t"), let stored = UInt(String(decoding: line.prefix(8), as: UTF8.self), radix: 16)
+        guard line.count > 9, line[line.startIndex + 8] == UInt8(ascii: "\t"),
+            let stored = UInt(String(decoding: line.prefix(8), as: UTF8.self), radix: 16)
         else { return nil }
         let text = line.dropFirst(9)
         guard Self.checksum(checksum, text) == stored else { return nil }

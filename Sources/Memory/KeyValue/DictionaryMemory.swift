@@ -78,7 +78,9 @@ public final class DictionaryMemory {
     /// - Returns: false where the key, or its old value, is not known.
     /// - Throws: as `put`.
     @discardableResult
-    public func update(_ key: String, from old: String? = nil, to new: String) throws -> Bool { try change(.update(key: key, old: old, new: new)) > 0 }
+    public func update(_ key: String, from old: String? = nil, to new: String) throws -> Bool {
+        try change(.update(key: key, old: old, new: new)) > 0
+    }
 
     /// Deletes a key, or one of its values.
     /// - Returns: how many values were deleted.
@@ -143,7 +145,9 @@ struct DictionaryContents {
             }
             guard let position = slot.values.firstIndex(of: old) else { return 0 }
             slot.values[position] = new
-            if let other = slot.values.indices.first(where: { $0 != position && slot.values[$0] == new }) { slot.values.remove(at: max(other, position)) }
+            if let other = slot.values.indices.first(where: { $0 != position && slot.values[$0] == new }) {
+                slot.values.remove(at: max(other, position))
+            }
             slots[place] = slot
             return 1
         case .delete(let key, let value):

@@ -25,7 +25,7 @@ public struct NeuralTuringMachineConfiguration: Sendable, Equatable {
     /// Added to the product of the norms in the cosine.
     public var epsilon: Float = 1e-6
     /// Whether keys go through tanh.
-    public var squashesKeys = false
+    public var squashesKeys = true
     /// Whether what is added goes through tanh.
     public var squashesAdditions = true
     /// What every element of the memory starts with (Collier and Beel 2018 find a small constant best).

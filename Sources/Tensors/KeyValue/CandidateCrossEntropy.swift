@@ -54,15 +54,20 @@ public func scoreCandidates(_ query: Tensor, _ table: Tensor, _ candidates: Answ
     require(query.shape.rank == 2 && table.shape.rank == 2 && table.shape[1] == width, "scoreCandidates: query \(query.shape), table \(table.shape)")
     switch candidates {
     case .range(let first, let count, let excluded, let places):
-        require(first >= 0 && count > 0 && first + count <= table.shape[0], "scoreCandidates: rows \(first) to \(first + count) of a table \(table.shape)")
+        require(
+            first >= 0 && count > 0 && first + count <= table.shape[0], "scoreCandidates: rows \(first) to \(first + count) of a table \(table.shape)"
+        )
         require(excluded.count == batch, "scoreCandidates: exclusions of \(excluded.count) questions for \(batch)")
         let scores = Tensor(uninitialized: [batch * count])
         multiplyMatrices(
-            scores.floats, leadingC: count, query.floats, leadingA: width, table.floats + first * width, .transposed, leadingB: width, m: batch, n: count, k: width)
+            scores.floats, leadingC: count, query.floats, leadingA: width, table.floats + first * width, .transposed, leadingB: width, m: batch,
+            n: count, k: width)
         for b in 0..<batch { for i in excluded[b] { scores.floats[b * count + Int(places[i])] = -.infinity } }
         return CandidateScores(values: scores, questions: Segments(starts: (0...batch).map { Int32($0 * count) }))
     case .lists(let segments, let rows):
-        require(segments.count == batch && rows.count == segments.total, "scoreCandidates: \(rows.count) candidates, \(segments.count) lists, \(batch) questions")
+        require(
+            segments.count == batch && rows.count == segments.total,
+            "scoreCandidates: \(rows.count) candidates, \(segments.count) lists, \(batch) questions")
         let scores = Tensor(uninitialized: [segments.total])
         for b in 0..<batch {
             for i in segments[b] {
@@ -102,7 +107,7 @@ public func candidateCrossEntropy(_ query: Tensor, _ table: Tensor, _ candidates
         let all = kernels.logSumExponential(row, range.count)
         let rightScores = right.map { row[$0] }
         let chosen = kernels.logSumExponential(rightScores, right.count)
-        require(chosen > -.infinity, "candidateCrossEntropy: every right answer of question \(b) is excluded")
+        require(chosen != -.infinity, "candidateCrossEntropy: every right answer of question \(b) is excluded")
         kernels.softmax(row, row, scale: 1, range.count)
         for (place, score) in zip(right, rightScores) { row[place] -= kernels.exponential(score - chosen) }
         perQuestion[b] = all - chosen
@@ -122,15 +127,20 @@ public func candidateCrossEntropy(_ query: Tensor, _ table: Tensor, _ candidates
             }
             table.node?.withZeroedGradient { target in
                 multiplyMatrices(
-                    target + first * width, leadingC: width, g.floats, .transposed, leadingA: count, query.floats, leadingB: width, m: count, n: width,
+                    target + first * width, leadingC: width, g.floats, .transposed, leadingA: count, query.floats, leadingB: width, m: count,
+                    n: width,
                     k: batch, beta: 1)
             }
         case .lists(let segments, let rows):
             query.node?.withZeroedGradient { target in
-                for b in 0..<batch { for i in segments[b] { kernels.addScaled(target + b * width, table.floats + Int(rows[i]) * width, scale: g.floats[i], width) } }
+                for b in 0..<batch {
+                    for i in segments[b] { kernels.addScaled(target + b * width, table.floats + Int(rows[i]) * width, scale: g.floats[i], width) }
+                }
             }
             table.node?.withZeroedGradient { target in
-                for b in 0..<batch { for i in segments[b] { kernels.addScaled(target + Int(rows[i]) * width, query.floats + b * width, scale: g.floats[i], width) } }
+                for b in 0..<batch {
+                    for i in segments[b] { kernels.addScaled(target + Int(rows[i]) * width, query.floats + b * width, scale: g.floats[i], width) }
+                }
             }
         }
     }

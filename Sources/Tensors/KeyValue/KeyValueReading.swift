@@ -49,13 +49,19 @@ public func readKeyValues(_ query: Tensor, keys: Tensor, values: Tensor, facts: 
             kernels.softmaxGradient(s, outputGradient: s, probability: weights.floats + range.lowerBound, scale: strength, range.count)
         }
         query.node?.withZeroedGradient { target in
-            for b in 0..<facts.count { for fact in facts[b] { kernels.addScaled(target + b * width, keys.floats + fact * width, scale: scores.floats[fact], width) } }
+            for b in 0..<facts.count {
+                for fact in facts[b] { kernels.addScaled(target + b * width, keys.floats + fact * width, scale: scores.floats[fact], width) }
+            }
         }
         keys.node?.withZeroedGradient { target in
-            for b in 0..<facts.count { for fact in facts[b] { kernels.addScaled(target + fact * width, query.floats + b * width, scale: scores.floats[fact], width) } }
+            for b in 0..<facts.count {
+                for fact in facts[b] { kernels.addScaled(target + fact * width, query.floats + b * width, scale: scores.floats[fact], width) }
+            }
         }
         values.node?.withZeroedGradient { target in
-            for b in 0..<facts.count { for fact in facts[b] { kernels.addScaled(target + fact * width, gradient.floats + b * width, scale: weights.floats[fact], width) } }
+            for b in 0..<facts.count {
+                for fact in facts[b] { kernels.addScaled(target + fact * width, gradient.floats + b * width, scale: weights.floats[fact], width) }
+            }
         }
     }
     return KeyValueReading(values: output, weights: weights)

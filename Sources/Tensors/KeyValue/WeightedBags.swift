@@ -45,7 +45,8 @@ public struct WeightedBags {
     public init(starts: [Int32], symbols: [Int32], weights: [Float]) {
         segments = Segments(starts: starts)
         precondition(
-            symbols.count == segments.total && weights.count == symbols.count, "\(symbols.count) symbols and \(weights.count) weights in bags of \(segments.total)")
+            symbols.count == segments.total && weights.count == symbols.count,
+            "\(symbols.count) symbols and \(weights.count) weights in bags of \(segments.total)")
         self.symbols = Tensor(symbols, [symbols.count])
         self.weights = Tensor(weights, [weights.count])
     }
@@ -83,7 +84,9 @@ public func sumBags(_ table: Tensor, _ bags: WeightedBags) -> Tensor {
         node?.withZeroedGradient { target in
             let (symbol, weight) = (bags.symbols.integers, bags.weights.floats)
             for bag in 0..<bags.count {
-                for i in bags.segments[bag] { kernels.addScaled(target + Int(symbol[i]) * width, gradient.floats + bag * width, scale: weight[i], width) }
+                for i in bags.segments[bag] {
+                    kernels.addScaled(target + Int(symbol[i]) * width, gradient.floats + bag * width, scale: weight[i], width)
+                }
             }
         }
     }

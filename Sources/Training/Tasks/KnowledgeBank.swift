@@ -7,7 +7,8 @@ import Memory
 
 /// The facts that a knowledge run answers from, kept in its directory.
 ///
-/// It is the exact dictionary M(subject, relation) = objects; the network reads the same facts softly. Every change is on disk before the call returns.
+/// It is the exact dictionary M(subject, relation) = objects; the network reads the same facts softly. Every change is on disk before the call
+/// returns.
 public final class KnowledgeBank {
     /// The file of a run directory.
     public static let fileName = "facts.memory"
@@ -77,7 +78,9 @@ public final class KnowledgeBank {
     /// - Returns: how many were deleted.
     /// - Throws: `UserError` where the file cannot be written.
     @discardableResult
-    public func delete(subject: String, relation: String?, object: String? = nil) throws -> Int { try memory.delete(Self.key(subject, relation), object) }
+    public func delete(subject: String, relation: String?, object: String? = nil) throws -> Int {
+        try memory.delete(Self.key(subject, relation), object)
+    }
 
     /// The fact with the names as the run spells them.
     private func checked(_ fact: KnowledgeFact) throws -> KnowledgeFact {
@@ -90,7 +93,8 @@ public final class KnowledgeBank {
         if let relation = fact.relation, vocabulary.relation(relation) == nil {
             throw UserError(
                 .usage, "the run does not know the relation '\(relation)'", at: path,
-                advice: vocabulary.relations.isEmpty ? "leave it out: the run's facts are sentences" : "use one of \(vocabulary.relations.joined(separator: ", "))")
+                advice: vocabulary.relations.isEmpty
+                    ? "leave it out: the run's facts are sentences" : "use one of \(vocabulary.relations.joined(separator: ", "))")
         }
         for known in facts where known.relation != nil { for name in [known.subject, known.object] { _ = vocabulary.learnEntity(name) } }
         for name in fact.relation == nil ? [fact.subject] : [fact.subject, fact.object] where vocabulary.learnEntity(name) == nil {

@@ -32,7 +32,9 @@ struct KnowledgeSource {
         }
         (facts, entities) = (base.facts, base.entities)
         notes += [base.skipped.report].compactMap { $0 }
-        guard !facts.isEmpty else { throw UserError(.badData, "holds no fact", at: settings.data, advice: "check that the file has the form that task.source says") }
+        guard !facts.isEmpty else {
+            throw UserError(.badData, "holds no fact", at: settings.data, advice: "check that the file has the form that task.source says")
+        }
 
         let questions = try read(settings.questions, kinds: settings.kinds, settings.skipLimit)
         let validationFile = try settings.validation.map { try read($0, kinds: nil, settings.skipLimit) }

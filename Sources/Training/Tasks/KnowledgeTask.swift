@@ -75,15 +75,18 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
     public var model: any TrainableModel { network }
 
     public var summary: String {
-        let notes = ((try? source.get())?.notes ?? []) + (examples.memory.leftOut > 0 ? ["\(examples.memory.leftOut) facts do not fit the layout"] : [])
-        return "knowledge, \(facts.count) facts as \(examples.memory.count) entries, \(file.vocabulary.count) symbols" + (notes.isEmpty ? "" : " (\(notes.joined(separator: "; ")))")
+        var notes = directory == nil ? (try? source.get())?.notes ?? [] : []
+        if examples.memory.leftOut > 0 { notes.append("\(examples.memory.leftOut) facts do not fit the layout") }
+        let counts = "knowledge, \(facts.count) facts as \(examples.memory.count) entries, \(file.vocabulary.count) symbols"
+        return notes.isEmpty ? counts : "\(counts) (\(notes.joined(separator: "; ")))"
     }
 
     public var identity: [(name: String, value: String)] { [("knowledge_symbols", Self.fingerprint(fileBytes))] }
 
     public var agreement: [(name: String, value: String)] {
         guard directory == nil, let source = try? source.get() else { return identity }
-        let questions = (source.training + source.validation + source.test).map { "\($0.text)\t\($0.answers.joined(separator: "|"))" }.joined(separator: "\n")
+        let questions = (source.training + source.validation + source.test).map { "\($0.text)\t\($0.answers.joined(separator: "|"))" }.joined(
+            separator: "\n")
         return identity + [("facts", Self.fingerprint(bank.bytes)), ("questions", Self.fingerprint(Array(questions.utf8)))]
     }
 
@@ -105,7 +108,9 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         let prepared = try source.get().training.map(examples.example)
         let useful = prepared.filter { !$0.answers.isEmpty && (settings.candidates != .memory || $0.isReachable) }
         guard !useful.isEmpty else {
-            throw UserError(.badData, "no training question has an answer among the facts", at: settings.questions, advice: "name the questions of this knowledge base")
+            throw UserError(
+                .badData, "no training question has an answer among the facts", at: settings.questions,
+                advice: "name the questions of this knowledge base")
         }
         return KnowledgeTaskLoader(try KnowledgeLoader(useful, examples, lanes: configuration.batch.lanes, seed: configuration.seed))
     }
@@ -118,8 +123,8 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         guard !questions.isEmpty else { return nil }
         let kinds = Array(Set(questions.compactMap(\.kind))).sorted()
         let mine = questions.indices.filter { $0 % communicator.size == communicator.rank }
-        // Hits, reachable questions, questions with a loss, their loss, questions with more entries than the memory takes, questions none of whose answers is
-        // known; then hits and questions of each kind.
+        // Hits, reachable questions, questions with a loss, their loss, questions with more entries than the memory takes, questions none of whose
+        // answers is known; then hits and questions of each kind.
         let firstKind = 6
         var sums = [Double](repeating: 0, count: firstKind + 2 * kinds.count)
         for first in stride(from: 0, to: mine.count, by: 64) {
@@ -157,7 +162,9 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
     }
 
     /// The best candidate of each question; `nil` where it has none.
-    private func answers(_ rows: KnowledgeRows, _ pass: ForwardPass = ForwardPass(), labels: [String] = []) -> [(symbol: Int32?, probability: Double, loss: Double?)] {
+    private func answers(_ rows: KnowledgeRows, _ pass: ForwardPass = ForwardPass(), labels: [String] = []) -> [(
+        symbol: Int32?, probability: Double, loss: Double?
+    )] {
         let scores = network.scores(rows.modelBatch(labels: labels), pass)
         let values = scores.values
         return (0..<rows.lanes.count).map { question in
@@ -183,7 +190,8 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         return explanation
     }
 
-    /// Answers a question. Lines before it are facts, `subject|relation|object` or sentences, which are added to those of the run for this question alone.
+    /// Answers a question. Lines before it are facts, `subject|relation|object` or sentences, which are added to those of the run for this question
+    /// alone.
     public func answer(_ text: String) throws -> Explanation {
         let lines = text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
         guard let question = lines.last else { throw UserError(.badData, "there is no question", advice: "write one in the last line") }
@@ -214,7 +222,8 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         if example.entries.isEmpty { notes.append("no fact shares a symbol with the question: the answer is a guess") }
         if example.leftOut > 0 { notes.append("\(example.leftOut) facts more than the memory of \(settings.memorySize) takes were left out") }
         return Explanation(
-            input: [question], answer: outcome.symbol.map(examples.name) ?? "", probability: outcome.symbol == nil ? nil : outcome.probability, notes: notes,
+            input: [question], answer: outcome.symbol.map(examples.name) ?? "", probability: outcome.symbol == nil ? nil : outcome.probability,
+            notes: notes,
             pictures: example.entries.isEmpty ? [] : trace.pictures.map { $0.strongestColumns(24) })
     }
 }
@@ -245,7 +254,8 @@ extension KnowledgeRows {
         case .lists(let starts, let symbols): choices = .lists(Segments(starts: starts), rows: symbols)
         }
         return KnowledgeBatch(
-            lanes: lanes, questions: questions.weightedBags, facts: Segments(starts: factStarts), keys: keys.weightedBags, values: values.weightedBags,
+            lanes: lanes, questions: questions.weightedBags, facts: Segments(starts: factStarts), keys: keys.weightedBags,
+            values: values.weightedBags,
             candidates: choices, answers: AnswerPlaces(starts: answerStarts, places: answerPlaces), factLabels: labels)
     }
 }

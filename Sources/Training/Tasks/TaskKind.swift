@@ -15,8 +15,8 @@ public enum TaskKind {
         if let generated = GeneratedTaskKind(rawValue: kind) { return try GeneratedTaskSettings(generated, task: task, model: model) }
         switch kind {
         case "babi": return try BabiTaskSettings(task, model: model)
-        case "babi-words": return try BabiWordsTaskSettings(task, model: model)
         case "dialog-babi": return try DialogTaskSettings(task, model: model)
+        case "babi-words": return try BabiWordsTaskSettings(task, model: model)
         case "knowledge": return try KnowledgeTaskSettings(task, model: model)
         default: preconditionFailure("no task is made for the kind \(kind)")
         }

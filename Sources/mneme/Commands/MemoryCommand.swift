@@ -9,15 +9,16 @@ struct MemoryCommand: ParsableCommand {
         commandName: "memory",
         abstract: "Shows and changes what runs remember.",
         discussion: """
-            A run of a knowledge task keeps its facts in its directory (facts.memory; checkpoints/FORMAT.md describes the file). They may be changed at any
-            time: the answers follow, and nothing is trained again.
+            A run of a knowledge task keeps its facts in its directory (facts.memory; checkpoints/FORMAT.md describes the file). They may be changed
+            at any time: the answers follow, and nothing is trained again.
 
             Examples:
               mneme memory show checkpoints/copy-ntm
               mneme memory list checkpoints/knowledge-synthetic --subject 'Silver Harbour'
             """,
         subcommands: [
-            MemoryShowCommand.self, MemoryInspectCommand.self, MemoryListCommand.self, MemoryGetCommand.self, MemoryPutCommand.self, MemoryDeleteCommand.self,
+            MemoryShowCommand.self, MemoryInspectCommand.self, MemoryListCommand.self, MemoryGetCommand.self, MemoryPutCommand.self,
+            MemoryDeleteCommand.self,
         ])
 }
 

@@ -14,7 +14,8 @@ struct MemoryPutCommand: ParsableCommand {
               mneme memory put checkpoints/metaqa Kismet 'starred actors' 'Ronald Colman'
               mneme memory put checkpoints/metaqa Kismet 'release year' 1944 --replace
 
-            The fact is on disk when the command ends. An entity that the run was not trained with takes one of the places that task.spareSymbols keeps.
+            The fact is on disk when the command ends. An entity that the run was not trained with takes one of the places that task.spareSymbols
+            keeps.
             """)
 
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
@@ -50,9 +51,13 @@ struct MemoryPutCommand: ParsableCommand {
         let changed = isReplacing ? try before == [object] ? false : bank.update(fact) : try bank.put(fact)
         let new = (fact.relation == nil ? [subject] : [subject, object]).filter { !bank.isTrained($0) }
         if json {
-            return print(try JSONLine.encode(Outcome(fact: FactOutput(fact), changed: changed, replaced: isReplacing ? before : [], newEntities: new)))
+            return print(
+                try JSONLine.encode(Outcome(fact: FactOutput(fact), changed: changed, replaced: isReplacing ? before : [], newEntities: new)))
         }
-        print(changed ? (isReplacing ? "replaced \(before.joined(separator: ", ")): " : "put: ") + FactOutput.line(fact) : "known already: \(FactOutput.line(fact))")
+        print(
+            changed
+                ? (isReplacing ? "replaced \(before.joined(separator: ", ")): " : "put: ") + FactOutput.line(fact)
+                : "known already: \(FactOutput.line(fact))")
         for name in new { CommandLineOutput.note("'\(name)' was not there when the run was trained: it has a symbol that nothing was learned about") }
     }
 }
