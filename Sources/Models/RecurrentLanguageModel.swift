@@ -21,8 +21,8 @@ public final class RecurrentLanguageModel: LanguageModel {
     private let layers: RecurrentStack
     private let output: Linear
 
-    /// Declares the parameters. Weights are uniform on -1 / sqrt(D) ... 1 / sqrt(D), D the width of the layers, or on the bound that the options give; the
-    /// output layer's bias starts at zero unless they give one. The caller allocates.
+    /// Declares the parameters. Weights are uniform on -1 / sqrt(D) ... 1 / sqrt(D), D the width of the layers, or on the bound that the options
+    /// give; the output layer's bias starts at zero unless they give one. The caller allocates.
     public init(_ configuration: ModelConfiguration, cell: RecurrentCell, vocabularySize: Int) {
         self.configuration = configuration
         self.vocabularySize = vocabularySize

@@ -82,7 +82,8 @@ extension RecurrentOptions {
 }
 
 extension ControllerConfiguration {
-    /// Reads the section `controller` of a model with a memory: `kind` (lstm, recurrent, feed-forward), `width`, `layers`, `activation` (tanh, rectifier).
+    /// Reads the section `controller` of a model with a memory: `kind` (lstm, recurrent, feed-forward), `width`, `layers`, `activation` (tanh,
+    /// rectifier).
     /// - Throws: `UserError` (configuration).
     init(_ section: ConfigurationSection) throws {
         let kind = try section.choice("kind", default: Kind.lstm)
@@ -92,8 +93,8 @@ extension ControllerConfiguration {
 }
 
 extension NeuralTuringMachineConfiguration {
-    /// Reads `rows`, `width`, `readHeads`, `writeHeads`, `shifts` (by how many rows a head can move either way), `limit`, `initialMemory`, `squashesKeys`,
-    /// `squashesAdditions`, `learnsInitialReads`, `learnsInitialMemory`, `recompute` and the section `controller`.
+    /// Reads `rows`, `width`, `readHeads`, `writeHeads`, `shifts` (by how many rows a head can move either way), `limit`, `initialMemory`,
+    /// `squashesKeys`, `squashesAdditions`, `learnsInitialReads`, `learnsInitialMemory`, `recompute` and the section `controller`.
     /// - Throws: `UserError` (configuration).
     init(_ section: ConfigurationSection) throws {
         self.init()
@@ -116,8 +117,8 @@ extension NeuralTuringMachineConfiguration {
 }
 
 extension DifferentiableNeuralComputerConfiguration {
-    /// Reads `rows`, `width`, `readHeads`, `strength` (oneplus, softplus), `limit`, `stopsUsageGradient`, `masksKeys`, `erasesFreedRows`, `sharpensLinks`,
-    /// `normalizesInterface`, `bypassDropout`, `recompute` and the section `controller`.
+    /// Reads `rows`, `width`, `readHeads`, `strength` (oneplus, softplus), `limit`, `stopsUsageGradient`, `masksKeys`, `erasesFreedRows`,
+    /// `sharpensLinks`, `normalizesInterface`, `bypassDropout`, `recompute` and the section `controller`.
     /// - Throws: `UserError` (configuration).
     init(_ section: ConfigurationSection) throws {
         self.init(

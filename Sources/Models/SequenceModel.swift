@@ -1,6 +1,7 @@
 // A model that reads sequences step by step and answers at some of the steps: a core between an input and an output layer.
 //
-// Legend: B sequences (one a lane), T steps, I input width, F width of the core's outputs, O output width, A steps that are answered, of all sequences.
+// Legend: B sequences (one a lane), T steps, I input width, F width of the core's outputs, O output width, A steps that are answered, of all
+// sequences.
 
 import Configuration
 import Diagnostics
@@ -74,8 +75,8 @@ public final class SequenceModel: TrainableModel {
     private let symbolEmbedding: Embedding?
     private let output: Linear
 
-    /// Declares `embedding` (where there is one), `core` and `output`. The output layer starts uniform on -1 / sqrt(F) ... 1 / sqrt(F), its bias as well.
-    /// The caller allocates.
+    /// Declares `embedding` (where there is one), `core` and `output`. The output layer starts uniform on -1 / sqrt(F) ... 1 / sqrt(F), its bias as
+    /// well. The caller allocates.
     public init(_ configuration: SequenceModelConfiguration, _ form: SequenceModelForm) {
         self.form = form
         let inputs: Int
@@ -124,7 +125,8 @@ public final class SequenceModel: TrainableModel {
 
     /// The loss summed over the steps that are answered.
     ///
-    /// - Returns: bits: the sum of their cross-entropies in nats, `count` the number of bits. Classes: the sum of cross-entropies in nats, `count` the
+    /// - Returns: bits: the sum of their cross-entropies in nats, `count` the number of bits. Classes: the sum of cross-entropies in nats, `count`
+    /// the
     ///   number of answers. Values: the sum of squared errors, `count` the number of values. `negativeLogLikelihood` is the same sum in float64, and
     ///   `perPosition` its parts, one for each of the B T steps.
     public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {

@@ -77,8 +77,8 @@ public struct RecurrentStack: SequenceCore {
         let hiddenBias: Parameter?
     }
 
-    /// Declares `path.N.inputWeight`, `.hiddenWeight`, `.inputBias` and `.hiddenBias` of each layer, or `.bias` where there is one. (An LSTM adds its two
-    /// biases; both exist so that training follows PyTorch's step by step.)
+    /// Declares `path.N.inputWeight`, `.hiddenWeight`, `.inputBias` and `.hiddenBias` of each layer, or `.bias` where there is one. (An LSTM adds
+    /// its two biases; both exist so that training follows PyTorch's step by step.)
     ///
     /// - Parameter lifetime: of its memory.
     public init(

@@ -113,12 +113,17 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
             (SequenceModelForm.Output.bits(2), SequenceTargets.bits(Tensor((0..<16).map { Float($0 % 2) }, [2, 4, 2]))),
             (.classes(3), .classes(Tensor([0, 2, 1, 0, 0, 1, 2, 2] as [Int32], [2, 4]))), (.values(2), .values(random("y", [2, 4, 2]))),
         ] {
-            let model = sequenceModel(cell, .symbols(6), output, options: RecurrentOptions(inputDropout: 0.3, stateDropout: 0.4), embedding: 4)
+            let model = sequenceModel(cell, .symbols(6), output, options: RecurrentOptions(inputDropout: 0.3, stateDropout: 0.4, initialBound: 0.9), embedding: 4)
             let batch = batch(targets, .symbols(Tensor([0, 5, 3, 1, 2, 2, 4, 0] as [Int32], [2, 4])))
-            let report = checkGradients(store: model.store, elementLimit: 24) { tape, _ in
+            // The loss is one float32 of size ten, too coarse for small differences: it is checked where it is made, and the answers for all parameters.
+            let report = checkGradients(store: model.store, names: ["output.weight", "output.bias"]) { tape, _ in
                 model.loss(.sequences(batch), ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: 2, lanes: [0, 1]))).loss
             }
-            #expect(report.passes(worst: 5e-3, ofNorm: 1e-3), "\(cell) \(output):\n\(report)")
+            #expect(report.passes(worst: 2e-3, ofNorm: 1e-3), "\(cell) \(output):\n\(report)")
+            let answers = checkGradients(store: model.store, elementLimit: 24) { tape, _ in
+                model.answers(batch, ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: 2, lanes: [0, 1])))
+            }
+            #expect(answers.passes(worst: 2e-2, ofNorm: 5e-3), "answers of \(cell) \(output):\n\(answers)")
         }
     }
 

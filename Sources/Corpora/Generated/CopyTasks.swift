@@ -4,8 +4,8 @@
 
 /// Copy (Graves et al. 2014, section 4.1): N random vectors are read, then given back in their order.
 ///
-/// T = 2 N + 1 steps of W + 1 channels. Steps 0 ..< N hold the vectors in channels 0 ..< W; step N holds 1 in channel W, the delimiter; the steps after it
-/// hold zeros. Steps N + 1 ..< T are answered: W bits, vector 0 first.
+/// T = 2 N + 1 steps of W + 1 channels. Steps 0 ..< N hold the vectors in channels 0 ..< W; step N holds 1 in channel W, the delimiter; the steps
+/// after it hold zeros. Steps N + 1 ..< T are answered: W bits, vector 0 first.
 public struct CopyGenerator: SequenceGenerator, Equatable {
     /// W.
     public var bits: Int
@@ -39,9 +39,9 @@ public struct CopyGenerator: SequenceGenerator, Equatable {
 /// Repeat-copy (Graves et al. 2014, section 4.2), laid out as the task that was released with the DNC: N random vectors are read and a number R; the
 /// vectors are given back R times, then an end marker.
 ///
-/// T = N (R + 1) + 3 steps of W + 2 channels. Step 0 holds 1 in channel W, the start; steps 1 ... N hold the vectors in channels 0 ..< W; step N + 1 holds
-/// R / 10 in channel W + 1; the steps after it hold zeros. Steps N + 2 ..< T are answered, W + 1 bits: N R vectors with 0 in bit W, then zeros with 1 in
-/// bit W, the end. R is divided by ten whatever the range, so that larger numbers of repeats mean something to a trained model.
+/// T = N (R + 1) + 3 steps of W + 2 channels. Step 0 holds 1 in channel W, the start; steps 1 ... N hold the vectors in channels 0 ..< W; step N +
+/// 1 holds R / 10 in channel W + 1; the steps after it hold zeros. Steps N + 2 ..< T are answered, W + 1 bits: N R vectors with 0 in bit W, then
+/// zeros with 1 in bit W, the end. R is divided by ten whatever the range, so that larger numbers of repeats mean something to a trained model.
 public struct RepeatCopyGenerator: SequenceGenerator, Equatable {
     /// W.
     public var bits: Int
@@ -80,11 +80,11 @@ public struct RepeatCopyGenerator: SequenceGenerator, Equatable {
     }
 }
 
-/// Delayed copy (Hochreiter and Schmidhuber 1997, experiment 3, as Arjovsky et al. 2016 set it): N symbols are read, and given back when a signal comes
-/// after a delay.
+/// Delayed copy (Hochreiter and Schmidhuber 1997, experiment 3, as Arjovsky et al. 2016 set it): N symbols are read, and given back when a signal
+/// comes after a delay.
 ///
-/// T = 2 N + D steps, D the delay, of S + 2 symbols: 0 ..< S to be remembered, S the blank, S + 1 the signal. Steps 0 ..< N hold the symbols, the next
-/// D - 1 blanks, step N + D - 1 the signal, the last N blanks, which are answered: one of S classes.
+/// T = 2 N + D steps, D the delay, of S + 2 symbols: 0 ..< S to be remembered, S the blank, S + 1 the signal. Steps 0 ..< N hold the symbols, the
+/// next D - 1 blanks, step N + D - 1 the signal, the last N blanks, which are answered: one of S classes.
 public struct DelayedCopyGenerator: SequenceGenerator, Equatable {
     /// S.
     public var symbols: Int
@@ -119,11 +119,11 @@ public struct DelayedCopyGenerator: SequenceGenerator, Equatable {
     }
 }
 
-/// Priority sort (Graves et al. 2014, section 4.5): N random vectors are read, each with a priority, and the K of the highest are given back, the highest
-/// first.
+/// Priority sort (Graves et al. 2014, section 4.5): N random vectors are read, each with a priority, and the K of the highest are given back, the
+/// highest first.
 ///
-/// T = N + 1 + K steps of W + 2 channels. Steps 0 ..< N hold a vector in channels 0 ..< W and its priority, uniform on -1 ..< 1, in channel W; step N holds
-/// 1 in channel W + 1, the delimiter; the steps after it hold zeros and are answered: W bits. Of equal priorities the first is the higher.
+/// T = N + 1 + K steps of W + 2 channels. Steps 0 ..< N hold a vector in channels 0 ..< W and its priority, uniform on -1 ..< 1, in channel W; step
+/// N holds 1 in channel W + 1, the delimiter; the steps after it hold zeros and are answered: W bits. Of equal priorities the first is the higher.
 public struct PrioritySortGenerator: SequenceGenerator, Equatable {
     /// W.
     public var bits: Int

@@ -93,8 +93,8 @@ public struct GeneratedBatch: Sendable, Equatable {
 
 /// A task whose sequences are made up from a seed.
 ///
-/// How long sequences are is drawn for each step of training, and is the same for all lanes of the step, so that most tasks need no padding; what they
-/// hold is drawn for each step and lane.
+/// How long sequences are is drawn for each step of training, and is the same for all lanes of the step, so that most tasks need no padding; what
+/// they hold is drawn for each step and lane.
 public protocol SequenceGenerator: Sendable {
     /// What is read at every step.
     var input: GeneratedInput { get }

@@ -4,9 +4,9 @@
 
 /// Associative recall (Graves et al. 2014, section 4.3): N items are read, then one of them again; the item that followed it is given back.
 ///
-/// An item is R vectors. T = N (R + 1) + 2 R + 2 steps of W + 2 channels. Each item is a step with 1 in channel W, its delimiter, then R steps with its
-/// vectors in channels 0 ..< W. Then comes the query: a step with 1 in channel W + 1, the R vectors of an item other than the last, and another step with 1
-/// in channel W + 1. The last R steps hold zeros and are answered, W bits: the item after the queried one.
+/// An item is R vectors. T = N (R + 1) + 2 R + 2 steps of W + 2 channels. Each item is a step with 1 in channel W, its delimiter, then R steps with
+/// its vectors in channels 0 ..< W. Then comes the query: a step with 1 in channel W + 1, the R vectors of an item other than the last, and another
+/// step with 1 in channel W + 1. The last R steps hold zeros and are answered, W bits: the item after the queried one.
 public struct AssociativeRecallGenerator: SequenceGenerator, Equatable {
     /// W.
     public var bits: Int
@@ -49,9 +49,9 @@ public struct AssociativeRecallGenerator: SequenceGenerator, Equatable {
 
 /// A stream of keys and values in which keys are written again and again: asked for a key, the latest value is to be given.
 ///
-/// T steps of K + V + 1 channels. A step that writes holds 1 in the channel of its key, 0 ..< K, and 1 in the channel of its value, K ..< K + V. A step that
-/// asks holds 1 in the channel of a key that was written before, and 1 in channel K + V; it is answered: one of V classes. The first step writes, the last
-/// one asks, each step between asks with probability 1/4.
+/// T steps of K + V + 1 channels. A step that writes holds 1 in the channel of its key, 0 ..< K, and 1 in the channel of its value, K ..< K + V. A
+/// step that asks holds 1 in the channel of a key that was written before, and 1 in channel K + V; it is answered: one of V classes. The first step
+/// writes, the last one asks, each step between asks with probability 1/4.
 public struct OverwriteGenerator: SequenceGenerator, Equatable {
     /// K.
     public var keys: Int
@@ -93,11 +93,11 @@ public struct OverwriteGenerator: SequenceGenerator, Equatable {
     }
 }
 
-/// The adding problem (Hochreiter and Schmidhuber 1997, experiment 4, as Le et al. 2015 set it): numbers are read, two of them marked; their sum is to be
-/// given at the end.
+/// The adding problem (Hochreiter and Schmidhuber 1997, experiment 4, as Le et al. 2015 set it): numbers are read, two of them marked; their sum is
+/// to be given at the end.
 ///
-/// T steps of 2 channels: a number uniform on 0 ..< 1, and a mark, which is 1 at one step of the first half, 0 ..< T / 2, and at one of the second half,
-/// else 0. The last step is answered: one value. Always answering 1 has a mean squared error of 1/6.
+/// T steps of 2 channels: a number uniform on 0 ..< 1, and a mark, which is 1 at one step of the first half, 0 ..< T / 2, and at one of the second
+/// half, else 0. The last step is answered: one value. Always answering 1 has a mean squared error of 1/6.
 public struct AddingGenerator: SequenceGenerator, Equatable {
     /// T, at least 2.
     public var length: Int

@@ -1,4 +1,5 @@
-// Stories word by word, for networks that read sequences: the questions stand where they are asked, and are answered there (Graves et al. 2016, bAbI).
+// Stories word by word, for networks that read sequences: the questions stand where they are asked, and are answered there (Graves et al. 2016,
+// bAbI).
 //
 // Legend: V words of the vocabulary, T steps of a story.
 
@@ -25,8 +26,8 @@ public struct StorySymbols: Sendable, Equatable {
 
 /// Whole stories as sequences of symbols.
 ///
-/// A story is its sentences, each followed by the full stop, and its questions where they are asked, each followed by the question mark, some blanks, and
-/// one step with the answer mark, at which the class of the answer is to be given. Answers of several words are one class.
+/// A story is its sentences, each followed by the full stop, and its questions where they are asked, each followed by the question mark, some
+/// blanks, and one step with the answer mark, at which the class of the answer is to be given. Answers of several words are one class.
 public struct WordStories: Sendable {
     /// One story.
     public struct Story: Sendable, Equatable {
@@ -145,8 +146,8 @@ public struct WordStoryRows: Sendable, Equatable {
 
 /// Stories in shuffled batches, those of a batch about equally long. Letters: L lanes.
 ///
-/// The permuted stories of all epochs form one sequence, of which each portion of 16 L is ordered by length and cut into 16 batches, in an order of the
-/// portion's own. So a step's stories depend on the seed and the step alone, and padding stays small.
+/// The permuted stories of all epochs form one sequence, of which each portion of 16 L is ordered by length and cut into 16 batches, in an order of
+/// the portion's own. So a step's stories depend on the seed and the step alone, and padding stays small.
 public final class WordStoryLoader: LaneLoader {
     public let laneCount: Int
     private let stories: WordStories

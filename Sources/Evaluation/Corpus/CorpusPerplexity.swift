@@ -28,9 +28,10 @@ public struct PerplexitySettings: Sendable {
 /// Sums the negative log-likelihood of a corpus. Collective: batches are dealt out to ranks, and sums are added in the order of batches, so
 /// that the result is the same bits on any number of ranks.
 ///
-/// Text is read in segments of T tokens, each predicted from the segment alone (the context is reset at every segment), unless the model carries memory
-/// from batch to batch of a lane: then B parts of the text are read from their beginnings to their ends. Pairs are predicted from their source. Words are those of the original text, so that perplexities per word compare between tokenizers; text has them only when
-/// the whole corpus was read.
+/// Text is read in segments of T tokens, each predicted from the segment alone (the context is reset at every segment), unless the model carries
+/// memory from batch to batch of a lane: then B parts of the text are read from their beginnings to their ends. Pairs are predicted from their
+/// source. Words are those of the original text, so that perplexities per word compare between tokenizers; text has them only when the whole corpus
+/// was read.
 ///
 /// - Returns: nats, predicted tokens and words.
 /// - Throws: `UserError`, the same on every rank.
@@ -73,8 +74,8 @@ private func sum(_ own: [LanguageModelStatistics], of count: Int, _ communicator
     return total
 }
 
-/// Text through a model that carries memory: each of B parts of the stream once, from its beginning to its end. Parts go through the model in groups of
-/// at most 8, which are dealt out to ranks.
+/// Text through a model that carries memory: each of B parts of the stream once, from its beginning to its end. Parts go through the model in
+/// groups of at most 8, which are dealt out to ranks.
 private func evaluateCarrying(
     model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
 ) throws -> LanguageModelStatistics {

@@ -7,8 +7,8 @@ import Kernels
 /// All steps of an LSTM layer: with (i, f, g, o) = W x[t] + U h[t-1] + b,
 /// c[t] = sigmoid(f) c[t-1] + sigmoid(i) tanh(g) and h[t] = sigmoid(o) tanh(c[t]).
 ///
-/// The products of the input are one product over all steps; a step is one product of B rows and one pass over its gates. Backwards a step is one pass and
-/// one product, and the gradients of the weights are one product each over all steps. No step allocates memory.
+/// The products of the input are one product over all steps; a step is one product of B rows and one pass over its gates. Backwards a step is one
+/// pass and one product, and the gradients of the weights are one product each over all steps. No step allocates memory.
 ///
 /// - Parameters:
 ///   - x: [B, T, I], float32 or bfloat16.

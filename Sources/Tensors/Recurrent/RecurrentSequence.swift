@@ -1,7 +1,8 @@
 // What the fused recurrent layers share: the order of rows, and products over all steps at once.
 //
 // Legend: B sequences, T steps, I input width, H width, G rows of the weights (4 H for an LSTM, 3 H for a GRU, H for an Elman layer).
-// Outside, a sequence is a row of [B, T, ...]. Inside, a step is a row of [T, B, ...]: the products of a step then read and write one piece of memory.
+// Outside, a sequence is a row of [B, T, ...]. Inside, a step is a row of [T, B, ...]: the products of a step then read and write one piece of
+// memory.
 
 import Kernels
 

@@ -1,4 +1,5 @@
-// bAbI's question-answering tasks word by word, for networks that read sequences: recurrent ones, Turing machines, neural computers (Graves et al. 2016).
+// bAbI's question-answering tasks word by word, for networks that read sequences: recurrent ones, Turing machines, neural computers (Graves et al.
+// 2016).
 //
 // Legend: B stories of a batch.
 
