@@ -9,6 +9,7 @@ import Testing
         CopyGenerator(bits: 3, lengths: 1...7), RepeatCopyGenerator(bits: 2, lengths: 1...3, repeats: 1...4),
         AssociativeRecallGenerator(bits: 5, rows: 2, items: 2...5), DelayedCopyGenerator(symbols: 4, length: 3, delay: 6), AddingGenerator(length: 11),
         PrioritySortGenerator(bits: 4, length: 9, answers: 5), OverwriteGenerator(keys: 3, values: 4, length: 17),
+        ReuseGenerator(bits: 3, items: 7, group: 3),
     ]
 
     /// One line a channel: `1`, `.` for 0, and `x` for anything else.
@@ -49,6 +50,18 @@ import Testing
         for bit in 0..<2 {
             let pattern = inputs[bit].dropFirst().prefix(2)
             #expect(inputs[bit] == "." + pattern + "........" && targets[bit] == "...." + pattern + pattern + pattern + ".")
+        }
+    }
+
+    @Test("memory reuse: a group, then the group again, the last group shorter")
+    func reuse() {
+        let batch = one(ReuseGenerator(bits: 2, items: 5, group: 3))
+        #expect(batch.steps == 10 && counts(batch, 0) == "...***..**")
+        let (inputs, targets) = (picture(batch, 0, batch.vector), picture(batch, 0, batch.target))
+        #expect(inputs[2] == "111...11.." && inputs[3] == "...111..11")
+        for bit in 0..<2 {
+            let (first, second) = (inputs[bit].prefix(3), inputs[bit].dropFirst(6).prefix(2))
+            #expect(inputs[bit] == first + "..." + second + ".." && targets[bit] == "..." + first + ".." + second)
         }
     }
 

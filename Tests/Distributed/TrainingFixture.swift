@@ -55,6 +55,24 @@ struct TrainingFixture {
         case carried
         /// A GRU on a generated task, sequences of another length each step.
         case generated
+        /// A Neural Turing Machine on a generated task.
+        case turingMachine
+        /// A Differentiable Neural Computer on a generated task, its memory computed again in the backward pass.
+        case neuralComputer
+        /// An end-to-end memory network on stories, with random blank slots and a linear start.
+        case memoryNetwork
+        /// A key-value memory network on generated facts.
+        case keyValueMemory
+
+        /// The section `task`; `nil` for a corpus.
+        func task(_ directory: String) -> String? {
+            switch self {
+            case .generated, .turingMachine, .neuralComputer: "{kind: repeat-copy, bits: 3, lengths: [6, 14], repeats: [2, 5], examples: 100}"
+            case .memoryNetwork: "{kind: babi, data: \(directory)/stories, tasks: [1, 2], memory: 12, timeNoise: true, validation: 0.1}"
+            case .keyValueMemory: "{kind: knowledge, source: generated, films: 40, heldOut: 0.2}"
+            default: nil
+            }
+        }
     }
 
     /// Writes a run file of 12 steps with dropout, a logged line each step, an evaluation each 5 and a checkpoint each 3.
@@ -65,21 +83,24 @@ struct TrainingFixture {
             case .recurrent: "{kind: lstm, layers: 2, width: 48, dropout: 0.1}"
             case .carried: "{kind: lstm, layers: 2, width: 48, embedding: 32, carry: true, inputDropout: 0.1, stateDropout: 0.2, forgetBias: 1}"
             case .generated: "{kind: gru, layers: 2, width: 160, dropout: 0.1, stateDropout: 0.1}"
+            case .turingMachine: "{kind: ntm, rows: 128, width: 20, readHeads: 2, learnsInitialReads: true, controller: {kind: lstm, width: 96}}"
+            case .neuralComputer: "{kind: dnc, rows: 48, width: 20, readHeads: 2, bypassDropout: 0.1, recompute: true, controller: {kind: lstm, width: 96}}"
+            case .memoryNetwork: "{kind: memory-network, hops: 3, width: 20, linearStart: 8}"
+            case .keyValueMemory: "{kind: key-value-memory-network, width: 16, hops: 2}"
             case .windows, .streams, .prompts: "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
             }
         let isStreamed = kind == .streams || kind == .carried
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
+        let task = kind.task(directory)
         let data =
-            kind == .generated
-            ? "task: {kind: repeat-copy, bits: 3, lengths: [6, 14], repeats: [2, 5], examples: 100}"
-            : "corpus: {shards: \(directory)/\(corpus), validation: \(directory)/\(corpus)-valid\(isStreamed ? ", order: streams" : "")}"
+            task.map { "task: \($0)" } ?? "corpus: {shards: \(directory)/\(corpus), validation: \(directory)/\(corpus)-valid\(isStreamed ? ", order: streams" : "")}"
         let yaml = """
             run: \(scratch)/run
             seed: 7
             steps: 12
             model: \(model)
             \(data)
-            batch: {lanes: 8\(kind == .generated ? "" : kind == .pairs ? ", length: 80" : ", length: 96")}
+            batch: {lanes: 8\(task != nil ? "" : kind == .pairs ? ", length: 80" : ", length: 96")}
             optimizer: {kind: adamw, learningRate: 1e-3, clip: 1.0}
             schedule: {kind: inverse-square-root, warmup: 5}
             checkpoint: {every: 3, keep: 2}

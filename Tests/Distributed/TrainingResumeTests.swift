@@ -18,7 +18,7 @@ struct TrainingResumeTests {
         return end
     }
 
-    @Test(arguments: [TrainingFixture.Kind.windows, .streams, .pairs, .carried, .generated])
+    @Test(arguments: [TrainingFixture.Kind.windows, .streams, .pairs, .carried, .generated, .turingMachine])
     func alone(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in
             let whole = try TrainingRun(kind, "whole", in: scratch, "steps=24")
@@ -32,7 +32,9 @@ struct TrainingResumeTests {
         }
     }
 
-    @Test(arguments: zip(TrainingFixture.Kind.allCases, [0, 1, 0, 1, 0, 1, 0]))
+    @Test(arguments: zip(
+        [TrainingFixture.Kind.windows, .streams, .pairs, .prompts, .recurrent, .carried, .generated, .turingMachine, .neuralComputer],
+        [0, 1, 0, 1, 0, 1, 0, 1, 0]))
     func twoRanks(kind: TrainingFixture.Kind, rank: Int) throws {
         try withScratchDirectory { scratch in
             let whole = try TrainingRun(kind, "whole", in: scratch, "steps=24")
@@ -43,6 +45,23 @@ struct TrainingResumeTests {
             let second = try run.train(ranks: 2)
             #expect(second.standardError.contains("resuming at step"), "\(second.standardError)")
             try run.expectSame(as: whole, step: 24)
+        }
+    }
+
+    @Test(
+        "in two sessions, as in one: models whose steps are too short to be killed between",
+        arguments: [TrainingFixture.Kind.neuralComputer, .memoryNetwork, .keyValueMemory])
+    func twoSessions(kind: TrainingFixture.Kind) throws {
+        try withScratchDirectory { scratch in
+            for ranks in [nil, 2] as [Int?] {
+                let whole = try TrainingRun(kind, "whole\(ranks ?? 1)", in: scratch, "steps=24", "evaluation.every=never")
+                try whole.train(ranks: ranks)
+                let run = try TrainingRun(kind, "stopped\(ranks ?? 1)", in: scratch, "evaluation.every=never")
+                try run.with("steps=7").train(ranks: ranks)
+                let second = try run.with("steps=24").train(ranks: ranks)
+                #expect(second.standardError.contains("resuming at step 7"), "\(second.standardError)")
+                try run.expectSame(as: whole, step: 24)
+            }
         }
     }
 

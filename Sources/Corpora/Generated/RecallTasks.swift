@@ -129,3 +129,43 @@ public struct AddingGenerator: SequenceGenerator, Equatable {
         batch.answer(row, length - 1, [sum])
     }
 }
+
+/// Groups of vectors that are read and at once asked back, one group after another: more vectors than a memory has rows can only be answered by using rows
+/// again (Graves et al. 2016, "Memory reuse").
+///
+/// T = 2 N steps of W + 2 channels for N vectors in groups of G. A group has G steps with a vector in channels 0 ..< W and 1 in channel W, then G steps with 1 in
+/// channel W + 1, which are answered: W bits, the group's first vector first. The last group may have fewer.
+public struct ReuseGenerator: SequenceGenerator, Equatable {
+    /// W.
+    public var bits: Int
+    /// N.
+    public var items: Int
+    /// G.
+    public var group: Int
+
+    public init(bits: Int = 6, items: Int = 12, group: Int = 3) {
+        precondition(bits >= 1 && items >= 1 && group >= 1, "\(bits) bits, \(items) vectors in groups of \(group)")
+        self.bits = bits
+        self.items = items
+        self.group = group
+    }
+
+    public var input: GeneratedInput { .vectors(bits + 2) }
+    public var output: GeneratedOutput { .bits(bits) }
+    public var summary: String { "memory reuse, \(items) vectors of \(bits) bits in groups of \(group)" }
+    public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [items] }
+    public func steps(_ sizes: [Int]) -> Int { 2 * sizes[0] }
+    public func withLength(_ length: Int) -> ReuseGenerator { ReuseGenerator(bits: bits, items: length, group: group) }
+
+    public func write(_ sizes: [Int], into batch: inout GeneratedBatch, row: Int, _ choices: inout SeededChoices) {
+        for first in stride(from: 0, to: sizes[0], by: group) {
+            let count = min(group, sizes[0] - first)
+            for place in 0..<count {
+                let vector = choices.bits(bits)
+                batch.setInputs(row, 2 * first + place, vector + [1])
+                batch.setInput(row, 2 * first + count + place, bits + 1, 1)
+                batch.answer(row, 2 * first + count + place, vector)
+            }
+        }
+    }
+}

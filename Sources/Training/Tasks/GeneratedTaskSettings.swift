@@ -14,6 +14,7 @@ enum GeneratedTaskKind: String, Sendable, CaseIterable {
     case adding
     case prioritySort = "priority-sort"
     case overwrite
+    case memoryReuse = "memory-reuse"
 
     /// What makes its sequences, as the section says.
     func generator(_ section: ConfigurationSection) throws -> any SequenceGenerator {
@@ -38,6 +39,10 @@ enum GeneratedTaskKind: String, Sendable, CaseIterable {
             return PrioritySortGenerator(
                 bits: try section.int("bits", default: 8, in: 1...), length: length,
                 answers: try section.int("answers", default: max(1, length * 4 / 5), in: 1...length))
+        case .memoryReuse:
+            return ReuseGenerator(
+                bits: try section.int("bits", default: 6, in: 1...), items: try section.int("items", default: 12, in: 1...),
+                group: try section.int("group", default: 3, in: 1...))
         case .overwrite:
             return OverwriteGenerator(
                 keys: try section.int("keys", default: 6, in: 1...), values: try section.int("values", default: 8, in: 2...),
@@ -49,7 +54,7 @@ enum GeneratedTaskKind: String, Sendable, CaseIterable {
     var minimumLength: Int {
         switch self {
         case .associativeRecall, .adding, .overwrite: 2
-        case .copy, .repeatCopy, .delayedCopy, .prioritySort: 1
+        case .copy, .repeatCopy, .delayedCopy, .prioritySort, .memoryReuse: 1
         }
     }
 }

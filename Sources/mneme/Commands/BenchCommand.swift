@@ -18,7 +18,7 @@ struct BenchCommand: ParsableCommand {
             precision on the same cores at the same time.
 
             Workloads:
-            \(Benchmark.all.map { "  \($0.name.padding(toLength: 17, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
+            \(Benchmark.all.map { "  \($0.name.padding(toLength: 20, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
 
             Examples:
               mneme bench gpt-small
