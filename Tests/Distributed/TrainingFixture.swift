@@ -80,7 +80,7 @@ struct TrainingFixture {
         let model =
             switch kind {
             case .pairs: "{kind: encoder-decoder, layers: 2, width: 48, heads: 4, feedForward: 96, dropout: 0.1, labelSmoothing: 0.1, context: 80}"
-            case .recurrent: "{kind: lstm, layers: 2, width: 48, dropout: 0.1}"
+            case .recurrent: "{kind: lstm, layers: 2, width: 128, dropout: 0.1}"
             case .carried: "{kind: lstm, layers: 2, width: 48, embedding: 32, carry: true, inputDropout: 0.1, stateDropout: 0.2, forgetBias: 1}"
             case .generated: "{kind: gru, layers: 2, width: 160, dropout: 0.1, stateDropout: 0.1}"
             case .turingMachine: "{kind: ntm, rows: 128, width: 20, readHeads: 2, learnsInitialReads: true, controller: {kind: lstm, width: 96}}"

@@ -38,67 +38,29 @@ public struct PerplexitySettings: Sendable {
 public func evaluatePerplexity(
     model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
 ) throws -> LanguageModelStatistics {
-    if corpus.kind == .text, model.memory.contains(where: { $0.lifetime == .lane }) {
-        return try evaluateCarrying(model: model, corpus: corpus, communicator: communicator, settings: settings)
-    }
     let carries = corpus.kind == .text && model.inputKind == .tokens && model.memory.contains { $0.lifetime == .lane }
     let source = try communicator.onEveryRank { try EvaluationBatches(model: model, corpus: corpus, settings: settings) }
     let batches = min(source.count, settings.maximumBatches ?? .max)
     // Parts that are dealt out: batches, or groups of streams.
     let count = carries ? (settings.rows + streamsPerGroup - 1) / streamsPerGroup : batches
-    let own = try communicator.onEveryRank {
-        try stride(from: communicator.rank, to: count, by: communicator.size).map { index -> LanguageModelStatistics in
-            if carries {
-                let streams = Array(index * streamsPerGroup..<min((index + 1) * streamsPerGroup, settings.rows))
-                return try carriedStatistics(model, corpus, settings, streams: streams, batches: batches)
-            }
-            let (batch, words) = try source.batch(index)
-            let sums = model.loss(batch, ForwardPass())
-            return LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: words)
+    var total = try sum(count, communicator) { index in
+        if carries {
+            let streams = Array(index * streamsPerGroup..<min((index + 1) * streamsPerGroup, settings.rows))
+            return try carriedStatistics(model, corpus, settings, streams: streams, batches: batches)
         }
+        let (batch, words) = try source.batch(index)
+        let sums = model.loss(batch, ForwardPass())
+        return LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: words)
     }
-    var total = try sum(own, of: count, communicator)
     if corpus.kind == .text, batches == source.count { total.words = corpus.manifest.counts.words }
     return total
 }
 
-/// The sum of statistics that were dealt out to the ranks in turn, in their order. Collective.
-private func sum(_ own: [LanguageModelStatistics], of count: Int, _ communicator: any Communicator) throws -> LanguageModelStatistics {
-    let bytes = own.flatMap(\.encoded).withUnsafeBytes { Array($0) }
-    let everyRank = try communicator.allGather(bytes).map { bytes in bytes.withUnsafeBytes { Array($0.bindMemory(to: Double.self)) } }
-    var total = LanguageModelStatistics()
-    for index in 0..<count {
-        let place = index / communicator.size * 4
-        total += LanguageModelStatistics(encoded: Array(everyRank[index % communicator.size][place..<place + 4]))
-    }
-    return total
-}
-
-/// Text through a model that carries memory: each of B parts of the stream once, from its beginning to its end. Parts go through the model in
-/// groups of at most 8, which are dealt out to ranks.
-private func evaluateCarrying(
-    model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
+/// The sum of statistics of parts that are dealt out to the ranks. Collective.
+private func sum(
+    _ parts: Int, _ communicator: any Communicator, _ measure: (Int) throws -> LanguageModelStatistics
 ) throws -> LanguageModelStatistics {
-    let loader = try communicator.onEveryRank { try SequentialTextLoader(corpus, lanes: settings.rows, length: settings.length) }
-    let steps = min(loader.stepCount, settings.maximumBatches ?? .max)
-    let groups = (settings.rows + 7) / 8
-    let own = try communicator.onEveryRank {
-        try stride(from: communicator.rank, to: groups, by: communicator.size).map { group in
-            var statistics = LanguageModelStatistics()
-            var memory = CarriedMemory([:])
-            for step in 0..<steps {
-                try loader.seek(to: LoaderPosition(global: [Int64(step)]))
-                let batch = try loader.batch(lanes: Array(group * 8..<min(group * 8 + 8, settings.rows)))
-                let sums = model.loss(ModelBatch(batch), ForwardPass(memory: memory))
-                statistics += LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: 0)
-                memory = CarriedMemory(memory.after)
-            }
-            return statistics
-        }
-    }
-    var total = try sum(own, of: groups, communicator)
-    if steps == loader.stepCount { total.words = corpus.manifest.counts.words }
-    return total
+    LanguageModelStatistics(encoded: try communicator.orderedSum(parts: parts, width: 4) { try measure($0).encoded })
 }
 
 /// Streams that are computed together, whatever the number of ranks.

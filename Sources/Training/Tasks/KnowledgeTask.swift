@@ -122,13 +122,13 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         let questions = part == .validation ? source.validation : source.test
         guard !questions.isEmpty else { return nil }
         let kinds = Array(Set(questions.compactMap(\.kind))).sorted()
-        let mine = questions.indices.filter { $0 % communicator.size == communicator.rank }
         // Hits, reachable questions, questions with a loss, their loss, questions with more entries than the memory takes, questions none of whose
         // answers is known; then hits and questions of each kind.
         let firstKind = 6
-        var sums = [Double](repeating: 0, count: firstKind + 2 * kinds.count)
-        for first in stride(from: 0, to: mine.count, by: 64) {
-            let numbers = mine[first..<min(first + 64, mine.count)]
+        let width = firstKind + 2 * kinds.count
+        let sums = try communicator.orderedSum(parts: (questions.count + 63) / 64, width: width) { part in
+            var sums = [Double](repeating: 0, count: width)
+            let numbers = part * 64..<min(part * 64 + 64, questions.count)
             let batch = numbers.map { examples.example(questions[$0]) }
             let rows = examples.rows(batch, lanes: Array(0..<batch.count))
             let outcome = answers(rows)
@@ -147,8 +147,8 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
                     sums[firstKind + 2 * kind + 1] += 1
                 }
             }
+            return sums
         }
-        sums = try communicator.allReduced(sums, .sum)
         let count = Double(questions.count)
         return TaskScores(
             examples: questions.count, loss: sums[2] > 0 ? sums[3] / sums[2] : nil,

@@ -76,20 +76,13 @@ struct SequenceMeasurement {
     static func summed(
         _ output: SequenceModelForm.Output, batches: Int, _ communicator: any Communicator, _ measure: (Int) throws -> SequenceMeasurement
     ) throws -> SequenceMeasurement {
-        let own = try communicator.onEveryRank {
-            try stride(from: communicator.rank, to: batches, by: communicator.size).flatMap { try measure($0).encoded }
-        }
-        let everyRank = try communicator.allGather(own.withUnsafeBytes { Array($0) }).map { $0.withUnsafeBytes { Array($0.bindMemory(to: Double.self)) } }
+        let sums = try communicator.orderedSum(parts: batches, width: 5) { try measure($0).encoded }
         var total = SequenceMeasurement(output)
-        for index in 0..<batches {
-            let sums = everyRank[index % communicator.size].dropFirst(index / communicator.size * 5).prefix(5)
-            let first = sums.startIndex
-            total.sequences += Int(sums[first])
-            total.answers += Int(sums[first + 1])
-            total.loss += sums[first + 2]
-            total.errors += Int(sums[first + 3])
-            total.faultless += Int(sums[first + 4])
-        }
+        total.sequences = Int(sums[0])
+        total.answers = Int(sums[1])
+        total.loss = sums[2]
+        total.errors = Int(sums[3])
+        total.faultless = Int(sums[4])
         return total
     }
 }

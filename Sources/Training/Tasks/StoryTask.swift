@@ -199,22 +199,21 @@ public final class StoryTask: AnsweringTask {
     }
 
     private func measure(_ questions: StoryQuestions, _ communicator: any Communicator) throws -> Measurement {
-        var result = Measurement()
-        let size = 64
-        // Batches are dealt to the ranks in turn; what is added up are whole numbers, and losses that are the same for any number of ranks but for rounding.
-        for (number, first) in stride(from: 0, to: questions.count, by: size).enumerated() where number % communicator.size == communicator.rank {
-            let rows = questions.rows(first..<min(first + size, questions.count), memory: options.memory)
+        let (size, counts) = (64, BABIAccuracy().encoded.count)
+        let sums = try communicator.orderedSum(parts: (questions.count + size - 1) / size, width: counts + 2) { part in
+            let rows = questions.rows(part * size..<min(part * size + size, questions.count), memory: options.memory)
             let batch = StoryBatch(rows, step: step)
             let pass = ForwardPass()
-            let answers = network.answers(batch, pass)
-            for (row, answer) in answers.enumerated() { result.accuracy.add(task: rows.tasks[row], isCorrect: answer.answer == rows.answers[row]) }
+            var accuracy = BABIAccuracy()
+            for (row, answer) in network.answers(batch, pass).enumerated() {
+                accuracy.add(task: rows.tasks[row], isCorrect: answer.answer == rows.answers[row])
+            }
             let loss = network.loss(.stories(batch), pass)
-            result.loss += loss.negativeLogLikelihood
-            result.counted += loss.count
+            return accuracy.encoded.map(Double.init) + [loss.negativeLogLikelihood, Double(loss.count)]
         }
-        result.accuracy = BABIAccuracy(encoded: try communicator.allReduced(result.accuracy.encoded, .sum))
-        let sums = try communicator.allReduced([result.loss, Double(result.counted)], .sum)
-        (result.loss, result.counted) = (sums[0], Int(sums[1]))
+        var result = Measurement()
+        result.accuracy = BABIAccuracy(encoded: sums.prefix(counts).map { Int64($0) })
+        (result.loss, result.counted) = (sums[counts], Int(sums[counts + 1]))
         return result
     }
 
