@@ -49,12 +49,12 @@ import Testing
     func whatAPromptGivesDoesNotDependOnItsBatch(kind: ModelKind) throws {
         let table = TableModel(kind, vocabularySize: 6, context: 20, logits: irregularLogits(6, seed: 9))
         let real = makeModel(ModelConfiguration(kind: kind, layers: 1, width: 16, heads: 2, context: 20), vocabularySize: 6)
-        real.store.allocate(seed: 6, gradients: false)
+        real.store.allocate(seed: 5, gradients: false)
         let sampling = SamplingSettings(temperature: 1.1, topK: 5, topP: 0.97, repetitionPenalty: 1.1, seed: 4)
         for model in [table, real] as [any LanguageModel] {
             let generator = Generator(model: model, endToken: Self.end, startToken: TableModel.startToken)
             func settings(_ batchSize: Int) -> GenerationSettings {
-                GenerationSettings(method: .sampling(sampling), limit: .tokens(12), sequences: 3, batchSize: batchSize)
+                GenerationSettings(method: .sampling(sampling), limit: .tokens(12), sequences: 8, batchSize: batchSize)
             }
             let together = try generator.generate(prompts: Self.prompts, settings: settings(100))
             let tokens = together.map { $0.map(\.tokens) }
