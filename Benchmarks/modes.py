@@ -92,7 +92,8 @@ class Turns:
 
     def __init__(self, workload, threads):
         self.values = dict(workload=workload, threads=threads, modes={}, failed={})
-        self.unit = "sentences/s" if workload in ("greedy", "beam") else "tokens/s"
+        self.unit = {"greedy": "sentences/s", "beam": "sentences/s", "memn2n": "questions/s"}.get(
+            workload, "time steps/s" if workload in MEMORY_ROWS else "tokens/s")
 
     def add(self, name, turn, load):
         turn = {key: value for key, value in turn.items() if key not in ("losses", "outputs", "log_probabilities")}

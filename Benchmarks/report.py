@@ -3,6 +3,8 @@
 import platform
 import statistics
 
+from modes import MEMORY_ROWS
+
 
 def cpu_name():
     with open("/proc/cpuinfo") as f:
@@ -51,10 +53,35 @@ def table(results):
         memory = " / ".join(f"{part['peak_mb']:.0f}" if part else "-" for part in (row["mneme"], row["installed"], row["tuned"]))
         load = f"{row['load'][0]:.1f}-{row['load'][1]:.1f}" if row["load"] else "-"
         lines.append(
-            f"| {row['label']} | {row['threads']} | {speed(row['mneme'], row['unit'])} | {number(row['percent_of_peak'], 0)} % ({goals[2]}) | "
+            f"| {row['label']} | {row['threads']} | {speed(row['mneme'], row['unit'])} | {number(row['percent_of_peak'], 0)} %{f' ({goals[2]})' if goals[2] else ''} | "
             f"{speed(row['installed'], row['unit'])} | {number(row['ratio_installed'])} ({goals[0]}) | {speed(row['tuned'], row['unit'])} | "
             f"{number(row['ratio_tuned'])} ({goals[1]}) | {memory} | {load} |")
     return "\n".join(lines) + "\n"
+
+
+def one_thread(results, figure):
+    """A figure of the doctor's, with one thread."""
+    return results.get("doctor", {}).get(figure, {}).get("one_thread", {}).get("maximum")
+
+
+def limits_table(results):
+    """What bounds a step: its operations at the speed of large matrix products, and the bytes that caches do not hold at the memory's speed."""
+    bandwidth = one_thread(results, "memory_gigabytes_per_second")
+    lines = []
+    for turns in results["turns"]:
+        own = [values for name, values in turns["modes"].items() if name.startswith("Mneme")]
+        if not own or "gigabytes_per_step" not in own[0][-1] or turns["workload"] not in MEMORY_ROWS:
+            continue
+        turn = own[0][-1]
+        at_peak = 1e3 * turn["gflop_per_step"] / turn["peak_gflops_per_second"]
+        moved = turn["gigabytes_per_step"]
+        at_memory = number(1e3 * moved / bandwidth) if moved and bandwidth else "-"
+        lines.append(f"| {turns['workload']} | {turn['gflop_per_step']:.3g} | {at_peak:.2f} | {f'{moved:.3g}' if moved else 'in caches'} | {at_memory} | "
+                     f"{1e3 * turn['seconds_median']:.2f} |")
+    if not lines:
+        return ""
+    head = ["| step | GFLOP | ms at the products' speed | GB beyond caches | ms at the memory's speed | ms reached |", "|---|---|---|---|---|---|"]
+    return "## What bounds a step\n\n" + "\n".join(head + lines) + "\n\n"
 
 
 def modes_table(results):
@@ -73,8 +100,8 @@ def modes_table(results):
 def machine(results):
     doctor = results.get("doctor", {})
     torch = next((turn["torch"] for turns in results["turns"] for values in turns["modes"].values() for turn in values if "torch" in turn), "-")
-    sgemm = doctor.get("sgemm_gflops_per_second", {}).get("maximum")
-    bandwidth = doctor.get("memory_gigabytes_per_second", {}).get("maximum")
+    sgemm = one_thread(results, "float32_gflops_per_second")
+    bandwidth = one_thread(results, "memory_gigabytes_per_second")
     parts = [
         f"{results['date']}, Mneme {doctor.get('version', '-')}, PyTorch {torch}; {results['cpu']}, {results['cores']} cores, "
         f"{results['memory_bytes'] / 1e9:.0f} GB, Linux {results['kernel']}; kernels {doctor.get('instruction_set', '-')}, OpenBLAS core "
@@ -100,7 +127,7 @@ state in bfloat16 too. In parentheses: what we want to reach. Peak memory of PyT
 averages are those before the turns: above the number of threads in use, other work disturbs the figures.
 
 {table(results)}
-## Same computation
+{limits_table(results)}## Same computation
 
 From the same parameters and tokens, in float32 with dropout 0:
 

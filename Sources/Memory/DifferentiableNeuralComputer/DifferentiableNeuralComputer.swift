@@ -56,7 +56,7 @@ public struct DifferentiableNeuralComputer: SequenceCore {
 
     /// Reads sequences.
     /// - Parameters:
-    ///   - x: [B, T, I], float32.
+    ///   - x: [B, T, I]; everything is computed in float32, and the outputs have x's type again.
     ///   - state: as `memory` declares it; `nil` is zeros.
     /// - Returns: [B, T, F]: the controller's output, then what each head read; and the state after the last step. Both on the tape.
     /// - Complexity: a step takes (4 R + 5) N^2 + (4 R + 7) N W flops a sequence beside the controller's, and the way back two and a half times that.
@@ -71,7 +71,7 @@ public struct DifferentiableNeuralComputer: SequenceCore {
                 "\(declaration.name): \(tensor.shape) for \(x.shape[0]) sequences of \(declaration.shape)")
         }
         let sequence = DifferentiableNeuralComputerSequence(
-            allocatedMemory, ControllerSequence(controller, x, from: state.map { Array($0.tensors[parts...]) }, pass),
+            allocatedMemory, ControllerSequence(controller, convert(x, to: .float32), from: state.map { Array($0.tensors[parts...]) }, pass),
             .init(
                 interfaceWeight: pass(interfaceWeight), interfaceBias: pass(interfaceBias), gain: interfaceNorm.map { pass($0.weight) },
                 normBias: interfaceNorm.map { pass($0.bias) }),
@@ -87,7 +87,7 @@ public struct DifferentiableNeuralComputer: SequenceCore {
                 result.node?.withZeroedGradient { _ in }
             }
         }
-        return (pass.checked(bypassDropout(result, pass), interfaceWeight), MemoryState(last))
+        return (convert(pass.checked(bypassDropout(result, pass), interfaceWeight), to: x.dataType), MemoryState(last))
     }
 
     /// Dropout of the controller's part of the outputs.

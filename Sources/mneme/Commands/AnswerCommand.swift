@@ -67,8 +67,13 @@ struct AnswerCommand: ParsableCommand {
     func run() throws {
         ProgramStart.run { _ in
             let run = try LoadedRun(directory: runDirectory)
-            let questions = try inputs.isEmpty || plain ? plainQuestions() : inputs.flatMap { try babiQuestions($0) }
-            if let task = run.task as? any AnsweringTask { try explainAnswers(questions, task) } else { try generateAnswers(questions, run) }
+            func questions() throws -> [Question] { try inputs.isEmpty || plain ? plainQuestions() : inputs.flatMap { try babiQuestions($0) } }
+            if let task = run.task as? any AnsweringTask {
+                try explainAnswers(questions(), task)
+            } else {
+                let language = try generatingRun(run)
+                try generateAnswers(questions(), language)
+            }
             return .finished
         }
     }
@@ -89,13 +94,18 @@ struct AnswerCommand: ParsableCommand {
         if let svg { try MemoryDrawing.write(explanations, to: svg) }
     }
 
-    private func generateAnswers(_ questions: [Question], _ loaded: LoadedRun) throws {
+    /// The run as a language model, which keeps nothing that could be shown.
+    private func generatingRun(_ run: LoadedRun) throws -> LanguageRun {
+        let language = try run.languageRun()
         guard !explain, !json, svg == nil else {
             throw UserError(
-                .usage, "\(loaded.configuration.task.modelKind) keeps no memory that can be shown", at: runDirectory,
+                .usage, "\(run.configuration.task.modelKind) keeps no memory that can be shown", at: runDirectory,
                 advice: "leave --explain, --json and --svg out, or train a memory network")
         }
-        let run = try loaded.languageRun()
+        return language
+    }
+
+    private func generateAnswers(_ questions: [Question], _ run: LanguageRun) throws {
         let format = run.promptFormat(room: decoding.room(for: .babi), keepsEnd: true)
         let outputs = try run.generator.generate(
             prompts: questions.map { format.prompt(run.tokenizer.encode($0.story)) }, settings: decoding.settings(for: .babi))

@@ -1,0 +1,89 @@
+// What a memory did, and what lanes remember, as users see it: evaluate, answer --explain, memory show, memory inspect.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct MemoryCommandTests {
+    private func trained(_ directory: String, _ name: String, task: String, model: String, steps: Int, more: String = "") throws -> String {
+        let path = "\(directory)/\(name).yaml"
+        let text = """
+            run: \(directory)/\(name)
+            seed: 3
+            steps: \(steps)
+            task: \(task)
+            model: \(model)
+            batch: {lanes: 8}
+            optimizer: {kind: adamw, learningRate: 5e-3, weightDecay: 0, clip: 5.0}
+            evaluation: {every: never}
+            parallel: {threads: 1}
+            \(more)
+            """
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        try mneme(["train", path])
+        return "\(directory)/\(name)"
+    }
+
+    @Test("heads over time are drawn, written as SVG and as JSON", arguments: ["ntm", "dnc"])
+    func heads(kind: String) throws {
+        try withScratchDirectory { directory in
+            let run = try trained(
+                directory, kind, task: "{kind: copy, bits: 3, lengths: [2, 5], examples: 20, testLengths: [7]}",
+                model: "{kind: \(kind), rows: 9, width: 5, readHeads: 2, controller: {width: 12}}", steps: 3)
+            let drawn = try mneme(["memory", "show", run]).standardOutput
+            #expect(drawn.contains("read weights") && drawn.contains("write weights") && drawn.contains("│"))
+            let json = try jsonObject(mneme(["memory", "show", run, "--example", "2", "--json"]).standardOutput)
+            let pictures = try #require(json["pictures"] as? [[String: Any]])
+            #expect(pictures.count >= 2)
+            for picture in pictures {
+                let count = try #require(picture["values"] as? [Any]).count
+                #expect(try count == #require(picture["rows"] as? Int) * #require(picture["columns"] as? Int))
+            }
+            let svg = "\(directory)/memory.svg"
+            #expect(try mneme(["memory", "show", run, "--svg", svg]).standardOutput.isEmpty)
+            #expect(try String(contentsOfFile: svg, encoding: .utf8).hasSuffix("</svg>\n"))
+            try mneme(["memory", "show", run, "--example=-1"], expecting: 64)
+            try mneme(["memory", "show", run, "--svg", "\(directory)/none/memory.svg"], expecting: 74)
+
+            let inspected = try mneme(["memory", "inspect", run]).standardOutput
+            #expect(inspected.contains("9 rows x 5 columns, lifetime sequence"))
+            let scores = try jsonObject(mneme(["evaluate", run, "--json"]).standardOutput)
+            #expect(scores["part"] as? String == "test" && scores["bit_errors_per_sequence_length_7"] is Double)
+            let validation = try jsonObject(mneme(["evaluate", run, "--part", "validation", "--json"]).standardOutput)
+            #expect(validation["examples"] as? Int == 20 && validation["bit_errors_per_sequence_length_7"] == nil)
+            #expect(try mneme(["evaluate", run]).standardOutput.contains("bit errors per sequence"))
+            try mneme(["evaluate", run, "--corpus", directory], expecting: 64)
+            try mneme(["generate", run], expecting: 64)
+            try mneme(["answer", run, "--explain"], expecting: 64)
+        }
+    }
+
+    @Test("hops over sentences are shown beside the answer")
+    func hops() throws {
+        try withScratchDirectory { directory in
+            try mneme(["corpus", "simulate", "babi", "--stories", "60", "--tasks", "1", "--seed", "2", "--output", "\(directory)/stories"])
+            let run = try trained(
+                directory, "stories-run", task: "{kind: babi, data: \(directory)/stories, tasks: [1], memory: 10}",
+                model: "{kind: memory-network, hops: 2, width: 12}", steps: 50)
+            let story = "\(directory)/story.txt"
+            let text = try String(contentsOfFile: "\(directory)/stories/\(firstTest(directory))", encoding: .utf8)
+            let sentence = try #require(text.split(separator: "\n").first { !$0.contains("\t") }).split(separator: " ").dropFirst().joined(separator: " ")
+            let asked = try #require(text.split(separator: "\n").first { $0.contains("\t") }).split(separator: "\t")[0].split(separator: " ").dropFirst().joined(separator: " ")
+            try "\(sentence)\n\(asked)\n".write(toFile: story, atomically: true, encoding: .utf8)
+            let explained = try mneme(["answer", run, "--plain", "--explain", story]).standardOutput
+            #expect(explained.contains("hop 1") && explained.contains("hop 2") && explained.contains("1.00"))
+            let json = try mneme(["answer", run, "--plain", "--json", story]).standardOutput
+            #expect(json.contains("\"answer\"") && json.contains("\"pictures\":[]"))
+            #expect(try mneme(["answer", run, "--plain", "--explain", "--json", story]).standardOutput.contains("\"values\":["))
+            let svg = "\(directory)/answer.svg"
+            try mneme(["answer", run, "--plain", "--svg", svg, story])
+            #expect(try String(contentsOfFile: svg, encoding: .utf8).contains("hop 1"))
+            try "Where is nobody?\n".write(toFile: story, atomically: true, encoding: .utf8)
+            _ = try mneme(["answer", run, "--plain", story], expecting: 65)
+        }
+    }
+
+    private func firstTest(_ directory: String) throws -> String {
+        try #require(FileManager.default.contentsOfDirectory(atPath: "\(directory)/stories").sorted().first { $0.hasSuffix("_test.txt") })
+    }
+}
