@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 
 COLOURS = ["#1f5fa8", "#d1661b", "#3a8a3a", "#8a3a8a", "#444444"]
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 800, 480, 70, 20, 50, 56
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 800, 480, 70, 40, 50, 56
 
 
 def lanes(directory):

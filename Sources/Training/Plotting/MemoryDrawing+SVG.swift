@@ -13,21 +13,22 @@ public enum MemoryDrawing {
         var body: [String] = []
         var y = 24.0
         var width = 480.0
-        func text(_ words: String, x: Double, size: Int = 13, weight: String = "normal", anchor: String = "start", colour: String = "#222222") {
+        func text(_ words: String, size: Int = 13, weight: String = "normal", family: String = "sans-serif") {
+            let x = 20.0
             body.append(
-                "<text x=\"\(x)\" y=\"\(y)\" font-size=\"\(size)\" font-weight=\"\(weight)\" text-anchor=\"\(anchor)\" fill=\"\(colour)\">\(escaped(words))</text>")
+                "<text x=\"\(x)\" y=\"\(y)\" font-size=\"\(size)\" font-weight=\"\(weight)\" font-family=\"\(family)\" fill=\"#222222\" xml:space=\"preserve\">\(escaped(words))</text>")
             width = max(width, x + Double(words.count) * Double(size) * 0.58 + 20)
         }
         for explanation in explanations {
             for line in explanation.input {
-                text(line, x: 20)
+                text(line, family: "monospace")
                 y += 18
             }
             let expected = explanation.expected.map { $0 == explanation.answer ? "" : " (expected: \($0))" } ?? ""
-            text("\(explanation.answer)\(expected)", x: 20, size: 15, weight: "bold")
+            text("\(explanation.answer)\(expected)", size: 15, weight: "bold")
             y += 28
             for picture in explanation.pictures {
-                text(picture.name, x: 20, size: 14, weight: "bold")
+                text(picture.name, size: 14, weight: "bold")
                 y += 10
                 let drawn = cells(of: picture, top: y)
                 body += drawn.parts
@@ -59,8 +60,8 @@ public enum MemoryDrawing {
         let left = isUpright ? 20.0 : 64.0
         let first = top + 18
         var parts: [String] = []
-        func label(_ words: String, _ x: Double, _ y: Double, anchor: String = "start") {
-            parts.append("<text x=\"\(x)\" y=\"\(y)\" font-size=\"11\" text-anchor=\"\(anchor)\" fill=\"#444444\">\(escaped(words))</text>")
+        func label(_ words: String, _ x: Double, _ y: Double, anchor: String = "start", colour: String = "#444444") {
+            parts.append("<text x=\"\(x)\" y=\"\(y)\" font-size=\"11\" text-anchor=\"\(anchor)\" fill=\"\(colour)\">\(escaped(words))</text>")
         }
         if isUpright {
             for (index, words) in acrossLabels.enumerated() { label(words, left + (Double(index) + 0.5) * wide, top + 12, anchor: "middle") }
@@ -77,7 +78,7 @@ public enum MemoryDrawing {
                 parts.append(
                     "<rect x=\"\(format(x))\" y=\"\(format(y))\" width=\"\(format(wide))\" height=\"\(format(high))\" fill=\"\(value < 0 ? "#b2182b" : "#1f5fa8")\" fill-opacity=\"\(format(strength))\"/>"
                 )
-                if isUpright { label(String(format: "%.2f", value), x + wide / 2, y + 13, anchor: "middle") }
+                if isUpright { label(String(format: "%.2f", value), x + wide / 2, y + 13, anchor: "middle", colour: strength > 0.55 ? "#ffffff" : "#444444") }
             }
             if isUpright { label(downLabels[row], left + Double(across) * wide + 10, first + Double(row) * high + 13) }
         }
