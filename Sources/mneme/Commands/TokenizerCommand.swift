@@ -27,8 +27,10 @@ struct TokenizerTrainCommand: ParsableCommand {
             The same inputs and options give the same file.
 
             Examples:
-              mneme tokenizer train --kind unigram --vocabulary 8000 --output en.model text.txt
-              mneme tokenizer train --kind bpe --vocabulary 16000 --output ende.model --format wmt --languages en-de train
+              mneme tokenizer train --kind unigram --vocabulary 8000 \\
+                  --output en.model text.txt
+              mneme tokenizer train --kind bpe --vocabulary 16000 --output ende.model \\
+                  --format wmt --languages en-de train
               mneme tokenizer train --kind char --output characters.model shakespeare.txt
             """)
 
@@ -148,7 +150,8 @@ struct TokenizerDecodeCommand: ParsableCommand {
         abstract: "Decode lines of ids from standard input into text.",
         discussion: """
             Example:
-              echo "Hello there." | mneme tokenizer encode en.model | mneme tokenizer decode en.model
+              echo "Hello there." | mneme tokenizer encode en.model \\
+                  | mneme tokenizer decode en.model
             """)
 
     @Argument(help: "Model file.")
