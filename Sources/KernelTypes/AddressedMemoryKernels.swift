@@ -13,6 +13,7 @@ public struct AddressedMemoryShape: Sendable, Equatable {
     /// S.
     public let stride: Int
 
+    /// N rows of W, both positive; the stride follows.
     public init(rows: Int, width: Int) {
         self.rows = rows
         self.width = width
@@ -40,6 +41,7 @@ public struct HeadAddressing: Sendable, Equatable {
     /// Likewise of what a head adds.
     public let squashesAdditions: Bool
 
+    /// The same for all heads of a memory.
     public init(lowestShift: Int, shifts: Int, epsilon: Float, limit: Float, squashesKeys: Bool, squashesAdditions: Bool) {
         self.lowestShift = lowestShift
         self.shifts = shifts
@@ -64,6 +66,7 @@ public struct AddressingSteps {
     /// After sharpening: the weights.
     public var weights: FloatOutput
 
+    /// Borrows four buffers of S elements for the calls that take them.
     public init(cosine: FloatOutput, content: FloatOutput, shifted: FloatOutput, weights: FloatOutput) {
         self.cosine = cosine
         self.content = content
@@ -74,11 +77,16 @@ public struct AddressingSteps {
 
 /// Outer products that are summed: the sum over j < count of left[j, w] * right[j, i]; rows of `left` lie `leftStride` apart, those of `right` S.
 public struct OuterProducts {
+    /// [count, W], rows `leftStride` apart.
     public var left: FloatInput
+    /// Elements from one row of `left` to the next.
     public var leftStride: Int
+    /// [count, S].
     public var right: FloatInput
+    /// How many products are summed; 0 for none.
     public var count: Int
 
+    /// Borrows both buffers for the calls that take them.
     public init(_ left: FloatInput, leftStride: Int, _ right: FloatInput, count: Int) {
         self.left = left
         self.leftStride = leftStride

@@ -46,6 +46,7 @@ public struct UpdateSettings: Sendable {
     /// Nesterov's form of momentum, SGD only.
     public var nesterov: Bool = false
 
+    /// Adam's usual constants at a rate of zero.
     public init() {}
 }
 

@@ -36,6 +36,7 @@ public struct ScheduleConfiguration: Sendable, Equatable {
     /// Kind step: steps between two reductions.
     public var every: Int
 
+    /// A constant rate unless told otherwise. The values are checked where a run file gives them.
     public init(kind: ScheduleKind = .constant, warmup: Int = 0, steps: Int = 0, floor: Double = 0, factor: Double = 0.1, every: Int = 0) {
         self.kind = kind
         self.warmup = warmup

@@ -11,6 +11,7 @@ public struct AttentionMask: Sendable {
     /// The number of real keys of each sequence, [B]; `nil` when all S are real. A query that sees no key gives zeros.
     public var keyLengths: [Int]?
 
+    /// Without arguments: every query sees every key.
     public init(causal: Bool = false, keyLengths: [Int]? = nil) {
         self.causal = causal
         self.keyLengths = keyLengths

@@ -69,12 +69,17 @@ public struct RunConfiguration: Sendable {
     public var steps: Int
     /// What is learned, and by which model.
     public var task: any TaskSettings
+    /// The global batch.
     public var batch: BatchSettings
+    /// The update rule.
     public var optimizer: OptimizerConfiguration
+    /// The learning rate over time.
     public var schedule: ScheduleConfiguration
+    /// The type of activations and of operands of matrix products.
     public var precision: Precision
     /// Look at every layer's output, and stop at the first that is not finite.
     public var checkNumerics: Bool
+    /// How ranks share the work.
     public var parallel: ParallelSettings
     /// When checkpoints are written.
     public var checkpointEvery: ConfigurationInterval

@@ -134,6 +134,7 @@ extension SequenceGenerator {
 
 /// The training sequences of a generated task, without end.
 public final class GeneratedLoader: LaneLoader {
+    /// What makes the sequences.
     public let generator: any SequenceGenerator
     public let laneCount: Int
     private let seed: UInt64

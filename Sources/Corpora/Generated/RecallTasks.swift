@@ -15,6 +15,8 @@ public struct AssociativeRecallGenerator: SequenceGenerator, Equatable {
     /// N, at least 2, drawn anew for each step of training.
     public var items: ClosedRange<Int>
 
+    /// The task of the paper: 2 to 6 items of three vectors of 6 bits.
+    /// - Precondition: W and R are at least 1, every N at least 2.
     public init(bits: Int = 6, rows: Int = 3, items: ClosedRange<Int> = 2...6) {
         precondition(bits >= 1 && rows >= 1 && items.lowerBound >= 2, "\(bits) bits, \(rows) rows, \(items) items")
         self.bits = bits
@@ -60,6 +62,8 @@ public struct OverwriteGenerator: SequenceGenerator, Equatable {
     /// T, at least 2.
     public var length: Int
 
+    /// 30 steps over 6 keys and 8 values.
+    /// - Precondition: K is at least 1, V and T at least 2.
     public init(keys: Int = 6, values: Int = 8, length: Int = 30) {
         precondition(keys >= 1 && values >= 2 && length >= 2, "\(keys) keys, \(values) values, length \(length)")
         self.keys = keys
@@ -102,6 +106,7 @@ public struct AddingGenerator: SequenceGenerator, Equatable {
     /// T, at least 2.
     public var length: Int
 
+    /// - Precondition: T is at least 2.
     public init(length: Int = 50) {
         precondition(length >= 2, "length \(length)")
         self.length = length
@@ -143,6 +148,8 @@ public struct ReuseGenerator: SequenceGenerator, Equatable {
     /// G.
     public var group: Int
 
+    /// 12 vectors of 6 bits in groups of 3: what a memory of 4 rows must be used again for.
+    /// - Precondition: W, N and G are at least 1.
     public init(bits: Int = 6, items: Int = 12, group: Int = 3) {
         precondition(bits >= 1 && items >= 1 && group >= 1, "\(bits) bits, \(items) vectors in groups of \(group)")
         self.bits = bits

@@ -19,6 +19,7 @@ public struct ShardingProgress: Sendable {
 
 /// What sharding did.
 public struct ShardingOutcome: Sendable {
+    /// What corpus.json says now.
     public var manifest: CorpusManifest
     /// Shards that an interrupted run had finished and that were kept.
     public var shardsKept: Int

@@ -15,6 +15,7 @@ public struct ShardingPlan {
     public var readerOptions: [String: String]
     /// What is left out.
     public var rules: CleaningRules
+    /// Makes tokens of text; its model is copied into the directory.
     public var tokenizer: SentencePieceTokenizer
     /// The corpus directory to write.
     public var output: String

@@ -4,6 +4,7 @@ import Diagnostics
 
 /// A directory of bAbI files, such as `en` or `en-10k`.
 public struct BabiDirectory: Sendable {
+    /// The directory, as the user gave it.
     public let path: String
     private let files: [String]
 

@@ -6,6 +6,7 @@ import Diagnostics
 public struct DialogDirectory: Sendable {
     /// Tasks 1 to 6; the last, of the DSTC2 set, has candidates of its own.
     public static let taskCount = 6
+    /// The directory, as the user gave it.
     public let path: String
     private let files: [String]
 

@@ -5,8 +5,9 @@ import Foundation
 
 /// What was found while questions were read, besides the questions.
 public struct StoryFindings: Sendable, Equatable {
-    /// Questions and lines left out because they are malformed, with the first of them in words.
+    /// Questions and lines left out because they are malformed.
     public var malformed = 0
+    /// The first malformed line: where it stands and what is wrong with it.
     public var firstMalformed: String?
     /// Questions left out because no fact stands before them.
     public var questionsWithoutFacts = 0
@@ -19,6 +20,7 @@ public struct StoryFindings: Sendable, Equatable {
     /// Questions whose answer the training data does not hold: they count as answered wrongly.
     public var unseenAnswers = 0
 
+    /// Nothing found.
     public init() {}
 
     /// Records left out.
@@ -65,19 +67,25 @@ public struct StoryQuestions: Sendable {
         public var support: Range<Int>
     }
 
+    /// The words of all sentences, one after another.
     public internal(set) var words: [Int32] = []
     /// Where each sentence begins in `words`, and the end of the last.
     public internal(set) var sentenceStarts: [Int32] = [0]
+    /// The words of all questions, one after another.
     public internal(set) var questionWords: [Int32] = []
     /// Sentences that support answers, question after question.
     public internal(set) var supportingSentences: [Int] = []
+    /// In the order of the files.
     public internal(set) var questions: [Question] = []
+    /// What was found besides.
     public internal(set) var findings = StoryFindings()
     /// The answers as they are written, where they are no words of the vocabulary (`answer` -1).
     public internal(set) var unseenAnswers: [Int: String] = [:]
 
+    /// No questions.
     public init() {}
 
+    /// The number of questions.
     public var count: Int { questions.count }
 
     /// The number of sentences of the longest story.

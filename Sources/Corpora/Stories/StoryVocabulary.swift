@@ -15,6 +15,7 @@ public struct StoryVocabulary: Sendable, Equatable {
     /// The answers by class, where they are chosen from a list and are no words; `nil` where every answer is a word.
     public internal(set) var answers: [String]?
 
+    /// A vocabulary of padding alone.
     public init() {}
 
     /// V, padding counted.

@@ -29,9 +29,11 @@ public struct TokenizerTraining: Sendable, Equatable {
         case nmtNFKCCaseFolded = "nmt_nfkc_cf"
     }
 
+    /// How text is segmented.
     public var kind: Kind
     /// The number of pieces, special ones included; `nil` for all that a `char` or `word` model finds.
     public var vocabularySize: Int?
+    /// What happens to text before.
     public var normalization: Normalization
     /// The share of the text's characters that get pieces of their own; the others are spelled in bytes.
     public var characterCoverage: Double

@@ -17,10 +17,12 @@ public enum GenerationScores: Sendable {
 
 /// How targets are generated for scoring.
 public struct GenerationScoring: Sendable {
+    /// How each target is searched for.
     public var settings: GenerationSettings
     /// The first so many pairs; `nil` for all.
     public var limit: Int?
 
+    /// Scoring of the first `limit` pairs.
     public init(settings: GenerationSettings, limit: Int? = nil) {
         self.settings = settings
         self.limit = limit

@@ -20,6 +20,7 @@ public struct Controller {
         let bias: Parameter
     }
 
+    /// What it was made from.
     public let configuration: ControllerConfiguration
     /// I.
     public let inputs: Int

@@ -13,6 +13,7 @@ import Tensors
 ///
 /// Source: A. Graves et al., "Hybrid computing using a neural network with dynamic external memory", Nature 538 (2016), Methods.
 public struct DifferentiableNeuralComputer: SequenceCore {
+    /// What it was made from.
     public let configuration: DifferentiableNeuralComputerConfiguration
     public let outputWidth: Int
     public let memory: [MemoryDeclaration]

@@ -17,6 +17,7 @@ public struct NeuralTuringMachineConfiguration: Sendable, Equatable {
     public var readHeads = 1
     /// K.
     public var writeHeads = 1
+    /// The network that reads the input and the last reads, and steers the heads.
     public var controller = ControllerConfiguration(.lstm, width: 100)
     /// By how many rows a head can move at a step.
     public var shifts: ClosedRange<Int> = -1...1
@@ -37,6 +38,7 @@ public struct NeuralTuringMachineConfiguration: Sendable, Equatable {
     /// Keeps the memory of only every sqrt(T)-th step for the backward pass and computes those between again: less memory, the same bits.
     public var recompute = false
 
+    /// The copy task of Collier and Beel 2018: one read and one write head on 128 rows of 20, an LSTM of 100 units.
     public init() {}
 }
 
@@ -48,7 +50,9 @@ public struct NeuralTuringMachineConfiguration: Sendable, Equatable {
 ///
 /// Everything is float32; inputs of another type are converted. - Source: equations 1 to 9; settings and initialisation of Collier and Beel 2018.
 public struct NeuralTuringMachine: SequenceCore {
+    /// What it was made from.
     public let configuration: NeuralTuringMachineConfiguration
+    /// The network that steers the heads; its parameters are `PATH.controller...`.
     public let controller: Controller
     private let path: String
     private let interfaceWeight: Parameter

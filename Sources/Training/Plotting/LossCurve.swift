@@ -12,6 +12,7 @@ public struct LossCurve: Sendable {
         /// Nats a token.
         public var loss: Double
 
+        /// One logged step.
         public init(step: Int, loss: Double) {
             self.step = step
             self.loss = loss

@@ -18,10 +18,12 @@ public struct GeneratedTaskSettings: TaskSettings {
     public var examples: Int
     /// Lengths beside those of training that `mneme evaluate` measures, in the task's own unit.
     public var testLengths: [Int]
+    /// What learns it.
     public var model: SequenceModelConfiguration
 
     public var modelKind: String { model.core.kind }
 
+    /// Settings that no run file gives.
     public init(generator: any SequenceGenerator, examples: Int = 1024, testLengths: [Int] = [], model: SequenceModelConfiguration) {
         self.generator = generator
         self.examples = examples

@@ -10,7 +10,9 @@ import Models
 
 /// The sections `corpus` and `model` of a run over a sharded corpus.
 public struct LanguageTaskSettings: TaskSettings {
+    /// What is read.
     public var corpus: CorpusSettings
+    /// What learns it.
     public var model: ModelConfiguration
 
     public var modelKind: String { model.kind.rawValue }
