@@ -23,7 +23,8 @@ enum CheckpointDirectory {
             reason = ENOTDIR
         }
         throw UserError(
-            .inputOutput, "cannot make the directory: \(String(cString: strerror(reason)))", at: path, advice: "check the path, its permissions and the free space")
+            .inputOutput, "cannot make the directory: \(String(cString: strerror(reason)))", at: path,
+            advice: "check the path, its permissions and the free space")
     }
 
     /// The names in a directory, sorted; none where it does not exist.

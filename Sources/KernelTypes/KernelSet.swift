@@ -186,8 +186,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     /// One query over n keys, none masked: out = softmax(scale * query keys^T) values, K columns. Rows of keys and values lie `keyStride` and
     /// `valueStride` apart. `scratch` has room for n + K elements. With no keys out is 0.
     func attendRow(
-        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float, scratch: FloatOutput,
-        keyCount: Int, headSize: Int)
+        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float,
+        scratch: FloatOutput, keyCount: Int, headSize: Int)
     func attendRow(
         _ out: BFloatOutput, query: BFloatInput, keys: BFloatInput, keyStride: Int, values: BFloatInput, valueStride: Int, scale: Float,
         scratch: FloatOutput, keyCount: Int, headSize: Int)
@@ -277,8 +277,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
 
     // MARK: memories whose slots are bags of table rows. D is a multiple of 16; T tables lie side by side, so that a row of all of them is T D long.
 
-    /// out[b, t, c] = the sum over entries i of bag b of weights[weightRows[i], c] * table[rows[i], t, c]. Bag b has the entries offsets[b] ..< offsets[b + 1].
-    /// Rows of `table` and of `out` begin `tableStride` and `outStride` elements apart, both at least T D. Indices are not checked.
+    /// out[b, t, c] = the sum over entries i of bag b of weights[weightRows[i], c] * table[rows[i], t, c]. Bag b has the entries offsets[b] ..<
+    /// offsets[b + 1]. Rows of `table` and of `out` begin `tableStride` and `outStride` elements apart, both at least T D. Indices are not checked.
     func bagSums(
         _ out: FloatOutput, outStride: Int, table: FloatInput, tableStride: Int, rows: UnsafePointer<Int32>, weightRows: UnsafePointer<Int32>,
         offsets: UnsafePointer<Int32>, weights: FloatInput, bags: Int, tables: Int, width: Int)
@@ -290,8 +290,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     /// out += probability values. Rows of keys and values lie `stride` apart. `emptySlots` more slots, of zeros, take part in the softmax; nothing is
     /// stored for them.
     func readSlots(
-        _ out: FloatOutput, probability: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int, isLinear: Bool, slots: Int,
-        emptySlots: Int, width: Int)
+        _ out: FloatOutput, probability: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int, isLinear: Bool,
+        slots: Int, emptySlots: Int, width: Int)
     /// Its gradient. outGradient: of what was added to `out`. queryGradient is added to; keyGradient and valueGradient (rows `stride` apart, not the
     /// same array) are stored, or added to where told. scratch [n] gets the gradient of the products.
     func readSlotsGradient(
@@ -301,23 +301,24 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
 
     // MARK: recurrent cells (one row of H = n units)
 
-    /// A step of an LSTM. `gates` [4n] holds sums of products of the input, forget, candidate and output gate and gets sigmoid, sigmoid, tanh, sigmoid of
-    /// them: i, f, g, o. cell = f * previousCell + i * g; hidden = o * tanh(cell).
+    /// A step of an LSTM. `gates` [4n] holds sums of products of the input, forget, candidate and output gate and gets sigmoid, sigmoid, tanh,
+    /// sigmoid of them: i, f, g, o. cell = f * previousCell + i * g; hidden = o * tanh(cell).
     func lstmCell(_ hidden: FloatOutput, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int)
     func lstmCell(_ hidden: BFloatOutput, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int)
-    /// Its gradient. `gates` as `lstmCell` left them. outputGradient + hiddenGradient: of `hidden`. `cellGradient` holds what later steps give to `cell` and
-    /// gets the gradient of `previousCell`. gateGradient [4n] (may be `gates`): of the sums of products, stored.
+    /// Its gradient. `gates` as `lstmCell` left them. outputGradient + hiddenGradient: of `hidden`. `cellGradient` holds what later steps give to
+    /// `cell` and gets the gradient of `previousCell`. gateGradient [4n] (may be `gates`): of the sums of products, stored.
     func lstmCellGradient(
-        _ gateGradient: FloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput, outputGradient: FloatInput,
-        hiddenGradient: FloatInput, _ n: Int)
+        _ gateGradient: FloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
+        outputGradient: FloatInput, hiddenGradient: FloatInput, _ n: Int)
     func lstmCellGradient(
-        _ gateGradient: BFloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput, outputGradient: BFloatInput,
-        hiddenGradient: FloatInput, _ n: Int)
+        _ gateGradient: BFloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
+        outputGradient: BFloatInput, hiddenGradient: FloatInput, _ n: Int)
     /// A step of a GRU. `gates` [3n] holds the products of the input for the reset, update and candidate gate, `products` [3n] those of `previous`:
     /// r = sigmoid(gates + products), z likewise, candidate = tanh(gates + r * products), which `gates` gets. state = (1 - z) candidate + z previous.
     func gruCell(_ state: FloatOutput, gates: FloatOutput, products: FloatInput, previous: FloatInput, _ n: Int)
-    /// Its gradient. `gates` as `gruCell` left them; candidateProduct [n] is the last third of `products`. stateGradient + outputGradient: of `state`;
-    /// `stateGradient` gets the part of the gradient of `previous` that does not go through `products`. inputGradient, productGradient [3n]: stored.
+    /// Its gradient. `gates` as `gruCell` left them; candidateProduct [n] is the last third of `products`. stateGradient + outputGradient: of
+    /// `state`; `stateGradient` gets the part of the gradient of `previous` that does not go through `products`. inputGradient, productGradient [3n]:
+    /// stored.
     func gruCellGradient(
         _ inputGradient: FloatOutput, productGradient: FloatOutput, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
         previous: FloatInput, outputGradient: FloatInput, _ n: Int)

@@ -46,7 +46,8 @@ final class WeightPicture {
     func show(_ trace: MemoryTrace, names: [String]) {
         for (head, name) in names.enumerated() {
             trace.record(
-                name, rowAxis: "row", columnAxis: "step", rows: rows, columns: steps, values: Array(values[head * rows * steps..<(head + 1) * rows * steps]))
+                name, rowAxis: "row", columnAxis: "step", rows: rows, columns: steps,
+                values: Array(values[head * rows * steps..<(head + 1) * rows * steps]))
         }
     }
 }

@@ -89,7 +89,8 @@ public final class SequenceModel: TrainableModel {
         switch (form.input, configuration.embedding) {
         case (.vectors(let width), _): (inputs, symbolEmbedding) = (width, nil)
         case (.symbols(let count), let width?):
-            symbolEmbedding = Embedding(store, "embedding", rows: count, width: width, initializer: .normal(standardDeviation: 1 / Float(width).squareRoot()))
+            symbolEmbedding = Embedding(
+                store, "embedding", rows: count, width: width, initializer: .normal(standardDeviation: 1 / Float(width).squareRoot()))
             inputs = width
         case (.symbols(let count), nil): (inputs, symbolEmbedding) = (count, nil)
         }

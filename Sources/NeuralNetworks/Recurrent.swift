@@ -84,8 +84,8 @@ public struct RecurrentStack: SequenceCore {
     ///
     /// - Parameter lifetime: of its memory.
     public init(
-        _ store: ParameterStore, _ path: String, cell: RecurrentCell, inputs: Int, width: Int, layers: Int, options: RecurrentOptions = RecurrentOptions(),
-        lifetime: MemoryLifetime = .sequence
+        _ store: ParameterStore, _ path: String, cell: RecurrentCell, inputs: Int, width: Int, layers: Int,
+        options: RecurrentOptions = RecurrentOptions(), lifetime: MemoryLifetime = .sequence
     ) {
         self.cell = cell
         self.options = options

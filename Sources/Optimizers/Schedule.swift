@@ -1,7 +1,7 @@
 // The learning rate of each step.
 //
-// Legend: t the step, from 1, after the first `hold` steps, which run at the base rate; W warm-up steps; T total steps; base the configured learning rate.
-// In the warm-up, t <= W, every schedule gives base * t / W, so that it reaches base at step W. Afterwards, with
+// Legend: t the step, from 1, after the first `hold` steps, which run at the base rate; W warm-up steps; T total steps; base the configured learning
+// rate. In the warm-up, t <= W, every schedule gives base * t / W, so that it reaches base at step W. Afterwards, with
 // progress p = min(1, (t - W) / (T - W)):
 //
 //   constant              base

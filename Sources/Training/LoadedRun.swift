@@ -46,7 +46,8 @@ public final class LoadedRun {
             let search = try store.newestVerified()
             passedOver = search.passedOver.map { "passing over \(store.directory(step: $0.step)): \($0.reason)" }
             guard let newest = search.reader else {
-                throw UserError(.badData, "no checkpoint verifies: \(search.passedOver.first?.reason ?? "unknown")", at: directory, advice: "restore a good copy")
+                throw UserError(
+                    .badData, "no checkpoint verifies: \(search.passedOver.first?.reason ?? "unknown")", at: directory, advice: "restore a good copy")
             }
             reader = newest
         }
@@ -75,7 +76,8 @@ public final class LoadedRun {
     public func languageRun() throws -> LanguageRun {
         guard let task = task as? LanguageTask else {
             throw UserError(
-                .usage, "its model, \(configuration.task.modelKind), generates no text", at: directory, advice: "use mneme evaluate, answer or memory show")
+                .usage, "its model, \(configuration.task.modelKind), generates no text", at: directory,
+                advice: "use mneme evaluate, answer or memory show")
         }
         return LanguageRun(task, configuration)
     }

@@ -34,7 +34,8 @@ public struct StepMetrics: Sendable {
     public var json: String {
         let fields = [
             "\"step\":\(step)", "\"tokens\":\(tokens)", "\"loss\":\(Self.number(loss))", "\"gradient_norm\":\(Self.number(gradientNorm))",
-            "\"learning_rate\":\(Self.number(learningRate))", "\"seconds\":\(Self.number(seconds))", "\"tokens_per_second\":\(Self.number(tokensPerSecond))",
+            "\"learning_rate\":\(Self.number(learningRate))", "\"seconds\":\(Self.number(seconds))",
+            "\"tokens_per_second\":\(Self.number(tokensPerSecond))",
         ]
         return "{" + fields.joined(separator: ",") + (validation?.json ?? "") + "}"
     }
@@ -97,7 +98,9 @@ public final class RunLog {
 
     private func write(_ handle: FileHandle, _ line: String, _ path: String) throws {
         do { try handle.write(contentsOf: Data(line.utf8)) } catch {
-            throw UserError(.inputOutput, "cannot write: \(error.localizedDescription)", at: path, advice: "free space on the file system and start the run again")
+            throw UserError(
+                .inputOutput, "cannot write: \(error.localizedDescription)", at: path,
+                advice: "free space on the file system and start the run again")
         }
     }
 

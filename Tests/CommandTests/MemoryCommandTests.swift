@@ -67,8 +67,10 @@ import Testing
                 model: "{kind: memory-network, hops: 2, width: 12}", steps: 50)
             let story = "\(directory)/story.txt"
             let text = try String(contentsOfFile: "\(directory)/stories/\(firstTest(directory))", encoding: .utf8)
-            let sentence = try #require(text.split(separator: "\n").first { !$0.contains("\t") }).split(separator: " ").dropFirst().joined(separator: " ")
-            let asked = try #require(text.split(separator: "\n").first { $0.contains("\t") }).split(separator: "\t")[0].split(separator: " ").dropFirst().joined(separator: " ")
+            let sentence = try #require(text.split(separator: "\n").first { !$0.contains("\t") }).split(separator: " ").dropFirst().joined(
+                separator: " ")
+            let asked = try #require(text.split(separator: "\n").first { $0.contains("\t") }).split(separator: "\t")[0].split(separator: " ")
+                .dropFirst().joined(separator: " ")
             try "\(sentence)\n\(asked)\n".write(toFile: story, atomically: true, encoding: .utf8)
             let explained = try mneme(["answer", run, "--plain", "--explain", story]).standardOutput
             #expect(explained.contains("hop 1") && explained.contains("hop 2") && explained.contains("1.00"))

@@ -9,8 +9,8 @@ struct MemoryDrawingTests {
     private var hops: MemoryTrace.Picture {
         let trace = MemoryTrace()
         trace.record(
-            "attention", rowAxis: "hop", columnAxis: "sentence", columnLabels: ["Mary went to the garden.", "John & Sandra <left>."], rows: 2, columns: 2,
-            values: [0.9, 0.1, 0.25, 0.75])
+            "attention", rowAxis: "hop", columnAxis: "sentence", columnLabels: ["Mary went to the garden.", "John & Sandra <left>."], rows: 2,
+            columns: 2, values: [0.9, 0.1, 0.25, 0.75])
         return trace.pictures[0]
     }
 
@@ -59,7 +59,9 @@ struct MemoryDrawingTests {
         var texts: [String] = []
         private var current = ""
 
-        func parser(_ parser: XMLParser, didStartElement name: String, namespaceURI: String?, qualifiedName: String?, attributes: [String: String]) { current = "" }
+        func parser(_ parser: XMLParser, didStartElement name: String, namespaceURI: String?, qualifiedName: String?, attributes: [String: String]) {
+            current = ""
+        }
         func parser(_ parser: XMLParser, foundCharacters string: String) { current += string }
         func parser(_ parser: XMLParser, didEndElement name: String, namespaceURI: String?, qualifiedName: String?) { texts.append(current) }
     }

@@ -24,7 +24,9 @@ import Training
 
         deinit { try? FileManager.default.removeItem(atPath: path) }
 
-        func configuration(_ tasks: [Int], lanes: Int = 16, model: String = "width: 20, linearStart: 100", extra: String = "") throws -> RunConfiguration {
+        func configuration(
+            _ tasks: [Int], lanes: Int = 16, model: String = "width: 20, linearStart: 100", extra: String = ""
+        ) throws -> RunConfiguration {
             try RunConfiguration(
                 yaml: "seed: 3\nsteps: 600\ntask: {kind: babi, data: \(path), tasks: [\(tasks.map(\.description).joined(separator: ", "))]\(extra)}\n"
                     + "model: {kind: memory-network, \(model)}\nbatch: {lanes: \(lanes), groups: 4}\n"
@@ -42,12 +44,15 @@ import Training
         let step = TrainingStep(
             store: store, optimizer: optimizer,
             update: .init(
-                clip: configuration.optimizer.clip, clipPer: configuration.optimizer.clipPer, reduction: configuration.optimizer.reduction, lanes: lanes.count),
+                clip: configuration.optimizer.clip, clipPer: configuration.optimizer.clipPer, reduction: configuration.optimizer.reduction,
+                lanes: lanes.count),
             communicator: SingleProcess())
         let loader = try task.makeLoader(owning: lanes)
         for number in 1...steps {
             let batch = try loader.batch(lanes: lanes)
-            _ = try step.run(step: number, learningRate: configuration.optimizer.learningRate) { _, tape in task.model.loss(batch, ForwardPass(tape: tape)) }
+            _ = try step.run(step: number, learningRate: configuration.optimizer.learningRate) { _, tape in
+                task.model.loss(batch, ForwardPass(tape: tape))
+            }
             try loader.advance()
         }
         return task

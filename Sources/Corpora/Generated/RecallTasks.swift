@@ -135,11 +135,11 @@ public struct AddingGenerator: SequenceGenerator, Equatable {
     }
 }
 
-/// Groups of vectors that are read and at once asked back, one group after another: more vectors than a memory has rows can only be answered by using rows
-/// again (Graves et al. 2016, "Memory reuse").
+/// Groups of vectors that are read and at once asked back, one group after another: more vectors than a memory has rows can only be answered by using
+/// rows again (Graves et al. 2016, "Memory reuse").
 ///
-/// T = 2 N steps of W + 2 channels for N vectors in groups of G. A group has G steps with a vector in channels 0 ..< W and 1 in channel W, then G steps with 1 in
-/// channel W + 1, which are answered: W bits, the group's first vector first. The last group may have fewer.
+/// T = 2 N steps of W + 2 channels for N vectors in groups of G. A group has G steps with a vector in channels 0 ..< W and 1 in channel W, then G
+/// steps with 1 in channel W + 1, which are answered: W bits, the group's first vector first. The last group may have fewer.
 public struct ReuseGenerator: SequenceGenerator, Equatable {
     /// W.
     public var bits: Int

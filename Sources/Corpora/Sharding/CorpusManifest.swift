@@ -149,7 +149,8 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
         let path = Self.path(in: directory)
         guard access(path, F_OK) == 0 else {
             throw UserError(
-                .missingInput, "no corpus there: corpus.json is missing", at: directory, advice: "give a directory that `mneme corpus shard` has finished")
+                .missingInput, "no corpus there: corpus.json is missing", at: directory,
+                advice: "give a directory that `mneme corpus shard` has finished")
         }
         let data = Data(try FileBytes.read(path))
         struct Version: Decodable {

@@ -26,8 +26,8 @@ public struct ShardingPlan {
 
     /// - Parameter shardSize: bytes; 16 MiB unless given.
     public init(
-        format: CorpusFormat, inputs: [String], readerOptions: [String: String] = [:], rules: CleaningRules, tokenizer: SentencePieceTokenizer, output: String,
-        shardSize: Int = 16 << 20, badRecordLimit: Int = 0, makeReader: @escaping () throws -> any CorpusReader
+        format: CorpusFormat, inputs: [String], readerOptions: [String: String] = [:], rules: CleaningRules, tokenizer: SentencePieceTokenizer,
+        output: String, shardSize: Int = 16 << 20, badRecordLimit: Int = 0, makeReader: @escaping () throws -> any CorpusReader
     ) {
         self.format = format
         self.inputs = inputs

@@ -13,7 +13,9 @@ public struct DialogDirectory: Sendable {
     /// - Throws: `UserError` (.missingInput) where the directory does not exist or holds no dialogs.
     public init(path: String) throws {
         if path.hasSuffix(".tar.gz") || path.hasSuffix(".tgz") {
-            throw UserError(.missingInput, "is an archive", at: path, advice: "unpack it with tar xzf, and name the directory that holds dialog-babi-candidates.txt")
+            throw UserError(
+                .missingInput, "is an archive", at: path,
+                advice: "unpack it with tar xzf, and name the directory that holds dialog-babi-candidates.txt")
         }
         self.path = path
         files = try InputFiles.expand([path], wanted: "dialog bAbI files (dialog-babi-task1-...-trn.txt)") {

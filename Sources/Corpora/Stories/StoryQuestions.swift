@@ -230,7 +230,8 @@ public struct StoryQuestions: Sendable {
         supportingSentences.append(contentsOf: support)
         questions.append(
             Question(
-                sentences: story, words: firstWord..<questionWords.count, answer: answer, task: task, support: firstSupport..<supportingSentences.count))
+                sentences: story, words: firstWord..<questionWords.count, answer: answer, task: task,
+                support: firstSupport..<supportingSentences.count))
     }
 
     /// The numbers of words; unknown ones are left out and counted, or added.
@@ -270,8 +271,8 @@ public struct StoryQuestions: Sendable {
         add(story: 0..<sentenceStarts.count - 1, question: words, answer: -1, task: 0)
     }
 
-    /// A dialog typed by a person: lines of the user and of the replies in turn, or KB lines as the data has them; the last line is what the user says.
-    /// A tab between both, as the files have it, puts them on one line.
+    /// A dialog typed by a person: lines of the user and of the replies in turn, or KB lines as the data has them; the last line is what the user
+    /// says. A tab between both, as the files have it, puts them on one line.
     /// - Throws: `UserError` (.badData) where there is no line, or no word that is known.
     public init(typedDialog text: String, vocabulary: StoryVocabulary) throws {
         var lines = text.split(separator: "\n").map { Self.withoutNumber($0.trimmingCharacters(in: .whitespaces)) }.filter { !$0.isEmpty }

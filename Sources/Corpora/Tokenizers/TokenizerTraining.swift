@@ -53,7 +53,8 @@ public struct TokenizerTraining: Sendable, Equatable {
     /// Trains a model.
     /// - Parameter sample: the sentences to learn from.
     /// - Returns: the bytes of the model file.
-    /// - Throws: `UserError` where the sample is empty, or where the vocabulary is larger or smaller than the sample allows; the message says the limit.
+    /// - Throws: `UserError` where the sample is empty, or where the vocabulary is larger or smaller than the sample allows; the message says the
+    ///   limit.
     /// - Complexity: some 20 bytes of memory for each byte of the sample (unigram).
     public func train(on sample: TextSample) throws -> [UInt8] {
         guard sample.count > 0 else { throw UserError(.badData, "the input holds no text to train a tokenizer on", advice: "give files with text") }

@@ -104,7 +104,9 @@ private struct Scorer {
 
 /// The number in a bAbI label such as `qa7_counting`.
 public func taskNumber(_ label: String) -> Int? {
-    guard label.hasPrefix("qa"), let number = Int(label.dropFirst(2).prefix { $0.isNumber }), (1...BABIAccuracy.taskCount).contains(number) else { return nil }
+    guard label.hasPrefix("qa"), let number = Int(label.dropFirst(2).prefix { $0.isNumber }), (1...BABIAccuracy.taskCount).contains(number) else {
+        return nil
+    }
     return number
 }
 

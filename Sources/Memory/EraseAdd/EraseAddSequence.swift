@@ -1,7 +1,7 @@
 // The erase/add memory over a whole sequence as one operation.
 //
-// Legend: B sequences, T steps, I input width, H units, N memory rows, W their width, S their stride (N rounded up to 16), P = N + 2 W numbers of a step.
-// Memories are stored by columns, [W, S], as the kernels want them; rows of buffers are in the order [T, B].
+// Legend: B sequences, T steps, I input width, H units, N memory rows, W their width, S their stride (N rounded up to 16), P = N + 2 W numbers of a
+// step. Memories are stored by columns, [W, S], as the kernels want them; rows of buffers are in the order [T, B].
 
 import Kernels
 import NeuralNetworks
@@ -155,7 +155,8 @@ final class EraseAddSequence {
         let (width, outputWidth) = (controller.width, controller.width + shape.width)
         let buffers = Buffers(
             memory: Tensor(zeros: [batch, shape.count]), weights: Tensor(uninitialized: [batch, shape.stride]),
-            reads: Tensor(uninitialized: [batch, shape.width]), numbers: Tensor(uninitialized: [batch, numbers]), hidden: Tensor(zeros: [batch, width]))
+            reads: Tensor(uninitialized: [batch, shape.width]), numbers: Tensor(uninitialized: [batch, numbers]),
+            hidden: Tensor(zeros: [batch, width]))
         if let lastMemoryGradient {
             for b in 0..<batch {
                 storeByColumns(
@@ -209,16 +210,16 @@ final class EraseAddSequence {
         let (rows, width, inputs) = (steps * batch, controller.width, x.shape[2])
         layer.input.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: inputs), MatrixOperand(values, .transposed), MatrixOperand(timeMajorX), m: numbers, n: inputs, k: rows,
-                beta: accumulate ? 1 : 0)
+                into: MatrixOperand(target, leading: inputs), MatrixOperand(values, .transposed), MatrixOperand(timeMajorX), m: numbers, n: inputs,
+                k: rows, beta: accumulate ? 1 : 0)
         }
         layer.hidden.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(values, .transposed), MatrixOperand(firstHidden), m: numbers, n: width, k: batch,
-                beta: accumulate ? 1 : 0)
+                into: MatrixOperand(target, leading: width), MatrixOperand(values, .transposed), MatrixOperand(firstHidden), m: numbers, n: width,
+                k: batch, beta: accumulate ? 1 : 0)
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(values, first: batch * numbers, .transposed), MatrixOperand(controller.allOutputs),
-                m: numbers, n: width, k: rows - batch, beta: 1)
+                into: MatrixOperand(target, leading: width), MatrixOperand(values, first: batch * numbers, .transposed),
+                MatrixOperand(controller.allOutputs), m: numbers, n: width, k: rows - batch, beta: 1)
         }
         layer.bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, values.floats, rows: rows, columns: numbers) }
         if let node = x.node {

@@ -8,8 +8,8 @@ import Kernels
 import NeuralNetworks
 import Tensors
 
-/// What the two passes share. Buffers are made once for all steps, and no step allocates memory; a step's sequences are divided between threads, and each is
-/// computed in the same way whatever the number of threads.
+/// What the two passes share. Buffers are made once for all steps, and no step allocates memory; a step's sequences are divided between threads, and
+/// each is computed in the same way whatever the number of threads.
 final class TuringMachineSequence {
     let configuration: NeuralTuringMachineConfiguration
     let addressing: HeadAddressing
@@ -77,7 +77,9 @@ final class TuringMachineSequence {
         (reads, writes) = (configuration.readHeads, configuration.writeHeads)
         heads = reads + writes
         (numbers, numbersPerHead) = (interfaceWeight.shape[0], addressing.numbers(width: shape.width))
-        let extents: [Shape] = [[batch, shape.rows, shape.width], [batch, reads, shape.rows], [batch, writes, shape.rows], [batch, reads, shape.width]]
+        let extents: [Shape] = [
+            [batch, shape.rows, shape.width], [batch, reads, shape.rows], [batch, writes, shape.rows], [batch, reads, shape.width],
+        ]
         for (tensor, expected) in zip(initial, extents) {
             if let tensor { precondition(tensor.shape == expected, "Neural Turing Machine: state \(tensor.shape) is not \(expected)") }
         }
@@ -219,8 +221,8 @@ final class TuringMachineSequence {
             kernels.headWeights(
                 AddressingSteps(
                     cosine: kept + first, content: kept + weightCount + first, shifted: kept + 2 * weightCount + first, weights: after + first),
-                previous: before + first, norms: norm, keyNorm: keyNorms.floats[row * heads + head], numbers: result + head * numbersPerHead, addressing,
-                scratch: scratch.floats + b * scratchCount, shape)
+                previous: before + first, norms: norm, keyNorm: keyNorms.floats[row * heads + head], numbers: result + head * numbersPerHead,
+                addressing, scratch: scratch.floats + b * scratchCount, shape)
         }
     }
 
@@ -229,8 +231,8 @@ final class TuringMachineSequence {
         let result = results.floats + (row(t) + b) * numbers + heads * numbersPerHead
         let next = isKept ? place + 1 : 0
         kernels.memoryWrite(
-            memory(next, b), memory: memory(place, b), weights: weights(next, b) + reads * shape.stride, erase: result, add: result + writes * shape.width,
-            count: writes, shape)
+            memory(next, b), memory: memory(place, b), weights: weights(next, b) + reads * shape.stride, erase: result,
+            add: result + writes * shape.width, count: writes, shape)
     }
 
     private var headNames: [String] {

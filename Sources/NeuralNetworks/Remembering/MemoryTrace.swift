@@ -37,7 +37,8 @@ public final class MemoryTrace {
     /// Adds a picture.
     /// - Precondition: there are R x C values.
     public func record(
-        _ name: String, rowAxis: String, columnAxis: String, rowLabels: [String] = [], columnLabels: [String] = [], rows: Int, columns: Int, values: [Float]
+        _ name: String, rowAxis: String, columnAxis: String, rowLabels: [String] = [], columnLabels: [String] = [], rows: Int, columns: Int,
+        values: [Float]
     ) {
         precondition(values.count == rows * columns, "\(name): \(values.count) values for \(rows) rows and \(columns) columns")
         pictures.append(

@@ -108,7 +108,8 @@ struct RecurrentShape {
     /// x W^T + bias over all steps: [T B, I] to [T B, G], float32.
     func inputProducts(_ x: Tensor, _ weight: Tensor, bias: Tensor) -> Tensor {
         let products = Tensor(uninitialized: [rows, gates])
-        multiplyMatrices(into: MatrixOperand(products), MatrixOperand(x), MatrixOperand(weight, .transposed), m: rows, n: gates, k: inputs, bias: bias.floats)
+        multiplyMatrices(
+            into: MatrixOperand(products), MatrixOperand(x), MatrixOperand(weight, .transposed), m: rows, n: gates, k: inputs, bias: bias.floats)
         return products
     }
 
@@ -116,8 +117,8 @@ struct RecurrentShape {
     func accumulateInputGradients(_ gradient: Tensor, x: Tensor, timeMajorX: Tensor, weight: Tensor) {
         weight.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(timeMajorX), m: gates, n: inputs, k: rows,
-                beta: accumulate ? 1 : 0)
+                into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(timeMajorX), m: gates, n: inputs,
+                k: rows, beta: accumulate ? 1 : 0)
         }
         guard let node = x.node else { return }
         let part = Tensor(uninitialized: [rows, inputs], type)

@@ -66,7 +66,8 @@ private final class ResetBeforeSequence {
     /// The outputs, [B, T, H].
     func run() -> Tensor {
         let (batch, width, type) = (shape.batch, shape.width, shape.type)
-        let gateWeight = PackedMatrix(MatrixOperand(hiddenWeight, .transposed), rows: batch, k: width, n: 2 * width, isAdding: false, uses: shape.steps)
+        let gateWeight = PackedMatrix(
+            MatrixOperand(hiddenWeight, .transposed), rows: batch, k: width, n: 2 * width, isAdding: false, uses: shape.steps)
         let candidateWeight = PackedMatrix(
             MatrixOperand(hiddenWeight, first: 2 * width * width, .transposed), rows: batch, k: width, n: width, isAdding: false, uses: shape.steps)
         let outputs = Tensor(uninitialized: [batch, shape.steps, width], type)
@@ -228,8 +229,8 @@ private final class ResetBeforeSequence {
         hiddenWeight.node?.withGradientTensor { target, accumulate in
             let beta: Float = accumulate ? 1 : 0
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(gateGradient, .transposed), MatrixOperand(operands), m: 2 * width, n: width,
-                k: shape.rows, beta: beta)
+                into: MatrixOperand(target, leading: width), MatrixOperand(gateGradient, .transposed), MatrixOperand(operands), m: 2 * width,
+                n: width, k: shape.rows, beta: beta)
             multiplyMatrices(
                 into: MatrixOperand(target, first: 2 * width * width, leading: width), MatrixOperand(candidateGradient, .transposed),
                 MatrixOperand(resetOperands), m: width, n: width, k: shape.rows, beta: beta)

@@ -16,7 +16,8 @@ public enum MemoryDrawing {
         func text(_ words: String, size: Int = 13, weight: String = "normal", family: String = "sans-serif") {
             let x = 20.0
             body.append(
-                "<text x=\"\(x)\" y=\"\(y)\" font-size=\"\(size)\" font-weight=\"\(weight)\" font-family=\"\(family)\" fill=\"#222222\" xml:space=\"preserve\">\(escaped(words))</text>")
+                "<text x=\"\(x)\" y=\"\(y)\" font-size=\"\(size)\" font-weight=\"\(weight)\" font-family=\"\(family)\" fill=\"#222222\" xml:space=\"preserve\">\(escaped(words))</text>"
+            )
             width = max(width, x + Double(words.count) * Double(size) * 0.58 + 20)
         }
         for explanation in explanations {
@@ -45,7 +46,8 @@ public enum MemoryDrawing {
     /// - Throws: `UserError` (.inputOutput).
     public static func write(_ explanations: [Explanation], to path: String) throws {
         do { try Data(svg(explanations).utf8).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be written: \(error.localizedDescription)", at: path, advice: "name a file in a directory that exists")
+            throw UserError(
+                .inputOutput, "cannot be written: \(error.localizedDescription)", at: path, advice: "name a file in a directory that exists")
         }
     }
 
@@ -56,7 +58,8 @@ public enum MemoryDrawing {
         let side = isUpright ? 18.0 : min(18, max(3, 900 / Double(max(across, 1))))
         let (wide, high) = (isUpright ? 46.0 : side, isUpright ? 18.0 : min(side, max(3, 600 / Double(max(down, 1)))))
         let downLabels = isUpright ? picture.columnLabels : picture.rowLabels
-        let acrossLabels = isUpright ? (picture.rowLabels.isEmpty ? (1...max(picture.rows, 1)).map { "\(picture.rowAxis) \($0)" } : picture.rowLabels) : []
+        let acrossLabels =
+            isUpright ? (picture.rowLabels.isEmpty ? (1...max(picture.rows, 1)).map { "\(picture.rowAxis) \($0)" } : picture.rowLabels) : []
         let left = isUpright ? 20.0 : 64.0
         let first = top + 18
         var parts: [String] = []
@@ -78,13 +81,16 @@ public enum MemoryDrawing {
                 parts.append(
                     "<rect x=\"\(format(x))\" y=\"\(format(y))\" width=\"\(format(wide))\" height=\"\(format(high))\" fill=\"\(value < 0 ? "#b2182b" : "#1f5fa8")\" fill-opacity=\"\(format(strength))\"/>"
                 )
-                if isUpright { label(String(format: "%.2f", value), x + wide / 2, y + 13, anchor: "middle", colour: strength > 0.55 ? "#ffffff" : "#444444") }
+                if isUpright {
+                    label(String(format: "%.2f", value), x + wide / 2, y + 13, anchor: "middle", colour: strength > 0.55 ? "#ffffff" : "#444444")
+                }
             }
             if isUpright { label(downLabels[row], left + Double(across) * wide + 10, first + Double(row) * high + 13) }
         }
         let bottom = first + Double(down) * high
         parts.append(
-            "<rect x=\"\(left)\" y=\"\(first)\" width=\"\(format(Double(across) * wide))\" height=\"\(format(Double(down) * high))\" fill=\"none\" stroke=\"#888888\"/>")
+            "<rect x=\"\(left)\" y=\"\(first)\" width=\"\(format(Double(across) * wide))\" height=\"\(format(Double(down) * high))\" fill=\"none\" stroke=\"#888888\"/>"
+        )
         let labelled = isUpright ? Double(downLabels.map(\.count).max() ?? 0) * 6.5 + 20 : 20
         return (parts, left + Double(across) * wide + labelled, bottom)
     }

@@ -38,15 +38,17 @@ extension MemoryTrace.Picture {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// One character a cell, from blank (0) to full (the largest magnitude). Neighbouring columns share a character where the line is too short, which
-    /// then shows the largest of them.
+    /// One character a cell, from blank (0) to full (the largest magnitude). Neighbouring columns share a character where the line is too short,
+    /// which then shows the largest of them.
     private func map(_ width: Int) -> String {
         let shades: [Character] = [" ", "░", "▒", "▓", "█"]
         let labels = (0..<rows).map { rowLabels.isEmpty ? "\($0)" : rowLabels[$0] }
         let margin = (labels.map(\.count).max() ?? 0) + 1
         let room = max(width - margin - 4, 10)
         let pooled = (columns + room - 1) / max(room, 1)
-        var lines = ["  \(rowAxis) (down), \(columnAxis) (across\(pooled > 1 ? ", \(pooled) a character" : "")); full is \(String(format: "%.3g", scale))"]
+        var lines = [
+            "  \(rowAxis) (down), \(columnAxis) (across\(pooled > 1 ? ", \(pooled) a character" : "")); full is \(String(format: "%.3g", scale))"
+        ]
         for row in 0..<rows {
             var line = "  " + String(repeating: " ", count: margin - 1 - labels[row].count) + labels[row] + "│"
             for first in stride(from: 0, to: columns, by: max(pooled, 1)) {

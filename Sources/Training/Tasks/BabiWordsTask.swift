@@ -85,7 +85,9 @@ public final class BabiWordsTask: AnsweringTask {
                 StoryTask.heldOut(all.stories.count, part: settings.validation, isJoint: source.tasks.count > 1, seed: configuration.seed))
             training = all.selecting(all.stories.indices.filter { !heldOut.contains($0) })
             validation = heldOut.isEmpty ? nil : all.selecting(heldOut.sorted())
-            notes = questions.findings.notes + (all.tooLong > 0 ? ["\(all.tooLong) stories left out that have more than \(settings.maximumSteps ?? 0) steps"] : [])
+            notes =
+                questions.findings.notes
+                + (all.tooLong > 0 ? ["\(all.tooLong) stories left out that have more than \(settings.maximumSteps ?? 0) steps"] : [])
         }
         network = SequenceModel(
             settings.model, SequenceModelForm(input: .symbols(alphabet.count), output: .classes(vocabulary.count)))
@@ -123,7 +125,9 @@ public final class BabiWordsTask: AnsweringTask {
         let measured = try SequenceMeasurement.summed(network.form.output, batches: batches, communicator) { index in
             let numbers = Array(order[index * rows..<min((index + 1) * rows, order.count)])
             let batch = stories.rows(numbers, lanes: Array(numbers.indices))
-            return SequenceMeasurement(of: network, SequenceBatch(batch)) { row, isCorrect in accuracy.add(task: batch.tasks[row], isCorrect: isCorrect) }
+            return SequenceMeasurement(of: network, SequenceBatch(batch)) { row, isCorrect in
+                accuracy.add(task: batch.tasks[row], isCorrect: isCorrect)
+            }
         }
         accuracy = BABIAccuracy(encoded: try communicator.allReduced(accuracy.encoded, .sum))
         let asked = accuracy.tasksAsked
@@ -139,7 +143,8 @@ public final class BabiWordsTask: AnsweringTask {
         let all = WordStories(try source.training(&read), alphabet, blanks: settings.blanks, maximumSteps: settings.maximumSteps)
         guard read == vocabulary else {
             throw UserError(
-                .configuration, "its words are not those of the run's vocabulary", at: source.title, advice: "name the data that the run was trained on")
+                .configuration, "its words are not those of the run's vocabulary", at: source.title,
+                advice: "name the data that the run was trained on")
         }
         let heldOut = StoryTask.heldOut(all.stories.count, part: settings.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
         return heldOut.isEmpty ? nil : all.selecting(heldOut)
@@ -195,6 +200,7 @@ extension SequenceBatch {
     /// Stories as a loader has handed them out.
     init(_ rows: WordStoryRows) {
         let shape: Shape = [rows.lanes.count, rows.steps]
-        self.init(lanes: rows.lanes, inputs: .symbols(Tensor(rows.symbols, shape)), targets: .classes(Tensor(rows.classes, shape)), counts: rows.counts)
+        self.init(
+            lanes: rows.lanes, inputs: .symbols(Tensor(rows.symbols, shape)), targets: .classes(Tensor(rows.classes, shape)), counts: rows.counts)
     }
 }

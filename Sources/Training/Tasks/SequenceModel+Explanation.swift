@@ -63,7 +63,8 @@ extension SequenceModel {
     private static func picture(_ name: String, _ values: Tensor, columns: String, rowLabels: [String] = []) -> MemoryTrace.Picture {
         let trace = MemoryTrace()
         trace.record(
-            name, rowAxis: "step", columnAxis: columns, rowLabels: rowLabels, rows: values.shape.rows, columns: values.shape.columns, values: values.array)
+            name, rowAxis: "step", columnAxis: columns, rowLabels: rowLabels, rows: values.shape.rows, columns: values.shape.columns,
+            values: values.array)
         return trace.pictures[0]
     }
 

@@ -163,7 +163,8 @@ public final class StoryTask: AnsweringTask {
         let all = try source.training(&read)
         guard read == vocabulary else {
             throw UserError(
-                .configuration, "its words are not those of the run's vocabulary", at: source.title, advice: "name the data that the run was trained on")
+                .configuration, "its words are not those of the run's vocabulary", at: source.title,
+                advice: "name the data that the run was trained on")
         }
         return all
     }
@@ -242,8 +243,8 @@ public final class StoryTask: AnsweringTask {
         if !support.isEmpty { notes.append("the supporting facts are sentences \(support.map(\.description).joined(separator: ", "))") }
         let expected = question.answer >= 0 ? name(ofAnswer: question.answer) : questions.unseenAnswers[number]
         return Explanation(
-            input: sentences + [text(questions.questionWords[question.words]) + (source.tellsAccuracy ? "" : "?")], answer: name(ofAnswer: answer), expected: expected,
-            probability: Double(probability), notes: notes, pictures: trace.pictures)
+            input: sentences + [text(questions.questionWords[question.words]) + (source.tellsAccuracy ? "" : "?")], answer: name(ofAnswer: answer),
+            expected: expected, probability: Double(probability), notes: notes, pictures: trace.pictures)
     }
 
     private func text(_ words: ArraySlice<Int32>) -> String { words.map { vocabulary.words[Int($0)] }.joined(separator: " ") }

@@ -12,8 +12,8 @@ struct AnswerCommand: ParsableCommand {
         commandName: "answer",
         abstract: "Answer questions about stories with a trained run.",
         discussion: """
-            Files in bAbI's format, or directories of them, give a question for each of theirs; the expected answer is printed beside the model's where
-            they differ. Plain text, one sentence a line with the question last (ending with ?), works on standard input or with --plain.
+            Files in bAbI's format, or directories of them, give a question for each of theirs; the expected answer is printed beside the model's
+            where they differ. Plain text, one sentence a line with the question last (ending with ?), works on standard input or with --plain.
 
             Examples:
               mneme answer checkpoints/quickstart stories/qa1_single-supporting-fact_test.txt --first 3
@@ -36,7 +36,10 @@ struct AnswerCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Answer the first so many questions of each task.", valueName: "count"))
     var first: Int?
 
-    @Option(help: ArgumentHelp("Only tasks (three at most) that this output of mneme evaluate --json finds at 95 % or more, or else the best one.", valueName: "file.json"))
+    @Option(
+        help: ArgumentHelp(
+            "Only tasks (three at most) that this output of mneme evaluate --json finds at 95 % or more, or else the best one.",
+            valueName: "file.json"))
     var bestOf: String?
 
     @Flag(help: "Print the stories too.")
@@ -125,7 +128,8 @@ struct AnswerCommand: ParsableCommand {
         try TextInput.documents(inputs).map { text in
             let lines = text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
             guard lines.last?.hasSuffix("?") == true else {
-                throw UserError(.badData, "the last line is no question", advice: "give a story, one sentence a line, and a question that ends with ?")
+                throw UserError(
+                    .badData, "the last line is no question", advice: "give a story, one sentence a line, and a question that ends with ?")
             }
             return Question(story: lines.joined(separator: "\n"), expected: nil)
         }
@@ -144,7 +148,8 @@ struct AnswerCommand: ParsableCommand {
                 guard asked[record.label, default: 0] < first ?? .max else { continue }
                 asked[record.label, default: 0] += 1
                 questions.append(
-                    Question(story: String(decoding: record.source, as: UTF8.self), expected: record.target.map { String(decoding: $0, as: UTF8.self) }))
+                    Question(
+                        story: String(decoding: record.source, as: UTF8.self), expected: record.target.map { String(decoding: $0, as: UTF8.self) }))
             }
         } catch let error as RecordError {
             throw UserError(.badData, error.what, at: "\(error.place.file):\(error.place.line)", advice: "mend the line, or leave the file out")

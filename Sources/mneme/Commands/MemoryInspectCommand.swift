@@ -11,8 +11,8 @@ struct MemoryInspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "List what a trained model remembers: name, shape, lifetime, initial value, and what lanes hold in the checkpoint.",
         discussion: """
-            A lifetime is sequence (it starts anew with every sequence), lane (a lane carries it from batch to batch, and checkpoints hold it) or run (a
-            bank that lasts).
+            A lifetime is sequence (it starts anew with every sequence), lane (a lane carries it from batch to batch, and checkpoints hold it) or run
+            (a bank that lasts).
 
             Examples:
               mneme memory inspect checkpoints/copy-ntm
@@ -48,7 +48,8 @@ struct MemoryInspectCommand: ParsableCommand {
             run.passedOver.forEach { CommandLineOutput.note($0) }
             let rows = try run.task.model.memory.map { declaration -> Row in
                 var row = Row(
-                    name: declaration.name, shape: declaration.shape.array, axes: declaration.axes, lifetime: declaration.lifetime.rawValue, initial: declaration.initial.description)
+                    name: declaration.name, shape: declaration.shape.array, axes: declaration.axes, lifetime: declaration.lifetime.rawValue,
+                    initial: declaration.initial.description)
                 if declaration.lifetime == .lane {
                     let values = try run.laneMemory(declaration)
                     row.lanes = run.configuration.batch.lanes
