@@ -109,7 +109,6 @@ public struct DelayedCopyGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .symbols(symbols + 2) }
     public var output: GeneratedOutput { .classes(symbols) }
     public var summary: String { "delayed copy, \(length) of \(symbols) symbols, delay \(delay)" }
-    public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [] }
     public func steps(_ sizes: [Int]) -> Int { 2 * length + delay }
     /// The same with another delay.
     public func withLength(_ length: Int) -> DelayedCopyGenerator { DelayedCopyGenerator(symbols: symbols, length: self.length, delay: length) }
@@ -150,7 +149,6 @@ public struct PrioritySortGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(bits + 2) }
     public var output: GeneratedOutput { .bits(bits) }
     public var summary: String { "priority sort, \(answers) of \(length) vectors of \(bits) bits" }
-    public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [] }
     public func steps(_ sizes: [Int]) -> Int { length + 1 + answers }
 
     /// The same with more or fewer vectors to read, of which as large a part is given back.

@@ -74,7 +74,6 @@ public struct OverwriteGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(keys + values + 1) }
     public var output: GeneratedOutput { .classes(values) }
     public var summary: String { "key-value stream, \(keys) keys, \(values) values, \(length) steps" }
-    public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [] }
     public func steps(_ sizes: [Int]) -> Int { length }
     public func withLength(_ length: Int) -> OverwriteGenerator { OverwriteGenerator(keys: keys, values: values, length: length) }
 
@@ -115,7 +114,6 @@ public struct AddingGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(2) }
     public var output: GeneratedOutput { .values(1) }
     public var summary: String { "adding problem, \(length) steps" }
-    public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [] }
     public func steps(_ sizes: [Int]) -> Int { length }
     public func withLength(_ length: Int) -> AddingGenerator { AddingGenerator(length: length) }
 

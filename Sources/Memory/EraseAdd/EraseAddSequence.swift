@@ -60,13 +60,10 @@ final class EraseAddSequence {
         weights = Tensor(uninitialized: [isKept ? rows : batch, shape.stride])
         memories = Tensor(uninitialized: [isKept ? rows + batch : batch, shape.count])
         firstHidden = initialHidden?.stopGradient() ?? Tensor(zeros: [batch, controller.width])
-        for b in 0..<batch {
-            let target = memories.floats + b * shape.count
-            if let initialMemory {
-                storeByColumns(initialMemory.floats + b * shape.rows * shape.width, into: target, shape)
-            } else {
-                target.update(repeating: 0, count: shape.count)
-            }
+        if let initialMemory {
+            storeByColumns(initialMemory, into: memories.floats, shape)
+        } else {
+            memories.floats.update(repeating: 0, count: batch * shape.count)
         }
     }
 
@@ -129,9 +126,7 @@ final class EraseAddSequence {
 
     /// Memory and hidden state after the last step; off the tape.
     lazy var lastState: [Tensor] = {
-        let last = Tensor(uninitialized: [batch, shape.rows, shape.width])
-        for b in 0..<batch { storeByRows(memory(steps, b), into: last.floats + b * shape.rows * shape.width, shape) }
-        return [last] + controller.lastState
+        [memoriesByRows(memory(steps, 0), batch: batch, shape)] + controller.lastState
     }()
 
     // MARK: backwards
@@ -157,12 +152,7 @@ final class EraseAddSequence {
             memory: Tensor(zeros: [batch, shape.count]), weights: Tensor(uninitialized: [batch, shape.stride]),
             reads: Tensor(uninitialized: [batch, shape.width]), numbers: Tensor(uninitialized: [batch, numbers]),
             hidden: Tensor(zeros: [batch, width]))
-        if let lastMemoryGradient {
-            for b in 0..<batch {
-                storeByColumns(
-                    lastMemoryGradient.floats + b * shape.rows * shape.width, into: buffers.memory.floats + b * shape.count, shape)
-            }
-        }
+        if let lastMemoryGradient { storeByColumns(lastMemoryGradient, into: buffers.memory.floats, shape) }
         let packed = PackedMatrix(MatrixOperand(layer.hidden), rows: batch, k: numbers, n: width, isAdding: false, uses: steps)
         for t in (0..<steps).reversed() {
             let (source, sourceStride) = (gradient.floats + t * outputWidth, steps * outputWidth)
@@ -227,11 +217,7 @@ final class EraseAddSequence {
             multiplyMatrices(into: MatrixOperand(part), MatrixOperand(values), MatrixOperand(layer.input), m: rows, n: inputs, k: numbers)
             node.accumulate(reordered(part, [batch, steps, inputs], from: steps, batch))
         }
-        if let node = initialMemory?.node {
-            let gradient = Tensor(uninitialized: [batch, shape.rows, shape.width])
-            for b in 0..<batch { storeByRows(buffers.memory.floats + b * shape.count, into: gradient.floats + b * shape.rows * shape.width, shape) }
-            node.accumulate(gradient)
-        }
+        initialMemory?.node?.accumulate(memoriesByRows(buffers.memory.floats, batch: batch, shape))
         initialHidden?.node?.accumulate(buffers.hidden)
         controller.accumulateGradients()
     }

@@ -60,10 +60,8 @@ extension TuringMachineSequence {
     /// Takes the gradients of the state after the last step.
     private func placeLastGradients(_ buffers: Buffers) {
         let readCount = reads * shape.width
+        if let gradient = lastStateGradients[0] { storeByColumns(gradient, into: buffers.memory.floats, shape) }
         for b in 0..<batch {
-            if let gradient = lastStateGradients[0] {
-                storeByColumns(gradient.floats + b * shape.rows * shape.width, into: buffers.memory.floats + b * memoryCount, shape)
-            }
             for head in 0..<heads {
                 let (source, index, count) = head < reads ? (lastStateGradients[1], head, reads) : (lastStateGradients[2], head - reads, writes)
                 guard let source else { continue }
@@ -135,11 +133,7 @@ extension TuringMachineSequence {
                 n: width, k: rows, beta: accumulate ? 1 : 0)
         }
         interfaceBias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, rawNumbers.floats, rows: rows, columns: numbers) }
-        if let node = initial[0]?.node {
-            let gradient = Tensor(uninitialized: [batch, shape.rows, shape.width])
-            for b in 0..<batch { storeByRows(buffers.memory.floats + b * memoryCount, into: gradient.floats + b * shape.rows * shape.width, shape) }
-            node.accumulate(gradient)
-        }
+        initial[0]?.node?.accumulate(memoriesByRows(buffers.memory.floats, batch: batch, shape))
         for (tensor, first, count) in [(initial[1], 0, reads), (initial[2], reads, writes)] {
             guard let node = tensor?.node else { continue }
             let gradient = Tensor(uninitialized: [batch, count, shape.rows])

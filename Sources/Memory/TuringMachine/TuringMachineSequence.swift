@@ -122,19 +122,17 @@ final class TuringMachineSequence {
     // MARK: initial state
 
     private func placeInitialState() {
-        let (memory, weight) = (memories.floats, weights.floats)
-        for b in 0..<batch {
-            let target = memory + b * memoryCount
-            if let tensor = initial[0] {
-                storeByColumns(tensor.floats + b * shape.rows * shape.width, into: target, shape)
-            } else {
-                for w in 0..<shape.width {
-                    let column = target + w * shape.stride
-                    for i in 0..<shape.stride { column[i] = i < shape.rows ? configuration.initialMemory : 0 }
-                }
+        if let tensor = initial[0] {
+            storeByColumns(tensor, into: memories.floats, shape)
+        } else {
+            for column in 0..<batch * shape.width {
+                let target = memories.floats + column * shape.stride
+                for i in 0..<shape.stride { target[i] = i < shape.rows ? configuration.initialMemory : 0 }
             }
+        }
+        for b in 0..<batch {
             for head in 0..<heads {
-                let target = weight + b * weightCount + head * shape.stride
+                let target = weights.floats + b * weightCount + head * shape.stride
                 target.update(repeating: 0, count: shape.stride)
                 let (source, index, count) = head < reads ? (initial[1], head, reads) : (initial[2], head - reads, writes)
                 if let source {
@@ -277,11 +275,10 @@ final class TuringMachineSequence {
     /// Memory, read weights, write weights, reads, the controller's states; off the tape.
     lazy var lastState: [Tensor] = {
         let place = isKept ? (steps - 1) % segment + 1 : 0
-        let last = Tensor(uninitialized: [batch, shape.rows, shape.width])
+        let last = memoriesByRows(memory(place, 0), batch: batch, shape)
         let lastWeights = [Tensor(uninitialized: [batch, reads, shape.rows]), Tensor(uninitialized: [batch, writes, shape.rows])]
         let lastReads = Tensor(uninitialized: [batch, reads, shape.width])
         for b in 0..<batch {
-            storeByRows(memory(place, b), into: last.floats + b * shape.rows * shape.width, shape)
             for head in 0..<heads {
                 let (target, index, count) = head < reads ? (lastWeights[0], head, reads) : (lastWeights[1], head - reads, writes)
                 (target.floats + (b * count + index) * shape.rows).update(from: weights(place, b) + head * shape.stride, count: shape.rows)

@@ -138,6 +138,33 @@ struct RecurrentShape {
     }
 }
 
+/// What a layer with one bias is given, checked.
+struct SingleBiasLayer {
+    let shape: RecurrentShape
+    let x: Tensor
+    let hidden: Tensor?
+    let inputWeight: Tensor
+    let hiddenWeight: Tensor
+    let bias: Tensor
+    let mask: StateMask?
+
+    init(
+        _ name: String, gatesPerUnit: Int, x: Tensor, hidden: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor?
+    ) {
+        shape = RecurrentShape(
+            name, gatesPerUnit: gatesPerUnit, x: x, hidden: hidden, cell: nil, inputWeight: inputWeight, hiddenWeight: hiddenWeight, biases: [bias],
+            stateMask: stateMask)
+        (self.x, self.hidden, self.inputWeight, self.hiddenWeight, self.bias) = (x, hidden, inputWeight, hiddenWeight, bias)
+        mask = StateMask(stateMask, shape.type)
+    }
+
+    /// Puts the layer on the tape.
+    func recorded(_ outputs: Tensor, _ accumulateGradients: @escaping (Tensor) -> Void) -> RecurrentOutput {
+        let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, bias] + (hidden.map { [$0] } ?? []), backward: accumulateGradients)
+        return RecurrentOutput(outputs: result, cell: nil)
+    }
+}
+
 /// What each state is multiplied by before it enters a product with the hidden weight: the same at every step (Gal and Ghahramani 2016).
 struct StateMask {
     /// [B, H], float32, off the tape.
