@@ -29,7 +29,8 @@ public final class LoadedRun {
     public init(directory: String, step: Int? = nil) throws {
         self.directory = directory
         let store = CheckpointStore(directory: directory)
-        guard FileManager.default.fileExists(atPath: directory), try !store.steps().isEmpty else {
+        try Self.requireDirectory(directory)
+        guard try !store.steps().isEmpty else {
             throw UserError(.missingInput, "holds no checkpoint", at: directory, advice: "name the directory of a run that has saved one")
         }
         let reader: CheckpointReader
@@ -62,6 +63,18 @@ public final class LoadedRun {
         task.model.store.allocate(seed: configuration.seed, gradients: false, activations: configuration.precision.activations)
         try reader.readParameters(task.model.store)
         task.model.store.refreshOperands()
+    }
+
+    /// Makes sure that a path is a directory's.
+    /// - Throws: `UserError` (.missingInput).
+    static func requireDirectory(_ path: String) throws {
+        var isDirectory: ObjCBool = false
+        let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
+        guard exists, isDirectory.boolValue else {
+            throw UserError(
+                .missingInput, exists ? "is a file, not a run directory" : "no such directory", at: path,
+                advice: "name the directory of a run, such as checkpoints/NAME")
+        }
     }
 
     /// What the lanes remembered in the checkpoint: [L, shape...], row-major.

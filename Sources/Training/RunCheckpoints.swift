@@ -57,7 +57,7 @@ final class RunCheckpoints {
 
     private static func write(_ bytes: [UInt8], to path: String) throws {
         do { try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be written: \(error.localizedDescription)", at: path)
+            throw UserError(.inputOutput, "cannot be written: \(systemReason(of: error))", at: path)
         }
     }
 
@@ -69,7 +69,7 @@ final class RunCheckpoints {
         doomed += try store.steps().map { store.directory(step: $0) }
         for path in doomed {
             do { try FileManager.default.removeItem(atPath: path) } catch {
-                throw UserError(.inputOutput, "cannot be removed: \(error.localizedDescription)", at: path)
+                throw UserError(.inputOutput, "cannot be removed: \(systemReason(of: error))", at: path)
             }
         }
     }

@@ -99,7 +99,7 @@ public final class RunLog {
     private func write(_ handle: FileHandle, _ line: String, _ path: String) throws {
         do { try handle.write(contentsOf: Data(line.utf8)) } catch {
             throw UserError(
-                .inputOutput, "cannot write: \(error.localizedDescription)", at: path,
+                .inputOutput, "cannot write: \(systemReason(of: error))", at: path,
                 advice: "free space on the file system and start the run again")
         }
     }
@@ -133,7 +133,7 @@ public final class RunLog {
 
     private static func replace(_ path: String, by lines: [Substring]) throws {
         do { try Data(lines.map { $0 + "\n" }.joined().utf8).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be rewritten: \(error.localizedDescription)", at: path)
+            throw UserError(.inputOutput, "cannot be rewritten: \(systemReason(of: error))", at: path)
         }
     }
 

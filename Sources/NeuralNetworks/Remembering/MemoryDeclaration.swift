@@ -48,7 +48,7 @@ public enum InitialMemory: Sendable, Equatable {
 extension InitialMemory: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .constant(let value): "\(value)"
+        case .constant(let value): value == value.rounded() && abs(value) < 1e9 ? "\(Int(value))" : "\(value)"
         case .parameter(let name): name
         case .oneHot(let index): "1 at \(index)"
         case .softmax(let name): "softmax of \(name)"

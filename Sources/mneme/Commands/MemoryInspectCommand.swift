@@ -71,10 +71,11 @@ struct MemoryInspectCommand: ParsableCommand {
     }
 
     private func text(_ row: Row) -> String {
-        let extents = zip(row.shape, row.axes).map { "\($0) \($1)s" }.joined(separator: " x ")
+        let extents = zip(row.shape, row.axes).map { quantity($0, $1) }.joined(separator: " x ")
         var line = "\(row.name): \(extents.isEmpty ? "one value" : extents), lifetime \(row.lifetime), initially \(row.initial)"
         if let lanes = row.lanes, let minimum = row.minimum, let mean = row.mean, let maximum = row.maximum {
-            line += String(format: "; %d lanes hold %.3g ... %.3g, mean %.3g", lanes, minimum, maximum, mean)
+            line += "; \(quantity(lanes, "lane")) \(lanes == 1 ? "holds" : "hold") "
+            line += String(format: "%.3g ... %.3g, mean %.3g", minimum, maximum, mean)
         }
         return line
     }
