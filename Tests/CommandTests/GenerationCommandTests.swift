@@ -38,7 +38,8 @@ import Testing
             let wrong = try mneme(["answer", run, "\(directory)/none.txt", "--plain"], expecting: 65)
             #expect(
                 wrong.standardError
-                    == "mneme: error: the last line is no question; give a story, one sentence a line, and a question that ends with ?\n")
+                    == "mneme: error: \(directory)/none.txt: the last line is no question; "
+                    + "give a story, one sentence a line, and a question that ends with ?\n")
         }
     }
 
@@ -126,7 +127,8 @@ import Testing
         try withScratchDirectory { directory in
             let absent = try mneme(["evaluate", "\(directory)/absent"], expecting: 66)
             #expect(
-                absent.standardError == "mneme: error: \(directory)/absent: holds no checkpoint; name the directory of a run that has saved one\n")
+                absent.standardError == "mneme: error: \(directory)/absent: no such directory; "
+                    + "name the directory of a run, such as checkpoints/NAME\n")
             #expect(try mneme(["evaluate", directory, "--limit=-1"], expecting: 64).standardError.contains("--limit must not be negative"))
             #expect(try mneme(["answer", directory, "--split", "test", "--plain", "x"], expecting: 64).standardError.contains("--plain"))
             #expect(try mneme(["translate", directory, "--beam", "0"], expecting: 64).standardError.contains("--beam must be at least 1"))

@@ -68,7 +68,7 @@ import Training
         #expect(scores.details.contains { $0.name == "error_task_1" && $0.value == error } && scores.details.contains { $0.name == "training_error" })
         let answering = try #require(task as? any AnsweringTask)
         let shown = try answering.answer("Mary went to the garden.\nJohn went to the office.\nMary travelled to the kitchen.\nZork.\nWhere is John?")
-        #expect(shown.answer == "office" && shown.notes.contains { $0.contains("zork") } && shown.notes.contains { $0.contains("no word") })
+        #expect(shown.answer == "office" && shown.notes.contains { $0.contains("zork") } && shown.notes.contains { $0.contains("without a word") })
         let picture = try #require(shown.pictures.first)
         #expect(picture.rows == 3 && picture.columns == 3 && picture.columnLabels[1] == "john went to the office")
         #expect((0..<3).contains { picture.values[$0 * 3 + 1] > 0.8 })

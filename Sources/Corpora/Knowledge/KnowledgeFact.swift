@@ -63,7 +63,7 @@ public struct SkippedRecords: Sendable {
     /// `3 records skipped, the first at kb.txt:17: no relation`; `nil` where there is none.
     public var report: String? {
         guard let first = examples.first else { return nil }
-        return "\(count) \(count == 1 ? "record" : "records") skipped, the first at \(first.place.file):\(first.place.line): \(first.what)"
+        return "\(quantity(count, "record")) skipped, the first at \(first.place.file):\(first.place.line): \(first.what)"
     }
 }
 

@@ -55,7 +55,7 @@ public final class BabiWordsTask: AnsweringTask {
     private let training: WordStories?
     private let validation: WordStories?
     private let notes: [String]
-    private var openedTest: WordStories?
+    private var openedTest: (stories: WordStories, findings: StoryFindings)?
 
     /// Stories that evaluation runs through the model at a time.
     private static let evaluationRows = 32
@@ -76,6 +76,11 @@ public final class BabiWordsTask: AnsweringTask {
             let alphabet = StorySymbols(words: read.count)
             (vocabulary, self.alphabet) = (read, alphabet)
             let all = WordStories(questions, alphabet, blanks: settings.blanks, maximumSteps: settings.maximumSteps)
+            guard questions.count > 0 else {
+                throw UserError(
+                    .badData, (["there is no question to train on"] + questions.findings.notes).joined(separator: ": "), at: source.title,
+                    advice: "check task.data")
+            }
             guard !all.stories.isEmpty else {
                 throw UserError(
                     .badData, "no story has \(settings.maximumSteps ?? 0) steps or fewer; the longest has \(all.longest)", at: source.title,
@@ -87,7 +92,7 @@ public final class BabiWordsTask: AnsweringTask {
             validation = heldOut.isEmpty ? nil : all.selecting(heldOut.sorted())
             notes =
                 questions.findings.notes
-                + (all.tooLong > 0 ? ["\(all.tooLong) stories left out that have more than \(settings.maximumSteps ?? 0) steps"] : [])
+                + (all.tooLong > 0 ? ["\(quantity(all.tooLong, "story", "stories")) left out, of more than \(settings.maximumSteps ?? 0) steps"] : [])
         }
         network = SequenceModel(
             settings.model, SequenceModelForm(input: .symbols(alphabet.count), output: .classes(vocabulary.count)))
@@ -115,7 +120,7 @@ public final class BabiWordsTask: AnsweringTask {
     // MARK: measuring
 
     public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {
-        guard let stories = try communicator.onEveryRank({ try part == .test ? testStories() : validationStories() }) else { return nil }
+        guard let stories = try communicator.onEveryRank({ try part == .test ? testStories().stories : validationStories() }) else { return nil }
         let rows = Self.evaluationRows
         // Stories of like length together: padding costs time.
         let order = stories.stories.indices.sorted { (stories.stories[$0].steps.count, $0) < (stories.stories[$1].steps.count, $1) }
@@ -134,7 +139,8 @@ public final class BabiWordsTask: AnsweringTask {
         return TaskScores(
             examples: asked.reduce(0) { $0 + accuracy[$1].questions }, loss: measured.meanLoss,
             scores: [TaskScores.Score("error", accuracy.meanError ?? .nan), TaskScores.Score("failed_tasks", Double(accuracy.failedTasks.count))],
-            details: asked.map { TaskScores.Score("error_task_\($0)", accuracy[$0].error ?? .nan) })
+            details: asked.map { TaskScores.Score("error_task_\($0)", accuracy[$0].error ?? .nan) }
+                + (part == .test ? openedTest?.findings.scores ?? [] : []))
     }
 
     private func validationStories() throws -> WordStories? {
@@ -151,11 +157,12 @@ public final class BabiWordsTask: AnsweringTask {
     }
 
     /// All test stories, however long.
-    private func testStories() throws -> WordStories {
+    private func testStories() throws -> (stories: WordStories, findings: StoryFindings) {
         if let openedTest { return openedTest }
         let questions = try source.test(vocabulary)
         try questions.findings.check(limit: settings.maximumBadRecords, at: source.title)
-        let test = WordStories(questions, alphabet, blanks: settings.blanks)
+        try questions.requireQuestions(at: source.title)
+        let test = (stories: WordStories(questions, alphabet, blanks: settings.blanks), findings: questions.findings)
         openedTest = test
         return test
     }
@@ -164,7 +171,7 @@ public final class BabiWordsTask: AnsweringTask {
 
     /// A test story, from 0, with all of its questions.
     public func example(_ number: Int) throws -> Explanation {
-        let test = try testStories()
+        let test = try testStories().stories
         guard test.stories.indices.contains(number) else {
             throw UserError(.usage, "there is no example \(number)", at: source.title, advice: "give a number from 0 to \(test.stories.count - 1)")
         }

@@ -126,6 +126,13 @@ public protocol AnsweringTask: LearningTask {
     /// Answers a text: lines of facts, the last one the question.
     /// - Throws: `UserError(.badData)` for a text that holds no question.
     func answer(_ text: String) throws -> Explanation
+    /// Whether the last line of a text must end with a question mark: where facts and questions are both sentences, and one might be taken for
+    /// the other.
+    var endsQuestionsWithMark: Bool { get }
+}
+
+extension AnsweringTask {
+    public var endsQuestionsWithMark: Bool { true }
 }
 
 /// Which examples are measured.
