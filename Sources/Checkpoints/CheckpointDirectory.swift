@@ -23,7 +23,8 @@ enum CheckpointDirectory {
             reason = ENOTDIR
         }
         throw UserError(
-            .inputOutput, "cannot make the directory: \(String(cString: strerror(reason)))", at: path, advice: "check the path, its permissions and the free space")
+            .inputOutput, "cannot make the directory: \(String(cString: strerror(reason)))", at: path,
+            advice: "check the path, its permissions and the free space")
     }
 
     /// The names in a directory, sorted; none where it does not exist.
@@ -74,8 +75,7 @@ enum CheckpointDirectory {
 
     /// The user error for an error of Foundation's, with the system's reason where that is kept.
     static func failure(_ action: String, _ path: String, _ error: any Error) -> UserError {
-        let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError ?? error as NSError
-        let text = cause.domain == NSPOSIXErrorDomain ? String(cString: strerror(Int32(cause.code))) : error.localizedDescription
-        return UserError(.inputOutput, "cannot \(action): \(text)", at: path, advice: "check the path, its permissions and the free space")
+        UserError(
+            .inputOutput, "cannot \(action): \(systemReason(of: error))", at: path, advice: "check the path, its permissions and the free space")
     }
 }

@@ -23,9 +23,11 @@ public struct CheckpointItem {
 
     /// A stable path such as `parameters/blocks.0.attention.qkv.weight`; its parts become HDF5 groups.
     public let name: String
+    /// The type of its elements.
     public let elementType: CheckpointElementType
     /// The whole item's extents, over all ranks; empty for a single element.
     public let shape: [Int]
+    /// Which rank holds which rows.
     public let placement: CheckpointPlacement
     let source: Source
 

@@ -6,7 +6,9 @@ import HDF5
 
 /// What a checkpoint says about one of its items.
 public struct CheckpointItemDescription: Sendable, Hashable {
+    /// Its path, as the item of the writer had it.
     public let name: String
+    /// The type of its elements.
     public let elementType: CheckpointElementType
     /// The extents of the whole item; empty for a single element.
     public let shape: [Int]
@@ -27,6 +29,7 @@ public struct CheckpointItemDescription: Sendable, Hashable {
 public final class CheckpointReader: @unchecked Sendable {
     /// The checkpoint's directory.
     public let directory: String
+    /// The optimizer steps done when it was written.
     public let step: Int
     /// How many ranks wrote it.
     public let worldSize: Int

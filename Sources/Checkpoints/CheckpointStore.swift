@@ -5,6 +5,7 @@ import Foundation
 
 /// A checkpoint in a list.
 public struct CheckpointSummary: Sendable {
+    /// The optimizer steps done when it was written.
     public let step: Int
     /// Its directory.
     public let directory: String
@@ -17,6 +18,7 @@ public struct CheckpointSummary: Sendable {
     /// What is wrong with it as far as shows without reading the data; `nil` where it is complete.
     public let problem: String?
 
+    /// True where nothing shows that is wrong.
     public var isComplete: Bool { problem == nil }
 }
 
@@ -33,6 +35,7 @@ public struct CheckpointStore: Sendable {
     /// The run's directory. It need not exist.
     public let directory: String
 
+    /// Reads nothing: the directory need not exist.
     public init(directory: String) { self.directory = directory }
 
     /// The steps of which there are checkpoints, whole or damaged, oldest first.

@@ -6,10 +6,13 @@ import HDF5
 
 /// Figures about the values of an item.
 public struct CheckpointStatistics: Sendable {
+    /// Values looked at, those that are not finite included.
     public internal(set) var count = 0
     /// Values that are not finite; they take no part in the other figures.
     public internal(set) var notFinite = 0
+    /// The smallest finite value; infinity where there is none.
     public internal(set) var minimum = Double.infinity
+    /// The largest finite value; minus infinity where there is none.
     public internal(set) var maximum = -Double.infinity
     var sum = 0.0
     var sumOfSquares = 0.0

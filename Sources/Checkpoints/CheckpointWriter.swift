@@ -27,7 +27,9 @@ public struct CheckpointShardStatistics: Sendable {
 public final class CheckpointWriter: @unchecked Sendable {
     /// The run's directory.
     public let directory: String
+    /// This process's place among those that write together.
     public let rank: Int
+    /// How many write together.
     public let worldSize: Int
     /// How many checkpoints are kept.
     public let keep: Int

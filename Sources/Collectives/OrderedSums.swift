@@ -19,7 +19,9 @@ extension Communicator {
                 return numbers
             }
         }
-        let everyRank = try allGather(own.withUnsafeBytes { Array($0) }).map { bytes in bytes.withUnsafeBytes { Array($0.bindMemory(to: Double.self)) } }
+        let everyRank = try allGather(own.withUnsafeBytes { Array($0) }).map { bytes in
+            bytes.withUnsafeBytes { Array($0.bindMemory(to: Double.self)) }
+        }
         var sums = [Double](repeating: 0, count: width)
         for part in 0..<parts {
             let first = part / size * width

@@ -15,6 +15,7 @@ public final class SingleProcess: Communicator {
     public let nodeName: String
     public let libraryDescription = "single process, no MPI"
 
+    /// Asks the system for the node's name, and for nothing else.
     public init() {
         var name = [CChar](repeating: 0, count: 256)
         let found = gethostname(&name, name.count - 1) == 0

@@ -9,6 +9,7 @@ public struct RecordPlace: Sendable, Hashable {
     /// 0-based byte of the record's first byte, in the uncompressed text.
     public var byte: Int
 
+    /// A place in a file: `line` from 1, `byte` from 0.
     public init(file: String, line: Int, byte: Int) {
         self.file = file
         self.line = line
@@ -31,6 +32,7 @@ public struct CorpusRecord: Sendable {
     /// Where it was read.
     public var place: RecordPlace
 
+    /// A record of UTF-8 text; without a target, plain text.
     public init(source: [UInt8], target: [UInt8]? = nil, label: Int32 = -1, startsDocument: Bool = true, place: RecordPlace) {
         self.source = source
         self.target = target
@@ -59,6 +61,7 @@ public struct RecordError: Error, Sendable {
     /// Where it is.
     public var place: RecordPlace
 
+    /// - Parameter what: what is wrong, as a message says it behind the place.
     public init(_ what: String, at place: RecordPlace) {
         self.what = what
         self.place = place

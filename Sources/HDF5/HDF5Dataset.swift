@@ -21,7 +21,9 @@ public final class HDF5Dataset: @unchecked Sendable {
     public let file: HDF5File
     /// Its path in the file.
     public let name: String
+    /// The type of its elements, in the file and in buffers.
     public let elementType: HDF5ElementType
+    /// How the file lays it out.
     public let layout: HDF5Layout
     /// The extents of the axes, outermost first. The first one grows with ``append(_:)``.
     public private(set) var shape: [Int]

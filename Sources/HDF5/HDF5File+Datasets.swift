@@ -16,6 +16,7 @@ public struct HDF5VirtualSource: Sendable, Hashable {
     /// The rows of the virtual dataset that they become, as many.
     public var rows: Range<Int>
 
+    /// A part of a virtual dataset. Both ranges must be of one length, which is checked where the dataset is made.
     public init(file: String, dataset: String, shape: [Int], sourceRows: Range<Int>, rows: Range<Int>) {
         self.file = file
         self.dataset = dataset

@@ -1,8 +1,8 @@
 // The list of SIMD kernels of memories that are read and written by weights over their rows, as in the Neural Turing Machine.
 //
 // Legend: N rows of the memory, W their width, S the stride: N rounded up to a multiple of 16. R reads, K writes, A heads, C shifts.
-// The memory of a sequence is stored by columns, [W, S]: row i of the memory is element i of each. So every pass runs along vectors whatever W is. What
-// belongs to rows ([S]: weights, norms, scores) has the same stride; elements from N on are padding, which is 0 in the memory and in weights.
+// The memory of a sequence is stored by columns, [W, S]: row i of the memory is element i of each. So every pass runs along vectors whatever W is.
+// What belongs to rows ([S]: weights, norms, scores) has the same stride; elements from N on are padding, which is 0 in the memory and in weights.
 
 /// The extents of an addressed memory.
 public struct AddressedMemoryShape: Sendable, Equatable {
@@ -13,6 +13,7 @@ public struct AddressedMemoryShape: Sendable, Equatable {
     /// S.
     public let stride: Int
 
+    /// N rows of W, both positive; the stride follows.
     public init(rows: Int, width: Int) {
         self.rows = rows
         self.width = width
@@ -40,6 +41,7 @@ public struct HeadAddressing: Sendable, Equatable {
     /// Likewise of what a head adds.
     public let squashesAdditions: Bool
 
+    /// The same for all heads of a memory.
     public init(lowestShift: Int, shifts: Int, epsilon: Float, limit: Float, squashesKeys: Bool, squashesAdditions: Bool) {
         self.lowestShift = lowestShift
         self.shifts = shifts
@@ -64,6 +66,7 @@ public struct AddressingSteps {
     /// After sharpening: the weights.
     public var weights: FloatOutput
 
+    /// Borrows four buffers of S elements for the calls that take them.
     public init(cosine: FloatOutput, content: FloatOutput, shifted: FloatOutput, weights: FloatOutput) {
         self.cosine = cosine
         self.content = content
@@ -74,11 +77,16 @@ public struct AddressingSteps {
 
 /// Outer products that are summed: the sum over j < count of left[j, w] * right[j, i]; rows of `left` lie `leftStride` apart, those of `right` S.
 public struct OuterProducts {
+    /// [count, W], rows `leftStride` apart.
     public var left: FloatInput
+    /// Elements from one row of `left` to the next.
     public var leftStride: Int
+    /// [count, S].
     public var right: FloatInput
+    /// How many products are summed; 0 for none.
     public var count: Int
 
+    /// Borrows both buffers for the calls that take them.
     public init(_ left: FloatInput, leftStride: Int, _ right: FloatInput, count: Int) {
         self.left = left
         self.leftStride = leftStride
@@ -89,8 +97,8 @@ public struct OuterProducts {
 
 /// The kernels of addressed memories. One call is one sequence and one step.
 public protocol AddressedMemoryKernels {
-    /// out[a, i] = sum over w of keys[a, w] * memory[w, i] (added when `accumulate`), a < keyCount; norms[i], unless nil, the root of the sum of squares of
-    /// row i. Rows of `keys` lie `keyStride` apart, those of `out` S. All S elements are written.
+    /// out[a, i] = sum over w of keys[a, w] * memory[w, i] (added when `accumulate`), a < keyCount; norms[i], unless nil, the root of the sum of
+    /// squares of row i. Rows of `keys` lie `keyStride` apart, those of `out` S. All S elements are written.
     func memoryScores(
         _ out: FloatOutput, norms: FloatOutput?, memory: FloatInput, keys: FloatInput, keyStride: Int, keyCount: Int, accumulate: Bool,
         _ shape: AddressedMemoryShape)
@@ -107,16 +115,17 @@ public protocol AddressedMemoryKernels {
     /// The gradient of `memoryWrite` but for that of the memory, from `gradient`, [W, S], of `next`: added to weightGradient [K, S], stored in
     /// eraseGradient and addGradient [K, W].
     func memoryWriteGradient(
-        weightGradient: FloatOutput, eraseGradient: FloatOutput, addGradient: FloatOutput, gradient: FloatInput, memory: FloatInput, weights: FloatInput,
-        erase: FloatInput, add: FloatInput, count: Int, _ shape: AddressedMemoryShape)
+        weightGradient: FloatOutput, eraseGradient: FloatOutput, addGradient: FloatOutput, gradient: FloatInput, memory: FloatInput,
+        weights: FloatInput, erase: FloatInput, add: FloatInput, count: Int, _ shape: AddressedMemoryShape)
 
-    /// The gradient of the memory before a step: gradient[w, i], of the memory after it, is multiplied by the product over k of 1 - weights[k, i] erase[k, w]
-    /// and gets the outer products, less decay[i] * memory[w, i] unless `decay` is nil.
+    /// The gradient of the memory before a step: gradient[w, i], of the memory after it, is multiplied by the product over k of 1 - weights[k, i]
+    /// erase[k, w] and gets the outer products, less decay[i] * memory[w, i] unless `decay` is nil.
     func memoryGradient(
         _ gradient: FloatOutput, memory: FloatInput, weights: FloatInput, erase: FloatInput, count: Int, decay: FloatInput?, _ first: OuterProducts,
         _ second: OuterProducts, _ shape: AddressedMemoryShape)
 
-    /// A head's numbers after their functions: key, softplus, sigmoid, softmax, 1 + softplus; returns the norm of the key. `out` may not be `numbers`.
+    /// A head's numbers after their functions: key, softplus, sigmoid, softmax, 1 + softplus; returns the norm of the key. `out` may not be
+    /// `numbers`.
     func headNumbers(_ out: FloatOutput, _ numbers: FloatInput, _ addressing: HeadAddressing, width: Int) -> Float
 
     /// Its gradient: from that of the results to that of `numbers`, in place. `numbers` and `results` as above.
@@ -130,8 +139,8 @@ public protocol AddressedMemoryKernels {
         eraseGradient: FloatOutput, addGradient: FloatOutput, numbers: FloatInput, additions: FloatInput, erase: FloatInput, add: FloatInput,
         _ addressing: HeadAddressing, width: Int)
 
-    /// The weights of a head (Graves et al. 2014, equations 5 to 9), from products with the key in `steps.cosine`: cosine, softmax, gate with the weights
-    /// before, circular shift, sharpening (elements below 1e-16 count as that). `steps.weights` may be `previous`.
+    /// The weights of a head (Graves et al. 2014, equations 5 to 9), from products with the key in `steps.cosine`: cosine, softmax, gate with the
+    /// weights before, circular shift, sharpening (elements below 1e-16 count as that). `steps.weights` may be `previous`.
     /// - Parameters:
     ///   - numbers: as `headNumbers` left them; the key is not read.
     ///   - norms: [S], of the rows; keyNorm: of the key.

@@ -14,41 +14,6 @@ public typealias BFloatInput = UnsafePointer<UInt16>
 /// Writable bfloat16 elements, as bit patterns.
 public typealias BFloatOutput = UnsafeMutablePointer<UInt16>
 
-/// Functions of one argument that have a kernel, with the gradient of each.
-public enum UnaryFunction: UInt8, Sendable, CaseIterable {
-    case exponential, logarithm, hyperbolicTangent, sigmoid, rectifier, softplus, squareRoot, reciprocal, square, absolute, negate
-    /// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), GPT-2's approximation.
-    case geluTanh
-    /// x Phi(x), the exact form.
-    case gelu
-    case sine, cosine
-}
-
-/// What one optimizer step needs besides the arrays. Fields that a rule does not use are ignored.
-/// They are float64 because a rule combines them (1 - beta2, say, would keep only 13 bits in float32) before it rounds to float32.
-public struct UpdateSettings: Sendable {
-    /// Learning rate of this step.
-    public var learningRate: Double = 0
-    /// Every gradient is multiplied by this first (1 / token count, times the clipping factor).
-    public var gradientScale: Double = 1
-    /// AdamW: decoupled, value -= learningRate * weightDecay * value. The other rules: weightDecay * value is added to the scaled gradient.
-    public var weightDecay: Double = 0
-    /// First decay rate (Adam's beta 1, SGD's and RMSProp's momentum).
-    public var beta1: Double = 0
-    /// Second decay rate (Adam's beta 2, RMSProp's smoothing).
-    public var beta2: Double = 0
-    /// Added to the denominator, after the square root.
-    public var epsilon: Double = 1e-8
-    /// 1 / (1 - beta1^step), Adam only.
-    public var biasCorrection1: Double = 1
-    /// 1 / (1 - beta2^step), Adam only.
-    public var biasCorrection2: Double = 1
-    /// Nesterov's form of momentum, SGD only.
-    public var nesterov: Bool = false
-
-    public init() {}
-}
-
 /// The kernels of one instruction set.
 public protocol KernelSet: AddressedMemoryKernels, Sendable {
     /// "sse2", "avx2" or "avx512"; "neon" on arm64.
@@ -185,8 +150,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     /// One query over n keys, none masked: out = softmax(scale * query keys^T) values, K columns. Rows of keys and values lie `keyStride` and
     /// `valueStride` apart. `scratch` has room for n + K elements. With no keys out is 0.
     func attendRow(
-        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float, scratch: FloatOutput,
-        keyCount: Int, headSize: Int)
+        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float,
+        scratch: FloatOutput, keyCount: Int, headSize: Int)
     func attendRow(
         _ out: BFloatOutput, query: BFloatInput, keys: BFloatInput, keyStride: Int, values: BFloatInput, valueStride: Int, scale: Float,
         scratch: FloatOutput, keyCount: Int, headSize: Int)
@@ -276,8 +241,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
 
     // MARK: memories whose slots are bags of table rows. D is a multiple of 16; T tables lie side by side, so that a row of all of them is T D long.
 
-    /// out[b, t, c] = the sum over entries i of bag b of weights[weightRows[i], c] * table[rows[i], t, c]. Bag b has the entries offsets[b] ..< offsets[b + 1].
-    /// Rows of `table` and of `out` begin `tableStride` and `outStride` elements apart, both at least T D. Indices are not checked.
+    /// out[b, t, c] = the sum over entries i of bag b of weights[weightRows[i], c] * table[rows[i], t, c]. Bag b has the entries offsets[b] ..<
+    /// offsets[b + 1]. Rows of `table` and of `out` begin `tableStride` and `outStride` elements apart, both at least T D. Indices are not checked.
     func bagSums(
         _ out: FloatOutput, outStride: Int, table: FloatInput, tableStride: Int, rows: UnsafePointer<Int32>, weightRows: UnsafePointer<Int32>,
         offsets: UnsafePointer<Int32>, weights: FloatInput, bags: Int, tables: Int, width: Int)
@@ -289,8 +254,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     /// out += probability values. Rows of keys and values lie `stride` apart. `emptySlots` more slots, of zeros, take part in the softmax; nothing is
     /// stored for them.
     func readSlots(
-        _ out: FloatOutput, probability: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int, isLinear: Bool, slots: Int,
-        emptySlots: Int, width: Int)
+        _ out: FloatOutput, probability: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int, isLinear: Bool,
+        slots: Int, emptySlots: Int, width: Int)
     /// Its gradient. outGradient: of what was added to `out`. queryGradient is added to; keyGradient and valueGradient (rows `stride` apart, not the
     /// same array) are stored, or added to where told. scratch [n] gets the gradient of the products.
     func readSlotsGradient(
@@ -300,23 +265,24 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
 
     // MARK: recurrent cells (one row of H = n units)
 
-    /// A step of an LSTM. `gates` [4n] holds sums of products of the input, forget, candidate and output gate and gets sigmoid, sigmoid, tanh, sigmoid of
-    /// them: i, f, g, o. cell = f * previousCell + i * g; hidden = o * tanh(cell).
+    /// A step of an LSTM. `gates` [4n] holds sums of products of the input, forget, candidate and output gate and gets sigmoid, sigmoid, tanh,
+    /// sigmoid of them: i, f, g, o. cell = f * previousCell + i * g; hidden = o * tanh(cell).
     func lstmCell(_ hidden: FloatOutput, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int)
     func lstmCell(_ hidden: BFloatOutput, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int)
-    /// Its gradient. `gates` as `lstmCell` left them. outputGradient + hiddenGradient: of `hidden`. `cellGradient` holds what later steps give to `cell` and
-    /// gets the gradient of `previousCell`. gateGradient [4n] (may be `gates`): of the sums of products, stored.
+    /// Its gradient. `gates` as `lstmCell` left them. outputGradient + hiddenGradient: of `hidden`. `cellGradient` holds what later steps give to
+    /// `cell` and gets the gradient of `previousCell`. gateGradient [4n] (may be `gates`): of the sums of products, stored.
     func lstmCellGradient(
-        _ gateGradient: FloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput, outputGradient: FloatInput,
-        hiddenGradient: FloatInput, _ n: Int)
+        _ gateGradient: FloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
+        outputGradient: FloatInput, hiddenGradient: FloatInput, _ n: Int)
     func lstmCellGradient(
-        _ gateGradient: BFloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput, outputGradient: BFloatInput,
-        hiddenGradient: FloatInput, _ n: Int)
+        _ gateGradient: BFloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
+        outputGradient: BFloatInput, hiddenGradient: FloatInput, _ n: Int)
     /// A step of a GRU. `gates` [3n] holds the products of the input for the reset, update and candidate gate, `products` [3n] those of `previous`:
     /// r = sigmoid(gates + products), z likewise, candidate = tanh(gates + r * products), which `gates` gets. state = (1 - z) candidate + z previous.
     func gruCell(_ state: FloatOutput, gates: FloatOutput, products: FloatInput, previous: FloatInput, _ n: Int)
-    /// Its gradient. `gates` as `gruCell` left them; candidateProduct [n] is the last third of `products`. stateGradient + outputGradient: of `state`;
-    /// `stateGradient` gets the part of the gradient of `previous` that does not go through `products`. inputGradient, productGradient [3n]: stored.
+    /// Its gradient. `gates` as `gruCell` left them; candidateProduct [n] is the last third of `products`. stateGradient + outputGradient: of
+    /// `state`; `stateGradient` gets the part of the gradient of `previous` that does not go through `products`. inputGradient, productGradient [3n]:
+    /// stored.
     func gruCellGradient(
         _ inputGradient: FloatOutput, productGradient: FloatOutput, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
         previous: FloatInput, outputGradient: FloatInput, _ n: Int)

@@ -76,7 +76,9 @@ private func scoresOfOne(
 
 /// Products of one key with four vectors of rows.
 @inline(__always)
-private func productsOfFour(_ out: FloatOutput, _ memory: FloatInput, _ a: FloatInput, _ accumulate: Bool, _ width: Int, _ stride: Int, _ lanes: Int) {
+private func productsOfFour(
+    _ out: FloatOutput, _ memory: FloatInput, _ a: FloatInput, _ accumulate: Bool, _ width: Int, _ stride: Int, _ lanes: Int
+) {
     var (a0, a1, a2, a3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
     if accumulate { (a0, a1, a2, a3) = (load(out), load(out + lanes), load(out + 2 &* lanes), load(out + 3 &* lanes)) }
     var p = memory
@@ -196,8 +198,8 @@ extension VariantKernels {
     }
 
     public func memoryWriteGradient(
-        weightGradient: FloatOutput, eraseGradient: FloatOutput, addGradient: FloatOutput, gradient: FloatInput, memory: FloatInput, weights: FloatInput,
-        erase: FloatInput, add: FloatInput, count: Int, _ shape: AddressedMemoryShape
+        weightGradient: FloatOutput, eraseGradient: FloatOutput, addGradient: FloatOutput, gradient: FloatInput, memory: FloatInput,
+        weights: FloatInput, erase: FloatInput, add: FloatInput, count: Int, _ shape: AddressedMemoryShape
     ) {
         for w in 0..<shape.width {
             let (column, slope) = (memory + w &* shape.stride, gradient + w &* shape.stride)

@@ -52,8 +52,8 @@ private func storeWeightedSum<Element: VectorElement>(
 
 extension VariantKernels {
     public func attendRow(
-        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float, scratch: FloatOutput,
-        keyCount n: Int, headSize: Int
+        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float,
+        scratch: FloatOutput, keyCount n: Int, headSize: Int
     ) {
         storeScores(scratch, query, keys, keyStride, n, headSize)
         softmax(scratch, scratch, scale: scale, n)

@@ -77,8 +77,8 @@ private func gruBlock(_ state: FloatOutput, _ gates: FloatOutput, _ products: Fl
 
 @inline(__always)
 private func gruGradientBlock<Element: VectorElement>(
-    _ inputGradient: UnsafeMutablePointer<Element>, _ productGradient: UnsafeMutablePointer<Element>, _ stateGradient: FloatOutput, _ gates: FloatInput,
-    _ candidateProduct: FloatInput, _ previous: FloatInput, _ outputGradient: UnsafePointer<Element>, _ n: Int, _ i: Block
+    _ inputGradient: UnsafeMutablePointer<Element>, _ productGradient: UnsafeMutablePointer<Element>, _ stateGradient: FloatOutput,
+    _ gates: FloatInput, _ candidateProduct: FloatInput, _ previous: FloatInput, _ outputGradient: UnsafePointer<Element>, _ n: Int, _ i: Block
 ) {
     let reset = load(gates, i)
     let update = load(gates + n, i)
@@ -99,8 +99,8 @@ private func gruGradientBlock<Element: VectorElement>(
 
 @inline(__always)
 private func gruGradientRow<Element: VectorElement>(
-    _ inputGradient: UnsafeMutablePointer<Element>, _ productGradient: UnsafeMutablePointer<Element>, _ stateGradient: FloatOutput, _ gates: FloatInput,
-    _ candidateProduct: FloatInput, _ previous: FloatInput, _ outputGradient: UnsafePointer<Element>, _ n: Int
+    _ inputGradient: UnsafeMutablePointer<Element>, _ productGradient: UnsafeMutablePointer<Element>, _ stateGradient: FloatOutput,
+    _ gates: FloatInput, _ candidateProduct: FloatInput, _ previous: FloatInput, _ outputGradient: UnsafePointer<Element>, _ n: Int
 ) {
     for i in blocks(n).full {
         gruGradientBlock(inputGradient, productGradient, stateGradient, gates, candidateProduct, previous, outputGradient, n, i)
@@ -120,15 +120,15 @@ extension VariantKernels {
     }
 
     public func lstmCellGradient(
-        _ gateGradient: FloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput, outputGradient: FloatInput,
-        hiddenGradient: FloatInput, _ n: Int
+        _ gateGradient: FloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
+        outputGradient: FloatInput, hiddenGradient: FloatInput, _ n: Int
     ) {
         lstmGradientRow(gateGradient, cellGradient, gates, cell, previousCell, outputGradient, hiddenGradient, n)
     }
 
     public func lstmCellGradient(
-        _ gateGradient: BFloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput, outputGradient: BFloatInput,
-        hiddenGradient: FloatInput, _ n: Int
+        _ gateGradient: BFloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
+        outputGradient: BFloatInput, hiddenGradient: FloatInput, _ n: Int
     ) {
         lstmGradientRow(gateGradient, cellGradient, gates, cell, previousCell, outputGradient, hiddenGradient, n)
     }

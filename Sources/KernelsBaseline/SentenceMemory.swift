@@ -160,8 +160,8 @@ extension VariantKernels {
     }
 
     public func readSlots(
-        _ out: FloatOutput, probability: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int, isLinear: Bool, slots n: Int,
-        emptySlots: Int, width columns: Int
+        _ out: FloatOutput, probability: FloatOutput, query: FloatInput, keys: FloatInput, values: FloatInput, stride: Int, isLinear: Bool,
+        slots n: Int, emptySlots: Int, width columns: Int
     ) {
         storeProducts(probability, query, keys, stride, n, columns)
         if !isLinear {

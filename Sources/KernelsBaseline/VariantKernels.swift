@@ -4,6 +4,7 @@
 
 /// The kernels, compiled for the instruction set that the module's name says.
 public struct VariantKernels: KernelSet {
+    /// They have no state.
     public init() {}
 
     public var instructionSet: String {

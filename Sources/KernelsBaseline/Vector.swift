@@ -228,20 +228,33 @@ func halves(_ v: SIMD8<Float>) -> (SIMD4<Float>, SIMD4<Float>) {
     unsafeBitCast(v, to: (SIMD4<Float>, SIMD4<Float>).self)
 }
 
-/// The lanes added as a tree: halves in float32 down to four, those in float64.
+/// Halves of the lanes added in float32 until four are left.
 @_transparent
-func horizontalSum(_ v: Vector) -> Double {
+func sumsOfHalves(_ v: Vector) -> SIMD4<Float> {
     #if MNEME_AVX512
         let (low, high) = halves(v)
         let (first, second) = halves(low + high)
-        let four = first + second
+        return first + second
     #elseif MNEME_FMA
         let (first, second) = halves(v)
-        let four = first + second
+        return first + second
     #else
-        let four = v
+        return v
     #endif
+}
+
+/// The lanes added as a tree: halves in float32 down to four, those in float64.
+@_transparent
+func horizontalSum(_ v: Vector) -> Double {
+    let four = sumsOfHalves(v)
     return (Double(four.x) + Double(four.y)) + (Double(four.z) + Double(four.w))
+}
+
+/// The lanes added as a tree in float32, where float64 is not needed.
+@_transparent
+func laneSum(_ v: Vector) -> Float {
+    let four = sumsOfHalves(v)
+    return (four.x + four.z) + (four.y + four.w)
 }
 
 /// The largest lane; a NaN may be lost.
@@ -374,20 +387,4 @@ var laneIndices: IntegerVector {
     #else
         IntegerVector(0, 1, 2, 3)
     #endif
-}
-
-/// The lanes added as a tree in float32, where float64 is not needed.
-@_transparent
-func laneSum(_ v: Vector) -> Float {
-    #if MNEME_AVX512
-        let (low, high) = halves(v)
-        let (first, second) = halves(low + high)
-        let four = first + second
-    #elseif MNEME_FMA
-        let (first, second) = halves(v)
-        let four = first + second
-    #else
-        let four = v
-    #endif
-    return (four.x + four.z) + (four.y + four.w)
 }

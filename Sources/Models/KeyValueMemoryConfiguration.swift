@@ -25,6 +25,7 @@ public struct KeyValueMemoryConfiguration: Sendable, Equatable {
     /// How R_j starts.
     public var hopStart: HopStart
 
+    /// Two hops over tables of width 64. The values are those of the properties; nothing is checked.
     public init(
         width: Int = 64, hops: Int = 2, mapsLastHop: Bool = true, sharesAnswerTable: Bool = true, deviation: Double = 0.1,
         hopStart: HopStart = .identity

@@ -36,7 +36,7 @@ public final class KeyValueMemoryNetwork: TrainableModel {
             store.add("hops.\(hop).weight", [width, width], configuration.hopStart == .normal ? start : .zeros)
         }
         answerSymbols = configuration.sharesAnswerTable ? symbols : store.add("answers.weight", [symbolCount, width], start)
-        memory = [MemoryDeclaration("facts", [factCount, 2, width], axes: ["fact", "key and value", "unit"], lifetime: .run)]
+        memory = [MemoryDeclaration("facts", [factCount, 2, width], axes: ["fact", "part", "unit"], lifetime: .run)]
     }
 
     /// The questions after the last hop, [B, D].

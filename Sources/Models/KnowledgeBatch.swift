@@ -12,8 +12,9 @@ public struct KnowledgeBatch {
     public var questions: WeightedBags
     /// Which facts belong to which question, B segments of F.
     public var facts: Segments
-    /// The key and the value of each fact, F bags each.
+    /// The key of each fact, F bags.
     public var keys: WeightedBags
+    /// The value of each fact, F bags.
     public var values: WeightedBags
     /// What may be answered.
     public var candidates: AnswerCandidates
@@ -22,6 +23,7 @@ public struct KnowledgeBatch {
     /// The facts of the first question in words, for a person who looks at the memory; empty where nobody does.
     public var factLabels: [String]
 
+    /// - Precondition: there are a lane, a question and a segment of facts for each of B, a key and a value for each of F.
     public init(
         lanes: [Int], questions: WeightedBags, facts: Segments, keys: WeightedBags, values: WeightedBags, candidates: AnswerCandidates,
         answers: AnswerPlaces, factLabels: [String] = []

@@ -14,6 +14,7 @@ public struct TokenBatch {
     /// int32 [B, T]; -1 where no prediction counts.
     public var targets: Tensor
 
+    /// - Precondition: inputs and targets are [B, T], B the number of lanes.
     public init(lanes: [Int], inputs: Tensor, targets: Tensor) {
         precondition(
             inputs.shape == targets.shape && inputs.shape[0] == lanes.count,
@@ -37,6 +38,7 @@ public struct SequencePairBatch {
     /// int32 [B, U]; -1 where padding.
     public var targetOutputs: Tensor
 
+    /// - Precondition: sources are [B, S], and both targets of one shape [B, U], B the number of lanes.
     public init(lanes: [Int], sources: Tensor, sourceLengths: [Int], targetInputs: Tensor, targetOutputs: Tensor) {
         precondition(sources.shape[0] == lanes.count && sourceLengths.count == lanes.count, "sources \(sources.shape), \(lanes.count) lanes")
         precondition(targetInputs.shape == targetOutputs.shape, "target inputs \(targetInputs.shape) and outputs \(targetOutputs.shape)")
@@ -68,6 +70,7 @@ public protocol TrainableModel: AnyObject {
 }
 
 extension TrainableModel {
+    /// Nothing: what a model without memory remembers.
     public var memory: [MemoryDeclaration] { [] }
 }
 

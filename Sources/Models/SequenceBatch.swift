@@ -26,11 +26,14 @@ public enum SequenceInputs {
 public struct SequenceBatch {
     /// The global lane of each sequence, [B].
     public var lanes: [Int]
+    /// What is read at every step.
     public var inputs: SequenceInputs
+    /// What is to be answered; steps that do not count hold anything.
     public var targets: SequenceTargets
     /// [B x T]: true where an answer counts. Steps after the end of a short sequence are false.
     public var counts: [Bool]
 
+    /// A batch of B sequences of T steps: every part has B rows.
     public init(lanes: [Int], inputs: SequenceInputs, targets: SequenceTargets, counts: [Bool]) {
         self.lanes = lanes
         self.inputs = inputs

@@ -36,9 +36,12 @@ public struct SequenceModelForm: Sendable, Equatable {
         }
     }
 
+    /// What is read at every step.
     public var input: Input
+    /// What is answered at the steps that count.
     public var output: Output
 
+    /// The form of one task; generators and stories give theirs.
     public init(input: Input, output: Output) {
         self.input = input
         self.output = output
@@ -52,6 +55,7 @@ public struct SequenceModelConfiguration: Sendable, Equatable {
     /// The width of the embeddings of symbols; `nil` reads symbols as one-hot vectors.
     public var embedding: Int?
 
+    /// A core, and the width of embeddings in front of it.
     public init(core: SequenceCoreConfiguration, embedding: Int? = nil) {
         self.core = core
         self.embedding = embedding
@@ -67,8 +71,10 @@ public struct SequenceModelConfiguration: Sendable, Equatable {
 
 /// Input, core, output layer, and a loss over the steps that are answered. Steps that are not answered cost no output layer.
 public final class SequenceModel: TrainableModel {
+    /// What the task gives and asks for.
     public let form: SequenceModelForm
     public let store = ParameterStore()
+    /// What reads the steps and remembers.
     public let core: any SequenceCore
     public var memory: [MemoryDeclaration] { core.memory }
 
@@ -83,7 +89,8 @@ public final class SequenceModel: TrainableModel {
         switch (form.input, configuration.embedding) {
         case (.vectors(let width), _): (inputs, symbolEmbedding) = (width, nil)
         case (.symbols(let count), let width?):
-            symbolEmbedding = Embedding(store, "embedding", rows: count, width: width, initializer: .normal(standardDeviation: 1 / Float(width).squareRoot()))
+            symbolEmbedding = Embedding(
+                store, "embedding", rows: count, width: width, initializer: .normal(standardDeviation: 1 / Float(width).squareRoot()))
             inputs = width
         case (.symbols(let count), nil): (inputs, symbolEmbedding) = (count, nil)
         }

@@ -17,8 +17,10 @@ public struct StoryBatch {
     /// What the sentences of the first story say, for pictures; empty where nobody looks.
     public var labels: [String]
 
+    /// - Precondition: there are a lane, a story and an answer for each of B.
     public init(lanes: [Int], stories: MemorizedStories, answers: [Int32], step: Int = .max, labels: [String] = []) {
-        precondition(lanes.count == stories.count && answers.count == lanes.count, "\(lanes.count) lanes, \(stories.count) stories, \(answers.count) answers")
+        precondition(
+            lanes.count == stories.count && answers.count == lanes.count, "\(lanes.count) lanes, \(stories.count) stories, \(answers.count) answers")
         self.lanes = lanes
         self.stories = stories
         self.answers = answers

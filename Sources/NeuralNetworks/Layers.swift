@@ -85,8 +85,8 @@ public struct FeedForward {
 
     /// Declares `path.input` and `path.output`.
     public init(
-        _ store: ParameterStore, _ path: String, width: Int, inner: Int, activation: Activation, initializer: Initializer, outputInitializer: Initializer,
-        dropoutRate: Float
+        _ store: ParameterStore, _ path: String, width: Int, inner: Int, activation: Activation, initializer: Initializer,
+        outputInitializer: Initializer, dropoutRate: Float
     ) {
         input = Linear(store, "\(path).input", inputs: width, outputs: inner, initializer: initializer)
         output = Linear(store, "\(path).output", inputs: inner, outputs: width, initializer: outputInitializer)

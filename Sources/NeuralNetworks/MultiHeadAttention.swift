@@ -31,8 +31,8 @@ public struct SelfAttention {
         let packed = qkv(x, pass)
         onKeysAndValues?(packed)
         let mixed = attention(
-            query: AttentionOperand(packed), key: AttentionOperand(packed, column: width), value: AttentionOperand(packed, column: 2 * width), width: width,
-            heads: heads, mask: mask, dropoutRate: dropoutRate, dropout: pass.dropout)
+            query: AttentionOperand(packed), key: AttentionOperand(packed, column: width), value: AttentionOperand(packed, column: 2 * width),
+            width: width, heads: heads, mask: mask, dropoutRate: dropoutRate, dropout: pass.dropout)
         return output(mixed, pass)
     }
 
@@ -48,8 +48,8 @@ public struct SelfAttention {
         let packed = qkv(x, pass)
         let (cache, lengths) = remember(packed)
         let mixed = attention(
-            query: AttentionOperand(packed), key: AttentionOperand(headMajor: cache), value: AttentionOperand(headMajor: cache, column: width / heads),
-            width: width, heads: heads,
+            query: AttentionOperand(packed), key: AttentionOperand(headMajor: cache),
+            value: AttentionOperand(headMajor: cache, column: width / heads), width: width, heads: heads,
             mask: AttentionMask(keyLengths: lengths))
         return output(mixed, pass)
     }

@@ -14,6 +14,7 @@ public final class NumericsCheck {
         /// The extents of the layer's output.
         public let shape: [Int]
 
+        /// What a check has found, as another rank says it.
         public init(layer: String, value: String, shape: [Int]) {
             self.layer = layer
             self.value = value
@@ -24,6 +25,7 @@ public final class NumericsCheck {
     /// The first layer, in the order of the forward pass, whose output was not finite; `nil` when all were.
     public private(set) var finding: Finding?
 
+    /// A check that has found nothing yet.
     public init() {}
 
     /// Looks at one output. Cost: one pass over it.

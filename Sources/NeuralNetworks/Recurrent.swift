@@ -40,6 +40,7 @@ public struct RecurrentOptions: Sendable, Equatable {
     /// Parameters start uniform on -bound ... bound; `nil` is 1 / sqrt(H), as PyTorch's layers start.
     public var initialBound: Float?
 
+    /// No dropout, separate biases, parameters as PyTorch starts them. Rates are in 0 ..< 1.
     public init(
         dropout: Float = 0, inputDropout: Float = 0, stateDropout: Float = 0, hasSingleBias: Bool = false, forgetBias: Float? = nil,
         initialBound: Float? = nil
@@ -64,6 +65,7 @@ public func variationalDropout(_ x: Tensor, rate: Float, _ context: DropoutConte
 public struct RecurrentStack: SequenceCore {
     /// What the layers are made of.
     public let cell: RecurrentCell
+    /// What the layers have beside their cells.
     public let options: RecurrentOptions
     public let outputWidth: Int
     /// Of each layer `path.N.hidden` [H], and for LSTMs `path.N.cell` [H].
@@ -82,8 +84,8 @@ public struct RecurrentStack: SequenceCore {
     ///
     /// - Parameter lifetime: of its memory.
     public init(
-        _ store: ParameterStore, _ path: String, cell: RecurrentCell, inputs: Int, width: Int, layers: Int, options: RecurrentOptions = RecurrentOptions(),
-        lifetime: MemoryLifetime = .sequence
+        _ store: ParameterStore, _ path: String, cell: RecurrentCell, inputs: Int, width: Int, layers: Int,
+        options: RecurrentOptions = RecurrentOptions(), lifetime: MemoryLifetime = .sequence
     ) {
         self.cell = cell
         self.options = options

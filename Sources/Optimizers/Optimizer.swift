@@ -13,6 +13,7 @@ public struct ParameterRange: Sendable, Equatable {
     /// True when weight decay applies: matrices and embeddings, not biases and normalisation gains.
     public var decays: Bool
 
+    /// A range of the flat parameter memory, in elements.
     public init(offset: Int, count: Int, decays: Bool) {
         self.offset = offset
         self.count = count

@@ -1,7 +1,7 @@
 // The learning rate of each step.
 //
-// Legend: t the step, from 1, after the first `hold` steps, which run at the base rate; W warm-up steps; T total steps; base the configured learning rate.
-// In the warm-up, t <= W, every schedule gives base * t / W, so that it reaches base at step W. Afterwards, with
+// Legend: t the step, from 1, after the first `hold` steps, which run at the base rate; W warm-up steps; T total steps; base the configured learning
+// rate. In the warm-up, t <= W, every schedule gives base * t / W, so that it reaches base at step W. Afterwards, with
 // progress p = min(1, (t - W) / (T - W)):
 //
 //   constant              base
@@ -36,6 +36,7 @@ public struct ScheduleConfiguration: Sendable, Equatable {
     /// Kind step: steps between two reductions.
     public var every: Int
 
+    /// A constant rate unless told otherwise. The values are checked where a run file gives them.
     public init(kind: ScheduleKind = .constant, warmup: Int = 0, steps: Int = 0, floor: Double = 0, factor: Double = 0.1, every: Int = 0) {
         self.kind = kind
         self.warmup = warmup

@@ -11,6 +11,7 @@ public struct AttentionMask: Sendable {
     /// The number of real keys of each sequence, [B]; `nil` when all S are real. A query that sees no key gives zeros.
     public var keyLengths: [Int]?
 
+    /// Without arguments: every query sees every key.
     public init(causal: Bool = false, keyLengths: [Int]? = nil) {
         self.causal = causal
         self.keyLengths = keyLengths
@@ -58,7 +59,8 @@ public struct AttentionOperand {
 
     func check(heads: Int, headSize: Int) {
         if isHeadMajor {
-            require(tensor.shape[1] == heads && column + headSize <= stride, "attention: \(heads) heads of \(headSize) from \(column) of \(tensor.shape)")
+            require(
+                tensor.shape[1] == heads && column + headSize <= stride, "attention: \(heads) heads of \(headSize) from \(column) of \(tensor.shape)")
         } else {
             require(column + heads * headSize <= stride, "attention: \(heads * headSize) columns from \(column) of shape \(tensor.shape)")
         }
@@ -67,8 +69,8 @@ public struct AttentionOperand {
 
 /// softmax(Q K^T / sqrt(K) + mask) V for each head (Vaswani et al. 2017, equation 1), heads concatenated.
 ///
-/// Works in blocks of queries and keys with a running maximum and sum (Dao et al. 2022, algorithms 1 and 4): no more than a block of scores exists at a
-/// time, and the backward pass computes the scores again from the kept log-sum-exp of each query.
+/// Works in blocks of queries and keys with a running maximum and sum (Dao et al. 2022, algorithms 1 and 4): no more than a block of scores exists at
+/// a time, and the backward pass computes the scores again from the kept log-sum-exp of each query.
 ///
 /// - Parameters:
 ///   - query: D columns of [B, T, ...], float32 or bfloat16.

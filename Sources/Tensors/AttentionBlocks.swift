@@ -15,8 +15,8 @@ struct AttentionDropout {
     func apply(_ block: UnsafeMutablePointer<Float>, sequence: Int, head: Int, query: Int, key: Int, rows: Int, columns: Int, stride: Int) {
         for row in 0..<rows {
             kernels.dropout(
-                block + row * stride, block + row * stride, key: keys[sequence], first: first(head, query + row, key), keepThreshold: rate.keepThreshold,
-                scale: rate.scale, columns)
+                block + row * stride, block + row * stride, key: keys[sequence], first: first(head, query + row, key),
+                keepThreshold: rate.keepThreshold, scale: rate.scale, columns)
         }
     }
 
@@ -24,8 +24,8 @@ struct AttentionDropout {
     func apply(_ block: UnsafeMutablePointer<UInt16>, sequence: Int, head: Int, query: Int, key: Int, rows: Int, columns: Int, stride: Int) {
         for row in 0..<rows {
             kernels.dropout(
-                block + row * stride, block + row * stride, key: keys[sequence], first: first(head, query + row, key), keepThreshold: rate.keepThreshold,
-                scale: rate.scale, columns)
+                block + row * stride, block + row * stride, key: keys[sequence], first: first(head, query + row, key),
+                keepThreshold: rate.keepThreshold, scale: rate.scale, columns)
         }
     }
 }
@@ -172,8 +172,8 @@ struct AttentionComputation {
                         }
                     }
                     multiplyMatrices(
-                        into: MatrixOperand(mixed, leading: headSize), weights, packed(valueRows, row: block.key), m: rows, n: headSize, k: block.columns,
-                        beta: block.key > 0 ? 1 : 0)
+                        into: MatrixOperand(mixed, leading: headSize), weights, packed(valueRows, row: block.key), m: rows, n: headSize,
+                        k: block.columns, beta: block.key > 0 ? 1 : 0)
                 }
                 store(mixed, divisors: sum, into: output, first: (b * queries + first) * width + h * headSize, rows: rows)
                 guard let logSums else { continue }
@@ -188,8 +188,8 @@ struct AttentionComputation {
 
     /// exp(scale * scores - maximum) of a block in the operands' type, with dropout; brings maximum and sum up to date.
     private func probabilities(
-        _ block: Block, _ b: Int, _ h: Int, scores: UnsafeMutablePointer<Float>, _ memory: UnsafeMutablePointer<Float>, maximum: UnsafeMutablePointer<Float>,
-        sum: UnsafeMutablePointer<Float>, correction: UnsafeMutablePointer<Float>
+        _ block: Block, _ b: Int, _ h: Int, scores: UnsafeMutablePointer<Float>, _ memory: UnsafeMutablePointer<Float>,
+        maximum: UnsafeMutablePointer<Float>, sum: UnsafeMutablePointer<Float>, correction: UnsafeMutablePointer<Float>
     ) -> MatrixOperand {
         let (rows, columns) = (block.rows, block.columns)
         if dataType == .float32 {

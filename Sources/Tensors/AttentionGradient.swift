@@ -61,7 +61,8 @@ extension AttentionComputation {
     }
 
     private func run(
-        _ gradient: Tensor, _ output: Tensor, _ logSums: Tensor, _ queryTarget: GradientTarget?, _ keyTarget: GradientTarget?, _ valueTarget: GradientTarget?
+        _ gradient: Tensor, _ output: Tensor, _ logSums: Tensor, _ queryTarget: GradientTarget?, _ keyTarget: GradientTarget?,
+        _ valueTarget: GradientTarget?
     ) {
         let width = heads * headSize
         let (rows, columns) = (min(Self.queryBlock, queries), min(Self.keyBlock, keys))
@@ -79,7 +80,8 @@ extension AttentionComputation {
             let valueRows = keyRows + keys * headSize
             let inner = valueRows + keys * headSize
             let work = BlockMemory(
-                scores: scores, scoreGradient: scores + block, probabilities: scores + 2 * block, roundedGradient: scores + 3 * block, dataType: dataType)
+                scores: scores, scoreGradient: scores + block, probabilities: scores + 2 * block, roundedGradient: scores + 3 * block,
+                dataType: dataType)
             pack(key, b, row: 0, h, count: realKeys(b), into: keyRows)
             pack(value, b, row: 0, h, count: realKeys(b), into: valueRows)
             kernels.fill(keyGradient, 0, 2 * keys * headSize)
@@ -96,8 +98,8 @@ extension AttentionComputation {
                     let columns = block.columns
                     if valueTarget != nil {
                         multiplyMatrices(
-                            into: MatrixOperand(valueGradient + block.key * headSize, leading: headSize), weights.transposed, packed(outputRows), m: columns,
-                            n: headSize, k: rows, beta: 1)
+                            into: MatrixOperand(valueGradient + block.key * headSize, leading: headSize), weights.transposed, packed(outputRows),
+                            m: columns, n: headSize, k: rows, beta: 1)
                     }
                     if keyTarget != nil {
                         multiplyMatrices(
@@ -106,8 +108,8 @@ extension AttentionComputation {
                     }
                     if queryTarget != nil {
                         multiplyMatrices(
-                            into: MatrixOperand(queryGradient, leading: headSize), scoreGradient, packed(keyRows, row: block.key), m: rows, n: headSize,
-                            k: columns, beta: block.key > 0 ? 1 : 0)
+                            into: MatrixOperand(queryGradient, leading: headSize), scoreGradient, packed(keyRows, row: block.key), m: rows,
+                            n: headSize, k: columns, beta: block.key > 0 ? 1 : 0)
                     }
                 }
                 queryTarget?.write(queryGradient, sequence: b, row: first, head: h, headSize: headSize, count: rows)
@@ -143,8 +145,8 @@ extension AttentionComputation {
         dropout?.apply(work.scoreGradient, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
         if dataType == .float32 {
             kernels.softmaxBlockGradient(
-                work.scoreGradient, probability: work.scores, outStride: columns, outputGradient: work.scoreGradient, scores: work.scores, stride: columns,
-                minus: minus, inner: inner, scale: scale, firstVisible: block.firstVisible, rows: rows, columns: columns)
+                work.scoreGradient, probability: work.scores, outStride: columns, outputGradient: work.scoreGradient, scores: work.scores,
+                stride: columns, minus: minus, inner: inner, scale: scale, firstVisible: block.firstVisible, rows: rows, columns: columns)
             dropout?.apply(work.scores, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
             return (MatrixOperand(work.scores, leading: columns), MatrixOperand(work.scoreGradient, leading: columns))
         }

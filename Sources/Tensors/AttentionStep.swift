@@ -30,13 +30,13 @@ extension AttentionComputation {
                     if dataType == .float32 {
                         kernels.attendRow(
                             output.floats + target, query: query.tensor.floats + place, keys: key.tensor.floats + keyPlace, keyStride: key.stride,
-                            values: value.tensor.floats + valuePlace, valueStride: value.stride, scale: scale, scratch: scratch, keyCount: realKeys(b),
-                            headSize: headSize)
+                            values: value.tensor.floats + valuePlace, valueStride: value.stride, scale: scale, scratch: scratch,
+                            keyCount: realKeys(b), headSize: headSize)
                     } else {
                         kernels.attendRow(
                             output.bfloats + target, query: query.tensor.bfloats + place, keys: key.tensor.bfloats + keyPlace, keyStride: key.stride,
-                            values: value.tensor.bfloats + valuePlace, valueStride: value.stride, scale: scale, scratch: scratch, keyCount: realKeys(b),
-                            headSize: headSize)
+                            values: value.tensor.bfloats + valuePlace, valueStride: value.stride, scale: scale, scratch: scratch,
+                            keyCount: realKeys(b), headSize: headSize)
                     }
                 }
             }

@@ -135,20 +135,23 @@ struct DropoutMask {
             let out = y.floats + start
             switch (residual.dataType, x.dataType) {
             case (.float32, .float32):
-                kernels.addDropout(out, residual.floats + start, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+                kernels.addDropout(
+                    out, residual.floats + start, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
             case (.float32, _):
-                kernels.addDropout(out, residual.floats + start, x.bfloats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+                kernels.addDropout(
+                    out, residual.floats + start, x.bfloats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
             case (_, .float32):
                 kernels.fromBFloat16(out, residual.bfloats + start, count)
                 kernels.addDropout(out, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
             default:
-                kernels.addDropout(out, residual.bfloats + start, x.bfloats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
+                kernels.addDropout(
+                    out, residual.bfloats + start, x.bfloats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
             }
         }
     }
 
-    /// Calls `body(key, start, first, count)` for parts of lanes: elements `start ..< start + count` of the tensor, which are those from `first` on of
-    /// the lane that has this key.
+    /// Calls `body(key, start, first, count)` for parts of lanes: elements `start ..< start + count` of the tensor, which are those from `first` on
+    /// of the lane that has this key.
     private func forEachSpan(_ body: (_ key: UInt64, _ start: Int, _ first: UInt64, _ count: Int) -> Void) {
         guard laneCount > 0 else { return }
         parallelElements(keys.count * laneCount) { begin, count in

@@ -32,7 +32,8 @@ private func multiply(into y: Tensor, _ x: Tensor, _ weight: Tensor, bias: Tenso
     let bias = bias.map { UnsafePointer($0.floats) }
     if packed?.multiply(into: y, x, bias: bias) == true { return }
     multiplyMatrices(
-        into: MatrixOperand(y), MatrixOperand(x), MatrixOperand(weight, .transposed), m: x.shape.rows, n: weight.shape[0], k: weight.shape[1], bias: bias)
+        into: MatrixOperand(y), MatrixOperand(x), MatrixOperand(weight, .transposed), m: x.shape.rows, n: weight.shape[0], k: weight.shape[1],
+        bias: bias)
 }
 
 private func checkLinear(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) {
@@ -125,7 +126,8 @@ private func activationGradient(_ gradient: Tensor, product: Tensor, bias: Tenso
         case (.rectifier, .float32):
             kernels.rectifierGradient(result.floats + start, outputGradient: gradient.floats + start, output: product.floats + start, rows * columns)
         case (.rectifier, _):
-            kernels.rectifierGradient(result.bfloats + start, outputGradient: gradient.bfloats + start, output: product.bfloats + start, rows * columns)
+            kernels.rectifierGradient(
+                result.bfloats + start, outputGradient: gradient.bfloats + start, output: product.bfloats + start, rows * columns)
         }
     }
     return result
@@ -154,7 +156,8 @@ public func matmul(_ a: Tensor, _ b: Tensor, transposeA: Bool = false, transpose
     let c = Tensor(uninitialized: shape)
     for i in 0..<batches {
         multiplyMatrices(
-            c.floats + i * stepC, leadingC: n, a.floats + i * stepA, opA, leadingA: leadingA, b.floats + i * stepB, opB, leadingB: leadingB, m: m, n: n, k: k)
+            c.floats + i * stepC, leadingC: n, a.floats + i * stepA, opA, leadingA: leadingA, b.floats + i * stepB, opB, leadingB: leadingB, m: m,
+            n: n, k: k)
     }
     return Tape.record(c, from: a, b) { gradient in
         a.node?.withGradient { target, accumulate in
@@ -163,12 +166,12 @@ public func matmul(_ a: Tensor, _ b: Tensor, transposeA: Bool = false, transpose
                 let (g, bi) = (gradient.floats + i * stepC, b.floats + i * stepB)
                 if transposeA {  // dA^T = B G^T
                     multiplyMatrices(
-                        target + i * stepA, leadingC: leadingA, bi, transposeB ? .transposed : .none, leadingA: leadingB, g, .transposed, leadingB: n, m: k,
-                        n: m, k: n, beta: beta)
+                        target + i * stepA, leadingC: leadingA, bi, transposeB ? .transposed : .none, leadingA: leadingB, g, .transposed, leadingB: n,
+                        m: k, n: m, k: n, beta: beta)
                 } else {
                     multiplyMatrices(
-                        target + i * stepA, leadingC: leadingA, g, leadingA: n, bi, transposeB ? .none : .transposed, leadingB: leadingB, m: m, n: k, k: n,
-                        beta: beta)
+                        target + i * stepA, leadingC: leadingA, g, leadingA: n, bi, transposeB ? .none : .transposed, leadingB: leadingB, m: m, n: k,
+                        k: n, beta: beta)
                 }
             }
         }
@@ -178,11 +181,12 @@ public func matmul(_ a: Tensor, _ b: Tensor, transposeA: Bool = false, transpose
                 let (g, ai) = (gradient.floats + i * stepC, a.floats + i * stepA)
                 if transposeB {  // dB^T = G^T A
                     multiplyMatrices(
-                        target + i * stepB, leadingC: leadingB, g, .transposed, leadingA: n, ai, opA, leadingB: leadingA, m: n, n: k, k: m, beta: beta)
+                        target + i * stepB, leadingC: leadingB, g, .transposed, leadingA: n, ai, opA, leadingB: leadingA, m: n, n: k, k: m,
+                        beta: beta)
                 } else {
                     multiplyMatrices(
-                        target + i * stepB, leadingC: leadingB, ai, transposeA ? .none : .transposed, leadingA: leadingA, g, leadingB: n, m: k, n: n, k: m,
-                        beta: beta)
+                        target + i * stepB, leadingC: leadingB, ai, transposeA ? .none : .transposed, leadingA: leadingA, g, leadingB: n, m: k, n: n,
+                        k: m, beta: beta)
                 }
             }
         }

@@ -7,9 +7,9 @@ import Kernels
 /// Cross-entropy of softmax(hidden W^T) against target classes, in chunks of positions: never more than one chunk's logits exist. Positions without a
 /// target cost nothing.
 ///
-/// When a gradient is wanted, a chunk's logits are turned into their gradient at once and multiplied into the gradients of `hidden` and `weight`, as if
-/// the loss were what the tape is run backwards from. A loss that arrives at another gradient s than 1 (because something else was computed from it)
-/// is corrected in the backward pass: exactly, but at the price of computing the logits again.
+/// When a gradient is wanted, a chunk's logits are turned into their gradient at once and multiplied into the gradients of `hidden` and `weight`, as
+/// if the loss were what the tape is run backwards from. A loss that arrives at another gradient s than 1 (because something else was computed from
+/// it) is corrected in the backward pass: exactly, but at the price of computing the logits again.
 ///
 /// - Parameters:
 ///   - hidden: [..., D], float32 or bfloat16.
@@ -107,10 +107,12 @@ private struct ChunkedCrossEntropy {
             let part = min(rows, count - first)
             let x = MatrixOperand(inputs, first: first * width)
             multiplyMatrices(
-                into: MatrixOperand(logits), x, MatrixOperand(weight, .transposed), m: part, n: classes, k: width, bias: bias.map { UnsafePointer($0.floats) })
+                into: MatrixOperand(logits), x, MatrixOperand(weight, .transposed), m: part, n: classes, k: width,
+                bias: bias.map { UnsafePointer($0.floats) })
             results.perPosition.withUnsafeMutableBufferPointer { positions in
                 turnIntoGradient(
-                    logits, rounded, losses: losses.floats + first, positions: positions.baseAddress.unsafelyUnwrapped + first, first: first, rows: part)
+                    logits, rounded, losses: losses.floats + first, positions: positions.baseAddress.unsafelyUnwrapped + first, first: first,
+                    rows: part)
             }
             guard needsGradient else { continue }
             let gradient = rounded ?? logits

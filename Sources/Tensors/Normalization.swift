@@ -25,12 +25,12 @@ public func layerNorm(_ x: Tensor, gain: Tensor, bias: Tensor?, epsilon: Float =
         let start = first * columns
         if y.dataType == .float32 {
             kernels.layerNorm(
-                y.floats + start, mean: mean + first, reciprocalDeviation: deviation + first, x.floats + start, gain: gains, bias: biases, epsilon: epsilon,
-                rows: count, columns: columns)
+                y.floats + start, mean: mean + first, reciprocalDeviation: deviation + first, x.floats + start, gain: gains, bias: biases,
+                epsilon: epsilon, rows: count, columns: columns)
         } else {
             kernels.layerNorm(
-                y.bfloats + start, mean: mean + first, reciprocalDeviation: deviation + first, x.floats + start, gain: gains, bias: biases, epsilon: epsilon,
-                rows: count, columns: columns)
+                y.bfloats + start, mean: mean + first, reciprocalDeviation: deviation + first, x.floats + start, gain: gains, bias: biases,
+                epsilon: epsilon, rows: count, columns: columns)
         }
     }
     let backward = { (gradient: Tensor) in
@@ -72,10 +72,12 @@ public func rmsNorm(_ x: Tensor, gain: Tensor, epsilon: Float = 1e-6, outputType
         let start = first * columns
         if y.dataType == .float32 {
             kernels.rmsNorm(
-                y.floats + start, reciprocalRoot: roots.floats + first, x.floats + start, gain: gain.floats, epsilon: epsilon, rows: count, columns: columns)
+                y.floats + start, reciprocalRoot: roots.floats + first, x.floats + start, gain: gain.floats, epsilon: epsilon, rows: count,
+                columns: columns)
         } else {
             kernels.rmsNorm(
-                y.bfloats + start, reciprocalRoot: roots.floats + first, x.floats + start, gain: gain.floats, epsilon: epsilon, rows: count, columns: columns)
+                y.bfloats + start, reciprocalRoot: roots.floats + first, x.floats + start, gain: gain.floats, epsilon: epsilon, rows: count,
+                columns: columns)
         }
     }
     return Tape.record(y, from: x, gain) { gradient in

@@ -25,10 +25,11 @@ func parallelRows(_ rows: Int, columns: Int, _ body: (_ first: Int, _ count: Int
     Workers.parallel(rows, minimum: max(1, elementGrain / max(columns, 1))) { body($0.lowerBound, $0.count) }
 }
 
-/// Runs `body` on ranges of R rows; what it adds to `sums` ([count]) ends up in `target`. Each thread has sums of its own, which are added in the order
-/// of the threads: the result depends on the number of threads, never on timing.
+/// Runs `body` on ranges of R rows; what it adds to `sums` ([count]) ends up in `target`. Each thread has sums of its own, which are added in the
+/// order of the threads: the result depends on the number of threads, never on timing.
 func parallelRowSums(
-    _ rows: Int, columns: Int, into target: UnsafeMutablePointer<Float>, count: Int, _ body: (_ first: Int, _ rows: Int, _ sums: UnsafeMutablePointer<Float>) -> Void
+    _ rows: Int, columns: Int, into target: UnsafeMutablePointer<Float>, count: Int,
+    _ body: (_ first: Int, _ rows: Int, _ sums: UnsafeMutablePointer<Float>) -> Void
 ) {
     let minimum = max(1, elementGrain / max(columns, 1))
     guard Workers.count > 1, rows >= 2 * minimum else { return body(0, rows, target) }

@@ -1,5 +1,5 @@
-// Trading arithmetic for memory: activations that are computed again instead of being kept (Chen et al. 2016, "Training deep nets with sublinear memory
-// cost").
+// Trading arithmetic for memory: activations that are computed again instead of being kept (Chen et al. 2016, "Training deep nets with sublinear
+// memory cost").
 
 /// Runs `body` without keeping its activations; the backward pass runs it again.
 ///

@@ -99,7 +99,7 @@ package final class BackendAgreement {
     private func store(_ bytes: [UInt8]) throws {
         guard let path else { return }
         do { try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be written: \(error.localizedDescription)", at: path)
+            throw UserError(.inputOutput, "cannot be written: \(systemReason(of: error))", at: path)
         }
     }
 

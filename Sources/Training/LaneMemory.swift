@@ -51,7 +51,9 @@ final class LaneMemory {
         for bank in banks {
             let count = bank.declaration.shape.count
             let values = Tensor(uninitialized: Shape([lanes.count] + bank.declaration.shape.array))
-            for (index, lane) in lanes.enumerated() { (values.floats + index * count).update(from: bank.values.floats + row(of: lane) * count, count: count) }
+            for (index, lane) in lanes.enumerated() {
+                (values.floats + index * count).update(from: bank.values.floats + row(of: lane) * count, count: count)
+            }
             before[bank.declaration.name] = values
         }
         return CarriedMemory(before)
@@ -63,8 +65,12 @@ final class LaneMemory {
         for bank in banks {
             guard let values = carried.after[bank.declaration.name] else { preconditionFailure("the model kept no \(bank.declaration.name)") }
             let count = bank.declaration.shape.count
-            precondition(values.count == lanes.count * count, "\(bank.declaration.name): \(values.shape) for \(lanes.count) lanes of \(bank.declaration.shape)")
-            for (index, lane) in lanes.enumerated() { (bank.values.floats + row(of: lane) * count).update(from: values.floats + index * count, count: count) }
+            precondition(
+                values.count == lanes.count * count,
+                "\(bank.declaration.name): \(values.shape) for \(lanes.count) lanes of \(bank.declaration.shape)")
+            for (index, lane) in lanes.enumerated() {
+                (bank.values.floats + row(of: lane) * count).update(from: values.floats + index * count, count: count)
+            }
         }
     }
 
@@ -84,7 +90,11 @@ final class LaneMemory {
     /// Consecutive owned lanes.
     private var ranges: [Range<Int>] {
         lanes.reduce(into: []) { ranges, lane in
-            if let last = ranges.last, last.upperBound == lane { ranges[ranges.count - 1] = last.lowerBound..<lane + 1 } else { ranges.append(lane..<lane + 1) }
+            if let last = ranges.last, last.upperBound == lane {
+                ranges[ranges.count - 1] = last.lowerBound..<lane + 1
+            } else {
+                ranges.append(lane..<lane + 1)
+            }
         }
     }
 

@@ -29,7 +29,8 @@ public final class LoadedRun {
     public init(directory: String, step: Int? = nil) throws {
         self.directory = directory
         let store = CheckpointStore(directory: directory)
-        guard FileManager.default.fileExists(atPath: directory), try !store.steps().isEmpty else {
+        try Self.requireDirectory(directory)
+        guard try !store.steps().isEmpty else {
             throw UserError(.missingInput, "holds no checkpoint", at: directory, advice: "name the directory of a run that has saved one")
         }
         let reader: CheckpointReader
@@ -46,7 +47,8 @@ public final class LoadedRun {
             let search = try store.newestVerified()
             passedOver = search.passedOver.map { "passing over \(store.directory(step: $0.step)): \($0.reason)" }
             guard let newest = search.reader else {
-                throw UserError(.badData, "no checkpoint verifies: \(search.passedOver.first?.reason ?? "unknown")", at: directory, advice: "restore a good copy")
+                throw UserError(
+                    .badData, "no checkpoint verifies: \(search.passedOver.first?.reason ?? "unknown")", at: directory, advice: "restore a good copy")
             }
             reader = newest
         }
@@ -63,6 +65,18 @@ public final class LoadedRun {
         task.model.store.refreshOperands()
     }
 
+    /// Makes sure that a path is a directory's.
+    /// - Throws: `UserError` (.missingInput).
+    static func requireDirectory(_ path: String) throws {
+        var isDirectory: ObjCBool = false
+        let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
+        guard exists, isDirectory.boolValue else {
+            throw UserError(
+                .missingInput, exists ? "is a file, not a run directory" : "no such directory", at: path,
+                advice: "name the directory of a run, such as checkpoints/NAME")
+        }
+    }
+
     /// What the lanes remembered in the checkpoint: [L, shape...], row-major.
     public func laneMemory(_ declaration: MemoryDeclaration) throws -> [Float] {
         let reader = try CheckpointReader(directory: CheckpointStore(directory: directory).directory(step: step))
@@ -75,7 +89,8 @@ public final class LoadedRun {
     public func languageRun() throws -> LanguageRun {
         guard let task = task as? LanguageTask else {
             throw UserError(
-                .usage, "its model, \(configuration.task.modelKind), generates no text", at: directory, advice: "use mneme evaluate, answer or memory show")
+                .usage, "its model, \(configuration.task.modelKind), generates no text", at: directory,
+                advice: "use mneme evaluate, answer or memory show")
         }
         return LanguageRun(task, configuration)
     }

@@ -57,17 +57,19 @@ final class RunCheckpoints {
 
     private static func write(_ bytes: [UInt8], to path: String) throws {
         do { try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be written: \(error.localizedDescription)", at: path)
+            throw UserError(.inputOutput, "cannot be written: \(systemReason(of: error))", at: path)
         }
     }
 
     private func removeEarlierSessions() throws {
         let directory = configuration.directory
-        var doomed = ["metrics.jsonl", "log.txt", "matrix-products.json"].map { "\(directory)/\($0)" }.filter { FileManager.default.fileExists(atPath: $0) }
+        var doomed = ["metrics.jsonl", "log.txt", "matrix-products.json"].map { "\(directory)/\($0)" }.filter {
+            FileManager.default.fileExists(atPath: $0)
+        }
         doomed += try store.steps().map { store.directory(step: $0) }
         for path in doomed {
             do { try FileManager.default.removeItem(atPath: path) } catch {
-                throw UserError(.inputOutput, "cannot be removed: \(error.localizedDescription)", at: path)
+                throw UserError(.inputOutput, "cannot be removed: \(systemReason(of: error))", at: path)
             }
         }
     }
@@ -101,7 +103,8 @@ final class RunCheckpoints {
                 for slot in optimizer.slots {
                     let values = UnsafeMutableBufferPointer(rebasing: slot.buffer[parameter.offset..<parameter.offset + parameter.shape.count])
                     try reader.read(
-                        "optimizer/\(slot.name)/\(parameter.name)", .float32, shape: parameter.shape.array, into: UnsafeMutableRawBufferPointer(values))
+                        "optimizer/\(slot.name)/\(parameter.name)", .float32, shape: parameter.shape.array,
+                        into: UnsafeMutableRawBufferPointer(values))
                 }
             }
             try loader.restore(try reader.elements("loader/position", as: Int64.self), from: reader.directory)
@@ -123,7 +126,8 @@ final class RunCheckpoints {
         var items: [CheckpointItem] = []
         for parameter in model.store.parameters {
             let values = UnsafeBufferPointer(start: parameter.value.floats, count: parameter.shape.count)
-            items.append(CheckpointItem("parameters/\(parameter.name)", .float32, shape: parameter.shape.array, bytes: UnsafeRawBufferPointer(values)))
+            items.append(
+                CheckpointItem("parameters/\(parameter.name)", .float32, shape: parameter.shape.array, bytes: UnsafeRawBufferPointer(values)))
         }
         for slot in optimizer.slots {
             for parameter in model.store.parameters {
@@ -137,7 +141,8 @@ final class RunCheckpoints {
         items += memory.items
         var attributes: [String: CheckpointAttribute] = [
             "tokens": .integer(Int64(state.tokens)), "seconds": .real(state.seconds), "configuration": .string(configuration.resolvedYAML),
-            "seed": .integer(Int64(configuration.seed)), "model": .string(configuration.task.modelKind), "mneme_version": .string(MnemeVersion.current),
+            "seed": .integer(Int64(configuration.seed)), "model": .string(configuration.task.modelKind),
+            "mneme_version": .string(MnemeVersion.current)
         ]
         for (name, value) in task.identity { attributes[name] = .string(value) }
         attributes.merge(task.attributes) { mine, _ in mine }

@@ -69,12 +69,17 @@ public struct RunConfiguration: Sendable {
     public var steps: Int
     /// What is learned, and by which model.
     public var task: any TaskSettings
+    /// The global batch.
     public var batch: BatchSettings
+    /// The update rule.
     public var optimizer: OptimizerConfiguration
+    /// The learning rate over time.
     public var schedule: ScheduleConfiguration
+    /// The type of activations and of operands of matrix products.
     public var precision: Precision
     /// Look at every layer's output, and stop at the first that is not finite.
     public var checkNumerics: Bool
+    /// How ranks share the work.
     public var parallel: ParallelSettings
     /// When checkpoints are written.
     public var checkpointEvery: ConfigurationInterval
@@ -110,7 +115,9 @@ public struct RunConfiguration: Sendable {
     ///   - overrides: `section.key=value`, as `--set` takes them.
     /// - Throws: `UserError` (.missingInput, .configuration) naming key, line and the nearest valid key.
     public init(contentsOf path: String, overrides: [String] = []) throws {
-        try self.init(ConfigurationTree(contentsOf: path, overrides: overrides), defaultName: URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent)
+        try self.init(
+            ConfigurationTree(contentsOf: path, overrides: overrides),
+            defaultName: URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent)
     }
 
     /// Reads a run from YAML text, such as the one stored in a checkpoint.
@@ -135,10 +142,13 @@ public struct RunConfiguration: Sendable {
             groups: try batchSection.optionalInt("groups", in: 1...), accumulation: try batchSection.int("accumulation", default: 1, in: 1...))
         if let groups = batch.groups {
             guard groups.nonzeroBitCount == 1 else { throw batchSection.error("groups", "is \(groups), not a power of two") }
-            guard batch.lanes % groups == 0 else { throw batchSection.error("groups", "is \(groups), which does not divide batch.lanes, \(batch.lanes)") }
+            guard batch.lanes % groups == 0 else {
+                throw batchSection.error("groups", "is \(groups), which does not divide batch.lanes, \(batch.lanes)")
+            }
         }
         if let context, batch.length > context {
-            throw batchSection.error("length", "is \(batch.length), more than model.context, \(context)", advice: "raise model.context or shorten the batch")
+            throw batchSection.error(
+                "length", "is \(batch.length), more than model.context, \(context)", advice: "raise model.context or shorten the batch")
         }
 
         optimizer = try OptimizerConfiguration(root.section("optimizer"))
@@ -152,7 +162,8 @@ public struct RunConfiguration: Sendable {
             reproducible: try parallelSection.bool("reproducible", default: false), threads: try parallelSection.optionalInt("threads", in: 1...1024),
             bucketBytes: try parallelSection.int("bucketBytes", default: 4 << 20, in: 4096...))
         if parallel.reproducible, batch.groups == nil {
-            throw batchSection.error("groups", "is missing, and parallel.reproducible asks for it", advice: "set it to a power of two that every world size divides")
+            throw batchSection.error(
+                "groups", "is missing, and parallel.reproducible asks for it", advice: "set it to a power of two that every world size divides")
         }
 
         guard !parallel.reproducible || batch.accumulation == 1 else {
@@ -212,8 +223,10 @@ extension ModelConfiguration {
         guard width % heads == 0 else { throw section.error("heads", "is \(heads), which does not divide model.width, \(width)") }
         self.init(
             kind: kind, layers: try section.int("layers", in: 1...), width: width, heads: heads,
-            feedForward: try section.int("feedForward", default: 4 * width, in: 1...), dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
-            context: try section.int("context", default: 1024, in: 1...), labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)),
+            feedForward: try section.int("feedForward", default: 4 * width, in: 1...),
+            dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
+            context: try section.int("context", default: 1024, in: 1...),
+            labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)),
             preNorm: kind == .decoderOnly ? true : try section.bool("preNorm", default: false))
         recompute = try section.bool("recompute", default: false)
     }

@@ -34,7 +34,8 @@ public struct StepMetrics: Sendable {
     public var json: String {
         let fields = [
             "\"step\":\(step)", "\"tokens\":\(tokens)", "\"loss\":\(Self.number(loss))", "\"gradient_norm\":\(Self.number(gradientNorm))",
-            "\"learning_rate\":\(Self.number(learningRate))", "\"seconds\":\(Self.number(seconds))", "\"tokens_per_second\":\(Self.number(tokensPerSecond))",
+            "\"learning_rate\":\(Self.number(learningRate))", "\"seconds\":\(Self.number(seconds))",
+            "\"tokens_per_second\":\(Self.number(tokensPerSecond))",
         ]
         return "{" + fields.joined(separator: ",") + (validation?.json ?? "") + "}"
     }
@@ -97,7 +98,9 @@ public final class RunLog {
 
     private func write(_ handle: FileHandle, _ line: String, _ path: String) throws {
         do { try handle.write(contentsOf: Data(line.utf8)) } catch {
-            throw UserError(.inputOutput, "cannot write: \(error.localizedDescription)", at: path, advice: "free space on the file system and start the run again")
+            throw UserError(
+                .inputOutput, "cannot write: \(systemReason(of: error))", at: path,
+                advice: "free space on the file system and start the run again")
         }
     }
 
@@ -130,7 +133,7 @@ public final class RunLog {
 
     private static func replace(_ path: String, by lines: [Substring]) throws {
         do { try Data(lines.map { $0 + "\n" }.joined().utf8).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be rewritten: \(error.localizedDescription)", at: path)
+            throw UserError(.inputOutput, "cannot be rewritten: \(systemReason(of: error))", at: path)
         }
     }
 

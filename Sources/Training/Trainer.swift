@@ -50,11 +50,14 @@ public final class Trainer {
     ///   - terminalColumns: the width of the terminal that progress is drawn on; `nil` for plain lines, as in a batch log.
     ///   - report: takes lines for the user on rank 0.
     /// - Throws: `UserError`, the same on every rank.
-    public init(_ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, terminalColumns: Int? = nil, report: (String) -> Void) throws {
+    public init(
+        _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, terminalColumns: Int? = nil, report: (String) -> Void
+    ) throws {
         self.configuration = configuration
         self.communicator = communicator
         try communicator.agree(on: [("program", ProgramIdentity.fingerprint)] + configuration.items)
-        // Where a product is divided may depend on the number of threads, and so its last bits: a reproducible run must not take as many as there happen to be.
+        // Where a product is divided may depend on the number of threads, and so its last bits: a reproducible run must not take as many as there
+        // happen to be.
         let threads = try communicator.workerThreads(requested: configuration.parallel.threads ?? (configuration.parallel.reproducible ? 1 : nil))
         Workers.count = threads.threads
         if communicator.size > 1, threads.ownsCores { Workers.pin() }
@@ -79,8 +82,8 @@ public final class Trainer {
         memory = LaneMemory(model, laneCount: configuration.batch.lanes, owning: lanes)
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
         trainingStep = TrainingStep(
-            store: model.store, optimizer: optimizer, update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes), communicator: communicator, tree: tree,
-            microBatches: ownership.microBatches.count, bucketBytes: configuration.parallel.bucketBytes)
+            store: model.store, optimizer: optimizer, update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes),
+            communicator: communicator, tree: tree, microBatches: ownership.microBatches.count, bucketBytes: configuration.parallel.bucketBytes)
         checkpoints = try RunCheckpoints(configuration, communicator: communicator, task: task, fresh: fresh)
 
         let restored = try checkpoints.restore(optimizer: optimizer, loader: loader, memory: memory)
@@ -94,7 +97,8 @@ public final class Trainer {
         backends = try BackendAgreement(
             communicator, directory: configuration.directory, step: step, measures: !configuration.parallel.reproducible, report: report)
         if communicator.rank == 0 {
-            report("run \(configuration.directory): \(communicator.size == 1 ? "1 rank" : "\(communicator.size) ranks") (\(communicator.libraryDescription))")
+            let ranks = communicator.size == 1 ? "1 rank" : "\(communicator.size) ranks"
+            report("run \(configuration.directory): \(ranks) (\(communicator.libraryDescription))")
             report("kernels \(Kernels.active.instructionSet), \(BackendAgreement.libraries), \(threads.description)")
             report("model \(configuration.task.modelKind), \(Self.grouped(model.store.parameterCount)) parameters; \(task.summary)")
             report(step == 0 ? "starting at step 0" : "resuming at step \(step) from \(configuration.directory)/step-\(step)")
@@ -102,7 +106,8 @@ public final class Trainer {
         try communicator.onEveryRank {
             guard communicator.rank == 0 else { return }
             try checkpoints.writeConfiguration(resuming: step > 0)
-            log = try RunLog(directory: configuration.directory, resumingFrom: step, totalSteps: configuration.steps, terminalColumns: terminalColumns)
+            log = try RunLog(
+                directory: configuration.directory, resumingFrom: step, totalSteps: configuration.steps, terminalColumns: terminalColumns)
         }
     }
 
@@ -157,12 +162,14 @@ public final class Trainer {
                 try log?.record(logged)
             }
             if request.checkpointIsDue || isLast || isStopping {
-                try checkpoints.begin(CheckpointState(step: step, tokens: tokens, seconds: elapsed), optimizer: optimizer, loader: loader, memory: memory)
+                try checkpoints.begin(
+                    CheckpointState(step: step, tokens: tokens, seconds: elapsed), optimizer: optimizer, loader: loader, memory: memory)
                 lastCheckpoint = now
             }
             if isStopping {
                 try checkpoints.finish()
-                try log?.note("stopped by \(StopSignals.name(request.signal)) after step \(step); a checkpoint is written, start the run again to go on")
+                try log?.note(
+                    "stopped by \(StopSignals.name(request.signal)) after step \(step); a checkpoint is written, start the run again to go on")
                 return .stopped(signal: request.signal, step: step)
             }
         }
@@ -200,7 +207,8 @@ public final class Trainer {
         try loader.advance()
         tokens += outcome.tokens
         return StepMetrics(
-            step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
+            step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm, learningRate: learningRate, seconds: 0,
+            tokensPerSecond: 0)
     }
 
     private static func notFinite(_ finding: NumericsCheck.Finding, step: Int) -> UserError {

@@ -65,8 +65,8 @@ package final class TrainingStep {
     ///   - microBatches: micro-batches of this rank in a step.
     ///   - bucketBytes: the size of a gradient bucket.
     package init(
-        store: ParameterStore, optimizer: any Optimizer, update: Update, communicator: any Communicator, tree: ReproducibleTree? = nil, microBatches: Int = 1,
-        bucketBytes: Int = 4 << 20
+        store: ParameterStore, optimizer: any Optimizer, update: Update, communicator: any Communicator, tree: ReproducibleTree? = nil,
+        microBatches: Int = 1, bucketBytes: Int = 4 << 20
     ) {
         self.store = store
         self.optimizer = optimizer
@@ -90,8 +90,10 @@ package final class TrainingStep {
         let norm = gradientNorm(of: UnsafeBufferPointer(store.gradients), scale: scale)
         guard norm.isFinite else {
             throw UserError(
-                .badData, "the gradient is not finite\(firstNotFinite.map { ", first that of \($0)" } ?? ""), with a loss of \(meanLoss.isNaN ? "nan" : "\(meanLoss)")", at: "step \(step)",
-                advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
+                .badData,
+                "the gradient is not finite\(firstNotFinite.map { ", first that of \($0)" } ?? ""), "
+                    + "with a loss of \(meanLoss.isNaN ? "nan" : "\(meanLoss)")",
+                at: "step \(step)", advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
         }
         guard let values = store.values.baseAddress, let gradients = store.gradients.baseAddress else { preconditionFailure("no parameters") }
         func apply(_ ranges: [ParameterRange], _ factor: Double) {

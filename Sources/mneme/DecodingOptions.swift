@@ -37,8 +37,8 @@ struct DecodingOptions: ParsableArguments {
         }
         let beamSize = beam ?? (format == .babi ? 1 : 4)
         return GenerationSettings(
-            method: beamSize == 1 ? .sampling(.greedy) : .beamSearch(BeamSearchSettings(beamSize: beamSize, lengthPenalty: lengthPenalty)), limit: limit,
-            batchSize: max(batch, beamSize))
+            method: beamSize == 1 ? .sampling(.greedy) : .beamSearch(BeamSearchSettings(beamSize: beamSize, lengthPenalty: lengthPenalty)),
+            limit: limit, batchSize: max(batch, beamSize))
     }
 
     /// Tokens that a decoder-only model keeps free for the answer.

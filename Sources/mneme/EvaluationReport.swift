@@ -17,7 +17,9 @@ struct EvaluationReport {
             "loss             \(number(perplexity.lossPerToken)) nats a token, \(perplexity.tokens) tokens",
             "perplexity       \(number(perplexity.perplexityPerToken)) a token",
         ]
-        if let perWord = perplexity.perplexityPerWord { lines.append("                 \(number(perWord)) a word, \(perplexity.words) words with line ends") }
+        if let perWord = perplexity.perplexityPerWord {
+            lines.append("                 \(number(perWord)) a word, \(perplexity.words) words with line ends")
+        }
         switch scores {
         case .translation(let bleu, let signature, let chrF, let chrFSignature):
             lines.append("BLEU             \(String(format: "%.2f", bleu.score))  \(bleu.verboseLine)")
@@ -62,7 +64,9 @@ struct EvaluationReport {
         case .summaries(let model, let lead3):
             for (key, scores) in [("rouge", model), ("lead3_rouge", lead3)] {
                 object[key] = Dictionary(
-                    uniqueKeysWithValues: scores.all.map { ($0.name, ["precision": $0.score.precision, "recall": $0.score.recall, "f1": $0.score.f1]) })
+                    uniqueKeysWithValues: scores.all.map {
+                        ($0.name, ["precision": $0.score.precision, "recall": $0.score.recall, "f1": $0.score.f1])
+                    })
             }
         case .answers(let accuracy):
             object["accuracy_by_task"] = Dictionary(uniqueKeysWithValues: accuracy.tasksAsked.map { (String($0), accuracy[$0].accuracy ?? 0) })

@@ -45,9 +45,11 @@ enum ProgramStart {
         let current = BLAS.coreName
         guard let wanted = betterCoreType(current: current, instructionSets: Kernels.available.map(\.instructionSet)) else { return nil }
         guard let forced = ProcessInfo.processInfo.environment["OPENBLAS_CORETYPE"], forced != wanted else {
-            return "hint: this OpenBLAS has no kernels for this processor's instruction set and runs its \(current) ones; another build of it may be faster"
+            return "hint: this OpenBLAS has no kernels for this processor's instruction set and runs its \(current) ones; "
+                + "another build of it may be faster"
         }
-        return "hint: OPENBLAS_CORETYPE=\(forced) makes BLAS run its \(current) kernels, below what this processor can do; unset it (or set \(wanted))"
+        return
+            "hint: OPENBLAS_CORETYPE=\(forced) makes BLAS run its \(current) kernels, below what this processor can do; unset it (or set \(wanted))"
     }
 
     /// Runs `body` with this process's communicator: MPI when mpirun or srun started the process, a single process otherwise.

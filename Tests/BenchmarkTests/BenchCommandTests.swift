@@ -81,13 +81,15 @@ import Training
 
     @Test func textForPeople() throws {
         let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "story-pairs", "--seconds", "0"])
-        for part in ["story-pairs: ", "1 rank x 1 thread, float32", "tokens/s", "% of the matrix products'", "MB resident", "pages of the system", "at step 7"] { #expect(run.standardOutput.contains(part)) }
+        for part in [
+            "story-pairs: ", "1 rank x 1 thread, float32", "tokens/s", "% of the matrix products'", "MB resident", "pages of the system", "at step 7",
+        ] { #expect(run.standardOutput.contains(part)) }
     }
 
     @Test(arguments: [
         [], ["no-such-workload"], ["story-pairs", "--threads", "0"], ["story-pairs", "--seconds=-1"], ["story-pairs", "--dropout", "1"],
-        ["story-pairs", "--dropout", "nan"], ["story-pairs", "--precision", "float16"], ["story-pairs", "--steps", "0"], ["story-pairs", "--warm-up=-1"],
-        ["attention", "--longest", "0"],
+        ["story-pairs", "--dropout", "nan"], ["story-pairs", "--precision", "float16"], ["story-pairs", "--steps", "0"],
+        ["story-pairs", "--warm-up=-1"], ["attention", "--longest", "0"],
     ])
     func wrongUse(_ arguments: [String]) throws {
         let run = try MPIRun.runAlone(executable: "mneme", arguments: ["bench"] + arguments)

@@ -17,7 +17,8 @@ import Testing
             #expect(report["words"] as? Int ?? 0 > 0)
             try Data(try JSONSerialization.data(withJSONObject: report)).write(to: URL(fileURLWithPath: "\(directory)/evaluation.json"))
 
-            let table = try mneme(["evaluate", run, "--corpus", "\(directory)/test", "--limit", "40", "--step", "\(steps)", "--beam", "2"]).standardOutput
+            let table = try mneme(["evaluate", run, "--corpus", "\(directory)/test", "--limit", "40", "--step", "\(steps)", "--beam", "2"])
+                .standardOutput
             #expect(table.contains("task 20") && table.contains("perplexity"))
 
             let answers = try mneme([
@@ -30,10 +31,15 @@ import Testing
             #expect(answers.contains { $0.hasPrefix("  ") }, "--stories prints the story")
 
             try "Sumit is tired.\nWhere will sumit go?\n".write(toFile: "\(directory)/story.txt", atomically: true, encoding: .utf8)
-            #expect(try mneme(["answer", run, "\(directory)/story.txt", "--plain", "--maximum-tokens", "8"]).standardOutput.hasPrefix("Where will sumit go? "))
+            #expect(
+                try mneme(["answer", run, "\(directory)/story.txt", "--plain", "--maximum-tokens", "8"]).standardOutput.hasPrefix(
+                    "Where will sumit go? "))
             try "No question here.\n".write(toFile: "\(directory)/none.txt", atomically: true, encoding: .utf8)
             let wrong = try mneme(["answer", run, "\(directory)/none.txt", "--plain"], expecting: 65)
-            #expect(wrong.standardError == "mneme: error: the last line is no question; give a story, one sentence a line, and a question that ends with ?\n")
+            #expect(
+                wrong.standardError
+                    == "mneme: error: \(directory)/none.txt: the last line is no question; "
+                    + "give a story, one sentence a line, and a question that ends with ?\n")
         }
     }
 
@@ -49,7 +55,8 @@ import Testing
 
             try "the small house stands\na river and\n".write(toFile: "\(directory)/input.txt", atomically: true, encoding: .utf8)
             for options in [[], ["--beam", "1"], ["--beam", "3", "--length-penalty", "1.0", "--maximum-tokens", "40", "--batch", "8"]] {
-                let lines = try mneme(["translate", run, "\(directory)/input.txt"] + options).standardOutput.split(separator: "\n", omittingEmptySubsequences: false)
+                let lines = try mneme(["translate", run, "\(directory)/input.txt"] + options).standardOutput.split(
+                    separator: "\n", omittingEmptySubsequences: false)
                 #expect(lines.count == 3 && lines[2].isEmpty)
                 #expect(lines[0] == lines[0].uppercased() && !lines[0].isEmpty)
             }
@@ -74,7 +81,8 @@ import Testing
             let tokenizer = "\(directory)/news.model"
             try mneme(["tokenizer", "train", "--kind", "bpe", "--vocabulary", "320", "--format", "cnn-dailymail", "--output", tokenizer, tree])
             try mneme(["corpus", "shard", "--format", "cnn-dailymail", "--tokenizer", tokenizer, "--output", "\(directory)/news", tree])
-            let file = try TrainedRuns.runFile(directory, kind: "encoder-decoder", corpus: "\(directory)/news", validation: "\(directory)/news", steps: 60)
+            let file = try TrainedRuns.runFile(
+                directory, kind: "encoder-decoder", corpus: "\(directory)/news", validation: "\(directory)/news", steps: 60)
             try mneme(["train", file, "--set", "batch.length=128"])
             let report = try jsonObject(try mneme(["evaluate", "\(directory)/run", "--json", "--maximum-tokens", "60"]).standardOutput)
             let lead = try #require(report["lead3_rouge"] as? [String: [String: Double]])
@@ -118,7 +126,9 @@ import Testing
     func errors() throws {
         try withScratchDirectory { directory in
             let absent = try mneme(["evaluate", "\(directory)/absent"], expecting: 66)
-            #expect(absent.standardError == "mneme: error: \(directory)/absent: holds no checkpoint; name the directory of a run that has saved one\n")
+            #expect(
+                absent.standardError == "mneme: error: \(directory)/absent: no such directory; "
+                    + "name the directory of a run, such as checkpoints/NAME\n")
             #expect(try mneme(["evaluate", directory, "--limit=-1"], expecting: 64).standardError.contains("--limit must not be negative"))
             #expect(try mneme(["answer", directory, "--split", "test", "--plain", "x"], expecting: 64).standardError.contains("--plain"))
             #expect(try mneme(["translate", directory, "--beam", "0"], expecting: 64).standardError.contains("--beam must be at least 1"))

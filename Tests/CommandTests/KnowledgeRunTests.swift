@@ -131,6 +131,10 @@ import Training
                 #expect(lines.count == 1 && lines[0].contains(text), "\(ended.standardError)")
             }
             try fails(["memory", "list", directory], 66, "keeps no facts")
+            let examples = try #require(evaluation(directory)["examples"] as? Int)
+            #expect(try mneme(["memory", "show", run]).standardOutput == mneme(["memory", "show", run, "--example", "0"]).standardOutput)
+            try mneme(["memory", "show", run, "--example", "\(examples - 1)"])
+            try fails(["memory", "show", run, "--example", "\(examples)"], 64, "give a number from 0 to \(examples - 1)")
             try fails(["memory", "get", run, "Nobody"], 66, "there is no such fact: Nobody")
             try fails(["memory", "delete", run, "Nobody", "directed by"], 66, "there is no such fact: Nobody | directed by")
             try fails(["memory", "put", run, "A", "painted by", "B"], 64, "does not know the relation 'painted by'; use one of directed by")

@@ -32,6 +32,7 @@ import Testing
                 model: "{kind: \(kind), rows: 9, width: 5, readHeads: 2, controller: {width: 12}}", steps: 3)
             let drawn = try mneme(["memory", "show", run]).standardOutput
             #expect(drawn.contains("read weights") && drawn.contains("write weights") && drawn.contains("│"))
+            #expect(drawn.contains("\nanswer: ") && drawn.contains("\nexpected: "), "three steps teach nothing")
             let json = try jsonObject(mneme(["memory", "show", run, "--example", "2", "--json"]).standardOutput)
             let pictures = try #require(json["pictures"] as? [[String: Any]])
             #expect(pictures.count >= 2)
@@ -43,10 +44,22 @@ import Testing
             #expect(try mneme(["memory", "show", run, "--svg", svg]).standardOutput.isEmpty)
             #expect(try String(contentsOfFile: svg, encoding: .utf8).hasSuffix("</svg>\n"))
             try mneme(["memory", "show", run, "--example=-1"], expecting: 64)
-            try mneme(["memory", "show", run, "--svg", "\(directory)/none/memory.svg"], expecting: 74)
+            let unwritable = try mneme(["memory", "show", run, "--svg", "\(directory)/none/memory.svg"], expecting: 74)
+            #expect(unwritable.standardError.contains("cannot be written: No such file or directory"), "\(unwritable.standardError)")
 
             let inspected = try mneme(["memory", "inspect", run]).standardOutput
             #expect(inspected.contains("9 rows x 5 columns, lifetime sequence"))
+            let links = "core.links: 9 later rows x 9 earlier rows, lifetime sequence, initially 0\n"
+            #expect(kind == "dnc" ? inspected.contains(links) : inspected.contains("core.writeWeights: 1 head x 9 rows"), "\(inspected)")
+            let rows = try JSONSerialization.jsonObject(with: Data(mneme(["memory", "inspect", run, "--json"]).standardOutput.utf8))
+            #expect((rows as? [[String: Any]])?.count == inspected.split(separator: "\n").count)
+            try mneme(["memory", "show", run, "--step", "99"], expecting: 66)
+            for (path, what) in [("\(directory)/none", "no such directory"), ("\(run)/run.yaml", "is a file, not a run directory")] {
+                for command in [["show", path], ["inspect", path], ["list", path]] {
+                    #expect(try mneme(["memory"] + command, expecting: 66).standardError.contains("\(path): \(what)"))
+                }
+            }
+            #expect(try mneme(["memory", "show", directory], expecting: 66).standardError.contains("holds no checkpoint"))
             let scores = try jsonObject(mneme(["evaluate", run, "--json"]).standardOutput)
             #expect(scores["part"] as? String == "test" && scores["bit_errors_per_sequence_length_7"] is Double)
             let validation = try jsonObject(mneme(["evaluate", run, "--part", "validation", "--json"]).standardOutput)
@@ -67,8 +80,10 @@ import Testing
                 model: "{kind: memory-network, hops: 2, width: 12}", steps: 50)
             let story = "\(directory)/story.txt"
             let text = try String(contentsOfFile: "\(directory)/stories/\(firstTest(directory))", encoding: .utf8)
-            let sentence = try #require(text.split(separator: "\n").first { !$0.contains("\t") }).split(separator: " ").dropFirst().joined(separator: " ")
-            let asked = try #require(text.split(separator: "\n").first { $0.contains("\t") }).split(separator: "\t")[0].split(separator: " ").dropFirst().joined(separator: " ")
+            let sentence = try #require(text.split(separator: "\n").first { !$0.contains("\t") }).split(separator: " ").dropFirst().joined(
+                separator: " ")
+            let asked = try #require(text.split(separator: "\n").first { $0.contains("\t") }).split(separator: "\t")[0].split(separator: " ")
+                .dropFirst().joined(separator: " ")
             try "\(sentence)\n\(asked)\n".write(toFile: story, atomically: true, encoding: .utf8)
             let explained = try mneme(["answer", run, "--plain", "--explain", story]).standardOutput
             #expect(explained.contains("hop 1") && explained.contains("hop 2") && explained.contains("1.00"))

@@ -8,7 +8,8 @@ import Training
 
 @Suite struct PlotTests {
     private let metrics = (1...60).map { step in
-        "{\"step\":\(step * 10),\"tokens\":1,\"loss\":\(4.0 / Double(step) + 1)" + (step % 20 == 0 ? ",\"validation_loss\":\(4.2 / Double(step) + 1)}" : "}")
+        "{\"step\":\(step * 10),\"tokens\":1,\"loss\":\(4.0 / Double(step) + 1)"
+            + (step % 20 == 0 ? ",\"validation_loss\":\(4.2 / Double(step) + 1)}" : "}")
     }
 
     @Test("the curve is drawn, and the SVG is well-formed and complete")

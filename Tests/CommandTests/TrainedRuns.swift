@@ -40,13 +40,16 @@ enum TrainedRuns {
 
     /// Stories of task 20, whose answers a small model learns at once.
     static func stories(_ directory: String, kind: String, steps: Int) throws {
-        try mneme(["corpus", "simulate", "babi", "--tasks", "20", "--stories", "300", "--test-stories", "10", "--seed", "4", "--output", "\(directory)/stories"])
+        try mneme([
+            "corpus", "simulate", "babi", "--tasks", "20", "--stories", "300", "--test-stories", "10", "--seed", "4", "--output",
+            "\(directory)/stories",
+        ])
         let tokenizer = "\(directory)/stories.model"
         try mneme(["tokenizer", "train", "--kind", "bpe", "--vocabulary", "400", "--format", "babi", "--output", tokenizer, "\(directory)/stories"])
         for split in ["train", "test"] {
             try mneme([
-                "corpus", "shard", "--format", "babi", "--split", split, "--maximum-length", "40", "--tokenizer", tokenizer, "--output", "\(directory)/\(split)",
-                "\(directory)/stories",
+                "corpus", "shard", "--format", "babi", "--split", split, "--maximum-length", "40", "--tokenizer", tokenizer, "--output",
+                "\(directory)/\(split)", "\(directory)/stories",
             ])
         }
         let file = try runFile(directory, kind: kind, corpus: "\(directory)/train", validation: "\(directory)/test", steps: steps, layers: 2)

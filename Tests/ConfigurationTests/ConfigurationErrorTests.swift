@@ -73,7 +73,9 @@ import Testing
         #expect(message { _ = try root.int("a", in: ..<5) } == "x.yaml:1: 'a' must be an integer below 5, found '5'")
         #expect(message { _ = try tree("c: 0").root.double("c", in: Double.leastNonzeroMagnitude...) }
             == "x.yaml:1: 'c' must be a number greater than 0, found '0'")
-        #expect(message { _ = try root.doubles("b", count: 2, in: 0...9) } == "x.yaml:2: 'b' must be a list of 2 numbers, each from 0.0 to 9.0, found a list")
+        #expect(
+            message { _ = try root.doubles("b", count: 2, in: 0...9) }
+                == "x.yaml:2: 'b' must be a list of 2 numbers, each from 0.0 to 9.0, found a list")
     }
 
     @Test func duplicateKeysAreErrorsAtTheSecond() {
@@ -85,8 +87,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("a: [1, 2\nb: 3", "x.yaml:2:2: not valid YAML: "), ("a: b: c", "x.yaml:1:5: not valid YAML: "), ("a:\n\t- b", "x.yaml:2:1: not valid YAML: "),
-        ("a: \"open", "x.yaml:1:9: not valid YAML: "), ("a: *nobody", "x.yaml:1:4: not valid YAML: "), ("a: 1\n---\nb: 2\n", "x.yaml:2:1: not valid YAML: "),
+        ("a: [1, 2\nb: 3", "x.yaml:2:2: not valid YAML: "), ("a: b: c", "x.yaml:1:5: not valid YAML: "),
+        ("a:\n\t- b", "x.yaml:2:1: not valid YAML: "),
+        ("a: \"open", "x.yaml:1:9: not valid YAML: "), ("a: *nobody", "x.yaml:1:4: not valid YAML: "),
+        ("a: 1\n---\nb: 2\n", "x.yaml:2:1: not valid YAML: "),
         ("a: 1\nb: \u{1}\n", "x.yaml:2:4: not valid YAML: "), ("[1, 2]", "x.yaml:1: a configuration is a section of keys, found a list"),
         ("word", "x.yaml:1: a configuration is a section of keys, found 'word'"), ("? [a]\n: 1", "x.yaml:1: a key must be a word"),
     ])
@@ -109,11 +113,13 @@ import Testing
     }
 
     @Test func filesThatCannotBeReadSaySo() throws {
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("mneme-configuration-\(ProcessInfo.processInfo.processIdentifier)")
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "mneme-configuration-\(ProcessInfo.processInfo.processIdentifier)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: directory) }
         let missing = directory.appendingPathComponent("none.yaml").path
-        #expect(message(exitCode: .missingInput) { _ = try ConfigurationTree(contentsOf: missing) } == "\(missing): there is no such configuration file")
+        #expect(
+            message(exitCode: .missingInput) { _ = try ConfigurationTree(contentsOf: missing) } == "\(missing): there is no such configuration file")
         #expect(message(exitCode: .missingInput) { _ = try ConfigurationTree(contentsOf: directory.path) }
             == "\(directory.path): a configuration file is expected here, found a directory")
         #expect(try ConfigurationTree(contentsOf: "/dev/null").root.keys.isEmpty)

@@ -5,8 +5,8 @@ import Testing
 @Suite struct ConfigurationOverrideTests {
     @Test func overridesReplaceAddAndMakeSections() throws {
         let tree = try tree(
-            exampleRun, "batch.lanes=16", "optimizer.betas=[0.8, 0.95]", "parallel.reproducible=true", "memory.bank.slots=32", "run=a=b", "batch.lanes=8",
-            "schedule={kind: cosine, warmup: 10}", "checkpoint.every=2 h")
+            exampleRun, "batch.lanes=16", "optimizer.betas=[0.8, 0.95]", "parallel.reproducible=true", "memory.bank.slots=32", "run=a=b",
+            "batch.lanes=8", "schedule={kind: cosine, warmup: 10}", "checkpoint.every=2 h")
         #expect(try tree.section("batch").int("lanes") == 8)
         #expect(try tree.section("optimizer").doubles("betas") == [0.8, 0.95])
         #expect(try tree.section("parallel").bool("reproducible"))
@@ -24,7 +24,8 @@ import Testing
 
     @Test func errorsNameTheOverride() throws {
         let illTyped = try tree(exampleRun, "batch.lanes=many").section("batch")
-        #expect(message { _ = try illTyped.int("lanes", in: 1...) } == "--set batch.lanes: 'batch.lanes' must be an integer of at least 1, found 'many'")
+        #expect(
+            message { _ = try illTyped.int("lanes", in: 1...) } == "--set batch.lanes: 'batch.lanes' must be an integer of at least 1, found 'many'")
         let unknown = try tree("batch: {lanes: 1}", "batch.lane=2")
         _ = try unknown.section("batch").int("lanes")
         #expect(message { try unknown.finish() } == "--set batch.lane: unknown key 'batch.lane'; did you mean 'lanes'?")

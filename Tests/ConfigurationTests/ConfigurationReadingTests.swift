@@ -17,7 +17,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("7e-4", 7e-4), ("1", 1), ("-3", -3), ("+0.5", 0.5), (".5", 0.5), ("1e6", 1e6), ("1_000.25", 1000.25), ("6.02E23", 6.02e23), (".inf", .infinity),
+        ("7e-4", 7e-4), ("1", 1), ("-3", -3), ("+0.5", 0.5), (".5", 0.5), ("1e6", 1e6), ("1_000.25", 1000.25), ("6.02E23", 6.02e23),
+        (".inf", .infinity),
     ])
     func acceptsNumbers(text: String, value: Double) throws {
         #expect(try tree("a: \(text)").root.double("a") == value)
@@ -69,7 +70,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("500", ConfigurationInterval.steps(500)), ("500 steps", .steps(500)), ("1 step", .steps(1)), ("30 s", .seconds(30)), ("10 min", .seconds(600)),
+        ("500", ConfigurationInterval.steps(500)), ("500 steps", .steps(500)), ("1 step", .steps(1)), ("30 s", .seconds(30)),
+        ("10 min", .seconds(600)),
         ("10min", .seconds(600)), ("1.5 h", .seconds(5400)), ("2 hours", .seconds(7200)), ("1 d", .seconds(86400)), ("never", .never),
         ("\"10 min\"", .seconds(600)),
     ])

@@ -12,7 +12,8 @@ import Testing
             try optimizer.double("epsilon", default: 1e-9), try optimizer.doubles("betas"), try optimizer.optionalDouble("decay") as Any,
             try model.double("dropout"), try model.strings("tags", default: ["a b", "true", "12", "", "x: y", "\u{1}é\"\\\n", "~", "plain-word"]),
             try checkpoint.interval("every"), try checkpoint.interval("often", default: .seconds(0.25)), try tree.root.bool("fast", default: true),
-            try tree.section("empty").keys, try model.section("inner").double("limit", default: .infinity), try checkpoint.interval("off", default: .never),
+            try tree.section("empty").keys, try model.section("inner").double("limit", default: .infinity),
+            try checkpoint.interval("off", default: .never),
         ]
         return values.map { "\($0)" }
     }
@@ -61,7 +62,8 @@ import Testing
 
 @Suite struct SpellingTests {
     @Test(arguments: [
-        ("", "", 0), ("abc", "", 3), ("learnrate", "learningrate", 3), ("lanse", "lanes", 1), ("ca", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0),
+        ("", "", 0), ("abc", "", 3), ("learnrate", "learningrate", 3), ("lanse", "lanes", 1), ("ca", "abc", 3), ("kitten", "sitting", 3),
+        ("same", "same", 0),
     ])
     func distance(first: String, second: String, expected: Int) {
         #expect(Spelling.distance(Array(first), Array(second)) == expected)

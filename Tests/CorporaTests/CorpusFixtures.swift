@@ -52,7 +52,9 @@ func pairs(_ count: Int) -> [CorpusRecord] {
 let testModel = Result { try tokenizer(.bpe, 330).modelBytes }
 
 /// A plan over records that are given, with small shards.
-func plan(_ records: [CorpusRecord], output: String, shardSize: Int = 2000, badRecordLimit: Int = 0, format: CorpusFormat = .text) throws -> ShardingPlan {
+func plan(
+    _ records: [CorpusRecord], output: String, shardSize: Int = 2000, badRecordLimit: Int = 0, format: CorpusFormat = .text
+) throws -> ShardingPlan {
     ShardingPlan(
         format: format, inputs: [], rules: CleaningRules(), tokenizer: try SentencePieceTokenizer(modelBytes: testModel.get(), name: "test"),
         output: output, shardSize: shardSize,

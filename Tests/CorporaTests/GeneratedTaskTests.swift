@@ -7,8 +7,8 @@ import Testing
 @Suite("Generated tasks") struct GeneratedTaskTests {
     static let generators: [any SequenceGenerator] = [
         CopyGenerator(bits: 3, lengths: 1...7), RepeatCopyGenerator(bits: 2, lengths: 1...3, repeats: 1...4),
-        AssociativeRecallGenerator(bits: 5, rows: 2, items: 2...5), DelayedCopyGenerator(symbols: 4, length: 3, delay: 6), AddingGenerator(length: 11),
-        PrioritySortGenerator(bits: 4, length: 9, answers: 5), OverwriteGenerator(keys: 3, values: 4, length: 17),
+        AssociativeRecallGenerator(bits: 5, rows: 2, items: 2...5), DelayedCopyGenerator(symbols: 4, length: 3, delay: 6),
+        AddingGenerator(length: 11), PrioritySortGenerator(bits: 4, length: 9, answers: 5), OverwriteGenerator(keys: 3, values: 4, length: 17),
         ReuseGenerator(bits: 3, items: 7, group: 3),
     ]
 
@@ -151,8 +151,10 @@ import Testing
                 for (place, lane) in part.enumerated() { #expect(row(some, place) == row(whole, lane)) }
             }
             for other in [
-                generator.batch(seed: 8, part: .training, step: step, lanes: lanes), generator.batch(seed: 9, part: .validation, step: step, lanes: lanes),
-                generator.batch(seed: 9, part: .test, step: step, lanes: lanes), generator.batch(seed: 9, part: .training, step: step + 100, lanes: lanes),
+                generator.batch(seed: 8, part: .training, step: step, lanes: lanes),
+                generator.batch(seed: 9, part: .validation, step: step, lanes: lanes),
+                generator.batch(seed: 9, part: .test, step: step, lanes: lanes),
+                generator.batch(seed: 9, part: .training, step: step + 100, lanes: lanes),
             ] { #expect(other.vectors != whole.vectors || other.symbols != whole.symbols) }
             for lane in lanes { seen.insert(row(whole, lane)) }
         }
@@ -165,7 +167,8 @@ import Testing
         let drawn = Set((0..<200).map { generator.batch(seed: 4, part: .training, step: $0, lanes: [0]).steps })
         #expect(drawn == [7, 9, 11, 13])
         #expect(generator.withLength(40).batch(seed: 4, part: .test, step: 0, lanes: [0]).steps == 81)
-        #expect(RepeatCopyGenerator(bits: 1, lengths: 1...1, repeats: 2...2).withLength(5).batch(seed: 4, part: .test, step: 0, lanes: [0]).steps == 18)
+        #expect(
+            RepeatCopyGenerator(bits: 1, lengths: 1...1, repeats: 2...2).withLength(5).batch(seed: 4, part: .test, step: 0, lanes: [0]).steps == 18)
         #expect(PrioritySortGenerator(bits: 2, length: 20, answers: 16).withLength(10) == PrioritySortGenerator(bits: 2, length: 10, answers: 8))
         for generator in Self.generators {
             for length in [2, 5, 23] {

@@ -32,7 +32,8 @@ import TestSupport
 
     @Test func positionsRoundTripAsNumbers() {
         for position in [
-            LoaderPosition(global: []), LoaderPosition(global: [3, -1]), LoaderPosition(global: [9], lanes: [0: [1, 2, 3], 5: [4, 5, 6], 2: [0, 0, 0]]),
+            LoaderPosition(global: []), LoaderPosition(global: [3, -1]),
+            LoaderPosition(global: [9], lanes: [0: [1, 2, 3], 5: [4, 5, 6], 2: [0, 0, 0]]),
         ] {
             #expect(LoaderPosition(encoded: position.encoded) == position)
             #expect(LoaderPosition(encoded: position.encoded + [0]) == nil)
@@ -90,7 +91,8 @@ import TestSupport
     private func loaders(_ text: Corpus, _ pairs: Corpus, owned: [Int]) throws -> [any LaneLoader] {
         [
             try WindowLoader(text, lanes: 8, length: 16, seed: 3), try StreamLoader(text, lanes: 8, owned: owned, length: 16, seed: 3),
-            try StreamLoader(text, lanes: 8, owned: owned, length: 16, packing: .padded, seed: 3), try SequentialTextLoader(text, lanes: 8, length: 16),
+            try StreamLoader(text, lanes: 8, owned: owned, length: 16, packing: .padded, seed: 3),
+            try SequentialTextLoader(text, lanes: 8, length: 16),
             try PairLoader(pairs, lanes: 8, blockSteps: 4, seed: 3), try SequentialPairLoader(pairs, lanes: 8),
         ]
     }
@@ -153,7 +155,8 @@ import TestSupport
                 for half in [Array(0..<4), Array(4..<8)] {
                     let resumed = try loaders(text, pairs, owned: half)[kind]
                     try resumed.seek(to: position)
-                    #expect(try (0..<10).map { _ in try step(resumed, lanes: half) } == expected.map { step in half.map { step[$0] } }, "loader \(kind)")
+                    #expect(
+                        try (0..<10).map { _ in try step(resumed, lanes: half) } == expected.map { step in half.map { step[$0] } }, "loader \(kind)")
                 }
                 #expect(throws: UserError.self) { try loader.seek(to: LoaderPosition(global: [-1])) }
                 #expect(throws: UserError.self) { try loader.seek(to: LoaderPosition(global: [1, 2, 3])) }
@@ -286,7 +289,9 @@ import TestSupport
             for (row, pair) in [4, 7].enumerated().map({ ($0 * 2, $1) }) {
                 let (source, target) = try corpus.pair(pair)
                 let sequence = source + [corpus.beginningID] + target + [corpus.endID]
-                let (inputs, targets) = (batch.inputs[row * batch.length..<(row + 1) * batch.length], batch.targets[row * batch.length..<(row + 1) * batch.length])
+                let (inputs, targets) = (
+                    batch.inputs[row * batch.length..<(row + 1) * batch.length],
+                    batch.targets[row * batch.length..<(row + 1) * batch.length])
                 #expect(Array(inputs.prefix(sequence.count - 1)) == sequence.dropLast())
                 #expect(targets.prefix(source.count).allSatisfy { $0 == ignoredTarget })
                 #expect(Array(targets.dropFirst(source.count).prefix(target.count + 1)) == target + [corpus.endID])
@@ -306,7 +311,8 @@ import TestSupport
             #expect(ends.sources == Array(source.prefix(3)) && ends.targetOutputs == [target[0], corpus.endID] && ends.truncatedRows == 1)
             let beginnings = try corpus.pairBatch([pair], lanes: [0], limits: PairLimits(maximumSourceLength: 3, truncatedSide: .beginning))
             #expect(beginnings.sources == Array(source.suffix(3)) && beginnings.targetLength == target.count + 1 && beginnings.truncatedRows == 1)
-            let prompt = try corpus.promptBatch([pair], lanes: [0], limits: PairLimits(maximumSourceLength: 6, maximumTargetLength: 3, truncatedSide: .beginning))
+            let prompt = try corpus.promptBatch(
+                [pair], lanes: [0], limits: PairLimits(maximumSourceLength: 6, maximumTargetLength: 3, truncatedSide: .beginning))
             #expect(prompt.inputs == source.suffix(3) + [corpus.beginningID] + target.prefix(2) && prompt.truncatedRows == 1)
             let tight = try corpus.promptBatch([pair], lanes: [0], limits: PairLimits(maximumSourceLength: 4))
             #expect(tight.inputs == source.prefix(1) + [corpus.beginningID] + target.prefix(2))
@@ -319,8 +325,10 @@ import TestSupport
             let pairs = try corpus(pairs(5), output: directory + "/pairs")
             for attempt: () throws -> Any in [
                 { try WindowLoader(pairs, lanes: 1, length: 4, seed: 1) }, { try StreamLoader(pairs, lanes: 1, owned: [0], length: 4, seed: 1) },
-                { try SequentialTextLoader(pairs, lanes: 1, length: 4) }, { try PairLoader(text, lanes: 1, seed: 1) }, { try SequentialPairLoader(text, lanes: 1) },
-                { try WindowLoader(text, lanes: 1, length: 100_000, seed: 1) }, { try StreamLoader(text, lanes: 100_000, owned: [0], length: 4, seed: 1) },
+                { try SequentialTextLoader(pairs, lanes: 1, length: 4) }, { try PairLoader(text, lanes: 1, seed: 1) },
+                { try SequentialPairLoader(text, lanes: 1) },
+                { try WindowLoader(text, lanes: 1, length: 100_000, seed: 1) },
+                { try StreamLoader(text, lanes: 100_000, owned: [0], length: 4, seed: 1) },
             ] {
                 let error = #expect(throws: UserError.self) { _ = try attempt() }
                 #expect(error?.exitCode == .configuration)

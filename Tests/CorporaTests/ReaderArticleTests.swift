@@ -43,7 +43,8 @@ import Testing
     @Test func commaSeparated() throws {
         let directory = try TemporaryDirectory()
         let text =
-            "\u{feff}id,article,highlights\r\n1,plain,\"a \"\"quoted\"\" word\"\r\n\n2,\"two\r\nlines, and a comma\n\",\"\"\n3,a \"b\" c,\u{2028}\n4,\"x\",y"
+            "\u{feff}id,article,highlights\r\n1,plain,\"a \"\"quoted\"\" word\"\r\n\n2,\"two\r\nlines, and a comma\n\",\"\"\n"
+            + "3,a \"b\" c,\u{2028}\n4,\"x\",y"
         for path in [try directory.write(text, to: "a.csv"), try directory.writeCompressed(Array(text.utf8), to: "a.csv.gz")] {
             let got = try Reading(.cnnDailyMail, [path])
             #expect(got.sources == ["plain", "two\nlines, and a comma\n", "a \"b\" c", "x"])

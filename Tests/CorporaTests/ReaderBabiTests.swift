@@ -53,6 +53,7 @@ import Testing
 
     @Test(arguments: [
         "Mary moved.", "x Mary moved.", "2 Out of order.", "9 Where?\t\t1", "9 Where?\there\t8", "9 Where?\there\t3", "9 Where?\there\tx", "0 Zero.",
+        "9 ", "9", "9 Where?\t", "9 \there\t1",
     ])
     func aMalformedLineCostsTheRestOfItsStory(_ line: String) throws {
         let directory = try TemporaryDirectory()
@@ -60,6 +61,19 @@ import Testing
         let got = try Reading(.babi, [path])
         #expect(got.sources == ["A.\nB.\nq?", "D.\ns?"])
         #expect(got.errors.map(\.place.line) == [4])
+    }
+
+    @Test func storiesThatEndInFactsAreCounted() throws {
+        let directory = try TemporaryDirectory()
+        let whole = "1 A.\n2 q?\ty\t1\n1 B.\n1 C.\n2 r?\tz\t1\n"
+        for (text, count) in [(whole, 1), (String(whole.dropLast(6)), 2), ("1 A.\nbroken\n", 0), ("", 0)] {
+            let reader = BabiReader(files: [try directory.write(text, to: "qa1_train.txt")])
+            var errors = 0
+            while true {
+                do { if try reader.next() == nil { break } } catch is RecordError { errors += 1 }
+            }
+            #expect(reader.storiesEndingInFacts == count && errors == (text.hasSuffix("broken\n") ? 1 : 0), "\(text)")
+        }
     }
 
     @Test func carriageReturnsAndBadBytes() throws {

@@ -72,7 +72,9 @@ struct ReaderRealDataTests {
     @Test func archivedQuestions() throws {
         let directory = try TemporaryDirectory()
         // The validation split cuts between stories, so its parts are only about 900 and 100 questions a task.
-        for (name, split, tasks, questions) in [("en-valid", "train", 20, 18_013), ("en-valid", "valid", 20, 1_987), ("en-10k", "train", 19, 190_000)] {
+        for (name, split, tasks, questions) in [
+            ("en-valid", "train", 20, 18_013), ("en-valid", "valid", 20, 1_987), ("en-10k", "train", 19, 190_000),
+        ] {
             #expect(try run("/bin/tar", ["-xzf", RealData.path("babi/tasks_1-20_v1-2_\(name).tar.gz"), "-C", directory.path]).status == 0)
             let reader = try CorpusFormat.babi.makeReader(inputs: ["\(directory.path)/tasks_1-20_v1-2/\(name)"], options: ReaderOptions(split: split))
             #expect(reader.labels.count == tasks)

@@ -95,7 +95,8 @@ import Testing
         let directory = try TemporaryDirectory()
         let source = try directory.write(sourceSet, to: "src.sgm")
         let target = try directory.write(
-            "<refset><doc docid=\"d1\"><seg id=\"1\">a</seg><seg id=\"3\">c</seg><seg id=\"4\">d</seg></doc><doc docid=\"d2\"><seg id=\"1\">e</seg></doc>",
+            "<refset><doc docid=\"d1\"><seg id=\"1\">a</seg><seg id=\"3\">c</seg><seg id=\"4\">d</seg></doc>"
+                + "<doc docid=\"d2\"><seg id=\"1\">e</seg></doc>",
             to: "ref.sgm")
         let got = try Reading(.wmt, [source, target])
         #expect(got.targets == ["a", "c", "e"])
@@ -158,7 +159,8 @@ import Testing
         let path = try directory.write(
             """
             <tmx version="1.4"><body>
-            <tu><tuv xml:lang="en-GB"><seg>a <bpt i="1">{b}</bpt>bold<ept i="1"/> <hi>word</hi></seg></tuv><tuv xml:lang="de"><seg>fett</seg></tuv></tu>
+            <tu><tuv xml:lang="en-GB"><seg>a <bpt i="1">{b}</bpt>bold<ept i="1"/> <hi>word</hi></seg></tuv>\
+            <tuv xml:lang="de"><seg>fett</seg></tuv></tu>
             <tu><tuv xml:lang="fr"><seg>un</seg></tuv><tuv xml:lang="de"><seg>eins</seg></tuv></tu>
             </body></tmx>
             """, to: "t.tmx")

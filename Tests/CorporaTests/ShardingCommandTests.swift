@@ -18,26 +18,32 @@ import TestSupport
         let lines = syntheticLines(600)
         try write(lines[..<300].joined(separator: "\n") + "\n", to: directory + "/train.en")
         try write(lines[300...].joined(separator: "\n") + "\n", to: directory + "/train.de")
-        let run = try mneme("tokenizer", "train", "--kind", "bpe", "--vocabulary", "330", "--output", directory + "/en.model", directory + "/train.en")
+        let run = try mneme(
+            "tokenizer", "train", "--kind", "bpe", "--vocabulary", "330", "--output", directory + "/en.model", directory + "/train.en")
         try #require(run.status == 0, "\(run.standardError)")
     }
 
     private func json(_ run: FinishedRun) throws -> [String: Any] {
-        try #require(try JSONSerialization.jsonObject(with: Data(run.standardOutput.utf8)) as? [String: Any], "\(run.standardOutput) \(run.standardError)")
+        try #require(
+            try JSONSerialization.jsonObject(with: Data(run.standardOutput.utf8)) as? [String: Any], "\(run.standardOutput) \(run.standardError)")
     }
 
     @Test func tokenizersAreTrainedOnPairsToo() throws {
         try withScratchDirectory { directory in
             try prepare(directory)
             let train = try mneme(
-                "tokenizer", "train", "--kind", "unigram", "--vocabulary", "330", "--output", directory + "/u.model", "--format", "wmt", "--languages", "en-de",
+                "tokenizer", "train", "--kind", "unigram", "--vocabulary", "330", "--output", directory + "/u.model", "--format", "wmt",
+                "--languages", "en-de",
                 "--sample-bytes", "20000", "--normalization", "nmt_nfkc", "--character-coverage", "0.99", "--json", directory + "/train")
             let report = try json(train)
             #expect(report["vocabulary"] as? Int == 330 && report["sentences"] as? Int == 600 && (report["sampled_sentences"] as? Int ?? 600) < 600)
-            let characters = try mneme("tokenizer", "train", "--kind", "char", "--output", directory + "/c.model", "--document", "line", directory + "/train.en")
+            let characters = try mneme(
+                "tokenizer", "train", "--kind", "char", "--output", directory + "/c.model", "--document", "line", directory + "/train.en")
             #expect(characters.status == 0 && characters.standardOutput.contains("char"), "\(characters.standardError)")
-            let large = try mneme("tokenizer", "train", "--kind", "unigram", "--vocabulary", "90000", "--output", directory + "/u.model", directory + "/train.en")
-            #expect(large.status == 65 && large.standardError.contains("largest possible is") && large.standardError.split(separator: "\n").count == 1)
+            let large = try mneme(
+                "tokenizer", "train", "--kind", "unigram", "--vocabulary", "90000", "--output", directory + "/u.model", directory + "/train.en")
+            #expect(
+                large.status == 65 && large.standardError.contains("largest possible is") && large.standardError.split(separator: "\n").count == 1)
             let missing = try mneme("tokenizer", "train", "--kind", "char", "--output", directory + "/c.model", directory + "/none.txt")
             #expect(missing.status == 66, "\(missing.standardError)")
             let place = try mneme("tokenizer", "train", "--kind", "char", "--output", directory + "/none/c.model", directory + "/train.en")
@@ -51,7 +57,8 @@ import TestSupport
             // The commands read standard input, which a shell redirects here.
             try write("Mary went to  the kitchen.\n\nZoë 😀\n", to: directory + "/text")
             func shell(_ command: String) throws -> FinishedRun {
-                try MPIRun.runAlone(executable: "/bin/sh", arguments: ["-c", command], extraEnvironment: ["MNEME": MPIRun.productsFolder.path + "/mneme"])
+                try MPIRun.runAlone(
+                    executable: "/bin/sh", arguments: ["-c", command], extraEnvironment: ["MNEME": MPIRun.productsFolder.path + "/mneme"])
             }
             let model = directory + "/en.model"
             let round = try shell("$MNEME tokenizer encode \(model) < \(directory)/text | $MNEME tokenizer decode \(model)")
@@ -67,8 +74,9 @@ import TestSupport
         try withScratchDirectory { directory in
             try prepare(directory)
             func arguments(_ output: String) -> [String] {
-                ["corpus", "shard", "--format", "wmt", "--languages", "en-de", "--tokenizer", directory + "/en.model", "--output", directory + "/" + output,
-                    "--shard-size", "4000", directory + "/train"]
+                [
+                    "corpus", "shard", "--format", "wmt", "--languages", "en-de", "--tokenizer", directory + "/en.model", "--output",
+                    directory + "/" + output, "--shard-size", "4000", directory + "/train"]
             }
             let alone = try MPIRun.runAlone(executable: "mneme", arguments: arguments("alone"))
             #expect(alone.status == 0 && alone.standardOutput.contains("300"), "\(alone.standardError)")
@@ -96,7 +104,10 @@ import TestSupport
                 try json(
                     try MPIRun.runAlone(
                         executable: "mneme",
-                        arguments: ["corpus", "shard", "--format", "wmt", "--tokenizer", directory + "/en.model", "--output", directory + "/" + name, "--json"]
+                        arguments: [
+                            "corpus", "shard", "--format", "wmt", "--tokenizer", directory + "/en.model", "--output", directory + "/" + name,
+                            "--json",
+                        ]
                             + flags + [directory + "/pairs.tsv"]))
             }
             func dropped(_ report: [String: Any]) -> [String: Int] {
@@ -107,13 +118,16 @@ import TestSupport
             #expect(dropped(try shard("defaults")) == ["empty-source": 1])
             #expect(dropped(try shard("ratio", "--maximum-ratio", "3")) == ["empty-source": 1, "length-ratio": 1])
             #expect(dropped(try shard("any-ratio", "--maximum-ratio", "0", "--drop-identical")) == ["empty-source": 1, "identical-pair": 1])
-            #expect(dropped(try shard("short", "--minimum-length", "2", "--maximum-length", "2")) == ["empty-source": 1, "too-short": 1, "too-long": 1])
+            #expect(
+                dropped(try shard("short", "--minimum-length", "2", "--maximum-length", "2")) == ["empty-source": 1, "too-short": 1, "too-long": 1])
             #expect(dropped(try shard("bytes", "--length-unit", "bytes", "--maximum-length", "9")) == ["empty-source": 1, "too-long": 2])
             #expect(dropped(try shard("empty", "--keep-empty", "--maximum-ratio", "0")) == [:])
             let swapped = try shard("swapped", "--swap", "--no-normalize-whitespace")
             let straight = try shard("straight", "--no-normalize-whitespace", "--maximum-line-bytes", "1000")
             func counts(_ report: [String: Any], _ key: String) -> Int? { (report["counts"] as? [String: Any])?[key] as? Int }
-            #expect(counts(swapped, "source_tokens") == counts(straight, "target_tokens") && counts(swapped, "target_tokens") == counts(straight, "source_tokens"))
+            #expect(
+                counts(swapped, "source_tokens") == counts(straight, "target_tokens")
+                    && counts(swapped, "target_tokens") == counts(straight, "source_tokens"))
             let normalized = try shard("normalized", "--normalize-whitespace")
             #expect(counts(normalized, "text_bytes") == (counts(straight, "text_bytes") ?? 0) - 1)
         }
@@ -125,7 +139,8 @@ import TestSupport
             try write("One.\nTwo.\n\nThree.\n", to: directory + "/text.txt")
             func shard(_ name: String, _ arguments: [String]) throws -> FinishedRun {
                 try MPIRun.runAlone(
-                    executable: "mneme", arguments: ["corpus", "shard", "--tokenizer", directory + "/en.model", "--output", directory + "/" + name] + arguments)
+                    executable: "mneme",
+                    arguments: ["corpus", "shard", "--tokenizer", directory + "/en.model", "--output", directory + "/" + name] + arguments)
             }
             for (unit, count) in [("line", 3), ("paragraph", 2), ("file", 1)] {
                 let run = try shard(unit, ["--format", "text", "--document", unit, "--json", directory + "/text.txt"])
@@ -136,7 +151,9 @@ import TestSupport
             let stories = try shard("babi-corpus", ["--format", "babi", "--split", "test", directory + "/babi"])
             #expect(stories.status == 0 && stories.standardOutput.contains("labels"), "\(stories.standardError)")
             let shown = try mneme("corpus", "inspect", "--verify", "--show", "2", directory + "/babi-corpus")
-            #expect(shown.standardOutput.contains("kitchen") && shown.standardOutput.contains("every dataset equals its checksum"), "\(shown.standardOutput)")
+            #expect(
+                shown.standardOutput.contains("kitchen") && shown.standardOutput.contains("every dataset equals its checksum"),
+                "\(shown.standardOutput)")
             let report = try json(try mneme("corpus", "inspect", "--json", "--show", "1", directory + "/paragraph"))
             #expect(((report["documents"] as? [[String: Any]])?.first?["source"] as? String)?.hasPrefix("One.\nTwo.") == true)
             try write("http://example.org/1\n", to: directory + "/urls.txt")
@@ -152,7 +169,8 @@ import TestSupport
             #expect(all.status == 0 && all.standardOutput.contains("pairs       2"), "\(all.standardOutput) \(all.standardError)")
             let reference = """
                 <dataset id="t"><doc id="d" origlang="en"><src lang="en"><p><seg id="1">One.</seg></p></src>\
-                <ref lang="de" translator="A"><p><seg id="1">Eins.</seg></p></ref><ref lang="de" translator="B"><p><seg id="1">Ein.</seg></p></ref></doc></dataset>
+                <ref lang="de" translator="A"><p><seg id="1">Eins.</seg></p></ref>\
+                <ref lang="de" translator="B"><p><seg id="1">Ein.</seg></p></ref></doc></dataset>
                 """
             try write(reference, to: directory + "/set.xml")
             let translated = try shard("references", ["--format", "wmt", "--translator", "B", directory + "/set.xml"])
@@ -174,7 +192,9 @@ import TestSupport
             bytes.append(Data("another good line\n".utf8))
             try bytes.write(to: URL(fileURLWithPath: directory + "/latin.txt"))
             let wrong = try shard("--format", "text", "--document", "line", directory + "/latin.txt")
-            #expect(wrong.status == 65 && wrong.standardError.contains("line 2") && wrong.standardError.split(separator: "\n").count == 1, "\(wrong.standardError)")
+            #expect(
+                wrong.status == 65 && wrong.standardError.contains("line 2") && wrong.standardError.split(separator: "\n").count == 1,
+                "\(wrong.standardError)")
             let passed = try shard("--format", "text", "--document", "line", "--bad-records", "1", directory + "/latin.txt")
             #expect(passed.status == 0 && passed.standardOutput.contains("wrong       1 records"), "\(passed.standardOutput)")
             let other = try shard("--format", "text", "--document", "file", "--bad-records", "1", directory + "/train.en")
@@ -189,8 +209,13 @@ import TestSupport
             #expect(try mneme("corpus", "inspect", directory + "/e").status == 66)
             try flipBit(in: corpus + "/shard-0.h5", dataset: "tokens")
             let damaged = try mneme("corpus", "inspect", "--verify", corpus)
-            #expect(damaged.status == 65 && damaged.standardError.contains("shard-0.h5") && damaged.standardError.contains("dataset tokens"), "\(damaged.standardError)")
-            for usage in [["--split", "test"], ["--swap"], ["--languages", "en-de"], ["--shard-size", "3"], ["--bad-records", "-1"], ["--maximum-ratio", "0.5"]] {
+            #expect(
+                damaged.status == 65 && damaged.standardError.contains("shard-0.h5") && damaged.standardError.contains("dataset tokens"),
+                "\(damaged.standardError)")
+            for usage in [
+                ["--split", "test"], ["--swap"], ["--languages", "en-de"], ["--shard-size", "3"], ["--bad-records", "-1"],
+                ["--maximum-ratio", "0.5"],
+            ] {
                 let run = try MPIRun.runAlone(
                     executable: "mneme",
                     arguments: ["corpus", "shard", "--format", "text", "--tokenizer", "x", "--output", "y"] + usage + [directory + "/train.en"])

@@ -96,7 +96,9 @@ import TestSupport
             let output = directory + "/corpus"
             _ = try corpus(pairs(50), output: output)
             let before = try contents(of: output)
-            let error = #expect(throws: UserError.self) { try CorpusSharder(plan(pairs(50), output: output, shardSize: 1 << 20), communicator: SingleProcess()).run() }
+            let error = #expect(throws: UserError.self) {
+                try CorpusSharder(plan(pairs(50), output: output, shardSize: 1 << 20), communicator: SingleProcess()).run()
+            }
             #expect(error?.exitCode == .configuration)
             #expect(try contents(of: output) == before)
         }
@@ -107,12 +109,16 @@ import TestSupport
             var records = documents(60)
             for index in [3, 20, 40] { records[index].source = Array("BAD".utf8) }
             let error = #expect(throws: UserError.self) { try corpus(records, output: directory + "/none") }
-            #expect(error?.exitCode == .badData && error?.description.contains("list.txt, line 4, byte 40: a wrong record") == true, "\(error?.description ?? "")")
+            #expect(
+                error?.exitCode == .badData && error?.description.contains("list.txt, line 4, byte 40: a wrong record") == true,
+                "\(error?.description ?? "")")
             #expect(throws: UserError.self) {
                 try CorpusSharder(plan(records, output: directory + "/two", badRecordLimit: 2), communicator: SingleProcess()).run()
             }
             let outcome = try CorpusSharder(plan(records, output: directory + "/three", badRecordLimit: 3), communicator: SingleProcess()).run()
-            #expect(outcome.manifest.badRecordCount == 3 && outcome.manifest.badRecords.map(\.line) == [4, 21, 41] && outcome.manifest.counts.documents == 57)
+            #expect(
+                outcome.manifest.badRecordCount == 3 && outcome.manifest.badRecords.map(\.line) == [4, 21, 41]
+                    && outcome.manifest.counts.documents == 57)
         }
     }
 
@@ -133,7 +139,9 @@ import TestSupport
             var records: [CorpusRecord] = [CorpusRecord(source: Array("A short one.".utf8), place: place(1))]
             // A document in pieces, then one that cleaning drops by its first piece, across shards as well.
             records += lines.enumerated().map { CorpusRecord(source: Array($1.utf8), startsDocument: $0 == 0, place: place($0 + 2)) }
-            let dropped = (["  \n"] + lines).enumerated().map { CorpusRecord(source: Array($1.utf8), startsDocument: $0 == 0, place: place($0 + 500)) }
+            let dropped = (["  \n"] + lines).enumerated().map {
+                CorpusRecord(source: Array($1.utf8), startsDocument: $0 == 0, place: place($0 + 500))
+            }
             records += dropped + [CorpusRecord(source: Array("The last one.".utf8), place: place(1000))]
             let corpus = try corpus(records, output: directory + "/alone")
             let tokenizer = try corpus.tokenizer()
@@ -145,7 +153,9 @@ import TestSupport
             #expect(pieces.count > 2 && corpus.manifest.shards.filter(\.continuesDocument).count == pieces.count - 1)
             #expect(tokenizer.decode(texts[texts.count - 1]) == "The last one.")
             let sent = records
-            _ = try LoopbackCommunicator.run(size: 3) { try CorpusSharder(plan(sent, output: directory + "/ranks"), communicator: $0).run().shardsKept }
+            _ = try LoopbackCommunicator.run(size: 3) {
+                try CorpusSharder(plan(sent, output: directory + "/ranks"), communicator: $0).run().shardsKept
+            }
             #expect(try contents(of: directory + "/alone") == contents(of: directory + "/ranks"))
         }
     }
@@ -159,7 +169,8 @@ import TestSupport
                 try flipBit(in: output + "/shard-0.h5", dataset: dataset)
                 let error = #expect(throws: UserError.self) { try Corpus(directory: output).pair(0) }
                 #expect(error?.exitCode == .badData)
-                #expect(error?.description.contains("shard-0.h5") == true && error?.description.contains(dataset) == true, "\(error?.description ?? "")")
+                #expect(
+                    error?.description.contains("shard-0.h5") == true && error?.description.contains(dataset) == true, "\(error?.description ?? "")")
                 #expect(throws: UserError.self) { try Corpus(directory: output, verifying: false).verify() }
                 try before.write(to: URL(fileURLWithPath: output + "/shard-0.h5"))
             }
@@ -176,8 +187,8 @@ import TestSupport
             let json = try String(contentsOf: manifest, encoding: .utf8)
             for (wrong, code) in [
                 ("{}", ExitCode.badData), (json.replacingOccurrences(of: "\"format_version\" : 1", with: "\"format_version\" : 2"), .badData),
-                (json.replacingOccurrences(of: "\"token_type\" : \"uint16\"", with: "\"token_type\" : \"uint12\""), .badData), (String(json.prefix(300)), .badData),
-                (json.replacingOccurrences(of: "\"recipe\"", with: "\"receipt\""), .badData),
+                (json.replacingOccurrences(of: "\"token_type\" : \"uint16\"", with: "\"token_type\" : \"uint12\""), .badData),
+                (String(json.prefix(300)), .badData), (json.replacingOccurrences(of: "\"recipe\"", with: "\"receipt\""), .badData),
             ] {
                 try Data(wrong.utf8).write(to: manifest)
                 let error = #expect(throws: UserError.self) { try Corpus(directory: output) }
@@ -230,8 +241,8 @@ import TestSupport
                     rules.maximumLength = nil
                     rules.maximumRatio = nil
                     let plan = try ShardingPlan(
-                        reading: format, inputs: inputs.map { data + "/" + $0 }, options: ReaderOptions(), rules: rules, tokenizer: tokenizer, output: output,
-                        shardSize: 100_000)
+                        reading: format, inputs: inputs.map { data + "/" + $0 }, options: ReaderOptions(), rules: rules, tokenizer: tokenizer,
+                        output: output, shardSize: 100_000)
                     return try CorpusSharder(plan, communicator: communicator).run().manifest.counts.documents
                 }
                 let corpus = try Corpus(directory: output)
@@ -243,7 +254,8 @@ import TestSupport
             let text = try Data(contentsOf: URL(fileURLWithPath: data + "/lm/botchan.txt"))
             let tokenizer = try book.tokenizer()
             // Readers give CRLF as LF and leave a byte order mark out.
-            let expected = String(decoding: text, as: UTF8.self).replacingOccurrences(of: "\r\n", with: "\n").replacingOccurrences(of: "\u{feff}", with: "")
+            let expected = String(decoding: text, as: UTF8.self).replacingOccurrences(of: "\r\n", with: "\n").replacingOccurrences(
+                of: "\u{feff}", with: "")
             #expect(tokenizer.decode(stream) == expected)
         }
     }

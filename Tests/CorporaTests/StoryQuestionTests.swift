@@ -65,7 +65,8 @@ struct StoryQuestionTests {
     func leftOut() throws {
         var vocabulary = StoryVocabulary()
         let questions = try read(
-            "1 Where is Mary?\thome\n2 Mary left.\n3 .\n4 Where is Mary?\taway\t2\n1 broken\nno number\n1 A b.\n2 c?\td\t3\n1 X y.\n2 z?\tq\t1\n", &vocabulary)
+            "1 Where is Mary?\thome\n2 Mary left.\n3 .\n4 Where is Mary?\taway\t2\n1 broken\nno number\n1 A b.\n2 c?\td\t3\n1 X y.\n2 z?\tq\t1\n",
+            &vocabulary)
         #expect(questions.count == 2)
         #expect(questions.findings.questionsWithoutFacts == 1 && questions.findings.emptyFacts == 1 && questions.findings.malformed == 2)
         #expect(questions.findings.firstMalformed?.contains("line 6") == true)

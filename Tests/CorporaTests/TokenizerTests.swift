@@ -23,13 +23,16 @@ func sample(_ lines: [String], limit: Int = 1 << 24) -> TextSample {
 }
 
 func tokenizer(_ kind: TokenizerTraining.Kind, _ vocabularySize: Int?) throws -> SentencePieceTokenizer {
-    try SentencePieceTokenizer(modelBytes: TokenizerTraining(kind: kind, vocabularySize: vocabularySize).train(on: sample(syntheticLines(400))), name: "test")
+    try SentencePieceTokenizer(
+        modelBytes: TokenizerTraining(kind: kind, vocabularySize: vocabularySize).train(on: sample(syntheticLines(400))), name: "test")
 }
 
 /// Texts that tokenizers like to spoil.
 let awkwardTexts = [
-    "", " ", "  ", "\n", "\n\n", " \n", "\n ", "hello world", "  two spaces before", "after  ", "a\nb\n\nc\n", "\n x", "tab\tand\r\nreturn", "a\u{2581}b", "\u{2581}",
-    "\u{2581}\n\u{2581} \u{2581}", "\n\u{2581}x", "中文 and 😀 \u{2028} \u{85}", "<s> </s> <unk> <pad> <0x41>", "nul \0 inside", "e\u{301} ﬁ Å \u{2585}", "\u{feff}mark",
+    "", " ", "  ", "\n", "\n\n", " \n", "\n ", "hello world", "  two spaces before", "after  ", "a\nb\n\nc\n", "\n x", "tab\tand\r\nreturn",
+    "a\u{2581}b", "\u{2581}",
+    "\u{2581}\n\u{2581} \u{2581}", "\n\u{2581}x", "中文 and 😀 \u{2028} \u{85}", "<s> </s> <unk> <pad> <0x41>", "nul \0 inside", "e\u{301} ﬁ Å \u{2585}",
+    "\u{feff}mark",
 ]
 
 @Suite struct TokenizerTests {
@@ -52,18 +55,24 @@ let awkwardTexts = [
         for text in lines + lines + [lines.joined(separator: "\n"), lines.joined(separator: " ")] {
             #expect(lookingUp.encode(text) == plain.encode(text), "\(text.debugDescription)")
             let bytes = Array(text.utf8)
-            let continued = [lookingUp, plain].map { tokenizer in bytes.withUnsafeBufferPointer { tokenizer.withEncoded($0, continuing: true) { Array($0) } } }
+            let continued = [lookingUp, plain].map { tokenizer in
+                bytes.withUnsafeBufferPointer { tokenizer.withEncoded($0, continuing: true) { Array($0) } }
+            }
             #expect(continued[0] == continued[1], "\(text.debugDescription)")
         }
     }
 
     @Test(.enabled(if: dataFolder != nil, "MNEME_DATA is not set")) func lookingWordsUpChangesNothingOnRealText() throws {
         let folder = try #require(dataFolder)
-        let text = try ["wmt-ende-opennmt/src-train.txt", "wmt-ende-opennmt/tgt-train.txt", "news-commentary-fren/nc-5k.fr", "wmt16-enro/newsdev2016.ro"]
+        let text = try [
+            "wmt-ende-opennmt/src-train.txt", "wmt-ende-opennmt/tgt-train.txt", "news-commentary-fren/nc-5k.fr", "wmt16-enro/newsdev2016.ro",
+        ]
             .map { try String(contentsOfFile: "\(folder)/\($0)", encoding: .utf8) }.joined()
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         let model = try TokenizerTraining(kind: .bpe, vocabularySize: 2000).train(on: sample(Array(lines.prefix(5000))))
-        let (lookingUp, plain) = (try SentencePieceTokenizer(modelBytes: model, name: "test"), try SentencePieceTokenizer(modelBytes: model, name: "test"))
+        let (lookingUp, plain) = (
+            try SentencePieceTokenizer(modelBytes: model, name: "test"),
+            try SentencePieceTokenizer(modelBytes: model, name: "test"))
         plain.looksUpWords = false
         #expect(lines.count > 20_000)
         for line in lines where lookingUp.encode(line) != plain.encode(line) { Issue.record("\(line)") }
@@ -79,7 +88,8 @@ let awkwardTexts = [
 
     @Test func specialPiecesHaveFixedIDs() throws {
         let tokenizer = try tokenizer(.unigram, 330)
-        #expect(tokenizer.unknownID == 0 && tokenizer.beginningID == 1 && tokenizer.endID == 2 && tokenizer.paddingID == 3 && tokenizer.lineBreakID == 4)
+        #expect(
+            tokenizer.unknownID == 0 && tokenizer.beginningID == 1 && tokenizer.endID == 2 && tokenizer.paddingID == 3 && tokenizer.lineBreakID == 4)
         #expect(tokenizer.pieces.count == 330)
         #expect(tokenizer.id(ofPiece: tokenizer.piece(300)) == 300)
         #expect(tokenizer.id(ofPiece: "no such piece") == nil)

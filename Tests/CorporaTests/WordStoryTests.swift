@@ -37,7 +37,8 @@ import Testing
         #expect(stories.stories.map(\.task) == [1, 1])
         #expect(
             line(stories, 0, names)
-                == "mary moved to the bathroom . john went to the hallway . where is mary ? - daniel took the milk there . what does daniel carry ? -")
+                == "mary moved to the bathroom . john went to the hallway . where is mary ? - "
+                + "daniel took the milk there . what does daniel carry ? -")
         #expect(line(stories, 1, names) == "sandra journeyed to the garden . where is sandra ? -")
         #expect(stories.answers.map { names[Int($0.answer)] } == ["bathroom", "milk,apple", "garden"])
         #expect(stories.answers.allSatisfy { names[Int(stories.symbols[$0.step])] == "-" })
@@ -69,7 +70,9 @@ import Testing
 
     @Test("an epoch holds every story once, in batches that depend on the step alone")
     func loader() throws {
-        let facts = (0..<48).map { story in "1 Mary went \(String(repeating: "far ", count: story % 7))to room\(story).\n2 Where is Mary?\troom\(story)\t1\n" }
+        let facts = (0..<48).map { story in
+            "1 Mary went \(String(repeating: "far ", count: story % 7))to room\(story).\n2 Where is Mary?\troom\(story)\t1\n"
+        }
         let (stories, _, _) = try read(facts.joined())
         #expect(stories.stories.count == 48)
         let loader = WordStoryLoader(stories, lanes: 3, seed: 5)

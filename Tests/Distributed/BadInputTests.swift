@@ -37,7 +37,8 @@ struct BadInput: Sendable, CustomTestStringConvertible {
 
     /// Sharding of files that `before` writes.
     static func shard(
-        _ name: String, _ status: Int32, _ message: String, ranks: Int? = nil, _ arguments: [String], write: @escaping @Sendable (_ scratch: String) throws -> Void
+        _ name: String, _ status: Int32, _ message: String, ranks: Int? = nil, _ arguments: [String],
+        write: @escaping @Sendable (_ scratch: String) throws -> Void
     ) -> BadInput {
         BadInput(name: name, status: status, message: message, ranks: ranks) { scratch in
             try write(scratch)
@@ -103,8 +104,11 @@ struct BadInputTests {
             return ["train", "\(scratch)/bad.yaml"]
         },
         .train("a world size that does not divide the lanes", 78, "3 ranks do not divide batch.lanes", ranks: 3, []),
-        .train("a world size that does not divide the groups", 78, "groups", ranks: 3, ["parallel.reproducible=true", "batch.groups=4", "batch.lanes=12"]),
-        BadInput(name: "ranks with different run files", status: 78, message: "rank 1 differs from rank 0 in configuration key model.width", ranks: 1) { scratch in
+        .train(
+            "a world size that does not divide the groups", 78, "groups", ranks: 3,
+            ["parallel.reproducible=true", "batch.groups=4", "batch.lanes=12"]),
+        BadInput(name: "ranks with different run files", status: 78, message: "rank 1 differs from rank 0 in configuration key model.width", ranks: 1)
+        { scratch in
             let run = try TrainingRun(.windows, "run", in: scratch)
             let other = run.with("model.width=128")
             return run.arguments + [":", "-n", "1", MPIRun.productsFolder.path + "/mneme"] + other.arguments
@@ -114,9 +118,13 @@ struct BadInputTests {
     static let corpora: [BadInput] = [
         .train("a corpus that does not exist", 66, "corpus.json is missing", ranks: 2, ["corpus.shards=/none"]),
         .train("running text for an encoder-decoder", 78, "holds running text", kind: .pairs, ["corpus.shards=\(corpus("text"))"]),
-        .train("validation text for an encoder-decoder", 78, "holds running text", ranks: 2, kind: .pairs, ["corpus.validation=\(corpus("text-valid"))"]),
+        .train(
+            "validation text for an encoder-decoder", 78, "holds running text", ranks: 2, kind: .pairs,
+            ["corpus.validation=\(corpus("text-valid"))"]),
         .train("a validation corpus of another vocabulary", 78, "its tokenizer is not the one", ranks: 2, ["corpus.validation=\(corpus("other"))"]),
-        .train("resumed with a corpus of another vocabulary", 78, "its vocabulary is not that of", ranks: 2, ["corpus.shards=\(corpus("other"))", "corpus.validation=\(corpus("other"))"], before: trainABit),
+        .train(
+            "resumed with a corpus of another vocabulary", 78, "its vocabulary is not that of", ranks: 2,
+            ["corpus.shards=\(corpus("other"))", "corpus.validation=\(corpus("other"))"], before: trainABit),
         .train("resumed with another corpus", 78, "it was trained on another corpus", ["corpus.shards=\(corpus("text-valid"))"], before: trainABit),
         BadInput(name: "a shard with a flipped bit, inspected", status: 65, message: "dataset tokens is damaged") {
             ["corpus", "inspect", "--verify", try damagedCorpus($0)]
@@ -128,7 +136,8 @@ struct BadInputTests {
             try TrainingRun(.windows, "run", in: $0, "corpus.shards=\(try damagedCorpus($0))").arguments
         },
         .shard("a truncated gz file", 65, "text.gz", ["--format", "text", "@text.gz"]) { scratch in
-            let zip = try MPIRun.runAlone(executable: "/bin/sh", arguments: ["-c", "gzip -c '\(corpus("text.txt"))' | head -c 1500 > '\(scratch)/text.gz'"])
+            let zip = try MPIRun.runAlone(
+                executable: "/bin/sh", arguments: ["-c", "gzip -c '\(corpus("text.txt"))' | head -c 1500 > '\(scratch)/text.gz'"])
             try #require(zip.status == 0)
         },
         .shard("text that is not UTF-8", 65, "UTF-8", ranks: 2, ["--format", "text", "@latin.txt"]) { scratch in
@@ -145,7 +154,9 @@ struct BadInputTests {
 
     static let directories: [BadInput] = [
         .train("a checkpoint of another model", 78, "it is a checkpoint of another model", ranks: 2, ["model.width=32"], before: trainABit),
-        .train("a checkpoint of another optimizer", 78, "the checkpoint has no 'optimizer/", ["optimizer.kind=sgd", "optimizer.momentum=0.9"], before: trainABit),
+        .train(
+            "a checkpoint of another optimizer", 78, "the checkpoint has no 'optimizer/", ["optimizer.kind=sgd", "optimizer.momentum=0.9"],
+            before: trainABit),
         .train("the newest checkpoint has a flipped bit", 0, "passing over", isNote: true, []) { run in
             try trainABit(run)
             try damage(run, step: 6)
@@ -159,7 +170,9 @@ struct BadInputTests {
             try Data().write(to: URL(fileURLWithPath: "\(scratch)/file"))
             return try TrainingRun(.windows, "file/run", in: scratch).arguments
         },
-        .train("a loss that is not a number", 65, "the gradient is not finite", ranks: 2, ["optimizer.learningRate=1e30", "optimizer.weightDecay=0", "schedule.kind=constant"]),
+        .train(
+            "a loss that is not a number", 65, "the gradient is not finite", ranks: 2,
+            ["optimizer.learningRate=1e30", "optimizer.weightDecay=0", "schedule.kind=constant"]),
         .train(
             "activations that are not finite, 2 ranks", 65, "blocks.0.attention.qkv is the first layer whose output is not finite", ranks: 2,
             ["optimizer.learningRate=1e30", "optimizer.weightDecay=0", "schedule.kind=constant", "check_numerics=true"]),
@@ -195,7 +208,8 @@ struct BadInputTests {
         #expect(run.seconds < 15 && !run.isTimedOut, "\(run.seconds) s")
         guard let table = ProcessInfo.processInfo.environment["MNEME_BAD_INPUT_TABLE"] else { return }
         if !FileManager.default.fileExists(atPath: table) {
-            try Data("| case | command | message | exit code | seconds |\n| --- | --- | --- | --- | --- |\n".utf8).write(to: URL(fileURLWithPath: table))
+            try Data("| case | command | message | exit code | seconds |\n| --- | --- | --- | --- | --- |\n".utf8).write(
+                to: URL(fileURLWithPath: table))
         }
         let fixture = try TrainingFixture.shared().directory
         func short(_ text: String) -> String {
@@ -218,9 +232,11 @@ struct BadInputTests {
         try withTinyDisk(kilobytes: 4096) { disk in
             let run = try TrainingRun(.windows, "disk", in: disk).with("checkpoint.keep=5")
             let session = try run.start(ranks: 2).finish()
-            try report("no space left on the device, 2 ranks", "mneme \(run.arguments.joined(separator: " "))", 74, "No space left on device", session, disk)
+            try report(
+                "no space left on the device, 2 ranks", "mneme \(run.arguments.joined(separator: " "))", 74, "No space left on device", session, disk)
             #expect(run.checkpointSteps == [3, 6] && run.leftovers == [], "\(run.checkpointSteps) \(run.leftovers)")
-            let verified = try MPIRun.runAlone(executable: "mneme", arguments: ["checkpoint", "verify"] + [3, 6].map { "\(run.directory)/step-\($0)" })
+            let verified = try MPIRun.runAlone(
+                executable: "mneme", arguments: ["checkpoint", "verify"] + [3, 6].map { "\(run.directory)/step-\($0)" })
             #expect(verified.status == 0, "\(verified.standardError)")
         }
     }

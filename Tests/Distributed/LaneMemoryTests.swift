@@ -19,7 +19,7 @@ import TestSupport
                 #expect(try #require(row["maximum"] as? Double) > 0 && #require(row["minimum"] as? Double) < 0)
             }
             let text = try MPIRun.runAlone(executable: "mneme", arguments: ["memory", "inspect", run.directory]).standardOutput
-            #expect(text.contains("48 units, lifetime lane, initially 0.0; 8 lanes hold"))
+            #expect(text.contains("48 units, lifetime lane, initially 0; 8 lanes hold"))
         }
     }
 }

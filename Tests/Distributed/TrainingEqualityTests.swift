@@ -33,8 +33,8 @@ struct TrainingEqualityTests {
         }
     }
 
-    /// With the backends that each run measures for itself. A rectifier whose input is within rounding of zero may let the gradient of one position through
-    /// in one run alone: one element of a bias then moves, and all parameters together hardly do.
+    /// With the backends that each run measures for itself. A rectifier whose input is within rounding of zero may let the gradient of one position
+    /// through in one run alone: one element of a bias then moves, and all parameters together hardly do.
     @Test("accumulation gives the parameters of one batch, on whichever backends", arguments: [TrainingFixture.Kind.windows, .pairs])
     func accumulationOnMeasuredBackends(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in

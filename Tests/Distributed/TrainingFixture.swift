@@ -7,7 +7,8 @@ import TestSupport
 
 /// Corpora that are made once a test process: running text, stories with questions, and validation parts of both.
 struct TrainingFixture {
-    /// Holds `text`, `text-valid`, `pairs`, `pairs-valid`, `other` (the text with another tokenizer), `t.model`, `other.model`, `stories` and `text.txt`.
+    /// Holds `text`, `text-valid`, `pairs`, `pairs-valid`, `other` (the text with another tokenizer), `t.model`, `other.model`, `stories` and
+    /// `text.txt`.
     let directory: String
 
     static func shared() throws -> TrainingFixture { try made.get() }
@@ -17,7 +18,9 @@ struct TrainingFixture {
     private init() throws {
         directory = FileManager.default.temporaryDirectory.appendingPathComponent("mneme-training-\(getpid())").path
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        atexit { try? FileManager.default.removeItem(at: FileManager.default.temporaryDirectory.appendingPathComponent("mneme-training-\(getpid())")) }
+        atexit {
+            try? FileManager.default.removeItem(at: FileManager.default.temporaryDirectory.appendingPathComponent("mneme-training-\(getpid())"))
+        }
         func mneme(_ arguments: String) throws {
             let words = arguments.split(separator: " ").map { $0.replacingOccurrences(of: "@", with: directory + "/") }
             let run = try MPIRun.runAlone(executable: "mneme", arguments: words)
@@ -84,7 +87,8 @@ struct TrainingFixture {
             case .carried: "{kind: lstm, layers: 2, width: 48, embedding: 32, carry: true, inputDropout: 0.1, stateDropout: 0.2, forgetBias: 1}"
             case .generated: "{kind: gru, layers: 2, width: 160, dropout: 0.1, stateDropout: 0.1}"
             case .turingMachine: "{kind: ntm, rows: 128, width: 20, readHeads: 2, learnsInitialReads: true, controller: {kind: lstm, width: 96}}"
-            case .neuralComputer: "{kind: dnc, rows: 48, width: 20, readHeads: 2, bypassDropout: 0.1, recompute: true, controller: {kind: lstm, width: 96}}"
+            case .neuralComputer:
+                "{kind: dnc, rows: 48, width: 20, readHeads: 2, bypassDropout: 0.1, recompute: true, controller: {kind: lstm, width: 96}}"
             case .memoryNetwork: "{kind: memory-network, hops: 3, width: 20, linearStart: 8}"
             case .keyValueMemory: "{kind: key-value-memory-network, width: 16, hops: 2}"
             case .windows, .streams, .prompts: "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
@@ -93,7 +97,8 @@ struct TrainingFixture {
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
         let task = kind.task(directory)
         let data =
-            task.map { "task: \($0)" } ?? "corpus: {shards: \(directory)/\(corpus), validation: \(directory)/\(corpus)-valid\(isStreamed ? ", order: streams" : "")}"
+            task.map { "task: \($0)" }
+            ?? "corpus: {shards: \(directory)/\(corpus), validation: \(directory)/\(corpus)-valid\(isStreamed ? ", order: streams" : "")}"
         let yaml = """
             run: \(scratch)/run
             seed: 7
@@ -188,7 +193,8 @@ struct TrainingRun {
         #expect(try difference(from: other, step: step) == "all items are the same\n", sourceLocation: location)
     }
 
-    /// The largest difference of a parameter tensor from the other run's, each in the Euclidean norm and relative to the other's norm; and that of all.
+    /// The largest difference of a parameter tensor from the other run's, each in the Euclidean norm and relative to the other's norm; and that of
+    /// all.
     ///
     /// Biases of keys are left out: they add the same to all scores of a query, which a softmax does not see. Their gradient is zero but for
     /// rounding, and AdamW makes full steps of that.

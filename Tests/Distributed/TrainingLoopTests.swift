@@ -33,7 +33,8 @@ import TestSupport
     @Test func writesCheckpointsByTheClock() throws {
         try withScratchDirectory { scratch in
             let run = try TrainingRun(
-                .windows, "run", in: scratch, "checkpoint.every=1 s", "checkpoint.keep=100", "steps=1000000", "log.every=10", "evaluation.every=never")
+                .windows, "run", in: scratch, "checkpoint.every=1 s", "checkpoint.keep=100", "steps=1000000", "log.every=10",
+                "evaluation.every=never")
             let session = try run.start()
             #expect(session.wait(timeout: 20) { run.checkpointSteps.count >= 2 })
             #expect(session.seconds > 1.9)

@@ -14,7 +14,8 @@ struct TrainingResumeTests {
         try #require(isThere && kill(victim, SIGKILL) == 0)
         let killTime = session.seconds
         let end = try session.finish(timeout: 60)
-        #expect(end.status == 137 && end.seconds - killTime < 5, "status \(end.status) \(end.seconds - killTime) s after the kill: \(end.standardError)")
+        #expect(
+            end.status == 137 && end.seconds - killTime < 5, "status \(end.status) \(end.seconds - killTime) s after the kill: \(end.standardError)")
         return end
     }
 
@@ -127,7 +128,8 @@ struct TrainingResumeTests {
                 if session.isRunning, children.count == 2 { kill(children[kills % 2], SIGKILL) }
                 let end = try session.finish(timeout: 60)
                 kills += end.status == 137 ? 1 : 0
-                let verified = try MPIRun.runAlone(executable: "mneme", arguments: ["checkpoint", "verify"] + run.checkpointSteps.map { "\(run.directory)/step-\($0)" })
+                let verified = try MPIRun.runAlone(
+                    executable: "mneme", arguments: ["checkpoint", "verify"] + run.checkpointSteps.map { "\(run.directory)/step-\($0)" })
                 #expect(verified.status == 0, "after kill \(kills): \(verified.standardOutput)\(verified.standardError)")
                 if end.status == 0 { break }
             }

@@ -39,7 +39,9 @@ import Testing
     @Test func equalsAPlainCountOnRandomSegments() {
         var random = SeededGenerator(state: 7)
         let words = ["a", "b", "c", "é", "e\u{301}"]
-        func segment() -> [String] { (0..<Int.random(in: 0...14, using: &random)).map { _ in words[Int.random(in: 0..<words.count, using: &random)] } }
+        func segment() -> [String] {
+            (0..<Int.random(in: 0...14, using: &random)).map { _ in words[Int.random(in: 0..<words.count, using: &random)] }
+        }
         for _ in 0..<300 {
             let hypothesis = segment()
             let references = (0..<Int.random(in: 1...3, using: &random)).map { _ in segment() }

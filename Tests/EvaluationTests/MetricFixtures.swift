@@ -23,7 +23,8 @@ enum MetricFixtures {
 
     /// The lines of a text file, without the empty one after the last line feed.
     static func lines(_ file: URL) throws -> [String] {
-        var lines = String(decoding: try Data(contentsOf: file), as: UTF8.self).unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false)
+        var lines = String(decoding: try Data(contentsOf: file), as: UTF8.self).unicodeScalars.split(
+            separator: "\n", omittingEmptySubsequences: false)
         if lines.last?.isEmpty == true { lines.removeLast() }
         return lines.map { String($0) }
     }

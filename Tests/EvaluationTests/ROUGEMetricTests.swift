@@ -8,7 +8,8 @@ import Testing
         let expected = MetricFixtures.metrics.rouge[index]
         var scorer = ROUGE(usesStemmer: expected.stemmer)
         expectEqual(scorer.score(reference: expected.reference, prediction: expected.prediction), expected.single, 1e-12, "\(index)")
-        expectEqual(scorer.score(references: [expected.reference, expected.other], prediction: expected.prediction), expected.multiple, 1e-12, "\(index)")
+        expectEqual(
+            scorer.score(references: [expected.reference, expected.other], prediction: expected.prediction), expected.multiple, 1e-12, "\(index)")
     }
 
     @Test func meansOfPartsAddUp() {

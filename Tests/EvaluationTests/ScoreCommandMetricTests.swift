@@ -34,7 +34,9 @@ import Testing
         let printed = output.fileHandleForReading.readDataToEndOfFile()
         let complaints = errors.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
-        return Outcome(output: String(decoding: printed, as: UTF8.self), errors: String(decoding: complaints, as: UTF8.self), exitCode: process.terminationStatus)
+        return Outcome(
+            output: String(decoding: printed, as: UTF8.self), errors: String(decoding: complaints, as: UTF8.self),
+            exitCode: process.terminationStatus)
     }
 
     private let files: [String: [UInt8]] = [
@@ -54,7 +56,9 @@ import Testing
         #expect(last.exitCode == 0 && last.output == first.output)
         let object = try last.json()
         #expect(object["signature"] as? String == "nrefs:2|case:mixed|eff:no|tok:13a|smooth:exp|version:mneme")
-        for key in ["name", "score", "precisions", "brevity_penalty", "hypothesis_length", "reference_length", "segments"] { #expect(object[key] != nil, "\(key)") }
+        for key in ["name", "score", "precisions", "brevity_penalty", "hypothesis_length", "reference_length", "segments"] {
+            #expect(object[key] != nil, "\(key)")
+        }
     }
 
     @Test func settingsReachTheMetric() throws {
@@ -69,7 +73,10 @@ import Testing
     }
 
     @Test func scoresSummariesWithSentenceSeparators() throws {
-        let files = ["hyp": Array("a b c<q>d e f\n".utf8), "ref": Array("d e f<q>a b c\n".utf8), "runs": Array("he was running\n".utf8), "run": Array("he was runs\n".utf8)]
+        let files = [
+            "hyp": Array("a b c<q>d e f\n".utf8), "ref": Array("d e f<q>a b c\n".utf8), "runs": Array("he was running\n".utf8),
+            "run": Array("he was runs\n".utf8),
+        ]
         let split = try score(["rouge", "--references", "ref", "--sentence-separator", "<q>", "hyp"], files: files)
         #expect(split.output == """
             rouge1 = 100.00 (precision 100.00, recall 100.00)
@@ -87,14 +94,18 @@ import Testing
 
     @Test func scoresAnswers() throws {
         let files = [
-            "data.json": Array(#"{"data":[{"paragraphs":[{"qas":[{"id":"1","answers":[{"text":"the cat"}]},{"id":"2","answers":[]},{"id":"3","answers":[{"text":"x"}]}]}]}]}"#.utf8),
+            "data.json": Array(
+                (#"{"data":[{"paragraphs":[{"qas":[{"id":"1","answers":[{"text":"the cat"}]},"#
+                    + #"{"id":"2","answers":[]},{"id":"3","answers":[{"text":"x"}]}]}]}]}"#).utf8),
             "predictions.json": Array(#"{"1":"Cat.","2":""}"#.utf8), "broken.json": Array(#"{"1":2}"#.utf8),
         ]
         let outcome = try score(["squad", "--references", "data.json", "predictions.json"], files: files)
         #expect(outcome.output == "exact match = 66.67, F1 = 66.67 on 3 questions\n1 questions have no prediction and score 0\n")
         #expect(try score(["squad", "--references", "data.json", "predictions.json", "--json"], files: files).json()["unanswered"] as? Int == 1)
         let broken = try score(["squad", "--references", "data.json", "broken.json"], files: files)
-        #expect(broken.exitCode == 65 && broken.errors == "mneme: error: broken.json: this is not an object of question ids and answers: another type at 1\n")
+        #expect(
+            broken.exitCode == 65
+                && broken.errors == "mneme: error: broken.json: this is not an object of question ids and answers: another type at 1\n")
     }
 
     @Test func readsStandardInput() throws {

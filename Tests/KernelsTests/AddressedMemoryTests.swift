@@ -240,7 +240,8 @@ struct AddressedMemoryTests {
                     withSteps(&forward.steps) {
                         let keyDecay = k.headWeightsGradient(
                             weightGradient: &headGradient, keyFactors: &keyFactors, decay: &rowDecay, numberGradient: &numberGradient, $0,
-                            previous: weights, norms: forward.norms, keyNorm: forward.keyNorm, numbers: forward.results, addressing, scratch: &scratch, one.shape)
+                            previous: weights, norms: forward.norms, keyNorm: forward.keyNorm, numbers: forward.results, addressing,
+                            scratch: &scratch, one.shape)
                         all.append(keyDecay)
                     }
                     k.headNumbersGradient(&numberGradient, numbers: numbers, results: forward.results, addressing, width: width)

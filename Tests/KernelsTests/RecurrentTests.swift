@@ -4,7 +4,9 @@ import Testing
 
 /// The gates of recurrent cells on each instruction set against float64.
 @Suite struct RecurrentKernelTests {
-    private func values(_ count: Int, _ key: Double) -> [Float] { (0..<count).map { Float(sin(Double($0) * 1.37 + key) * 2.1 + cos(Double($0) * key)) } }
+    private func values(_ count: Int, _ key: Double) -> [Float] {
+        (0..<count).map { Float(sin(Double($0) * 1.37 + key) * 2.1 + cos(Double($0) * key)) }
+    }
     private func sigmoid(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
 
     private func expectClose(_ actual: [Float], _ expected: [Double], _ tolerance: Double, _ what: String) {
@@ -13,7 +15,9 @@ import Testing
         }
     }
 
-    private func toBFloat16(_ x: [Float]) -> [UInt16] { x.map { UInt16(truncatingIfNeeded: ($0.bitPattern &+ 0x7fff &+ ($0.bitPattern >> 16 & 1)) >> 16) } }
+    private func toBFloat16(_ x: [Float]) -> [UInt16] {
+        x.map { UInt16(truncatingIfNeeded: ($0.bitPattern &+ 0x7fff &+ ($0.bitPattern >> 16 & 1)) >> 16) }
+    }
     private func fromBFloat16(_ x: [UInt16]) -> [Float] { x.map { Float(bitPattern: UInt32($0) << 16) } }
 
     @Test(arguments: Kernels.available.map(\.instructionSet), [1, 3, 16, 17, 64, 131])
@@ -59,7 +63,8 @@ import Testing
         let rounded = toBFloat16(outputGradient)
         var (low, lowCell, same, sameCell) = ([UInt16](repeating: 0, count: 4 * n), given, [Float](repeating: 0, count: 4 * n), given)
         kernels.lstmCellGradient(
-            &low, cellGradient: &lowCell, gates: gates, cell: cell, previousCell: previous, outputGradient: rounded, hiddenGradient: hiddenGradient, n)
+            &low, cellGradient: &lowCell, gates: gates, cell: cell, previousCell: previous, outputGradient: rounded, hiddenGradient: hiddenGradient,
+            n)
         kernels.lstmCellGradient(
             &same, cellGradient: &sameCell, gates: gates, cell: cell, previousCell: previous, outputGradient: fromBFloat16(rounded),
             hiddenGradient: hiddenGradient, n)

@@ -6,7 +6,8 @@ import TestSupport
 import Tensors
 import Testing
 
-/// A controller alone: what it reads at step t > 0 is a fixed function of its output at t - 1, a running sum scaled by 0.3, cut or repeated to the width.
+/// A controller alone: what it reads at step t > 0 is a fixed function of its output at t - 1, a running sum scaled by 0.3, cut or repeated to the
+/// width.
 private func run(_ controller: Controller, _ x: Tensor, _ firstRead: Tensor, _ state: [Tensor]?, _ pass: ForwardPass) -> Tensor {
     let sequence = ControllerSequence(controller, x, from: state, pass)
     let (batch, steps, width, reads) = (sequence.batch, sequence.steps, sequence.width, sequence.reads)
@@ -54,8 +55,8 @@ struct ControllerTests {
     @Test(
         "gradients of parameters, input, reads and states are those of central differences",
         arguments: [
-            ControllerConfiguration(.lstm, width: 5), ControllerConfiguration(.lstm, width: 3, layers: 2), ControllerConfiguration(.recurrent, width: 5, layers: 2),
-            ControllerConfiguration(.feedForward, width: 5, layers: 2),
+            ControllerConfiguration(.lstm, width: 5), ControllerConfiguration(.lstm, width: 3, layers: 2),
+            ControllerConfiguration(.recurrent, width: 5, layers: 2), ControllerConfiguration(.feedForward, width: 5, layers: 2),
         ])
     func gradients(_ configuration: ControllerConfiguration) {
         let store = ParameterStore()

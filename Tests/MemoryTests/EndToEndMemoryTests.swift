@@ -43,7 +43,9 @@ struct EndToEndVariant: Sendable, CustomTestStringConvertible {
         EndToEndVariant(testDescription: "adjacent with transition, six hops", width: 3, hops: 6, hasTransition: true),
         EndToEndVariant(testDescription: "one hop", hops: 1),
         EndToEndVariant(testDescription: "all rectified", width: 6, rectified: 6),
-        EndToEndVariant(testDescription: "half rectified, constant question", width: 6, isLayerWise: true, hasTransition: true, rectified: 3, readsQuestion: false),
+        EndToEndVariant(
+            testDescription: "half rectified, constant question", width: 6, isLayerWise: true, hasTransition: true, rectified: 3, readsQuestion: false
+        ),
     ]
 
     /// The tables' tensors: words, times, transition.

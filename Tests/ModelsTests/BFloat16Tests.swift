@@ -16,8 +16,8 @@ private func errorOfNorm(_ a: [Float], _ b: [Float]) -> Double {
 }
 
 @Suite struct BFloat16Tests {
-    /// bfloat16 keeps 8 bits: each rounding is wrong by up to 1/256 of the value. PyTorch's autocast and its pure bfloat16 are off by 2 to 5 % of the whole
-    /// gradient on these fixtures, and by 4 to 13 % of the worst tensor.
+    /// bfloat16 keeps 8 bits: each rounding is wrong by up to 1/256 of the value. PyTorch's autocast and its pure bfloat16 are off by 2 to 5 % of the
+    /// whole gradient on these fixtures, and by 4 to 13 % of the worst tensor.
     private static let (lossTolerance, gradientTolerance, tensorTolerance) = (2e-3, 8e-2, 2e-1)
 
     private func check(_ model: any LanguageModel, _ fixture: GoldenFixture, _ batch: ModelBatch, name: String) throws {
@@ -72,7 +72,9 @@ private func errorOfNorm(_ a: [Float], _ b: [Float]) -> Double {
         let model = makeModel(ModelConfiguration(layers: 1, width: 24, heads: 3, context: 8), vocabularySize: 31)
         model.store.allocate(seed: 7, activations: .bfloat16)
         func isRounded() -> Bool {
-            model.store.parameters.allSatisfy { $0.operand.converted(to: .float32).array == $0.value.converted(to: .bfloat16).converted(to: .float32).array }
+            model.store.parameters.allSatisfy {
+                $0.operand.converted(to: .float32).array == $0.value.converted(to: .bfloat16).converted(to: .float32).array
+            }
         }
         #expect(isRounded())
         for parameter in model.store.parameters { for i in 0..<parameter.shape.count { parameter.value.floats[i] += 0.5 } }

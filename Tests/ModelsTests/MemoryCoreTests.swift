@@ -11,7 +11,8 @@ struct MemoryCoreTests {
     static let cores: [SequenceCoreConfiguration] = {
         var machine = NeuralTuringMachineConfiguration()
         (machine.rows, machine.width, machine.controller) = (12, 6, ControllerConfiguration(.lstm, width: 16))
-        let computer = DifferentiableNeuralComputerConfiguration(rows: 12, width: 6, readHeads: 2, controller: ControllerConfiguration(.lstm, width: 16))
+        let computer = DifferentiableNeuralComputerConfiguration(
+            rows: 12, width: 6, readHeads: 2, controller: ControllerConfiguration(.lstm, width: 16))
         return [.turingMachine(machine), .neuralComputer(computer), .eraseAdd(rows: 12, width: 6, units: 16)]
     }()
 

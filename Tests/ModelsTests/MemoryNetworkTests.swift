@@ -37,7 +37,8 @@ private struct GoldenMemoryNetwork: Decodable {
             for (sentence, age) in zip(list, ages[story]) { stories.addSentence(sentence, age: age) }
             stories.finishStory(question: questions[story])
         }
-        return StoryBatch(lanes: Array(answers.indices), stories: stories, answers: answers, step: step, labels: sentences[0].map { "\($0.count) words" })
+        return StoryBatch(
+            lanes: Array(answers.indices), stories: stories, answers: answers, step: step, labels: sentences[0].map { "\($0.count) words" })
     }
 }
 

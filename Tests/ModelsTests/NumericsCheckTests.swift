@@ -6,7 +6,9 @@ import Tensors
 import Testing
 
 @Suite struct NumericsCheckTests {
-    private func finding(_ kind: ModelKind, poison: String, _ value: Float, recompute: Bool = false, activations: DataType = .float32) throws -> NumericsCheck.Finding? {
+    private func finding(
+        _ kind: ModelKind, poison: String, _ value: Float, recompute: Bool = false, activations: DataType = .float32
+    ) throws -> NumericsCheck.Finding? {
         var configuration = ModelConfiguration(kind: kind, layers: 3, width: 24, heads: 3, feedForward: 40, context: 20)
         configuration.recompute = recompute
         let model = makeModel(configuration, vocabularySize: 31)

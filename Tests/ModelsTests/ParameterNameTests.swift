@@ -32,7 +32,10 @@ import Testing
     func namesOfTheRecurrentModels(kind: ModelKind, gates: Int) {
         var expected = ["tokenEmbedding.weight [11, 8]"]
         for layer in ["layers.0", "layers.1"] {
-            expected += ["\(layer).inputWeight [\(gates), 8]", "\(layer).hiddenWeight [\(gates), 8]", "\(layer).inputBias [\(gates)]", "\(layer).hiddenBias [\(gates)]"]
+            expected += [
+                "\(layer).inputWeight [\(gates), 8]", "\(layer).hiddenWeight [\(gates), 8]", "\(layer).inputBias [\(gates)]",
+                "\(layer).hiddenBias [\(gates)]",
+            ]
         }
         #expect(listing(ModelConfiguration(kind: kind, layers: 2, width: 8, heads: 1), vocabularySize: 11) == expected + pair("output", 11, 8))
     }
@@ -71,7 +74,9 @@ import Testing
         for kind in ModelKind.allCases {
             let model = makeModel(ModelConfiguration(kind: kind, layers: 2, width: 8, heads: 2, context: 5, preNorm: true), vocabularySize: 11)
             for parameter in model.store.parameters {
-                #expect(parameter.decays == !(parameter.name.hasSuffix(".bias") || parameter.name.hasSuffix("Bias") || parameter.name.contains("Norm.")), "\(parameter.name)")
+                #expect(
+                    parameter.decays == !(parameter.name.hasSuffix(".bias") || parameter.name.hasSuffix("Bias") || parameter.name.contains("Norm.")),
+                    "\(parameter.name)")
             }
         }
     }

@@ -8,7 +8,8 @@ import Testing
 @Suite struct RecomputationTests {
     private func model(_ kind: ModelKind, _ activations: DataType, recompute: Bool) -> any LanguageModel {
         var configuration = ModelConfiguration(
-            kind: kind, layers: 3, width: 24, heads: 3, feedForward: 40, dropout: 0.2, context: 20, labelSmoothing: 0.1, preNorm: kind == .decoderOnly)
+            kind: kind, layers: 3, width: 24, heads: 3, feedForward: 40, dropout: 0.2, context: 20, labelSmoothing: 0.1,
+            preNorm: kind == .decoderOnly)
         configuration.recompute = recompute
         let model = makeModel(configuration, vocabularySize: 31)
         model.store.allocate(seed: 7, activations: activations)

@@ -13,7 +13,8 @@ private func sequenceModel(
     embedding: Int? = nil
 ) -> SequenceModel {
     let model = SequenceModel(
-        SequenceModelConfiguration(core: .recurrent(cell, layers: 2, width: 5, options), embedding: embedding), SequenceModelForm(input: input, output: output))
+        SequenceModelConfiguration(core: .recurrent(cell, layers: 2, width: 5, options), embedding: embedding),
+        SequenceModelForm(input: input, output: output))
     model.store.allocate(seed: 3)
     return model
 }
@@ -113,9 +114,11 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
             (SequenceModelForm.Output.bits(2), SequenceTargets.bits(Tensor((0..<16).map { Float($0 % 2) }, [2, 4, 2]))),
             (.classes(3), .classes(Tensor([0, 2, 1, 0, 0, 1, 2, 2] as [Int32], [2, 4]))), (.values(2), .values(random("y", [2, 4, 2]))),
         ] {
-            let model = sequenceModel(cell, .symbols(6), output, options: RecurrentOptions(inputDropout: 0.3, stateDropout: 0.4, initialBound: 0.9), embedding: 4)
+            let model = sequenceModel(
+                cell, .symbols(6), output, options: RecurrentOptions(inputDropout: 0.3, stateDropout: 0.4, initialBound: 0.9), embedding: 4)
             let batch = batch(targets, .symbols(Tensor([0, 5, 3, 1, 2, 2, 4, 0] as [Int32], [2, 4])))
-            // The loss is one float32 of size ten, too coarse for small differences: it is checked where it is made, and the answers for all parameters.
+            // The loss is one float32 of size ten, too coarse for small differences: it is checked where it is made, and the answers for all
+            // parameters.
             let report = checkGradients(store: model.store, names: ["output.weight", "output.bias"]) { tape, _ in
                 model.loss(.sequences(batch), ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: 2, lanes: [0, 1]))).loss
             }
@@ -146,7 +149,8 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
     func lowPrecision(_ cell: RecurrentCell) {
         let exact = sequenceModel(cell, .vectors(3), .bits(2))
         let low = SequenceModel(
-            SequenceModelConfiguration(core: .recurrent(cell, layers: 2, width: 5, RecurrentOptions())), SequenceModelForm(input: .vectors(3), output: .bits(2)))
+            SequenceModelConfiguration(core: .recurrent(cell, layers: 2, width: 5, RecurrentOptions())),
+            SequenceModelForm(input: .vectors(3), output: .bits(2)))
         low.store.allocate(seed: 3, activations: .bfloat16)
         let batch = ModelBatch.sequences(batch(.bits(Tensor((0..<16).map { Float($0 % 2) }, [2, 4, 2]))))
         let (a, b) = (gradients(exact, batch), gradients(low, batch))
@@ -205,10 +209,12 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
         #expect(
             listing(languageModel(.elman) { $0.embedding = 4 }) == [
                 "tokenEmbedding.weight [13, 4]", "layers.0.inputWeight [6, 4]", "layers.0.hiddenWeight [6, 6]", "layers.0.inputBias [6]",
-                "layers.0.hiddenBias [6]", "layers.1.inputWeight [6, 6]", "layers.1.hiddenWeight [6, 6]", "layers.1.inputBias [6]", "layers.1.hiddenBias [6]",
-                "output.weight [13, 6]", "output.bias [13]",
+                "layers.0.hiddenBias [6]", "layers.1.inputWeight [6, 6]", "layers.1.hiddenWeight [6, 6]", "layers.1.inputBias [6]",
+                "layers.1.hiddenBias [6]", "output.weight [13, 6]", "output.bias [13]",
             ])
-        let biases = { (model: RecurrentLanguageModel) in model.store.parameters.map(\.name).filter { $0.hasPrefix("layers.0") && $0.lowercased().hasSuffix("bias") } }
+        let biases = { (model: RecurrentLanguageModel) in
+            model.store.parameters.map(\.name).filter { $0.hasPrefix("layers.0") && $0.lowercased().hasSuffix("bias") }
+        }
         #expect(biases(languageModel(.lstm) { $0.recurrent.hasSingleBias = true }) == ["layers.0.bias"])
         #expect(biases(languageModel(.gruResetBefore) { _ in }) == ["layers.0.bias"])
         #expect(biases(languageModel(.gru) { $0.recurrent.hasSingleBias = true }) == ["layers.0.inputBias", "layers.0.hiddenBias"])
@@ -224,7 +230,9 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
             $0.recurrent.forgetBias = 1
             $0.recurrent.initialBound = 0.04
         }
-        #expect(try #require(model.store["layers.1.inputBias"]).value.array == [Float](repeating: 0, count: 6) + [Float](repeating: 1, count: 6) + [Float](repeating: 0, count: 12))
+        #expect(
+            try #require(model.store["layers.1.inputBias"]).value.array == [Float](repeating: 0, count: 6) + [Float](repeating: 1, count: 6)
+                + [Float](repeating: 0, count: 12))
         #expect(try #require(model.store["layers.1.hiddenBias"]).value.array.allSatisfy { $0 == 0 })
         for parameter in model.store.parameters where !parameter.name.hasPrefix("layers") || parameter.shape.rank == 2 {
             let largest = parameter.value.array.reduce(0) { max($0, abs($1)) }
@@ -254,7 +262,9 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
             var sum: Float = 0
             for lanes in split {
                 let tape = Tape()
-                let loss = model.loss(Self.tokens(lanes, 0..<5), ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: number, lanes: lanes))).loss
+                let loss = model.loss(
+                    Self.tokens(lanes, 0..<5), ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: number, lanes: lanes))
+                ).loss
                 sum += loss.scalar
                 tape.backward(from: loss)
             }

@@ -66,8 +66,10 @@ struct ScheduleTests {
 
     @Test("a value out of range is named")
     func validation() throws {
+        var held = ScheduleConfiguration()
+        held.hold = -1
         let wrong: [(String, ScheduleConfiguration)] = [
-            ("warmup", ScheduleConfiguration(warmup: -1)), ("hold", { var held = ScheduleConfiguration(); held.hold = -1; return held }()), ("floor", ScheduleConfiguration(floor: -1)),
+            ("warmup", ScheduleConfiguration(warmup: -1)), ("hold", held), ("floor", ScheduleConfiguration(floor: -1)),
             ("steps", ScheduleConfiguration(kind: .cosine, warmup: 5, steps: 5)), ("steps", ScheduleConfiguration(kind: .linear)),
             ("factor", ScheduleConfiguration(kind: .step, factor: 0, every: 1)), ("every", ScheduleConfiguration(kind: .step)),
         ]

@@ -11,7 +11,9 @@ struct AttentionBlockTests {
         var causal: Bool
         var lengths: [Int]?
 
-        var description: String { "\(queries) x \(keys), \(heads) heads of \(headSize)\(causal ? ", causal" : "")\(lengths.map { ", lengths \($0)" } ?? "")" }
+        var description: String {
+            "\(queries) x \(keys), \(heads) heads of \(headSize)\(causal ? ", causal" : "")\(lengths.map { ", lengths \($0)" } ?? "")"
+        }
         var width: Int { heads * headSize }
     }
 
@@ -128,8 +130,8 @@ struct AttentionBlockTests {
         let memory = Tensor(byHeads, [batch, heads, length, 2 * headSize]).converted(to: type)
         let mask = AttentionMask(keyLengths: [21, 6])
         let step = attention(
-            query: AttentionOperand(q), key: AttentionOperand(headMajor: memory), value: AttentionOperand(headMajor: memory, column: headSize), width: width,
-            heads: heads, mask: mask)
+            query: AttentionOperand(q), key: AttentionOperand(headMajor: memory), value: AttentionOperand(headMajor: memory, column: headSize),
+            width: width, heads: heads, mask: mask)
         let tape = Tape()
         let whole = attention(
             query: AttentionOperand(tape.variable(q)), key: AttentionOperand(k), value: AttentionOperand(v), width: width, heads: heads, mask: mask)

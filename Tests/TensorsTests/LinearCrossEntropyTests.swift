@@ -25,7 +25,8 @@ struct LinearCrossEntropyTests {
         ]
         let result =
             isFused
-            ? linearCrossEntropy(inputs[0], weight: inputs[1], bias: inputs[2], targets: targets ?? Self.targets, labelSmoothing: labelSmoothing, chunk: chunk)
+            ? linearCrossEntropy(
+                inputs[0], weight: inputs[1], bias: inputs[2], targets: targets ?? Self.targets, labelSmoothing: labelSmoothing, chunk: chunk)
             : crossEntropy(linear(inputs[0], weight: inputs[1], bias: inputs[2]), targets: targets ?? Self.targets, labelSmoothing: labelSmoothing)
         tape.backward(from: factor == 1 ? result.loss : result.loss * factor)
         return Outcome(

@@ -139,8 +139,9 @@ private let memoryCases: [GradientCase] = [
 
 private let fusedCases: [GradientCase] = [
     GradientCase("linear", [normal("x", [2, 3, 4]), normal("w", [5, 4]), normal("b", [5])]) { linear($0[0], weight: $0[1], bias: $0[2]) },
-    GradientCase("linearGELU", [normal("x", [2, 3, 4]), normal("w", [5, 4]), normal("b", [5])]) { linear($0[0], weight: $0[1], bias: $0[2], activation: .gelu) },
-    GradientCase("matmul", [normal("a", [2, 3, 4]), normal("b", [2, 4, 5])]) { matmul($0[0], $0[1]) },
+    GradientCase("linearGELU", [normal("x", [2, 3, 4]), normal("w", [5, 4]), normal("b", [5])]) {
+        linear($0[0], weight: $0[1], bias: $0[2], activation: .gelu)
+    }, GradientCase("matmul", [normal("a", [2, 3, 4]), normal("b", [2, 4, 5])]) { matmul($0[0], $0[1]) },
     GradientCase("matmul, A transposed", [normal("a", [2, 4, 3]), normal("b", [4, 5])]) { matmul($0[0], $0[1], transposeA: true) },
     GradientCase("matmul, B transposed", [normal("a", [2, 3, 4]), normal("b", [5, 4])]) { matmul($0[0], $0[1], transposeB: true) },
     GradientCase("matmul, both transposed", [normal("a", [2, 4, 3]), normal("b", [2, 5, 4])]) {

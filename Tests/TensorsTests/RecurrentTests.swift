@@ -1,5 +1,5 @@
-// Elman, LSTM and both GRUs as operations: against PyTorch, against central differences, against a naive twin, in both types. Golden/generate_recurrent.py made
-// Golden/recurrent.json.
+// Elman, LSTM and both GRUs as operations: against PyTorch, against central differences, against a naive twin, in both types.
+// Golden/generate_recurrent.py made Golden/recurrent.json.
 
 import Foundation
 import Kernels
@@ -23,14 +23,15 @@ private func run(_ kind: String, _ inputs: [String: Tensor]) -> RecurrentOutput 
             bias: inputs["inputBias"]! + inputs["hiddenBias"]!, stateMask: mask)
     case "gru":
         return gru(
-            x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputs["inputBias"]!, hiddenBias: inputs["hiddenBias"]!,
-            stateMask: mask)
+            x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputs["inputBias"]!,
+            hiddenBias: inputs["hiddenBias"]!, stateMask: mask)
     case "gru-reset-before":
         return gruResetBefore(
             x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputs["inputBias"]!, stateMask: mask)
     default:
         return elman(
-            x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputs["inputBias"]! + inputs["hiddenBias"]!, stateMask: mask)
+            x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputs["inputBias"]! + inputs["hiddenBias"]!,
+            stateMask: mask)
     }
 }
 
@@ -218,8 +219,8 @@ struct RecurrentTests {
         }
     }
 
-    /// Two units, all weights 1, biases 1, h = 0, inputs [1, 0], [0, 1], [1, 1]: h = f(U h + W x + b). The run with sigmoid is the same computation from
-    /// single operations; no layer has it.
+    /// Two units, all weights 1, biases 1, h = 0, inputs [1, 0], [0, 1], [1, 1]: h = f(U h + W x + b). The run with sigmoid is the same computation
+    /// from single operations; no layer has it.
     @Test("the worked example of equal weights")
     func workedExample() {
         let ones = Tensor(repeating: 1, [2, 2])

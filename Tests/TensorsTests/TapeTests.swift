@@ -278,8 +278,8 @@ struct TapeMemoryTests {
                     let gain = tape.parameter(layer.gain)
                     let p = linear(layerNorm(x, gain: gain, bias: nil), weight: tape.parameter(layer.packed))
                     let mixed = attention(
-                        query: AttentionOperand(p), key: AttentionOperand(p, column: width), value: AttentionOperand(p, column: 2 * width), width: width,
-                        heads: 4, mask: AttentionMask(causal: true), dropoutRate: 0.1, dropout: context)
+                        query: AttentionOperand(p), key: AttentionOperand(p, column: width), value: AttentionOperand(p, column: 2 * width),
+                        width: width, heads: 4, mask: AttentionMask(causal: true), dropoutRate: 0.1, dropout: context)
                     x = addDropout(x, mixed, rate: 0.1, context)
                     let inner = linear(
                         layerNorm(x, gain: gain, bias: nil), weight: tape.parameter(layer.inner), bias: tape.parameter(layer.bias), activation: .gelu)

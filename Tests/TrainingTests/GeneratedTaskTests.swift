@@ -97,8 +97,10 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
         arguments: [
             ("kind: copy, lengths: [5, 2]", "kind: lstm, width: 8", "lengths"), ("kind: copy, lenghts: [1, 2]", "kind: lstm, width: 8", "lengths"),
             ("kind: copy", "kind: lstn, width: 8", "lstm"), ("kind: copie", "kind: lstm, width: 8", "copy"),
-            ("kind: associative-recall, items: [1, 3]", "kind: lstm, width: 8", "items"), ("kind: adding, length: 1", "kind: lstm, width: 8", "length"),
-            ("kind: copy", "kind: gru, width: 8, forgetBias: 1", "forgetBias"), ("kind: priority-sort, length: 4, answers: 5", "kind: gru, width: 8", "answers"),
+            ("kind: associative-recall, items: [1, 3]", "kind: lstm, width: 8", "items"),
+            ("kind: adding, length: 1", "kind: lstm, width: 8", "length"),
+            ("kind: copy", "kind: gru, width: 8, forgetBias: 1", "forgetBias"),
+            ("kind: priority-sort, length: 4, answers: 5", "kind: gru, width: 8", "answers"),
             ("kind: copy", "kind: gru", "width"), ("kind: adding, testLengths: [1]", "kind: gru, width: 8", "testLengths"),
         ])
     func mistakes(_ task: String, _ model: String, _ word: String) {

@@ -9,6 +9,7 @@ public struct CleaningCounts: Sendable, Hashable, Codable {
     /// Counts in the order of `DropReason.allCases`.
     private var counts = [Int](repeating: 0, count: DropReason.allCases.count)
 
+    /// Nothing counted yet.
     public init() {}
 
     /// Records dropped for all reasons together.

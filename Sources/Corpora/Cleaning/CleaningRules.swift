@@ -33,6 +33,7 @@ public struct CleaningRules: Sendable, Hashable, Codable {
     /// Makes each run of white space one space, and removes it at both ends, before anything is counted.
     public var normalizesWhitespace: Bool = false
 
+    /// Drops empty sides and nothing else.
     public init() {}
 
     /// The rules that a format is cleaned by unless the user says otherwise.

@@ -12,6 +12,8 @@ public struct CopyGenerator: SequenceGenerator, Equatable {
     /// N, drawn anew for each step of training.
     public var lengths: ClosedRange<Int>
 
+    /// The task of the paper: 1 to 20 vectors of 8 bits.
+    /// - Precondition: W and every N are at least 1.
     public init(bits: Int = 8, lengths: ClosedRange<Int> = 1...20) {
         precondition(bits >= 1 && lengths.lowerBound >= 1, "\(bits) bits, lengths \(lengths)")
         self.bits = bits
@@ -53,6 +55,8 @@ public struct RepeatCopyGenerator: SequenceGenerator, Equatable {
     /// What R is divided by.
     public static let repeatScale: Float = 10
 
+    /// The task of the code that came with Graves et al. 2016: 1 or 2 vectors of 4 bits, once or twice.
+    /// - Precondition: W, every N and every R are at least 1.
     public init(bits: Int = 4, lengths: ClosedRange<Int> = 1...2, repeats: ClosedRange<Int> = 1...2) {
         precondition(bits >= 1 && lengths.lowerBound >= 1 && repeats.lowerBound >= 1, "\(bits) bits, lengths \(lengths), repeats \(repeats)")
         self.bits = bits
@@ -93,6 +97,8 @@ public struct DelayedCopyGenerator: SequenceGenerator, Equatable {
     /// D, at least 1.
     public var delay: Int
 
+    /// 5 of 8 symbols over a delay of 20 steps.
+    /// - Precondition: S is at least 2, N and D at least 1.
     public init(symbols: Int = 8, length: Int = 5, delay: Int = 20) {
         precondition(symbols >= 2 && length >= 1 && delay >= 1, "\(symbols) symbols, length \(length), delay \(delay)")
         self.symbols = symbols
@@ -103,7 +109,6 @@ public struct DelayedCopyGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .symbols(symbols + 2) }
     public var output: GeneratedOutput { .classes(symbols) }
     public var summary: String { "delayed copy, \(length) of \(symbols) symbols, delay \(delay)" }
-    public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [] }
     public func steps(_ sizes: [Int]) -> Int { 2 * length + delay }
     /// The same with another delay.
     public func withLength(_ length: Int) -> DelayedCopyGenerator { DelayedCopyGenerator(symbols: symbols, length: self.length, delay: length) }
@@ -132,6 +137,8 @@ public struct PrioritySortGenerator: SequenceGenerator, Equatable {
     /// K, at most N.
     public var answers: Int
 
+    /// The task of the paper: the 16 highest of 20 vectors of 8 bits.
+    /// - Precondition: W and N are at least 1, K is in 1 ... N.
     public init(bits: Int = 8, length: Int = 20, answers: Int = 16) {
         precondition(bits >= 1 && length >= 1 && 1...length ~= answers, "\(bits) bits, \(answers) of \(length) vectors")
         self.bits = bits
@@ -142,7 +149,6 @@ public struct PrioritySortGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(bits + 2) }
     public var output: GeneratedOutput { .bits(bits) }
     public var summary: String { "priority sort, \(answers) of \(length) vectors of \(bits) bits" }
-    public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [] }
     public func steps(_ sizes: [Int]) -> Int { length + 1 + answers }
 
     /// The same with more or fewer vectors to read, of which as large a part is given back.

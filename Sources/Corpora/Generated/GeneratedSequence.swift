@@ -103,7 +103,7 @@ public protocol SequenceGenerator: Sendable {
     /// The task in a few words, with its sizes.
     var summary: String { get }
 
-    /// Draws the sizes that decide how many steps a sequence has, such as the items to copy.
+    /// Draws the sizes that decide how many steps a sequence has, such as the items to copy; none where all sequences are alike.
     func drawSizes(_ choices: inout SeededChoices) -> [Int]
     /// T for sizes that were drawn.
     func steps(_ sizes: [Int]) -> Int
@@ -119,6 +119,8 @@ public enum GeneratedPart: UInt64, Sendable {
 }
 
 extension SequenceGenerator {
+    public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [] }
+
     /// The sequences of some lanes of one step.
     public func batch(seed: UInt64, part: GeneratedPart, step: Int, lanes: [Int]) -> GeneratedBatch {
         var lengths = SeededChoices(seed: seed, path: [part.rawValue, UInt64(step)])
@@ -134,6 +136,7 @@ extension SequenceGenerator {
 
 /// The training sequences of a generated task, without end.
 public final class GeneratedLoader: LaneLoader {
+    /// What makes the sequences.
     public let generator: any SequenceGenerator
     public let laneCount: Int
     private let seed: UInt64

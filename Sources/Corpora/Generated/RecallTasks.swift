@@ -15,6 +15,8 @@ public struct AssociativeRecallGenerator: SequenceGenerator, Equatable {
     /// N, at least 2, drawn anew for each step of training.
     public var items: ClosedRange<Int>
 
+    /// The task of the paper: 2 to 6 items of three vectors of 6 bits.
+    /// - Precondition: W and R are at least 1, every N at least 2.
     public init(bits: Int = 6, rows: Int = 3, items: ClosedRange<Int> = 2...6) {
         precondition(bits >= 1 && rows >= 1 && items.lowerBound >= 2, "\(bits) bits, \(rows) rows, \(items) items")
         self.bits = bits
@@ -60,6 +62,8 @@ public struct OverwriteGenerator: SequenceGenerator, Equatable {
     /// T, at least 2.
     public var length: Int
 
+    /// 30 steps over 6 keys and 8 values.
+    /// - Precondition: K is at least 1, V and T at least 2.
     public init(keys: Int = 6, values: Int = 8, length: Int = 30) {
         precondition(keys >= 1 && values >= 2 && length >= 2, "\(keys) keys, \(values) values, length \(length)")
         self.keys = keys
@@ -70,7 +74,6 @@ public struct OverwriteGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(keys + values + 1) }
     public var output: GeneratedOutput { .classes(values) }
     public var summary: String { "key-value stream, \(keys) keys, \(values) values, \(length) steps" }
-    public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [] }
     public func steps(_ sizes: [Int]) -> Int { length }
     public func withLength(_ length: Int) -> OverwriteGenerator { OverwriteGenerator(keys: keys, values: values, length: length) }
 
@@ -102,6 +105,7 @@ public struct AddingGenerator: SequenceGenerator, Equatable {
     /// T, at least 2.
     public var length: Int
 
+    /// - Precondition: T is at least 2.
     public init(length: Int = 50) {
         precondition(length >= 2, "length \(length)")
         self.length = length
@@ -110,7 +114,6 @@ public struct AddingGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(2) }
     public var output: GeneratedOutput { .values(1) }
     public var summary: String { "adding problem, \(length) steps" }
-    public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [] }
     public func steps(_ sizes: [Int]) -> Int { length }
     public func withLength(_ length: Int) -> AddingGenerator { AddingGenerator(length: length) }
 
@@ -130,11 +133,11 @@ public struct AddingGenerator: SequenceGenerator, Equatable {
     }
 }
 
-/// Groups of vectors that are read and at once asked back, one group after another: more vectors than a memory has rows can only be answered by using rows
-/// again (Graves et al. 2016, "Memory reuse").
+/// Groups of vectors that are read and at once asked back, one group after another: more vectors than a memory has rows can only be answered by using
+/// rows again (Graves et al. 2016, "Memory reuse").
 ///
-/// T = 2 N steps of W + 2 channels for N vectors in groups of G. A group has G steps with a vector in channels 0 ..< W and 1 in channel W, then G steps with 1 in
-/// channel W + 1, which are answered: W bits, the group's first vector first. The last group may have fewer.
+/// T = 2 N steps of W + 2 channels for N vectors in groups of G. A group has G steps with a vector in channels 0 ..< W and 1 in channel W, then G
+/// steps with 1 in channel W + 1, which are answered: W bits, the group's first vector first. The last group may have fewer.
 public struct ReuseGenerator: SequenceGenerator, Equatable {
     /// W.
     public var bits: Int
@@ -143,6 +146,8 @@ public struct ReuseGenerator: SequenceGenerator, Equatable {
     /// G.
     public var group: Int
 
+    /// 12 vectors of 6 bits in groups of 3: what a memory of 4 rows must be used again for.
+    /// - Precondition: W, N and G are at least 1.
     public init(bits: Int = 6, items: Int = 12, group: Int = 3) {
         precondition(bits >= 1 && items >= 1 && group >= 1, "\(bits) bits, \(items) vectors in groups of \(group)")
         self.bits = bits

@@ -11,6 +11,7 @@ public enum KnowledgeBaseReader {
         public var facts: [KnowledgeFact]
         /// Every entity that the files name, in their order: of triples also those without a fact.
         public var entities: [String]
+        /// Lines that were wrong.
         public var skipped: SkippedRecords
     }
 

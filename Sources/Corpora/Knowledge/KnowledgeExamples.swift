@@ -48,26 +48,34 @@ public struct KnowledgeRows: Sendable {
     public var factStarts: [Int32] = [0]
     /// The entries, [F].
     public var entries: [Int32] = []
-    /// F bags each.
+    /// F bags: what each entry is found by.
     public var keys = SymbolBags()
+    /// F bags: what each entry answers with.
     public var values = SymbolBags()
+    /// What may be answered.
     public var candidates = Candidates.lists(starts: [0], symbols: [])
     /// Right answers as places among the candidates: those of question b are `answerPlaces[answerStarts[b] ..< answerStarts[b + 1]]`.
     public var answerStarts: [Int32] = [0]
+    /// Places among a question's candidates, of all questions one after another.
     public var answerPlaces: [Int32] = []
 }
 
 /// What makes examples out of questions, and batches out of examples.
 public struct KnowledgeExamples: Sendable {
+    /// Gives words and entities their numbers; grows where an entity is put into the memory later.
     public var vocabulary: SymbolVocabulary
+    /// The entries that questions are hashed into; made again where facts change.
     public var memory: KnowledgeMemory
+    /// What weights are made of: those of the training data, whatever is put into the memory later.
     public let frequencies: SymbolFrequencies
     /// Symbols held by so many keys, or more, do not count for key hashing.
     public let frequencyLimit: Int
     /// The most entries of a question.
     public let memoryLimit: Int
+    /// Which entities may be answered.
     public let candidates: CandidateRule
 
+    /// Takes parts that belong together: the memory's numbers are the vocabulary's, and the frequencies were counted over both.
     public init(
         vocabulary: SymbolVocabulary, memory: KnowledgeMemory, frequencies: SymbolFrequencies, frequencyLimit: Int, memoryLimit: Int,
         candidates: CandidateRule

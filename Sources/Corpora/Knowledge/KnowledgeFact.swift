@@ -11,6 +11,7 @@ public struct KnowledgeFact: Sendable, Hashable, Codable {
     /// The other end; of a sentence, its text.
     public var object: String
 
+    /// A triple; without a relation, a sentence of the document named `subject`.
     public init(_ subject: String, _ relation: String?, _ object: String) {
         self.subject = subject
         self.relation = relation
@@ -27,6 +28,7 @@ public struct KnowledgeQuestion: Sendable, Hashable {
     /// What kind of question it is, such as `movie_to_year`; `nil` where the file does not say.
     public var kind: String?
 
+    /// A question with all of its right answers.
     public init(text: String, answers: [String], kind: String? = nil) {
         self.text = text
         self.answers = answers
@@ -61,7 +63,7 @@ public struct SkippedRecords: Sendable {
     /// `3 records skipped, the first at kb.txt:17: no relation`; `nil` where there is none.
     public var report: String? {
         guard let first = examples.first else { return nil }
-        return "\(count) \(count == 1 ? "record" : "records") skipped, the first at \(first.place.file):\(first.place.line): \(first.what)"
+        return "\(quantity(count, "record")) skipped, the first at \(first.place.file):\(first.place.line): \(first.what)"
     }
 }
 

@@ -28,13 +28,16 @@ public enum SymbolWeighting: String, Sendable, CaseIterable, Codable {
 
 /// What makes entries out of facts.
 public struct MemoryRules: Sendable, Equatable, Codable {
+    /// What a key and a value are made of.
     public var layout: KnowledgeLayout
     /// Symbols of a window, its centre included.
     public var window: Int
     /// Whether the centre of a window and the value behind it have symbols of their own (numbers from V on), which doubles the table.
     public var encodesCentre: Bool
+    /// How the symbols of keys, values and questions are weighted.
     public var weighting: SymbolWeighting
 
+    /// Triples, weighted by inverse frequency.
     public init(layout: KnowledgeLayout = .triple, window: Int = 7, encodesCentre: Bool = false, weighting: SymbolWeighting = .inverseFrequency) {
         self.layout = layout
         self.window = window
@@ -45,14 +48,20 @@ public struct MemoryRules: Sendable, Equatable, Codable {
 
 /// A list of bags of symbols: bag i is `symbols[starts[i] ..< starts[i + 1]]`.
 public struct SymbolBags: Sendable, Equatable {
+    /// Where each bag begins, and the end of the last, [count + 1].
     public private(set) var starts: [Int32] = [0]
+    /// The symbols of all bags.
     public private(set) var symbols: [Int32] = []
+    /// The weight of each symbol in its bag, as many as symbols.
     public private(set) var weights: [Float] = []
 
+    /// A list without bags.
     public init() {}
 
+    /// The number of bags.
     public var count: Int { starts.count - 1 }
 
+    /// Adds a bag at the end.
     public mutating func append(_ bag: [(symbol: Int32, weight: Float)]) {
         for (symbol, weight) in bag {
             symbols.append(symbol)
@@ -69,6 +78,7 @@ public struct SymbolBags: Sendable, Equatable {
         starts.append(Int32(symbols.count))
     }
 
+    /// Where a bag lies in `symbols` and `weights`.
     public func range(_ index: Int) -> Range<Int> { Int(starts[index])..<Int(starts[index + 1]) }
 }
 
@@ -79,8 +89,10 @@ public struct SymbolFrequencies: Sendable, Equatable, Codable {
     /// n_s, [V] or [2 V].
     public private(set) var holding: [Int32]
 
+    /// Counts of zero for V symbols, or for 2 V where centres of windows have their own.
     public init(symbolCount: Int) { holding = Array(repeating: 0, count: symbolCount) }
 
+    /// Counts a bag; a symbol that it holds twice counts once.
     public mutating func add(_ symbols: some Sequence<Int32>) {
         bags += 1
         for symbol in Set(symbols) { holding[Int(symbol)] += 1 }
@@ -94,9 +106,11 @@ public struct SymbolFrequencies: Sendable, Equatable, Codable {
 
 /// Entries made of facts, with an index from symbols to the entries whose keys hold them.
 public struct KnowledgeMemory: Sendable {
+    /// What the entries were made by.
     public let rules: MemoryRules
-    /// N bags each.
+    /// What each entry is found by, N bags.
     public let keys: SymbolBags
+    /// What each entry answers with, N bags.
     public let values: SymbolBags
     /// The fact that each entry was made of, [N].
     public let facts: [Int32]

@@ -7,7 +7,9 @@ import Foundation
 public enum KnowledgeQuestionReader {
     /// What was read.
     public struct Result: Sendable {
+        /// In the order of the file.
         public var questions: [KnowledgeQuestion]
+        /// Lines that were wrong.
         public var skipped: SkippedRecords
     }
 

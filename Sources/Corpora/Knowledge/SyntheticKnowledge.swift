@@ -6,9 +6,11 @@ import Diagnostics
 public struct SyntheticKnowledge: Sendable {
     /// The facts, film by film.
     public let facts: [KnowledgeFact]
-    /// Questions of (film, relation) pairs that may be trained on, and of pairs that are held out for validation and for test.
+    /// Questions of (film, relation) pairs that may be trained on. Those of the pairs held out are divided among validation and test.
     public let training: [KnowledgeQuestion]
+    /// Questions that one may choose settings by.
     public let validation: [KnowledgeQuestion]
+    /// Questions that final figures are of.
     public let test: [KnowledgeQuestion]
 
     /// A relation with the ways to ask for it, and to say it in a sentence. `#` stands for the film, `@` for the object.

@@ -63,8 +63,8 @@ public struct PairBatch: Sendable, Equatable {
     public var truncatedRows: Int
 }
 
-/// Rows of pairs written one after the other, for models with a decoder alone: source, beginning piece, target, end piece. Only the target and the end
-/// piece are to be predicted.
+/// Rows of pairs written one after the other, for models with a decoder alone: source, beginning piece, target, end piece. Only the target and the
+/// end piece are to be predicted.
 public struct PromptBatch: Sendable, Equatable {
     /// The lane of each row, B.
     public var lanes: [Int]

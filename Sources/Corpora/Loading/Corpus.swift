@@ -15,6 +15,7 @@ public final class Corpus: Sendable {
 
     /// The directory, as given.
     public let directory: String
+    /// What corpus.json says.
     public let manifest: CorpusManifest
 
     private let tokenType: HDF5ElementType
@@ -53,8 +54,11 @@ public final class Corpus: Sendable {
     public var tokenizerFingerprint: String { manifest.tokenizer.sha256 }
     /// Token ids are 0 ..< this.
     public var vocabularySize: Int { manifest.tokenizer.vocabularySize }
+    /// The piece that starts a target.
     public var beginningID: Int32 { manifest.tokenizer.beginningId }
+    /// The piece that ends a document or a target.
     public var endID: Int32 { manifest.tokenizer.endId }
+    /// The piece that fills rows of pairs; it is masked everywhere.
     public var paddingID: Int32 { manifest.tokenizer.paddingId }
     /// Names of pair labels.
     public var labels: [String] { manifest.labels }

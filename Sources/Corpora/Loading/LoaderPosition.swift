@@ -10,6 +10,7 @@ public struct LoaderPosition: Sendable, Codable, Equatable {
     /// Values of each lane that is known here, as many for every lane.
     public var lanes: [Int: [Int64]]
 
+    /// A position; what the values mean is the loader's own.
     public init(global: [Int64], lanes: [Int: [Int64]] = [:]) {
         self.global = global
         self.lanes = lanes

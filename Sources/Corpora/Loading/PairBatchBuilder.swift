@@ -54,9 +54,10 @@ extension Corpus {
             lanes: lanes, sourceLength: length, targetLength: targetLength, sources: Array(repeating: paddingID, count: rows * length),
             // A row without a source still has one (padding) token to look at: attention over nothing is not a number.
             sourceLengths: sources.map { max(1, $0.count) },
-            targetInputs: Array(repeating: paddingID, count: rows * targetLength), targetOutputs: Array(repeating: ignoredTarget, count: rows * targetLength),
-            targetLengths: Array(repeating: 0, count: rows), labels: sizes.map { $0?.label ?? -1 }, pairIndices: pairs, words: sizes.map { $0?.words ?? 0 },
-            targetCount: 0, truncatedRows: 0)
+            targetInputs: Array(repeating: paddingID, count: rows * targetLength),
+            targetOutputs: Array(repeating: ignoredTarget, count: rows * targetLength),
+            targetLengths: Array(repeating: 0, count: rows), labels: sizes.map { $0?.label ?? -1 }, pairIndices: pairs,
+            words: sizes.map { $0?.words ?? 0 }, targetCount: 0, truncatedRows: 0)
         for (row, pair) in pairs.enumerated() {
             guard let size = sizes[row] else { continue }
             try batch.sources.withUnsafeMutableBufferPointer { try copySource(pair, sources[row], to: $0.baseAddress! + row * length) }
@@ -92,8 +93,8 @@ extension Corpus {
         var batch = PromptBatch(
             lanes: lanes, length: length, inputs: Array(repeating: paddingID, count: rows * length),
             targets: Array(repeating: ignoredTarget, count: rows * length), lengths: Array(repeating: 0, count: rows),
-            promptLengths: Array(repeating: 0, count: rows), labels: sizes.map { $0?.label ?? -1 }, pairIndices: pairs, words: sizes.map { $0?.words ?? 0 },
-            targetCount: 0, truncatedRows: 0)
+            promptLengths: Array(repeating: 0, count: rows), labels: sizes.map { $0?.label ?? -1 }, pairIndices: pairs,
+            words: sizes.map { $0?.words ?? 0 }, targetCount: 0, truncatedRows: 0)
         for (row, pair) in pairs.enumerated() {
             guard let size = sizes[row] else { continue }
             let (source, count) = shapes[row]

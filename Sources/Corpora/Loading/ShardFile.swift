@@ -82,7 +82,8 @@ final class ShardFile: @unchecked Sendable {
         for place in places {
             guard place.offset + place.byteCount <= mapping.count else {
                 munmap(UnsafeMutableRawPointer(mutating: mapping.baseAddress), mapping.count)
-                throw UserError(.badData, "dataset \(place.name) ends after the file does", at: path, advice: "shard the corpus again, or copy the file again")
+                throw UserError(
+                    .badData, "dataset \(place.name) ends after the file does", at: path, advice: "shard the corpus again, or copy the file again")
             }
             let bytes = UnsafeRawBufferPointer(rebasing: mapping[place.offset..<place.offset + place.byteCount])
             datasets[place.name] = MappedDataset(bytes: bytes, elementType: place.type)

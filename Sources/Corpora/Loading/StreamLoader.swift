@@ -73,7 +73,9 @@ public final class StreamLoader: LaneLoader {
         for lane in cursors.keys {
             guard let values = position.lanes[lane], values.count == 3, values.allSatisfy({ $0 >= 0 }) else { throw wrongPosition(position, corpus) }
             let cursor = Cursor(epoch: Int(values[0]), ordinal: Int(values[1]), offset: Int(values[2]))
-            guard cursor.ordinal < ordinals(ofLane: lane), cursor.offset < (try range(lane, cursor)).count else { throw wrongPosition(position, corpus) }
+            guard cursor.ordinal < ordinals(ofLane: lane), cursor.offset < (try range(lane, cursor)).count else {
+                throw wrongPosition(position, corpus)
+            }
             found[lane] = cursor
         }
         step = Int(position.global[0])

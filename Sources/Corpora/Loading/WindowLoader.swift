@@ -61,8 +61,8 @@ public final class WindowLoader: LaneLoader {
     public var position: LoaderPosition { LoaderPosition(global: [Int64(epoch), Int64(index)]) }
 
     public func seek(to position: LoaderPosition) throws {
-        guard position.global.count == 2, let epoch = Int(exactly: position.global[0]), let index = Int(exactly: position.global[1]), epoch >= 0, index >= 0,
-            index < Epoch(epoch, self).windows
+        guard position.global.count == 2, let epoch = Int(exactly: position.global[0]), let index = Int(exactly: position.global[1]), epoch >= 0,
+            index >= 0, index < Epoch(epoch, self).windows
         else { throw wrongPosition(position, corpus) }
         (self.epoch, self.index) = (epoch, index)
     }

@@ -16,6 +16,9 @@ public final class BabiReader: CorpusReader {
     /// Stories begun so far: records of one number share their story, each with the facts of the one before it and perhaps more.
     public private(set) var storyNumber = 0
 
+    /// Stories so far whose last line is a fact, which no question asks about: a file that was cut off ends with one.
+    public private(set) var storiesEndingInFacts = 0
+
     private let files: [(path: String, label: Int32)]
     private let maximumLineBytes: Int
     private var fileIndex = 0
@@ -25,6 +28,7 @@ public final class BabiReader: CorpusReader {
     private var factPlaces: [Int: Int] = [:]
     private var lastIdentifier = 0
     private var skipsStory = false
+    private var lastLineIsFact = false
 
     /// - Parameter files: paths of task files; they are read in the order of their tasks, those of one task in the order given.
     public init(files: [String], maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) {
@@ -40,11 +44,12 @@ public final class BabiReader: CorpusReader {
         self.maximumLineBytes = maximumLineBytes
     }
 
-    /// - Throws: `RecordError` for a line without a number, a number out of order, a question without an answer, a supporting fact that is
-    ///   none of the story's, or a line that is not UTF-8.
+    /// - Throws: `RecordError` for a line without a number or without text, a number out of order, a question without words or without an answer, a
+    ///   supporting fact that is none of the story's, or a line that is not UTF-8.
     public func next() throws -> CorpusRecord? {
         while true {
             guard let reader = lines else {
+                endStory()
                 guard fileIndex < files.count else { return nil }
                 lines = try LineReader(path: files[fileIndex].path, maximumLineBytes: maximumLineBytes)
                 startStory()
@@ -58,13 +63,19 @@ public final class BabiReader: CorpusReader {
             do {
                 if let record = try readLine(reader) { return record }
             } catch {
-                skipsStory = true
+                (skipsStory, lastLineIsFact) = (true, false)
                 throw error
             }
         }
     }
 
+    private func endStory() {
+        if lastLineIsFact { storiesEndingInFacts += 1 }
+        lastLineIsFact = false
+    }
+
     private func startStory() {
+        endStory()
         facts.removeAll(keepingCapacity: true)
         factPlaces.removeAll(keepingCapacity: true)
         storyNumber += 1
@@ -79,9 +90,11 @@ public final class BabiReader: CorpusReader {
             if skipsStory { return nil }
             throw fault
         }
-        let line = reader.line.trimmedASCII
-        if line.isEmpty { return nil }
-        guard let space = line.firstIndex(where: { $0.isASCIIWhitespace }), let identifier = Self.number(line[..<space]) else {
+        // A tab ends a question or an answer even where nothing follows it.
+        let line = reader.line.trimmedBetweenTabs
+        if line.allSatisfy(\.isASCIIWhitespace) { return nil }
+        let space = line.firstIndex(where: { $0.isASCIIWhitespace }) ?? line.endIndex
+        guard let identifier = Self.number(line[..<space]) else {
             if skipsStory { return nil }
             throw RecordError("no line number before the text; the rest of the story is left out", at: reader.place)
         }
@@ -94,8 +107,10 @@ public final class BabiReader: CorpusReader {
                 "line number \(identifier) where \(lastIdentifier + 1) was expected; the rest of the story is left out", at: reader.place)
         }
         lastIdentifier = identifier
-        let text = UnsafeBufferPointer(rebasing: line[(space + 1)...]).trimmedASCII
+        let text = UnsafeBufferPointer(rebasing: line[min(space + 1, line.endIndex)...]).trimmedBetweenTabs
+        if text.isEmpty { throw RecordError("no text behind the line number; the rest of the story is left out", at: reader.place) }
         guard let tab = text.firstIndex(of: 0x09) else {
+            lastLineIsFact = true
             if !facts.isEmpty { facts.append(0x0a) }
             facts.append(contentsOf: text)
             factPlaces[identifier] = factPlaces.count
@@ -103,6 +118,8 @@ public final class BabiReader: CorpusReader {
         }
         let answer = try answer(in: UnsafeBufferPointer(rebasing: text[(tab + 1)...]), at: reader.place)
         let question = UnsafeBufferPointer(rebasing: text[..<tab]).trimmedASCII
+        if question.isEmpty { throw RecordError("an answer without a question; the rest of the story is left out", at: reader.place) }
+        lastLineIsFact = false
         var source = facts
         if !source.isEmpty { source.append(0x0a) }
         source.append(contentsOf: question)

@@ -4,9 +4,12 @@ import Diagnostics
 
 /// Two languages, source first.
 public struct LanguagePair: Sendable, Hashable, Codable {
+    /// The language translated from, such as `en`.
     public var source: String
+    /// The language translated into.
     public var target: String
 
+    /// Two names as files have them for their endings; they are not checked.
     public init(source: String, target: String) {
         self.source = source
         self.target = target
@@ -41,6 +44,7 @@ public struct ReaderOptions: Sendable, Hashable {
     /// 16 MiB.
     public static let defaultMaximumLineBytes = 16 << 20
 
+    /// Whole files as documents, the `train` files of bAbI, the first reference.
     public init() {}
 }
 

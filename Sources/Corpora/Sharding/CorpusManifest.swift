@@ -30,6 +30,7 @@ public struct CorpusCounts: Sendable, Codable, Equatable {
     /// Tokens of the longest target side; 0 for text.
     public var longestTarget = 0
 
+    /// Counts of nothing.
     public init() {}
 
     /// Adds another shard's counts.
@@ -66,9 +67,13 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
         public var file: String
         /// SHA-256 of the model file, in hexadecimal.
         public var sha256: String
+        /// Pieces, special ones included.
         public var vocabularySize: Int
+        /// The piece for what no other piece spells.
         public var unknownId: Int32
+        /// The piece that starts a target.
         public var beginningId: Int32
+        /// The piece that ends a document or a target.
         public var endId: Int32
         /// The padding piece; where the model has none, the unknown piece (padding is masked anyway).
         public var paddingId: Int32
@@ -76,9 +81,13 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
 
     /// A record that was wrong and left out.
     public struct BadRecord: Sendable, Codable, Equatable {
+        /// What is wrong with it.
         public var what: String
+        /// The file it stands in, as the user gave it.
         public var file: String
+        /// Its first line, from 1.
         public var line: Int
+        /// Its first byte in the uncompressed text, from 0.
         public var byte: Int
     }
 
@@ -88,7 +97,9 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
         public var file: String
         /// True when the first document goes on where the shard before ends.
         public var continuesDocument: Bool
+        /// What it holds.
         public var counts: CorpusCounts
+        /// What cleaning kept and dropped of its records.
         public var cleaning: CleaningCounts
         /// CRC-32 of each dataset's bytes, in hexadecimal, by name.
         public var checksums: [String: String]
@@ -96,7 +107,9 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
 
     /// Always "mneme-corpus".
     public var format: String
+    /// The version of the directory's format.
     public var formatVersion: Int
+    /// Text or pairs.
     public var kind: CorpusKind
     /// SHA-256 over everything the shards hold: two corpora with the same fingerprint train the same model.
     public var fingerprint: String
@@ -104,13 +117,17 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
     public var recipe: String
     /// The format that was read.
     public var sourceFormat: CorpusFormat
+    /// The files it was made from, in the order of reading.
     public var inputs: [Input]
     /// The options of reading, cleaning and sharding, by name.
     public var options: [String: String]
+    /// What its tokens are numbers of.
     public var tokenizer: Tokenizer
     /// The type of the token datasets: "uint16" where the vocabulary allows it, else "int32".
     public var tokenType: String
+    /// What all shards hold together.
     public var counts: CorpusCounts
+    /// What cleaning kept and dropped of all records.
     public var cleaning: CleaningCounts
     /// The number of records that were wrong.
     public var badRecordCount: Int
@@ -118,6 +135,7 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
     public var badRecords: [BadRecord]
     /// Names of the labels that pairs carry.
     public var labels: [String]
+    /// The shards in order.
     public var shards: [Shard]
 
     /// The manifest as JSON: sorted keys in snake case, the same bytes for the same content.
@@ -131,7 +149,8 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
         let path = Self.path(in: directory)
         guard access(path, F_OK) == 0 else {
             throw UserError(
-                .missingInput, "no corpus there: corpus.json is missing", at: directory, advice: "give a directory that `mneme corpus shard` has finished")
+                .missingInput, "no corpus there: corpus.json is missing", at: directory,
+                advice: "give a directory that `mneme corpus shard` has finished")
         }
         let data = Data(try FileBytes.read(path))
         struct Version: Decodable {

@@ -19,6 +19,7 @@ public struct ShardingProgress: Sendable {
 
 /// What sharding did.
 public struct ShardingOutcome: Sendable {
+    /// What corpus.json says now.
     public var manifest: CorpusManifest
     /// Shards that an interrupted run had finished and that were kept.
     public var shardsKept: Int
@@ -28,9 +29,9 @@ public struct ShardingOutcome: Sendable {
 
 /// Reads, cleans, tokenises and writes a corpus.
 ///
-/// Every rank streams all of the input; where shards begin is a function of the input alone, and shard k is cleaned, tokenised and written by rank k mod P.
-/// So the files do not depend on the number of ranks. Shards take their names only when complete, and corpus.json is written last: a run that was
-/// interrupted goes on with the shards that are missing. Each rank holds one shard's tokens in memory, whatever the corpus size.
+/// Every rank streams all of the input; where shards begin is a function of the input alone, and shard k is cleaned, tokenised and written by rank k
+/// mod P. So the files do not depend on the number of ranks. Shards take their names only when complete, and corpus.json is written last: a run that
+/// was interrupted goes on with the shards that are missing. Each rank holds one shard's tokens in memory, whatever the corpus size.
 /// Ranks agree on errors each time all of them have come past one shard of their own, so that one rank's error ends all within seconds.
 public struct CorpusSharder {
     private let plan: ShardingPlan
@@ -117,7 +118,8 @@ public struct CorpusSharder {
         do {
             try FileManager.default.createDirectory(atPath: plan.output, withIntermediateDirectories: true)
         } catch {
-            throw UserError(.inputOutput, "the directory cannot be made: \(FileBytes.systemReason())", at: plan.output, advice: "choose another output directory")
+            throw UserError(
+                .inputOutput, "the directory cannot be made: \(FileBytes.systemReason())", at: plan.output, advice: "choose another output directory")
         }
         try FileBytes.writeAtomically(plan.tokenizer.modelBytes, to: (plan.output as NSString).appendingPathComponent(Corpus.tokenizerFile))
     }
@@ -139,7 +141,8 @@ public struct CorpusSharder {
             guard counts.documents > 0 else {
                 stream.removeFinished()
                 throw UserError(
-                    .badData, "no record is left: \(stream.records) read, \(cleaning.droppedTotal) dropped by cleaning, \(stream.badRecordCount) wrong",
+                    .badData,
+                    "no record is left: \(stream.records) read, \(cleaning.droppedTotal) dropped by cleaning, \(stream.badRecordCount) wrong",
                     at: plan.inputs.first, advice: "check the inputs, the format and the cleaning limits")
             }
         }

@@ -31,7 +31,10 @@ enum ShardLayout {
         switch kind {
         case .text: [(tokens, tokenType), (documentOffsets, .int64), (documentWords, .int64)]
         case .pairs:
-            [(sourceTokens, tokenType), (targetTokens, tokenType), (sourceOffsets, .int64), (targetOffsets, .int64), (labels, .int32), (words, .int64)]
+            [
+                (sourceTokens, tokenType), (targetTokens, tokenType), (sourceOffsets, .int64), (targetOffsets, .int64), (labels, .int32),
+                (words, .int64),
+            ]
         }
     }
 

@@ -15,6 +15,7 @@ public struct ShardingPlan {
     public var readerOptions: [String: String]
     /// What is left out.
     public var rules: CleaningRules
+    /// Makes tokens of text; its model is copied into the directory.
     public var tokenizer: SentencePieceTokenizer
     /// The corpus directory to write.
     public var output: String
@@ -25,8 +26,8 @@ public struct ShardingPlan {
 
     /// - Parameter shardSize: bytes; 16 MiB unless given.
     public init(
-        format: CorpusFormat, inputs: [String], readerOptions: [String: String] = [:], rules: CleaningRules, tokenizer: SentencePieceTokenizer, output: String,
-        shardSize: Int = 16 << 20, badRecordLimit: Int = 0, makeReader: @escaping () throws -> any CorpusReader
+        format: CorpusFormat, inputs: [String], readerOptions: [String: String] = [:], rules: CleaningRules, tokenizer: SentencePieceTokenizer,
+        output: String, shardSize: Int = 16 << 20, badRecordLimit: Int = 0, makeReader: @escaping () throws -> any CorpusReader
     ) {
         self.format = format
         self.inputs = inputs

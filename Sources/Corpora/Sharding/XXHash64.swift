@@ -14,6 +14,7 @@ public struct XXHash64: Sendable {
     private var pending: [UInt8] = []
     private var byteCount: UInt64 = 0
 
+    /// The hash of no bytes yet, seed 0.
     public init() {
         pending.reserveCapacity(32)
     }

@@ -18,6 +18,7 @@ public struct BabiSimulator: Sendable {
     /// The seed that all stories follow from.
     public let seed: UInt64
 
+    /// Stories of a seed. Nothing is made before it is asked for.
     public init(seed: UInt64) {
         self.seed = seed
     }

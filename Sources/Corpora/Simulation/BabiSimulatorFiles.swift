@@ -8,16 +8,25 @@ extension BabiSimulator {
     public struct Summary: Sendable, Hashable, Codable {
         /// One file.
         public struct File: Sendable, Hashable, Codable {
+            /// Its name in the directory.
             public var name: String
+            /// The task's number, 1 ... 20.
             public var task: Int
+            /// The part of the data.
             public var split: Split
+            /// Stories in it.
             public var stories: Int
+            /// Questions in it.
             public var questions: Int
+            /// Its size.
             public var bytes: Int
         }
 
+        /// The directory that was written.
         public var directory: String
+        /// The simulator's seed.
         public var seed: UInt64
+        /// By task and split.
         public var files: [File]
     }
 

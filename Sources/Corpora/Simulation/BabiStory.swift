@@ -13,6 +13,7 @@ public struct BabiStory: Sendable, Hashable {
     /// The lines in order; line `i` has number `i + 1`.
     public private(set) var lines: [Line] = []
 
+    /// A story without lines.
     public init() {}
 
     /// The number of questions.

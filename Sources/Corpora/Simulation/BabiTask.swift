@@ -15,6 +15,7 @@ public struct BabiTask: Sendable, Hashable, CaseIterable {
         self.number = number
     }
 
+    /// Tasks 1 to 20.
     public static let allCases: [BabiTask] = slugs.indices.map { BabiTask(unchecked: $0 + 1) }
 
     private static let slugs = [

@@ -4,13 +4,15 @@ import Diagnostics
 
 /// A directory of bAbI files, such as `en` or `en-10k`.
 public struct BabiDirectory: Sendable {
+    /// The directory, as the user gave it.
     public let path: String
     private let files: [String]
 
     /// - Throws: `UserError` (.missingInput) where the directory does not exist or holds no task.
     public init(path: String) throws {
         if path.hasSuffix(".tar.gz") || path.hasSuffix(".tgz") {
-            throw UserError(.missingInput, "is an archive", at: path, advice: "unpack it with tar xzf, and name the directory that holds qa1_..._train.txt")
+            throw UserError(
+                .missingInput, "is an archive", at: path, advice: "unpack it with tar xzf, and name the directory that holds qa1_..._train.txt")
         }
         self.path = path
         files = try InputFiles.expand([path], wanted: "bAbI task files (qa1_..._train.txt)") { name in
@@ -32,7 +34,8 @@ public struct BabiDirectory: Sendable {
         try tasks.map { task in
             guard let file = file(task: task, split: split) else {
                 throw UserError(
-                    .missingInput, "there is no \(split) file of task \(task)", at: path, advice: "the tasks there: \(self.tasks(split: split).map(\.description).joined(separator: ", "))")
+                    .missingInput, "there is no \(split) file of task \(task)", at: path,
+                    advice: "the tasks there: \(self.tasks(split: split).map(\.description).joined(separator: ", "))")
             }
             return (file, task)
         }

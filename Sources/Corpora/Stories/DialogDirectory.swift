@@ -6,13 +6,16 @@ import Diagnostics
 public struct DialogDirectory: Sendable {
     /// Tasks 1 to 6; the last, of the DSTC2 set, has candidates of its own.
     public static let taskCount = 6
+    /// The directory, as the user gave it.
     public let path: String
     private let files: [String]
 
     /// - Throws: `UserError` (.missingInput) where the directory does not exist or holds no dialogs.
     public init(path: String) throws {
         if path.hasSuffix(".tar.gz") || path.hasSuffix(".tgz") {
-            throw UserError(.missingInput, "is an archive", at: path, advice: "unpack it with tar xzf, and name the directory that holds dialog-babi-candidates.txt")
+            throw UserError(
+                .missingInput, "is an archive", at: path,
+                advice: "unpack it with tar xzf, and name the directory that holds dialog-babi-candidates.txt")
         }
         self.path = path
         files = try InputFiles.expand([path], wanted: "dialog bAbI files (dialog-babi-task1-...-trn.txt)") {

@@ -4,8 +4,8 @@ import Diagnostics
 
 /// Questions with their stories, shuffled anew each epoch.
 ///
-/// The permuted questions of all epochs form one sequence, of which step s gives lane l number s * L + l. Blank slots, where they are wanted, depend on the seed,
-/// the step and the lane.
+/// The permuted questions of all epochs form one sequence, of which step s gives lane l number s * L + l. Blank slots, where they are wanted, depend
+/// on the seed, the step and the lane.
 public final class StoryLoader: LaneLoader {
     public typealias Batch = StoryRows
 
@@ -41,7 +41,8 @@ public final class StoryLoader: LaneLoader {
     public func seek(to position: LoaderPosition) throws {
         guard position.global.count == 1, let step = Int(exactly: position.global[0]), step >= 0 else {
             throw UserError(
-                .configuration, "the saved position \(position.global) is none of a list of questions", advice: "resume with the task of the saved run")
+                .configuration, "the saved position \(position.global) is none of a list of questions",
+                advice: "resume with the task of the saved run")
         }
         self.step = step
     }

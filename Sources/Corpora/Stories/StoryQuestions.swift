@@ -5,8 +5,9 @@ import Foundation
 
 /// What was found while questions were read, besides the questions.
 public struct StoryFindings: Sendable, Equatable {
-    /// Questions and lines left out because they are malformed, with the first of them in words.
+    /// Questions and lines left out because they are malformed.
     public var malformed = 0
+    /// The first malformed line: where it stands and what is wrong with it.
     public var firstMalformed: String?
     /// Questions left out because no fact stands before them.
     public var questionsWithoutFacts = 0
@@ -16,13 +17,23 @@ public struct StoryFindings: Sendable, Equatable {
     public var unknownWords = 0
     /// Some of those words, in the order in which they were met.
     public var someUnknownWords: [String] = []
+    /// Questions no word of which the vocabulary holds; they are asked without words.
+    public var unknownQuestions = 0
     /// Questions whose answer the training data does not hold: they count as answered wrongly.
     public var unseenAnswers = 0
+    /// Stories that end with facts instead of a question, as where a file was cut off.
+    public var storiesEndingInFacts = 0
 
+    /// Nothing found.
     public init() {}
 
     /// Records left out.
     public var leftOut: Int { malformed + questionsWithoutFacts + emptyFacts }
+
+    mutating func addMalformed(_ what: String, at place: RecordPlace) {
+        malformed += 1
+        if firstMalformed == nil { firstMalformed = "\(what) (\(place.file), line \(place.line))" }
+    }
 
     mutating func addUnknown(_ word: String) {
         unknownWords += 1
@@ -32,11 +43,17 @@ public struct StoryFindings: Sendable, Equatable {
     /// What a person should know, a line for each kind of finding.
     public var notes: [String] {
         var notes: [String] = []
-        if malformed > 0 { notes.append("\(malformed) malformed lines left out; the first: \(firstMalformed ?? "unknown")") }
-        if questionsWithoutFacts > 0 { notes.append("\(questionsWithoutFacts) questions left out that no fact precedes") }
-        if emptyFacts > 0 { notes.append("\(emptyFacts) facts left out that hold no word") }
-        if unknownWords > 0 { notes.append("\(unknownWords) unknown words left out, such as \(someUnknownWords.joined(separator: ", "))") }
-        if unseenAnswers > 0 { notes.append("\(unseenAnswers) questions with an answer unseen in training: counted as wrong") }
+        if malformed > 0 { notes.append("\(quantity(malformed, "malformed line")) left out, the first: \(firstMalformed ?? "unknown")") }
+        if questionsWithoutFacts > 0 { notes.append("\(quantity(questionsWithoutFacts, "question")) left out, with no fact before") }
+        if emptyFacts > 0 { notes.append("\(quantity(emptyFacts, "fact")) left out, without a word") }
+        if unknownWords > 0 {
+            notes.append("\(quantity(unknownWords, "unknown word")) left out, such as \(someUnknownWords.joined(separator: ", "))")
+        }
+        if unknownQuestions > 0 { notes.append("\(quantity(unknownQuestions, "question")) without a known word") }
+        if unseenAnswers > 0 { notes.append("\(quantity(unseenAnswers, "question")) with an answer unseen in training, counted as wrong") }
+        if storiesEndingInFacts > 0 {
+            notes.append("\(quantity(storiesEndingInFacts, "story", "stories")) without a question at the end: was a file cut off?")
+        }
         return notes
     }
 
@@ -44,7 +61,7 @@ public struct StoryFindings: Sendable, Equatable {
     public func check(limit: Int, at place: String) throws {
         guard leftOut > limit else { return }
         throw UserError(
-            .badData, "\(leftOut) records left out, more than \(limit): \(notes.joined(separator: "; "))", at: place,
+            .badData, "\(quantity(leftOut, "record")) left out, more than \(limit): \(notes.joined(separator: "; "))", at: place,
             advice: "mend the data, or raise task.maximumBadRecords")
     }
 }
@@ -65,19 +82,25 @@ public struct StoryQuestions: Sendable {
         public var support: Range<Int>
     }
 
+    /// The words of all sentences, one after another.
     public internal(set) var words: [Int32] = []
     /// Where each sentence begins in `words`, and the end of the last.
     public internal(set) var sentenceStarts: [Int32] = [0]
+    /// The words of all questions, one after another.
     public internal(set) var questionWords: [Int32] = []
     /// Sentences that support answers, question after question.
     public internal(set) var supportingSentences: [Int] = []
+    /// In the order of the files.
     public internal(set) var questions: [Question] = []
+    /// What was found besides.
     public internal(set) var findings = StoryFindings()
     /// The answers as they are written, where they are no words of the vocabulary (`answer` -1).
     public internal(set) var unseenAnswers: [Int: String] = [:]
 
+    /// No questions.
     public init() {}
 
+    /// The number of questions.
     public var count: Int { questions.count }
 
     /// The number of sentences of the longest story.
@@ -138,14 +161,14 @@ public struct StoryQuestions: Sendable {
     private mutating func read(_ files: [(path: String, task: Int)], _ form: Form, _ vocabulary: inout StoryVocabulary, isTraining: Bool) throws {
         for file in files {
             let reader = BabiReader(files: [file.path])
+            defer { findings.storiesEndingInFacts += reader.storiesEndingInFacts }
             var story = StoryInProgress()
             while true {
                 do {
                     guard let record = try reader.next() else { break }
                     add(record, reader, form, task: file.task, &story, &vocabulary, isTraining: isTraining)
                 } catch let error as RecordError {
-                    findings.malformed += 1
-                    if findings.firstMalformed == nil { findings.firstMalformed = "\(error.what) (\(error.place.file), line \(error.place.line))" }
+                    findings.addMalformed(error.what, at: error.place)
                 }
             }
         }
@@ -172,8 +195,15 @@ public struct StoryQuestions: Sendable {
         var lines = record.source[story.consumed...].split(separator: 0x0a)
         guard let questionLine = lines.popLast() else { return }
         for line in lines {
-            let sentence = numbers(StoryVocabulary.split(line), &vocabulary, isTraining: isTraining)
             story.consumed = line.endIndex + 1
+            let words = StoryVocabulary.split(line)
+            if case .dialogs = form, Self.isIncomplete(words) {
+                let line = "the line '\(words.joined(separator: " "))' lacks a subject, a relation or a value; it stands before the utterance"
+                findings.addMalformed(line, at: record.place)
+                story.sentences.append(-1)
+                continue
+            }
+            let sentence = numbers(words, &vocabulary, isTraining: isTraining)
             if sentence.isEmpty {
                 findings.emptyFacts += 1
                 story.sentences.append(-1)
@@ -194,16 +224,24 @@ public struct StoryQuestions: Sendable {
             }
             let answer = String(decoding: reply.map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }, as: UTF8.self)
             let question = numbers(words, &vocabulary, isTraining: isTraining)
+            if question.isEmpty { findings.unknownQuestions += 1 }
             add(
                 story: sentences, question: question, answer: answer, number: isTraining ? vocabulary.add(answer) : vocabulary[answer], task: task,
                 support: reader.supportingFacts.map { story.sentences[$0] }.filter { $0 >= 0 })
         case .dialogs(let classes):
             let utterance = numbers([Self.userMark] + words, &vocabulary, isTraining: isTraining)
+            if utterance.count == 1 { findings.unknownQuestions += 1 }
             let answer = String(decoding: reply, as: UTF8.self)
             add(story: sentences, question: utterance, answer: answer, number: classes[answer], task: task, support: [])
             addSentence(utterance)
             addSentence(numbers([Self.replyMark] + StoryVocabulary.split(reply), &vocabulary, isTraining: isTraining))
         }
+    }
+
+    /// Whether a line of a knowledge base, which has a subject, a relation such as `R_phone` and a value, lacks one of them.
+    private static func isIncomplete(_ words: [String]) -> Bool {
+        guard let relation = words.firstIndex(where: { $0.hasPrefix("R_") || $0.hasPrefix("r_") }) else { return false }
+        return relation == 0 || relation == words.count - 1
     }
 
     /// Adds a question whose answer may have no number.
@@ -222,7 +260,8 @@ public struct StoryQuestions: Sendable {
         supportingSentences.append(contentsOf: support)
         questions.append(
             Question(
-                sentences: story, words: firstWord..<questionWords.count, answer: answer, task: task, support: firstSupport..<supportingSentences.count))
+                sentences: story, words: firstWord..<questionWords.count, answer: answer, task: task,
+                support: firstSupport..<supportingSentences.count))
     }
 
     /// The numbers of words; unknown ones are left out and counted, or added.
@@ -262,8 +301,8 @@ public struct StoryQuestions: Sendable {
         add(story: 0..<sentenceStarts.count - 1, question: words, answer: -1, task: 0)
     }
 
-    /// A dialog typed by a person: lines of the user and of the replies in turn, or KB lines as the data has them; the last line is what the user says.
-    /// A tab between both, as the files have it, puts them on one line.
+    /// A dialog typed by a person: lines of the user and of the replies in turn, or KB lines as the data has them; the last line is what the user
+    /// says. A tab between both, as the files have it, puts them on one line.
     /// - Throws: `UserError` (.badData) where there is no line, or no word that is known.
     public init(typedDialog text: String, vocabulary: StoryVocabulary) throws {
         var lines = text.split(separator: "\n").map { Self.withoutNumber($0.trimmingCharacters(in: .whitespaces)) }.filter { !$0.isEmpty }
@@ -278,8 +317,11 @@ public struct StoryQuestions: Sendable {
                 addSentence(numbers([Self.userMark] + parts[0], &vocabulary, isTraining: false))
                 addSentence(numbers([Self.replyMark] + parts[1], &vocabulary, isTraining: false))
                 isUser = true
-            } else if line.contains(" R_") {
-                addSentence(numbers(parts[0], &vocabulary, isTraining: false))
+            } else if line.contains("R_") {
+                guard let fact = parts.first, !Self.isIncomplete(fact) else {
+                    throw UserError(.badData, "'\(line)' lacks a subject, a relation or a value", advice: "write a fact as SUBJECT R_RELATION VALUE")
+                }
+                addSentence(numbers(fact, &vocabulary, isTraining: false))
             } else {
                 addSentence(numbers([isUser ? Self.userMark : Self.replyMark] + parts[0], &vocabulary, isTraining: false))
                 isUser.toggle()

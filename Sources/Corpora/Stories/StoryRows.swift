@@ -16,6 +16,7 @@ public struct StoryRows: Sendable, Equatable {
     public var ages: [Int32] = []
     /// Where each story begins in the sentences, and the end of the last, B + 1.
     public var storyStarts: [Int32] = [0]
+    /// The words of all questions.
     public var questionWords: [Int32] = []
     /// Where each question begins in `questionWords`, and the end of the last, B + 1.
     public var questionStarts: [Int32] = [0]

@@ -15,6 +15,7 @@ public struct StoryVocabulary: Sendable, Equatable {
     /// The answers by class, where they are chosen from a list and are no words; `nil` where every answer is a word.
     public internal(set) var answers: [String]?
 
+    /// A vocabulary of padding alone.
     public init() {}
 
     /// V, padding counted.
@@ -66,7 +67,9 @@ public struct StoryVocabulary: Sendable, Equatable {
         get throws {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-            return Array(try encoder.encode(File(version: 1, longestSentence: longestSentence, longestStory: longestStory, words: words, answers: answers))) + [0x0a]
+            return Array(
+                try encoder.encode(File(version: 1, longestSentence: longestSentence, longestStory: longestStory, words: words, answers: answers)))
+                + [0x0a]
         }
     }
 
@@ -77,7 +80,8 @@ public struct StoryVocabulary: Sendable, Equatable {
             throw UserError(.missingInput, "cannot read the vocabulary", at: path, advice: "the run directory is incomplete: copy it again")
         }
         guard let file = try? JSONDecoder().decode(File.self, from: data), file.version == 1, file.words.first == "" else {
-            throw UserError(.badData, "is no vocabulary of version 1", at: path, advice: "copy the run directory again, or use the program that wrote it")
+            throw UserError(
+                .badData, "is no vocabulary of version 1", at: path, advice: "copy the run directory again, or use the program that wrote it")
         }
         self.init()
         for word in file.words.dropFirst() { _ = add(word) }

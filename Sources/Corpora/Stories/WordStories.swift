@@ -18,6 +18,7 @@ public struct StorySymbols: Sendable, Equatable {
     /// V + 3.
     public var count: Int { words + 3 }
 
+    /// The marks that follow V words.
     public init(words: Int) { self.words = words }
 
     /// How symbols are written.
@@ -47,8 +48,11 @@ public struct WordStories: Sendable {
         public var answer: Int32
     }
 
+    /// The steps of all stories, one after another.
     public private(set) var symbols: [Int32] = []
+    /// Of all stories, one after another.
     public private(set) var answers: [Answer] = []
+    /// In the order of the files.
     public private(set) var stories: [Story] = []
     /// Stories left out because they have more steps than allowed.
     public private(set) var tooLong = 0

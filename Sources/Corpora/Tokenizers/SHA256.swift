@@ -8,6 +8,7 @@ public struct SHA256: Sendable {
     private var pending: [UInt8] = []
     private var byteCount: UInt64 = 0
 
+    /// The digest of no bytes yet.
     public init() {
         pending.reserveCapacity(64)
     }

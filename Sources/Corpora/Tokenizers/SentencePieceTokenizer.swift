@@ -5,8 +5,8 @@ import Diagnostics
 
 /// A SentencePiece model: encodes UTF-8 bytes into ids and decodes ids into bytes.
 ///
-/// Models trained by `TokenizerTraining` with its default options give every text back: `decode(encode(x)) == x`, line breaks, runs of spaces and characters
-/// the training text never had included. SentencePiece itself turns U+2581 into a space; where the model has byte pieces, such a character
+/// Models trained by `TokenizerTraining` with its default options give every text back: `decode(encode(x)) == x`, line breaks, runs of spaces and
+/// characters the training text never had included. SentencePiece itself turns U+2581 into a space; where the model has byte pieces, such a character
 /// is encoded as its three bytes instead (`word` models excepted).
 ///
 /// The object may move between threads; its calls must not overlap, since results pass through buffers of its own.
@@ -115,8 +115,8 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
     ///   - text: valid UTF-8, borrowed.
     ///   - continuing: true when `text` goes on where an encoded text ended, so that no word boundary is put before it.
     ///   - body: receives the ids (int32), valid only during the call.
-    /// - Complexity: O(bytes); on one core of 2024 about as fast as the library for unigram models, several times as fast for BPE models, whose words are
-    ///   looked up.
+    /// - Complexity: O(bytes); on one core of 2024 about as fast as the library for unigram models, several times as fast for BPE models, whose words
+    ///   are looked up.
     public func withEncoded<Result>(
         _ text: UnsafeBufferPointer<UInt8>, continuing: Bool = false, _ body: (UnsafeBufferPointer<Int32>) throws -> Result
     ) rethrows -> Result {

@@ -29,9 +29,11 @@ public struct TokenizerTraining: Sendable, Equatable {
         case nmtNFKCCaseFolded = "nmt_nfkc_cf"
     }
 
+    /// How text is segmented.
     public var kind: Kind
     /// The number of pieces, special ones included; `nil` for all that a `char` or `word` model finds.
     public var vocabularySize: Int?
+    /// What happens to text before.
     public var normalization: Normalization
     /// The share of the text's characters that get pieces of their own; the others are spelled in bytes.
     public var characterCoverage: Double
@@ -51,7 +53,8 @@ public struct TokenizerTraining: Sendable, Equatable {
     /// Trains a model.
     /// - Parameter sample: the sentences to learn from.
     /// - Returns: the bytes of the model file.
-    /// - Throws: `UserError` where the sample is empty, or where the vocabulary is larger or smaller than the sample allows; the message says the limit.
+    /// - Throws: `UserError` where the sample is empty, or where the vocabulary is larger or smaller than the sample allows; the message says the
+    ///   limit.
     /// - Complexity: some 20 bytes of memory for each byte of the sample (unigram).
     public func train(on sample: TextSample) throws -> [UInt8] {
         guard sample.count > 0 else { throw UserError(.badData, "the input holds no text to train a tokenizer on", advice: "give files with text") }

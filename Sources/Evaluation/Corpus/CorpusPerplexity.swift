@@ -18,6 +18,7 @@ public struct PerplexitySettings: Sendable {
     /// The most batches; `nil` for the whole corpus.
     public var maximumBatches: Int?
 
+    /// B rows of at most T tokens at a time.
     public init(rows: Int, length: Int, maximumBatches: Int? = nil) {
         self.rows = rows
         self.length = length

@@ -17,10 +17,12 @@ public enum GenerationScores: Sendable {
 
 /// How targets are generated for scoring.
 public struct GenerationScoring: Sendable {
+    /// How each target is searched for.
     public var settings: GenerationSettings
     /// The first so many pairs; `nil` for all.
     public var limit: Int?
 
+    /// Scoring of the first `limit` pairs.
     public init(settings: GenerationSettings, limit: Int? = nil) {
         self.settings = settings
         self.limit = limit
@@ -102,7 +104,9 @@ private struct Scorer {
 
 /// The number in a bAbI label such as `qa7_counting`.
 public func taskNumber(_ label: String) -> Int? {
-    guard label.hasPrefix("qa"), let number = Int(label.dropFirst(2).prefix { $0.isNumber }), (1...BABIAccuracy.taskCount).contains(number) else { return nil }
+    guard label.hasPrefix("qa"), let number = Int(label.dropFirst(2).prefix { $0.isNumber }), (1...BABIAccuracy.taskCount).contains(number) else {
+        return nil
+    }
     return number
 }
 

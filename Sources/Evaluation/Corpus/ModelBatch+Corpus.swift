@@ -11,7 +11,8 @@ extension ModelBatch {
     public init(_ batch: TextBatch) {
         self = .tokens(
             TokenBatch(
-                lanes: batch.lanes, inputs: Tensor(batch.inputs, [batch.rows, batch.length]), targets: Tensor(batch.targets, [batch.rows, batch.length])))
+                lanes: batch.lanes, inputs: Tensor(batch.inputs, [batch.rows, batch.length]),
+                targets: Tensor(batch.targets, [batch.rows, batch.length])))
     }
 
     /// Pairs for an encoder and a decoder.
@@ -27,12 +28,14 @@ extension ModelBatch {
     public init(_ batch: PromptBatch) {
         self = .tokens(
             TokenBatch(
-                lanes: batch.lanes, inputs: Tensor(batch.inputs, [batch.rows, batch.length]), targets: Tensor(batch.targets, [batch.rows, batch.length])))
+                lanes: batch.lanes, inputs: Tensor(batch.inputs, [batch.rows, batch.length]),
+                targets: Tensor(batch.targets, [batch.rows, batch.length])))
     }
 }
 
 extension PairLimits {
-    /// The limits of a run on a corpus: `length` tokens a side, for a decoder-only model in all; stories lose their beginning, for the question stands last.
+    /// The limits of a run on a corpus: `length` tokens a side, for a decoder-only model in all; stories lose their beginning, for the question
+    /// stands last.
     public init(_ corpus: Corpus, model: any LanguageModel, length: Int) {
         self.init(
             maximumSourceLength: length, maximumTargetLength: length, truncatedSide: corpus.manifest.sourceFormat == .babi ? .beginning : .end)

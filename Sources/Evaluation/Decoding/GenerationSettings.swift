@@ -18,6 +18,7 @@ public struct SamplingSettings: Sendable, Equatable {
     /// What the random numbers are a function of, with the prompt's number and the sample's.
     public var seed: UInt64
 
+    /// Samples of the model's own distribution. `GenerationSettings.validate` checks the values.
     public init(temperature: Float = 1, topK: Int? = nil, topP: Float? = nil, repetitionPenalty: Float = 1, seed: UInt64 = 0) {
         self.temperature = temperature
         self.topK = topK
@@ -37,6 +38,7 @@ public struct BeamSearchSettings: Sendable, Equatable {
     /// The exponent alpha of the length penalty ((5 + |y|) / 6)^alpha (Wu et al. 2016, equation 14); 0 compares plain sums.
     public var lengthPenalty: Float
 
+    /// Vaswani et al. 2017: beam 4, alpha 0.6.
     public init(beamSize: Int = 4, lengthPenalty: Float = 0.6) {
         self.beamSize = beamSize
         self.lengthPenalty = lengthPenalty
@@ -81,6 +83,7 @@ public struct GenerationSettings: Sendable, Equatable {
     /// Otherwise it is cut there.
     public var continuesBeyondContext: Bool
 
+    /// The most probable sequence, token by token. `validate` checks the values.
     public init(
         method: GenerationMethod = .sampling(.greedy), limit: GenerationLimit, sequences: Int = 1, batchSize: Int = 256,
         batchPositions: Int = 32_768, continuesBeyondContext: Bool = false
@@ -137,6 +140,7 @@ public struct GeneratedSequence: Sendable, Equatable {
     /// True when the end symbol came; false when the sequence was cut.
     public var isComplete: Bool
 
+    /// A sequence that a search has ended with.
     public init(tokens: [Int32], logProbability: Double, score: Double, isComplete: Bool) {
         self.tokens = tokens
         self.logProbability = logProbability

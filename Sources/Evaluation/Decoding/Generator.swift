@@ -17,6 +17,7 @@ public struct Generator {
     /// The symbol that an encoder-decoder model's decoder starts from. A decoder-only model ignores it.
     public let startToken: Int32
 
+    /// A generator without state of its own: it may be used any number of times.
     public init(model: any LanguageModel, endToken: Int32?, startToken: Int32) {
         self.model = model
         self.endToken = endToken

@@ -7,19 +7,21 @@ import Tensors
 
 /// Parameters of L layers that read [x[t], what was read from the memory, their last output].
 ///
-/// The lowest layer has a weight for the input and one for [reads, h[t-1]]; a layer above it reads [the layer below, h[t-1]]. A step is then one product for
-/// each layer, since those of the input are one product over all steps. `ControllerSequence` runs it.
+/// The lowest layer has a weight for the input and one for [reads, h[t-1]]; a layer above it reads [the layer below, h[t-1]]. A step is then one
+/// product for each layer, since those of the input are one product over all steps. `ControllerSequence` runs it.
 public struct Controller {
     /// The parameters of one layer.
     struct Layer {
         /// [G, I]; only of the lowest layer.
         let inputWeight: Parameter?
-        /// [G, D + H]: columns for the reads (lowest layer, D = V) or for the layer below (D = H), then for h[t-1]; without the last for feed-forward.
+        /// [G, D + H]: columns for the reads (lowest layer, D = V) or for the layer below (D = H), then for h[t-1]; without the last for
+        /// feed-forward.
         let recurrentWeight: Parameter
         /// [G].
         let bias: Parameter
     }
 
+    /// What it was made from.
     public let configuration: ControllerConfiguration
     /// I.
     public let inputs: Int
@@ -27,8 +29,9 @@ public struct Controller {
     public let reads: Int
     let layers: [Layer]
 
-    /// Declares `path.N.inputWeight` (N = 0), `.recurrentWeight` and `.bias` of each layer, all uniform on -1 / sqrt(n) ... 1 / sqrt(n) with n the units of a
-    /// layer, or all that a unit reads for feed-forward: as PyTorch's cells start. Gates of an LSTM are in the order input, forget, candidate, output.
+    /// Declares `path.N.inputWeight` (N = 0), `.recurrentWeight` and `.bias` of each layer, all uniform on -1 / sqrt(n) ... 1 / sqrt(n) with n the
+    /// units of a layer, or all that a unit reads for feed-forward: as PyTorch's cells start. Gates of an LSTM are in the order input, forget,
+    /// candidate, output.
     public init(_ store: ParameterStore, _ path: String, inputs: Int, reads: Int, _ configuration: ControllerConfiguration) {
         precondition(inputs > 0 && reads > 0, "a controller of \(inputs) inputs and \(reads) values read")
         (self.configuration, self.inputs, self.reads) = (configuration, inputs, reads)

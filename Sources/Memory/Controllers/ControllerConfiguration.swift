@@ -19,6 +19,7 @@ public struct ControllerConfiguration: Sendable, Equatable {
         case rectifier
     }
 
+    /// Which network.
     public var kind: Kind
     /// H, units of every layer.
     public var width: Int

@@ -9,9 +9,9 @@ import Tensors
 
 /// What the two passes of a controller share. Everything is float32; buffers are made once for all steps, and no step allocates memory.
 ///
-/// Forwards, for rising t: write what the lowest layer reads to `readRow(t, b)`, then `step(t)`. Backwards, for falling t: `stepGradient(t, ...)` with the
-/// gradient of the output, after which `readGradientRow(b)` holds that of what was read; at the end `accumulateGradients()`. Results do not depend on the
-/// number of threads.
+/// Forwards, for rising t: write what the lowest layer reads to `readRow(t, b)`, then `step(t)`. Backwards, for falling t: `stepGradient(t, ...)`
+/// with the gradient of the output, after which `readGradientRow(b)` holds that of what was read; at the end `accumulateGradients()`. Results do not
+/// depend on the number of threads.
 package final class ControllerSequence {
     package let batch: Int
     package let steps: Int
@@ -69,7 +69,8 @@ package final class ControllerSequence {
     ///   - x: [B, T, I], float32.
     ///   - state: as `Controller.memory` declares it, [B, H] each; `nil` is zeros.
     package init(_ controller: Controller, _ x: Tensor, from state: [Tensor]?, _ pass: ForwardPass) {
-        precondition(x.shape.rank == 3 && x.shape[1] > 0 && x.shape[2] == controller.inputs, "controller: \(x.shape) is not [B, T, \(controller.inputs)]")
+        precondition(
+            x.shape.rank == 3 && x.shape[1] > 0 && x.shape[2] == controller.inputs, "controller: \(x.shape) is not [B, T, \(controller.inputs)]")
         let (batch, steps) = (x.shape[0], x.shape[1])
         let configuration = controller.configuration
         let (width, rows) = (configuration.width, batch * steps)
@@ -90,8 +91,8 @@ package final class ControllerSequence {
             let inputWeight = layer.inputWeight.map { pass($0) }
             if let inputWeight {
                 multiplyMatrices(
-                    into: MatrixOperand(values), MatrixOperand(timeMajorX), MatrixOperand(inputWeight, .transposed), m: rows, n: gates, k: controller.inputs,
-                    bias: bias.floats)
+                    into: MatrixOperand(values), MatrixOperand(timeMajorX), MatrixOperand(inputWeight, .transposed), m: rows, n: gates,
+                    k: controller.inputs, bias: bias.floats)
             } else {
                 for row in 0..<rows { (values.floats + row * gates).update(from: bias.floats, count: gates) }
             }
@@ -224,7 +225,8 @@ package final class ControllerSequence {
                     if let cells = layer.cells, let cellGradient = layer.cellGradient {
                         kernels.lstmCellGradient(
                             values, cellGradient: cellGradient.floats + b * width, gates: values, cell: cells.floats + next * width,
-                            previousCell: cells.floats + row * width, outputGradient: source + b * sourceStride, hiddenGradient: hiddenGradient, width)
+                            previousCell: cells.floats + row * width, outputGradient: source + b * sourceStride, hiddenGradient: hiddenGradient,
+                            width)
                     } else {
                         activationGradient(
                             values, source + b * sourceStride, configuration.hasHiddenState ? hiddenGradient : nil, scratch.floats + b * 2 * width)

@@ -13,6 +13,7 @@ import Tensors
 ///
 /// Source: A. Graves et al., "Hybrid computing using a neural network with dynamic external memory", Nature 538 (2016), Methods.
 public struct DifferentiableNeuralComputer: SequenceCore {
+    /// What it was made from.
     public let configuration: DifferentiableNeuralComputerConfiguration
     public let outputWidth: Int
     public let memory: [MemoryDeclaration]
@@ -47,7 +48,7 @@ public struct DifferentiableNeuralComputer: SequenceCore {
                 MemoryDeclaration("\(path).matrix", [rows, width], axes: ["row", "column"], lifetime: lifetime),
                 MemoryDeclaration("\(path).usage", [rows], axes: ["row"], lifetime: lifetime),
                 MemoryDeclaration("\(path).precedence", [rows], axes: ["row"], lifetime: lifetime),
-                MemoryDeclaration("\(path).links", [rows, rows], axes: ["row written later", "row written before"], lifetime: lifetime),
+                MemoryDeclaration("\(path).links", [rows, rows], axes: ["later row", "earlier row"], lifetime: lifetime),
                 MemoryDeclaration("\(path).readWeights", [heads, rows], axes: ["read head", "row"], lifetime: lifetime),
                 MemoryDeclaration("\(path).writeWeights", [rows], axes: ["row"], lifetime: lifetime),
                 MemoryDeclaration("\(path).reads", [heads, width], axes: ["read head", "column"], lifetime: lifetime),

@@ -16,7 +16,9 @@ public struct DifferentiableNeuralComputerConfiguration: Sendable, Equatable {
     public var width: Int
     /// R, heads that read.
     public var readHeads: Int
+    /// The network that reads the input and the last reads, and steers the heads.
     public var controller: ControllerConfiguration
+    /// What makes the strengths of content addressing out of the controller's numbers.
     public var strength: Strength = .onePlus
     /// Values of the interface are kept within plus and minus this; `nil` leaves them.
     public var interfaceClip: Float? = 20

@@ -8,8 +8,8 @@ import Tensors
 /// A recurrent network with N rows of memory that it addresses by a softmax over the rows themselves, without keys.
 ///
 /// From u = [x[t], h[t-1]] one linear layer gives scores s [N], erase e [W] and value v [W]. With w = softmax(s) the memory becomes
-/// M[t] = M[t-1] * (1 - w sigmoid(e)^T) + w v^T; then r[t] = M[t]^T w is read, after the write, and h[t] = f(W [r[t], h[t-1]; x[t]] + b) is the step of
-/// reasoning. Erasing nothing accumulates; erasing all overwrites a row by as much as it is addressed. Everything is float32.
+/// M[t] = M[t-1] * (1 - w sigmoid(e)^T) + w v^T; then r[t] = M[t]^T w is read, after the write, and h[t] = f(W [r[t], h[t-1]; x[t]] + b) is the step
+/// of reasoning. Erasing nothing accumulates; erasing all overwrites a row by as much as it is addressed. Everything is float32.
 public struct EraseAddMemory: SequenceCore {
     /// N.
     public let rows: Int
@@ -22,8 +22,8 @@ public struct EraseAddMemory: SequenceCore {
     private let hiddenWeight: Parameter
     private let bias: Parameter
 
-    /// Declares `path.controller.*`, `path.interface.inputWeight` [P, I], `.hiddenWeight` [P, H] and `.bias` [P] (zeros). The numbers of a step are scores,
-    /// erase, value.
+    /// Declares `path.controller.*`, `path.interface.inputWeight` [P, I], `.hiddenWeight` [P, H] and `.bias` [P] (zeros). The numbers of a step are
+    /// scores, erase, value.
     public init(
         _ store: ParameterStore, _ path: String, inputs: Int, rows: Int, width: Int, units: Int,
         activation: ControllerConfiguration.Activation = .hyperbolicTangent
@@ -47,11 +47,12 @@ public struct EraseAddMemory: SequenceCore {
         [MemoryDeclaration("\(path).memory", [rows, width], axes: ["row", "column"])] + controller.memory("\(path).controller")
     }
 
-    /// - Complexity: a step costs 2 B (H (H + W) + P H) flops of products and passes over B N W numbers: two forwards, five backwards. Keeps T B (N W + N)
-    ///   numbers for the backward pass.
+    /// - Complexity: a step costs 2 B (H (H + W) + P H) flops of products and passes over B N W numbers: two forwards, five backwards. Keeps T B (N W
+    ///   + N) numbers for the backward pass.
     public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
         let sequence = EraseAddSequence(
-            self, convert(x, to: .float32), from: state, EraseAddWeights(input: pass(inputWeight), hidden: pass(hiddenWeight), bias: pass(bias)), pass)
+            self, convert(x, to: .float32), from: state, EraseAddWeights(input: pass(inputWeight), hidden: pass(hiddenWeight), bias: pass(bias)),
+            pass)
         let outputs = sequence.run(pass.trace)
         let result = Tape.record(outputs, from: sequence.dependencies) { sequence.accumulateGradients($0) }
         let last = sequence.lastState.enumerated().map { index, tensor in

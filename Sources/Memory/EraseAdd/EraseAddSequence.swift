@@ -1,7 +1,7 @@
 // The erase/add memory over a whole sequence as one operation.
 //
-// Legend: B sequences, T steps, I input width, H units, N memory rows, W their width, S their stride (N rounded up to 16), P = N + 2 W numbers of a step.
-// Memories are stored by columns, [W, S], as the kernels want them; rows of buffers are in the order [T, B].
+// Legend: B sequences, T steps, I input width, H units, N memory rows, W their width, S their stride (N rounded up to 16), P = N + 2 W numbers of a
+// step. Memories are stored by columns, [W, S], as the kernels want them; rows of buffers are in the order [T, B].
 
 import Kernels
 import NeuralNetworks
@@ -60,13 +60,10 @@ final class EraseAddSequence {
         weights = Tensor(uninitialized: [isKept ? rows : batch, shape.stride])
         memories = Tensor(uninitialized: [isKept ? rows + batch : batch, shape.count])
         firstHidden = initialHidden?.stopGradient() ?? Tensor(zeros: [batch, controller.width])
-        for b in 0..<batch {
-            let target = memories.floats + b * shape.count
-            if let initialMemory {
-                storeByColumns(initialMemory.floats + b * shape.rows * shape.width, into: target, shape)
-            } else {
-                target.update(repeating: 0, count: shape.count)
-            }
+        if let initialMemory {
+            storeByColumns(initialMemory, into: memories.floats, shape)
+        } else {
+            memories.floats.update(repeating: 0, count: batch * shape.count)
         }
     }
 
@@ -129,9 +126,7 @@ final class EraseAddSequence {
 
     /// Memory and hidden state after the last step; off the tape.
     lazy var lastState: [Tensor] = {
-        let last = Tensor(uninitialized: [batch, shape.rows, shape.width])
-        for b in 0..<batch { storeByRows(memory(steps, b), into: last.floats + b * shape.rows * shape.width, shape) }
-        return [last] + controller.lastState
+        [memoriesByRows(memory(steps, 0), batch: batch, shape)] + controller.lastState
     }()
 
     // MARK: backwards
@@ -155,13 +150,9 @@ final class EraseAddSequence {
         let (width, outputWidth) = (controller.width, controller.width + shape.width)
         let buffers = Buffers(
             memory: Tensor(zeros: [batch, shape.count]), weights: Tensor(uninitialized: [batch, shape.stride]),
-            reads: Tensor(uninitialized: [batch, shape.width]), numbers: Tensor(uninitialized: [batch, numbers]), hidden: Tensor(zeros: [batch, width]))
-        if let lastMemoryGradient {
-            for b in 0..<batch {
-                storeByColumns(
-                    lastMemoryGradient.floats + b * shape.rows * shape.width, into: buffers.memory.floats + b * shape.count, shape)
-            }
-        }
+            reads: Tensor(uninitialized: [batch, shape.width]), numbers: Tensor(uninitialized: [batch, numbers]),
+            hidden: Tensor(zeros: [batch, width]))
+        if let lastMemoryGradient { storeByColumns(lastMemoryGradient, into: buffers.memory.floats, shape) }
         let packed = PackedMatrix(MatrixOperand(layer.hidden), rows: batch, k: numbers, n: width, isAdding: false, uses: steps)
         for t in (0..<steps).reversed() {
             let (source, sourceStride) = (gradient.floats + t * outputWidth, steps * outputWidth)
@@ -209,16 +200,16 @@ final class EraseAddSequence {
         let (rows, width, inputs) = (steps * batch, controller.width, x.shape[2])
         layer.input.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: inputs), MatrixOperand(values, .transposed), MatrixOperand(timeMajorX), m: numbers, n: inputs, k: rows,
-                beta: accumulate ? 1 : 0)
+                into: MatrixOperand(target, leading: inputs), MatrixOperand(values, .transposed), MatrixOperand(timeMajorX), m: numbers, n: inputs,
+                k: rows, beta: accumulate ? 1 : 0)
         }
         layer.hidden.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(values, .transposed), MatrixOperand(firstHidden), m: numbers, n: width, k: batch,
-                beta: accumulate ? 1 : 0)
+                into: MatrixOperand(target, leading: width), MatrixOperand(values, .transposed), MatrixOperand(firstHidden), m: numbers, n: width,
+                k: batch, beta: accumulate ? 1 : 0)
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(values, first: batch * numbers, .transposed), MatrixOperand(controller.allOutputs),
-                m: numbers, n: width, k: rows - batch, beta: 1)
+                into: MatrixOperand(target, leading: width), MatrixOperand(values, first: batch * numbers, .transposed),
+                MatrixOperand(controller.allOutputs), m: numbers, n: width, k: rows - batch, beta: 1)
         }
         layer.bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, values.floats, rows: rows, columns: numbers) }
         if let node = x.node {
@@ -226,11 +217,7 @@ final class EraseAddSequence {
             multiplyMatrices(into: MatrixOperand(part), MatrixOperand(values), MatrixOperand(layer.input), m: rows, n: inputs, k: numbers)
             node.accumulate(reordered(part, [batch, steps, inputs], from: steps, batch))
         }
-        if let node = initialMemory?.node {
-            let gradient = Tensor(uninitialized: [batch, shape.rows, shape.width])
-            for b in 0..<batch { storeByRows(buffers.memory.floats + b * shape.count, into: gradient.floats + b * shape.rows * shape.width, shape) }
-            node.accumulate(gradient)
-        }
+        initialMemory?.node?.accumulate(memoriesByRows(buffers.memory.floats, batch: batch, shape))
         initialHidden?.node?.accumulate(buffers.hidden)
         controller.accumulateGradients()
     }

@@ -26,7 +26,9 @@ public enum DuplicateRule: String, Sendable, CaseIterable {
 /// Without a file it lives as long as the object. With one, every change is on disk before the call returns (see ``DictionaryLog`` for the format and
 /// for what survives a crash), and several processes may use the file: a change takes in what others have written first.
 public final class DictionaryMemory {
+    /// Whether keys that differ in case alone are one key.
     public let keyCase: KeyCase
+    /// What a second value under a key does.
     public let duplicates: DuplicateRule
     private var contents: DictionaryContents
     private let log: DictionaryLog?

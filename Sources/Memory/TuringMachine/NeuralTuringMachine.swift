@@ -17,6 +17,7 @@ public struct NeuralTuringMachineConfiguration: Sendable, Equatable {
     public var readHeads = 1
     /// K.
     public var writeHeads = 1
+    /// The network that reads the input and the last reads, and steers the heads.
     public var controller = ControllerConfiguration(.lstm, width: 100)
     /// By how many rows a head can move at a step.
     public var shifts: ClosedRange<Int> = -1...1
@@ -37,18 +38,22 @@ public struct NeuralTuringMachineConfiguration: Sendable, Equatable {
     /// Keeps the memory of only every sqrt(T)-th step for the backward pass and computes those between again: less memory, the same bits.
     public var recompute = false
 
+    /// The copy task of Collier and Beel 2018: one read and one write head on 128 rows of 20, an LSTM of 100 units.
     public init() {}
 }
 
 /// A controller with R read and K write heads on N rows of memory.
 ///
-/// A step reads [x[t], r[t-1]] with the controller, which gives all heads their numbers by one linear layer. A head's weights come from the memory M[t-1]:
-/// softmax of strength * cosine(key, row), gate with its last weights, circular shift, sharpening. Reads are taken from M[t-1], before the write:
-/// r[t] = sum of w[i] M[t-1][i]; then M[t] = M[t-1] * (product over write heads of 1 - w e) + sum of w a. What is written at a step can be read at the next.
+/// A step reads [x[t], r[t-1]] with the controller, which gives all heads their numbers by one linear layer. A head's weights come from the memory
+/// M[t-1]: softmax of strength * cosine(key, row), gate with its last weights, circular shift, sharpening. Reads are taken from M[t-1], before the
+/// write: r[t] = sum of w[i] M[t-1][i]; then M[t] = M[t-1] * (product over write heads of 1 - w e) + sum of w a. What is written at a step can be
+/// read at the next.
 ///
 /// Everything is float32; inputs of another type are converted. - Source: equations 1 to 9; settings and initialisation of Collier and Beel 2018.
 public struct NeuralTuringMachine: SequenceCore {
+    /// What it was made from.
     public let configuration: NeuralTuringMachineConfiguration
+    /// The network that steers the heads; its parameters are `PATH.controller...`.
     public let controller: Controller
     private let path: String
     private let interfaceWeight: Parameter
@@ -61,22 +66,22 @@ public struct NeuralTuringMachine: SequenceCore {
     /// Declares `path.controller.*`, `path.interface.weight` [P, H] and `.bias` [P] and, where they are learned, `path.initialMemory` [N, W],
     /// `.initialReads` [R, W], `.initialReadWeights` [R, N] and `.initialWriteWeights` [K, N] (before a softmax).
     ///
-    /// The numbers of a step are, for each read and then each write head: key [W], strength, gate, shift [C], sharpness; then all erase vectors [K, W] and all
-    /// add vectors [K, W].
+    /// The numbers of a step are, for each read and then each write head: key [W], strength, gate, shift [C], sharpness; then all erase vectors [K,
+    /// W] and all add vectors [K, W].
     /// - Precondition: extents are positive, and a shift is shorter than the memory.
     public init(_ store: ParameterStore, _ path: String, inputs: Int, _ configuration: NeuralTuringMachineConfiguration) {
-        precondition(
-            configuration.rows > 0 && configuration.width > 0 && configuration.readHeads > 0 && configuration.writeHeads > 0,
-            "a memory of \(configuration.rows) x \(configuration.width) with \(configuration.readHeads) read and \(configuration.writeHeads) write heads")
-        precondition(configuration.epsilon > 0, "epsilon \(configuration.epsilon) is not positive")
         let (rows, width, reads, writes) = (configuration.rows, configuration.width, configuration.readHeads, configuration.writeHeads)
+        precondition(
+            rows > 0 && width > 0 && reads > 0 && writes > 0, "a memory of \(rows) x \(width) with \(reads) read and \(writes) write heads")
+        precondition(configuration.epsilon > 0, "epsilon \(configuration.epsilon) is not positive")
         self.configuration = configuration
         self.path = path
         controller = Controller(store, "\(path).controller", inputs: inputs, reads: reads * width, configuration.controller)
         let count = (reads + writes) * (width + 3 + configuration.shifts.count) + 2 * writes * width
         interfaceWeight = store.add("\(path).interface.weight", [count, configuration.controller.width], .xavierUniform)
         interfaceBias = store.add("\(path).interface.bias", [count], .zeros)
-        initialMemory = configuration.learnsInitialMemory ? store.add("\(path).initialMemory", [rows, width], .constant(configuration.initialMemory)) : nil
+        initialMemory =
+            configuration.learnsInitialMemory ? store.add("\(path).initialMemory", [rows, width], .constant(configuration.initialMemory)) : nil
         if configuration.learnsInitialReads {
             initialReads = store.add("\(path).initialReads", [reads, width], .normal(standardDeviation: 0.1), decays: false)
             initialReadWeights = store.add("\(path).initialReadWeights", [reads, rows], .normal(standardDeviation: 1), decays: false)
@@ -104,8 +109,8 @@ public struct NeuralTuringMachine: SequenceCore {
         ] + controller.memory("\(path).controller")
     }
 
-    /// - Complexity: a step costs 2 B (H (G + P) + G R W) flops of products, G = 4 H for an LSTM, and passes over B N W numbers: two forwards, four backwards. Keeps
-    ///   T B (N W + 5 A N) numbers for the backward pass, 2 sqrt(T) B (N W + 5 A N) with `recompute`.
+    /// - Complexity: a step costs 2 B (H (G + P) + G R W) flops of products, G = 4 H for an LSTM, and passes over B N W numbers: two forwards, four
+    ///   backwards. Keeps T B (N W + 5 A N) numbers for the backward pass, 2 sqrt(T) B (N W + 5 A N) with `recompute`.
     public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
         let type = x.dataType
         let start: [Tensor?] = state.map { $0.tensors } ?? initialState(batch: x.shape[0], pass)

@@ -60,10 +60,8 @@ extension TuringMachineSequence {
     /// Takes the gradients of the state after the last step.
     private func placeLastGradients(_ buffers: Buffers) {
         let readCount = reads * shape.width
+        if let gradient = lastStateGradients[0] { storeByColumns(gradient, into: buffers.memory.floats, shape) }
         for b in 0..<batch {
-            if let gradient = lastStateGradients[0] {
-                storeByColumns(gradient.floats + b * shape.rows * shape.width, into: buffers.memory.floats + b * memoryCount, shape)
-            }
             for head in 0..<heads {
                 let (source, index, count) = head < reads ? (lastStateGradients[1], head, reads) : (lastStateGradients[2], head - reads, writes)
                 guard let source else { continue }
@@ -75,8 +73,8 @@ extension TuringMachineSequence {
         for (index, gradient) in lastStateGradients where index > 3 { controller.setLastStateGradient(index - 4, gradient) }
     }
 
-    /// Goes back through step t for sequence b: from the gradients of its reads, of the memory and of the weights after it to those of the numbers, of the
-    /// memory and of the weights before it.
+    /// Goes back through step t for sequence b: from the gradients of its reads, of the memory and of the weights after it to those of the numbers,
+    /// of the memory and of the weights before it.
     private func stepGradient(_ t: Int, _ b: Int, _ buffers: Buffers) {
         let place = t % segment
         let (row, placeRow) = (row(t) + b, placeRow(place) + b)
@@ -98,8 +96,8 @@ extension TuringMachineSequence {
             weightGradient: weightGradient + reads * shape.stride, eraseGradient: slope + erase, addGradient: slope + add, gradient: memoryGradient,
             memory: before, weights: writeWeights, erase: result + erase, add: result + add, count: writes, shape)
         kernels.writeVectorsGradient(
-            eraseGradient: slope + erase, addGradient: slope + add, numbers: raw + erase, additions: raw + add, erase: result + erase, add: result + add,
-            addressing, width: writes * shape.width)
+            eraseGradient: slope + erase, addGradient: slope + add, numbers: raw + erase, additions: raw + add, erase: result + erase,
+            add: result + add, addressing, width: writes * shape.width)
         // Addressing.
         let kept = addressingSteps.floats + placeRow * 3 * weightCount
         let norm = norms.floats + placeRow * shape.stride
@@ -110,7 +108,8 @@ extension TuringMachineSequence {
             let keyDecay = kernels.headWeightsGradient(
                 weightGradient: weightGradient + first, keyFactors: keyFactors + first, decay: decay, numberGradient: headSlope,
                 AddressingSteps(
-                    cosine: kept + first, content: kept + weightCount + first, shifted: kept + 2 * weightCount + first, weights: afterWeights + first),
+                    cosine: kept + first, content: kept + weightCount + first, shifted: kept + 2 * weightCount + first,
+                    weights: afterWeights + first),
                 previous: beforeWeights + first, norms: norm, keyNorm: keyNorms.floats[row * heads + head], numbers: headResult, addressing,
                 scratch: scratch.floats + b * scratchCount, shape)
             kernels.memoryReads(headSlope, outStride: shape.width, memory: before, weights: keyFactors + first, count: 1, shape)
@@ -130,15 +129,11 @@ extension TuringMachineSequence {
         let (rows, width) = (steps * batch, controller.width)
         interfaceWeight.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(rawNumbers, .transposed), MatrixOperand(controller.allOutputs), m: numbers, n: width,
-                k: rows, beta: accumulate ? 1 : 0)
+                into: MatrixOperand(target, leading: width), MatrixOperand(rawNumbers, .transposed), MatrixOperand(controller.allOutputs), m: numbers,
+                n: width, k: rows, beta: accumulate ? 1 : 0)
         }
         interfaceBias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, rawNumbers.floats, rows: rows, columns: numbers) }
-        if let node = initial[0]?.node {
-            let gradient = Tensor(uninitialized: [batch, shape.rows, shape.width])
-            for b in 0..<batch { storeByRows(buffers.memory.floats + b * memoryCount, into: gradient.floats + b * shape.rows * shape.width, shape) }
-            node.accumulate(gradient)
-        }
+        initial[0]?.node?.accumulate(memoriesByRows(buffers.memory.floats, batch: batch, shape))
         for (tensor, first, count) in [(initial[1], 0, reads), (initial[2], reads, writes)] {
             guard let node = tensor?.node else { continue }
             let gradient = Tensor(uninitialized: [batch, count, shape.rows])

@@ -8,8 +8,8 @@ import Kernels
 import NeuralNetworks
 import Tensors
 
-/// What the two passes share. Buffers are made once for all steps, and no step allocates memory; a step's sequences are divided between threads, and each is
-/// computed in the same way whatever the number of threads.
+/// What the two passes share. Buffers are made once for all steps, and no step allocates memory; a step's sequences are divided between threads, and
+/// each is computed in the same way whatever the number of threads.
 final class TuringMachineSequence {
     let configuration: NeuralTuringMachineConfiguration
     let addressing: HeadAddressing
@@ -77,7 +77,9 @@ final class TuringMachineSequence {
         (reads, writes) = (configuration.readHeads, configuration.writeHeads)
         heads = reads + writes
         (numbers, numbersPerHead) = (interfaceWeight.shape[0], addressing.numbers(width: shape.width))
-        let extents: [Shape] = [[batch, shape.rows, shape.width], [batch, reads, shape.rows], [batch, writes, shape.rows], [batch, reads, shape.width]]
+        let extents: [Shape] = [
+            [batch, shape.rows, shape.width], [batch, reads, shape.rows], [batch, writes, shape.rows], [batch, reads, shape.width],
+        ]
         for (tensor, expected) in zip(initial, extents) {
             if let tensor { precondition(tensor.shape == expected, "Neural Turing Machine: state \(tensor.shape) is not \(expected)") }
         }
@@ -120,19 +122,17 @@ final class TuringMachineSequence {
     // MARK: initial state
 
     private func placeInitialState() {
-        let (memory, weight) = (memories.floats, weights.floats)
-        for b in 0..<batch {
-            let target = memory + b * memoryCount
-            if let tensor = initial[0] {
-                storeByColumns(tensor.floats + b * shape.rows * shape.width, into: target, shape)
-            } else {
-                for w in 0..<shape.width {
-                    let column = target + w * shape.stride
-                    for i in 0..<shape.stride { column[i] = i < shape.rows ? configuration.initialMemory : 0 }
-                }
+        if let tensor = initial[0] {
+            storeByColumns(tensor, into: memories.floats, shape)
+        } else {
+            for column in 0..<batch * shape.width {
+                let target = memories.floats + column * shape.stride
+                for i in 0..<shape.stride { target[i] = i < shape.rows ? configuration.initialMemory : 0 }
             }
+        }
+        for b in 0..<batch {
             for head in 0..<heads {
-                let target = weight + b * weightCount + head * shape.stride
+                let target = weights.floats + b * weightCount + head * shape.stride
                 target.update(repeating: 0, count: shape.stride)
                 let (source, index, count) = head < reads ? (initial[1], head, reads) : (initial[2], head - reads, writes)
                 if let source {
@@ -219,8 +219,8 @@ final class TuringMachineSequence {
             kernels.headWeights(
                 AddressingSteps(
                     cosine: kept + first, content: kept + weightCount + first, shifted: kept + 2 * weightCount + first, weights: after + first),
-                previous: before + first, norms: norm, keyNorm: keyNorms.floats[row * heads + head], numbers: result + head * numbersPerHead, addressing,
-                scratch: scratch.floats + b * scratchCount, shape)
+                previous: before + first, norms: norm, keyNorm: keyNorms.floats[row * heads + head], numbers: result + head * numbersPerHead,
+                addressing, scratch: scratch.floats + b * scratchCount, shape)
         }
     }
 
@@ -229,8 +229,8 @@ final class TuringMachineSequence {
         let result = results.floats + (row(t) + b) * numbers + heads * numbersPerHead
         let next = isKept ? place + 1 : 0
         kernels.memoryWrite(
-            memory(next, b), memory: memory(place, b), weights: weights(next, b) + reads * shape.stride, erase: result, add: result + writes * shape.width,
-            count: writes, shape)
+            memory(next, b), memory: memory(place, b), weights: weights(next, b) + reads * shape.stride, erase: result,
+            add: result + writes * shape.width, count: writes, shape)
     }
 
     private var headNames: [String] {
@@ -275,11 +275,10 @@ final class TuringMachineSequence {
     /// Memory, read weights, write weights, reads, the controller's states; off the tape.
     lazy var lastState: [Tensor] = {
         let place = isKept ? (steps - 1) % segment + 1 : 0
-        let last = Tensor(uninitialized: [batch, shape.rows, shape.width])
+        let last = memoriesByRows(memory(place, 0), batch: batch, shape)
         let lastWeights = [Tensor(uninitialized: [batch, reads, shape.rows]), Tensor(uninitialized: [batch, writes, shape.rows])]
         let lastReads = Tensor(uninitialized: [batch, reads, shape.width])
         for b in 0..<batch {
-            storeByRows(memory(place, b), into: last.floats + b * shape.rows * shape.width, shape)
             for head in 0..<heads {
                 let (target, index, count) = head < reads ? (lastWeights[0], head, reads) : (lastWeights[1], head - reads, writes)
                 (target.floats + (b * count + index) * shape.rows).update(from: weights(place, b) + head * shape.stride, count: shape.rows)

@@ -48,7 +48,7 @@ public enum InitialMemory: Sendable, Equatable {
 extension InitialMemory: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .constant(let value): "\(value)"
+        case .constant(let value): value == value.rounded() && abs(value) < 1e9 ? "\(Int(value))" : "\(value)"
         case .parameter(let name): name
         case .oneHot(let index): "1 at \(index)"
         case .softmax(let name): "softmax of \(name)"
@@ -64,7 +64,9 @@ public struct MemoryDeclaration: Sendable, Equatable {
     public var shape: Shape
     /// What each axis counts, such as `slot` or `unit`.
     public var axes: [String]
+    /// How long the values last.
     public var lifetime: MemoryLifetime
+    /// What a sequence, a lane or a bank starts with.
     public var initial: InitialMemory
 
     /// - Precondition: there is a name for every axis.
@@ -80,8 +82,10 @@ public struct MemoryDeclaration: Sendable, Equatable {
 
 /// The values of a module's memory for B sequences: one float32 tensor [B, shape...] for each of its declarations, in their order.
 public struct MemoryState {
+    /// float32 [B, shape...] for each declaration.
     public var tensors: [Tensor]
 
+    /// The values in the order of the declarations, which is not checked.
     public init(_ tensors: [Tensor]) { self.tensors = tensors }
 
     /// The same values off any tape: no gradient flows back into the calls that made them.

@@ -12,13 +12,17 @@ public final class MemoryTrace {
     public struct Picture: Sendable, Equatable, Codable {
         /// What is shown, such as `hop 1` or `write weights`.
         public var name: String
-        /// What the rows and the columns count, such as `sentence` and `step`.
+        /// What the rows count, such as `sentence`.
         public var rowAxis: String
+        /// What the columns count, such as `step`.
         public var columnAxis: String
-        /// A label for each row or column; empty where the number is enough.
+        /// A label for each row, [R]; empty where the number is enough.
         public var rowLabels: [String]
+        /// A label for each column, [C]; empty where the number is enough.
         public var columnLabels: [String]
+        /// R.
         public var rows: Int
+        /// C.
         public var columns: Int
         /// [R, C], row by row.
         public var values: [Float]
@@ -27,12 +31,14 @@ public final class MemoryTrace {
     /// In the order of recording.
     public private(set) var pictures: [Picture] = []
 
+    /// A trace without pictures.
     public init() {}
 
     /// Adds a picture.
     /// - Precondition: there are R x C values.
     public func record(
-        _ name: String, rowAxis: String, columnAxis: String, rowLabels: [String] = [], columnLabels: [String] = [], rows: Int, columns: Int, values: [Float]
+        _ name: String, rowAxis: String, columnAxis: String, rowLabels: [String] = [], columnLabels: [String] = [], rows: Int, columns: Int,
+        values: [Float]
     ) {
         precondition(values.count == rows * columns, "\(name): \(values.count) values for \(rows) rows and \(columns) columns")
         pictures.append(

@@ -198,8 +198,10 @@ extension MatrixBackend {
 
 /// Backends by class of product, as a value to be kept with a run: a class reads `bfloat16 nt 1024x4096x1024`, its extents M x N x K.
 public struct MatrixChoices: Codable, Sendable, Equatable {
+    /// The backend of each class; a class that is not there has its own rule.
     public var backends: [String: MatrixBackend] = [:]
 
+    /// Choices as they are given; none by default.
     public init(_ backends: [String: MatrixBackend] = [:]) { self.backends = backends }
 
     public init(from decoder: any Decoder) throws { backends = try decoder.singleValueContainer().decode([String: MatrixBackend].self) }

@@ -110,7 +110,8 @@ package final class OneDNNProducts {
 
     /// Computes a product with a packed B.
     func multiply(
-        _ product: MnemeOneDNNProduct, _ c: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, packed: UnsafeRawPointer, bias: UnsafePointer<Float>? = nil
+        _ product: MnemeOneDNNProduct, _ c: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, packed: UnsafeRawPointer,
+        bias: UnsafePointer<Float>? = nil
     ) -> Bool {
         handle(product).map { mneme_onednn_execute($0, a, packed, bias, c, scratch) } ?? false
     }

@@ -35,7 +35,8 @@ package final class PackedMatrix {
         (self.b, self.m, self.n, self.k, self.resultType, self.isAdding) = (b, m, n, k, resultType, isAdding)
         let blocks = (n + Self.block - 1) / Self.block
         parts = max(1, Workers.parts(blocks, minimum: max(1, (1 << 22) / max(1, m * k * Self.block))))
-        guard uses >= 4, m * n * k >= 1 << 16, MatrixProducts.forced != .openBLAS, b.dataType == .float32 ? OneDNN.isAvailable : OneDNN.hasNativeBFloat16
+        guard uses >= 4, m * n * k >= 1 << 16, MatrixProducts.forced != .openBLAS,
+            b.dataType == .float32 ? OneDNN.isAvailable : OneDNN.hasNativeBFloat16
         else { return }
         var sizes: [Int] = []
         for part in 0..<parts {

@@ -52,9 +52,13 @@ extension Tensor {
         }
     }
 
+    /// `a` becomes a new tensor, the result of `a + b`: nothing is changed in place.
     public static func += (a: inout Tensor, b: Tensor) { a = a + b }
+    /// `a` becomes the result of `a - b`.
     public static func -= (a: inout Tensor, b: Tensor) { a = a - b }
+    /// `a` becomes the result of `a * b`.
     public static func *= (a: inout Tensor, b: Tensor) { a = a * b }
+    /// `a` becomes the result of `a / b`.
     public static func /= (a: inout Tensor, b: Tensor) { a = a / b }
 }
 

@@ -18,25 +18,16 @@ import Kernels
 public func elman(
     _ x: Tensor, hidden: Tensor? = nil, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor? = nil
 ) -> RecurrentOutput {
-    let shape = RecurrentShape(
-        "elman", gatesPerUnit: 1, x: x, hidden: hidden, cell: nil, inputWeight: inputWeight, hiddenWeight: hiddenWeight, biases: [bias],
-        stateMask: stateMask)
-    let sequence = ElmanSequence(
-        shape, x: x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, mask: StateMask(stateMask, shape.type))
-    let outputs = sequence.run()
-    let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, bias] + (hidden.map { [$0] } ?? [])) { sequence.accumulateGradients($0) }
-    return RecurrentOutput(outputs: result, cell: nil)
+    let layer = SingleBiasLayer(
+        "elman", gatesPerUnit: 1, x: x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: stateMask)
+    let sequence = ElmanSequence(layer)
+    return layer.recorded(sequence.run()) { sequence.accumulateGradients($0) }
 }
 
 /// What the two passes of an Elman layer share.
 private final class ElmanSequence {
-    private let shape: RecurrentShape
-    private let x: Tensor
-    private let hidden: Tensor?
-    private let inputWeight: Tensor
-    private let hiddenWeight: Tensor
-    private let bias: Tensor
-    private let mask: StateMask?
+    private let layer: SingleBiasLayer
+    private var shape: RecurrentShape { layer.shape }
 
     /// [T B, I].
     private let timeMajorX: Tensor
@@ -45,25 +36,25 @@ private final class ElmanSequence {
     /// [(T + 1) B, H], from h[-1] on, of x's type, times the mask.
     private let states: Tensor
 
-    init(_ shape: RecurrentShape, x: Tensor, hidden: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, mask: StateMask?) {
-        (self.shape, self.x, self.hidden, self.mask) = (shape, x, hidden, mask)
-        (self.inputWeight, self.hiddenWeight, self.bias) = (inputWeight, hiddenWeight, bias)
-        timeMajorX = shape.timeMajor(x)
-        values = shape.inputProducts(timeMajorX, inputWeight, bias: bias)
-        states = shape.states(startingWith: hidden, shape.type)
-        mask?.apply(to: states.bytes)
+    init(_ layer: SingleBiasLayer) {
+        self.layer = layer
+        let shape = layer.shape
+        timeMajorX = shape.timeMajor(layer.x)
+        values = shape.inputProducts(timeMajorX, layer.inputWeight, bias: layer.bias)
+        states = shape.states(startingWith: layer.hidden, shape.type)
+        layer.mask?.apply(to: states.bytes)
     }
 
     /// The outputs, [B, T, H].
     func run() -> Tensor {
         let (batch, width, type) = (shape.batch, shape.width, shape.type)
-        let weight = PackedMatrix(MatrixOperand(hiddenWeight, .transposed), rows: batch, k: width, n: width, isAdding: true, uses: shape.steps)
+        let weight = PackedMatrix(MatrixOperand(layer.hiddenWeight, .transposed), rows: batch, k: width, n: width, isAdding: true, uses: shape.steps)
         let outputs = Tensor(uninitialized: [batch, shape.steps, width], type)
         let (v, h) = (values.floats, states.bytes)
         let stateBytes = width * type.byteCount
         for step in 0..<shape.steps {
             let first = step * batch
-            if step > 0 || hidden != nil { weight.multiply(into: v + first * width, h + first * stateBytes) }
+            if step > 0 || layer.hidden != nil { weight.multiply(into: v + first * width, h + first * stateBytes) }
             shape.forRows { rows in
                 for b in rows {
                     let row = v + (first + b) * width
@@ -77,7 +68,7 @@ private final class ElmanSequence {
                     (outputs.bytes + (b * shape.steps + step) * stateBytes).copyMemory(from: state, byteCount: stateBytes)
                 }
             }
-            mask?.apply(to: h + (first + batch) * stateBytes)
+            layer.mask?.apply(to: h + (first + batch) * stateBytes)
         }
         return outputs
     }
@@ -85,7 +76,7 @@ private final class ElmanSequence {
     /// Backpropagation through time, from the gradient of the outputs.
     func accumulateGradients(_ outputGradient: Tensor) {
         let (batch, width, type) = (shape.batch, shape.width, shape.type)
-        let weight = PackedMatrix(MatrixOperand(hiddenWeight), rows: batch, k: width, n: width, isAdding: false, uses: shape.steps)
+        let weight = PackedMatrix(MatrixOperand(layer.hiddenWeight), rows: batch, k: width, n: width, isAdding: false, uses: shape.steps)
         let sumGradient = Tensor(zeros: [shape.rows, width])
         let operand = type == .float32 ? sumGradient : Tensor(uninitialized: [shape.rows, width], type)
         let hiddenGradient = Tensor(zeros: [batch, width])
@@ -105,14 +96,14 @@ private final class ElmanSequence {
                     if type != .float32 { kernels.toBFloat16(operand.bfloats + row, sums + row, width) }
                 }
             }
-            if step > 0 || hidden?.node != nil {
+            if step > 0 || layer.hidden?.node != nil {
                 weight.multiply(into: dh, operand.bytes + first * width * type.byteCount)
-                if let mask { kernels.multiply(dh, dh, mask.values.floats, batch * width) }
+                if let mask = layer.mask { kernels.multiply(dh, dh, mask.values.floats, batch * width) }
             }
         }
-        shape.accumulateInputGradients(operand, x: x, timeMajorX: timeMajorX, weight: inputWeight)
-        shape.accumulateHiddenGradient(operand, states: states, startsAtZero: hidden == nil, weight: hiddenWeight)
-        if let node = bias.node { accumulateColumnSums(operand, into: node) }
-        hidden?.node?.accumulate(hiddenGradient)
+        shape.accumulateInputGradients(operand, x: layer.x, timeMajorX: timeMajorX, weight: layer.inputWeight)
+        shape.accumulateHiddenGradient(operand, states: states, startsAtZero: layer.hidden == nil, weight: layer.hiddenWeight)
+        if let node = layer.bias.node { accumulateColumnSums(operand, into: node) }
+        layer.hidden?.node?.accumulate(hiddenGradient)
     }
 }

@@ -22,8 +22,8 @@ public func gru(
     stateMask: Tensor? = nil
 ) -> RecurrentOutput {
     let shape = RecurrentShape(
-        "gru", gatesPerUnit: 3, x: x, hidden: hidden, cell: nil, inputWeight: inputWeight, hiddenWeight: hiddenWeight, biases: [inputBias, hiddenBias],
-        stateMask: stateMask)
+        "gru", gatesPerUnit: 3, x: x, hidden: hidden, cell: nil, inputWeight: inputWeight, hiddenWeight: hiddenWeight,
+        biases: [inputBias, hiddenBias], stateMask: stateMask)
     let sequence = GRUSequence(
         shape, x: x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputBias, hiddenBias: hiddenBias,
         stateMask: stateMask)

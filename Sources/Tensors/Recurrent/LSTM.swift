@@ -29,7 +29,9 @@ public func lstm(
     let sequence = LSTMSequence(
         shape, x: x, hidden: hidden, cell: cell, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: stateMask)
     let outputs = sequence.run()
-    let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, bias] + [hidden, cell].compactMap { $0 }) { sequence.accumulateGradients($0) }
+    let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, bias] + [hidden, cell].compactMap { $0 }) {
+        sequence.accumulateGradients($0)
+    }
     let lastCell = sequence.cells.viewed(as: [shape.batch, shape.width], offset: shape.rows * shape.width)
     // The last cell's gradient waits until the sequence runs backwards, which it does when its outputs have a gradient.
     return RecurrentOutput(
@@ -63,7 +65,8 @@ private final class LSTMSequence {
     var lastCellGradient: Tensor?
 
     init(
-        _ shape: RecurrentShape, x: Tensor, hidden: Tensor?, cell: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor?
+        _ shape: RecurrentShape, x: Tensor, hidden: Tensor?, cell: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor,
+        stateMask: Tensor?
     ) {
         (self.shape, self.x, self.hidden, self.cell) = (shape, x, hidden, cell)
         (self.inputWeight, self.hiddenWeight, self.bias) = (inputWeight, hiddenWeight, bias)
@@ -92,10 +95,12 @@ private final class LSTMSequence {
                     let target = h + next * stateBytes
                     if type == .float32 {
                         kernels.lstmCell(
-                            target.assumingMemoryBound(to: Float.self), cell: c + next * width, gates: g + row * shape.gates, previousCell: c + row * width, width)
+                            target.assumingMemoryBound(to: Float.self), cell: c + next * width, gates: g + row * shape.gates,
+                            previousCell: c + row * width, width)
                     } else {
                         kernels.lstmCell(
-                            target.assumingMemoryBound(to: UInt16.self), cell: c + next * width, gates: g + row * shape.gates, previousCell: c + row * width, width)
+                            target.assumingMemoryBound(to: UInt16.self), cell: c + next * width, gates: g + row * shape.gates,
+                            previousCell: c + row * width, width)
                     }
                     (outputs.bytes + (b * shape.steps + step) * stateBytes).copyMemory(from: target, byteCount: stateBytes)
                 }

@@ -108,7 +108,8 @@ struct RecurrentShape {
     /// x W^T + bias over all steps: [T B, I] to [T B, G], float32.
     func inputProducts(_ x: Tensor, _ weight: Tensor, bias: Tensor) -> Tensor {
         let products = Tensor(uninitialized: [rows, gates])
-        multiplyMatrices(into: MatrixOperand(products), MatrixOperand(x), MatrixOperand(weight, .transposed), m: rows, n: gates, k: inputs, bias: bias.floats)
+        multiplyMatrices(
+            into: MatrixOperand(products), MatrixOperand(x), MatrixOperand(weight, .transposed), m: rows, n: gates, k: inputs, bias: bias.floats)
         return products
     }
 
@@ -116,8 +117,8 @@ struct RecurrentShape {
     func accumulateInputGradients(_ gradient: Tensor, x: Tensor, timeMajorX: Tensor, weight: Tensor) {
         weight.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(timeMajorX), m: gates, n: inputs, k: rows,
-                beta: accumulate ? 1 : 0)
+                into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(timeMajorX), m: gates, n: inputs,
+                k: rows, beta: accumulate ? 1 : 0)
         }
         guard let node = x.node else { return }
         let part = Tensor(uninitialized: [rows, inputs], type)
@@ -134,6 +135,33 @@ struct RecurrentShape {
                 into: MatrixOperand(target, leading: width), MatrixOperand(gradient, first: skipped * gates, .transposed),
                 MatrixOperand(states, first: skipped * width), m: gates, n: width, k: rows - skipped, beta: accumulate ? 1 : 0)
         }
+    }
+}
+
+/// What a layer with one bias is given, checked.
+struct SingleBiasLayer {
+    let shape: RecurrentShape
+    let x: Tensor
+    let hidden: Tensor?
+    let inputWeight: Tensor
+    let hiddenWeight: Tensor
+    let bias: Tensor
+    let mask: StateMask?
+
+    init(
+        _ name: String, gatesPerUnit: Int, x: Tensor, hidden: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor?
+    ) {
+        shape = RecurrentShape(
+            name, gatesPerUnit: gatesPerUnit, x: x, hidden: hidden, cell: nil, inputWeight: inputWeight, hiddenWeight: hiddenWeight, biases: [bias],
+            stateMask: stateMask)
+        (self.x, self.hidden, self.inputWeight, self.hiddenWeight, self.bias) = (x, hidden, inputWeight, hiddenWeight, bias)
+        mask = StateMask(stateMask, shape.type)
+    }
+
+    /// Puts the layer on the tape.
+    func recorded(_ outputs: Tensor, _ accumulateGradients: @escaping (Tensor) -> Void) -> RecurrentOutput {
+        let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, bias] + (hidden.map { [$0] } ?? []), backward: accumulateGradients)
+        return RecurrentOutput(outputs: result, cell: nil)
     }
 }
 

@@ -21,25 +21,17 @@ import Kernels
 public func gruResetBefore(
     _ x: Tensor, hidden: Tensor? = nil, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor? = nil
 ) -> RecurrentOutput {
-    let shape = RecurrentShape(
-        "gruResetBefore", gatesPerUnit: 3, x: x, hidden: hidden, cell: nil, inputWeight: inputWeight, hiddenWeight: hiddenWeight, biases: [bias],
+    let layer = SingleBiasLayer(
+        "gruResetBefore", gatesPerUnit: 3, x: x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias,
         stateMask: stateMask)
-    let sequence = ResetBeforeSequence(
-        shape, x: x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, mask: StateMask(stateMask, shape.type))
-    let outputs = sequence.run()
-    let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, bias] + (hidden.map { [$0] } ?? [])) { sequence.accumulateGradients($0) }
-    return RecurrentOutput(outputs: result, cell: nil)
+    let sequence = ResetBeforeSequence(layer)
+    return layer.recorded(sequence.run()) { sequence.accumulateGradients($0) }
 }
 
 /// What the two passes of the layer share.
 private final class ResetBeforeSequence {
-    private let shape: RecurrentShape
-    private let x: Tensor
-    private let hidden: Tensor?
-    private let inputWeight: Tensor
-    private let hiddenWeight: Tensor
-    private let bias: Tensor
-    private let mask: StateMask?
+    private let layer: SingleBiasLayer
+    private var shape: RecurrentShape { layer.shape }
 
     /// [T B, I].
     private let timeMajorX: Tensor
@@ -52,23 +44,25 @@ private final class ResetBeforeSequence {
     /// [T B, H]: r times the operand of every step, of x's type.
     private let resetOperands: Tensor
 
-    init(_ shape: RecurrentShape, x: Tensor, hidden: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, mask: StateMask?) {
-        (self.shape, self.x, self.hidden, self.mask) = (shape, x, hidden, mask)
-        (self.inputWeight, self.hiddenWeight, self.bias) = (inputWeight, hiddenWeight, bias)
-        timeMajorX = shape.timeMajor(x)
-        gates = shape.inputProducts(timeMajorX, inputWeight, bias: bias)
-        states = shape.states(startingWith: hidden, .float32)
-        operands = shape.type == .float32 && mask == nil ? states : shape.states(startingWith: hidden, shape.type)
-        mask?.apply(to: operands.bytes)
+    init(_ layer: SingleBiasLayer) {
+        self.layer = layer
+        let shape = layer.shape
+        timeMajorX = shape.timeMajor(layer.x)
+        gates = shape.inputProducts(timeMajorX, layer.inputWeight, bias: layer.bias)
+        states = shape.states(startingWith: layer.hidden, .float32)
+        operands = shape.type == .float32 && layer.mask == nil ? states : shape.states(startingWith: layer.hidden, shape.type)
+        layer.mask?.apply(to: operands.bytes)
         resetOperands = Tensor(uninitialized: [shape.rows, shape.width], shape.type)
     }
 
     /// The outputs, [B, T, H].
     func run() -> Tensor {
         let (batch, width, type) = (shape.batch, shape.width, shape.type)
-        let gateWeight = PackedMatrix(MatrixOperand(hiddenWeight, .transposed), rows: batch, k: width, n: 2 * width, isAdding: false, uses: shape.steps)
+        let gateWeight = PackedMatrix(
+            MatrixOperand(layer.hiddenWeight, .transposed), rows: batch, k: width, n: 2 * width, isAdding: false, uses: shape.steps)
         let candidateWeight = PackedMatrix(
-            MatrixOperand(hiddenWeight, first: 2 * width * width, .transposed), rows: batch, k: width, n: width, isAdding: false, uses: shape.steps)
+            MatrixOperand(layer.hiddenWeight, first: 2 * width * width, .transposed), rows: batch, k: width, n: width, isAdding: false,
+            uses: shape.steps)
         let outputs = Tensor(uninitialized: [batch, shape.steps, width], type)
         // The gates' products, then the candidate's.
         let products = Tensor(zeros: [batch, 2 * width])
@@ -77,7 +71,7 @@ private final class ResetBeforeSequence {
         let stateBytes = width * type.byteCount
         for step in 0..<shape.steps {
             let first = step * batch
-            let readsState = step > 0 || hidden != nil
+            let readsState = step > 0 || layer.hidden != nil
             if readsState { gateWeight.multiply(into: p, operands.bytes + first * stateBytes) }
             shape.forRows { rows in
                 for b in rows {
@@ -109,7 +103,7 @@ private final class ResetBeforeSequence {
                     }
                 }
             }
-            mask?.store(h + (first + batch) * width, to: operands.bytes + (first + batch) * stateBytes)
+            layer.mask?.store(h + (first + batch) * width, to: operands.bytes + (first + batch) * stateBytes)
         }
         return outputs
     }
@@ -127,9 +121,9 @@ private final class ResetBeforeSequence {
     /// Backpropagation through time, from the gradient of the outputs.
     func accumulateGradients(_ outputGradient: Tensor) {
         let (batch, width, type) = (shape.batch, shape.width, shape.type)
-        let gateWeight = PackedMatrix(MatrixOperand(hiddenWeight), rows: batch, k: 2 * width, n: width, isAdding: false, uses: shape.steps)
+        let gateWeight = PackedMatrix(MatrixOperand(layer.hiddenWeight), rows: batch, k: 2 * width, n: width, isAdding: false, uses: shape.steps)
         let candidateWeight = PackedMatrix(
-            MatrixOperand(hiddenWeight, first: 2 * width * width), rows: batch, k: width, n: width, isAdding: false, uses: shape.steps)
+            MatrixOperand(layer.hiddenWeight, first: 2 * width * width), rows: batch, k: width, n: width, isAdding: false, uses: shape.steps)
         // The gradients of the sums: gates and candidate apart for the products of a step, together for those of all steps.
         let gateGradient = Tensor(uninitialized: [shape.rows, 2 * width], type)
         let candidateGradient = Tensor(uninitialized: [shape.rows, width], type)
@@ -141,7 +135,7 @@ private final class ResetBeforeSequence {
         let stateBytes = width * type.byteCount
         for step in (0..<shape.steps).reversed() {
             let first = step * batch
-            let readsState = step > 0 || hidden != nil
+            let readsState = step > 0 || layer.hidden != nil
             shape.forRows { rows in
                 for b in rows {
                     let (row, outputRow) = (first + b, (b * shape.steps + step) * width)
@@ -192,21 +186,21 @@ private final class ResetBeforeSequence {
                     store(part, to: sumGradient, row * shape.gates, width)
                 }
             }
-            if step > 0 || hidden?.node != nil {
+            if step > 0 || layer.hidden?.node != nil {
                 gateWeight.multiply(into: dp, gateGradient.bytes + first * 2 * stateBytes)
                 for b in 0..<batch { addMasked(dp + b * width, to: dh + b * width, sequence: b) }
             }
         }
-        shape.accumulateInputGradients(sumGradient, x: x, timeMajorX: timeMajorX, weight: inputWeight)
+        shape.accumulateInputGradients(sumGradient, x: layer.x, timeMajorX: timeMajorX, weight: layer.inputWeight)
         accumulateHiddenGradients(gateGradient, candidateGradient)
-        if let node = bias.node { accumulateColumnSums(sumGradient, into: node) }
-        hidden?.node?.accumulate(stateGradient)
+        if let node = layer.bias.node { accumulateColumnSums(sumGradient, into: node) }
+        layer.hidden?.node?.accumulate(stateGradient)
     }
 
     /// Adds what comes back through the hidden weight to the gradient of h[t-1], times the mask.
     @inline(__always)
     private func addMasked(_ part: UnsafePointer<Float>, to gradient: UnsafeMutablePointer<Float>, sequence: Int) {
-        if let mask {
+        if let mask = layer.mask {
             kernels.addProduct(gradient, part, mask.values.floats + sequence * shape.width, shape.width)
         } else {
             kernels.add(gradient, gradient, part, shape.width)
@@ -225,11 +219,11 @@ private final class ResetBeforeSequence {
     /// The hidden weight's gradient: two thirds from the states, one from the states behind the reset gate.
     private func accumulateHiddenGradients(_ gateGradient: Tensor, _ candidateGradient: Tensor) {
         let width = shape.width
-        hiddenWeight.node?.withGradientTensor { target, accumulate in
+        layer.hiddenWeight.node?.withGradientTensor { target, accumulate in
             let beta: Float = accumulate ? 1 : 0
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(gateGradient, .transposed), MatrixOperand(operands), m: 2 * width, n: width,
-                k: shape.rows, beta: beta)
+                into: MatrixOperand(target, leading: width), MatrixOperand(gateGradient, .transposed), MatrixOperand(operands), m: 2 * width,
+                n: width, k: shape.rows, beta: beta)
             multiplyMatrices(
                 into: MatrixOperand(target, first: 2 * width * width, leading: width), MatrixOperand(candidateGradient, .transposed),
                 MatrixOperand(resetOperands), m: width, n: width, k: shape.rows, beta: beta)

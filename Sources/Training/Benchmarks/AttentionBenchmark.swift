@@ -26,10 +26,21 @@ package struct AttentionDetails: BenchmarkDetails {
 
     package var heading: String { "\(positions) positions, \(heads) heads of \(headSize)" }
     package var firstLines: [(label: String, value: String)] {
-        [("positions/s", "\(decimal(positionsPerSecond, 0)); forward \(decimal(forwardSecondsMedian, 4)) s, backward \(decimal(backwardSecondsMedian, 4)) s")]
+        [
+            (
+                "positions/s",
+                "\(decimal(positionsPerSecond, 0)); forward \(decimal(forwardSecondsMedian, 4)) s, "
+                    + "backward \(decimal(backwardSecondsMedian, 4)) s"
+            )
+        ]
     }
     package var lastLines: [(label: String, value: String)] {
-        [("plain form", plainSeconds.map { "\(decimal($0, 4)) s at best, \(decimal($0 / seconds, 2)) times as long as in blocks" } ?? "not measured at this length"),
+        [
+            (
+                "plain form",
+                plainSeconds.map { "\(decimal($0, 4)) s at best, \(decimal($0 / seconds, 2)) times as long as in blocks" }
+                    ?? "not measured at this length"
+            ),
          ("tensors", "\(decimal(Double(tensorBytes) / 1e6, 1)) MB in all, \(tensorBytes / positions) bytes a position")]
     }
 }
@@ -57,8 +68,8 @@ package struct AttentionBenchmark {
         return settings.longest < 512 ? [settings.longest] : lengths
     }
 
-    /// Floating-point operations of both passes for T positions: scores and weighted sums over the keys that a causal mask leaves, 4 T^2 D / 2 forward
-    /// and twice that backward. What is computed again backward instead of being kept is not counted.
+    /// Floating-point operations of both passes for T positions: scores and weighted sums over the keys that a causal mask leaves, 4 T^2 D / 2
+    /// forward and twice that backward. What is computed again backward instead of being kept is not counted.
     package static func flops(positions: Int) -> Double { 6 * Double(positions) * Double(positions) * Double(heads * headSize) }
 
     /// Times one length. Collective.

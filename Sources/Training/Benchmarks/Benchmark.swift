@@ -18,7 +18,10 @@ package struct Benchmark: Sendable {
     package let run: @Sendable (BenchmarkSettings, any Communicator, (any BenchmarkReport) throws -> Void) throws -> Void
 
     /// Every benchmark: training steps by rising cost, decoding, then parts of a step.
-    package static let all: [Benchmark] = TrainingWorkload.all.map(training) + MemoryWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [memoryCost, attention, kernels, tape]
+    package static let all: [Benchmark] =
+        TrainingWorkload.all.map(training) + MemoryWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [
+            memoryCost, attention, kernels, tape,
+        ]
 
     /// The benchmark of that name.
     package static func named(_ name: String) -> Benchmark? { all.first { $0.name == name } }

@@ -28,7 +28,8 @@ package struct StepFigures: Codable, Sendable {
     package var gflopPerStep: Double
     /// The same a second, by the median.
     package var gflopsPerSecond: Double
-    /// What large matrix products alone reach in this precision on all ranks at the same time with these threads, in GFLOP/s, measured before the steps.
+    /// What large matrix products alone reach in this precision on all ranks at the same time with these threads, in GFLOP/s, measured before the
+    /// steps.
     package var peakGflopsPerSecond: Double
     /// `gflopsPerSecond` as percent of `peakGflopsPerSecond`.
     package var percentOfPeak: Double
@@ -117,10 +118,14 @@ package struct BenchmarkResult<Details: BenchmarkDetails>: BenchmarkReport, Coda
                 "seconds a step",
                 "\(decimal(f.secondsMedian, 4)) (median of \(f.steps); \(decimal(f.secondsMinimum, 4)) to \(decimal(f.secondsMaximum, 4)))"
             ),
-            ("model GFLOP/s", "\(decimal(f.gflopsPerSecond)), \(decimal(f.percentOfPeak)) % of the matrix products' \(decimal(f.peakGflopsPerSecond))"),
+            (
+                "model GFLOP/s",
+                "\(decimal(f.gflopsPerSecond)), \(decimal(f.percentOfPeak)) % of the matrix products' \(decimal(f.peakGflopsPerSecond))"
+            ),
             (
                 "peak memory",
-                "\(megabytes(f.peakResidentBytes)) MB resident, tensors \(megabytes(f.poolPeakUsedBytes)) MB in use, \(megabytes(f.poolReservedBytes)) MB kept"
+                "\(megabytes(f.peakResidentBytes)) MB resident, tensors \(megabytes(f.poolPeakUsedBytes)) MB in use, "
+                    + "\(megabytes(f.poolReservedBytes)) MB kept"
             ),
             ("a step asks for", "\(decimal(f.poolSystemAllocationsPerStep, 2)) blocks and \(decimal(f.pageFaultsPerStep, 2)) pages of the system"),
         ]

@@ -35,7 +35,8 @@ package struct DecodingWorkload: Sendable {
     package static let all: [DecodingWorkload] = [("encoder-decoder", "greedy", 1), ("encoder-decoder", "beam", 4)].compactMap { model, name, beam in
         TrainingWorkload.named(model).map { workload in
             let kind = beam == 1 ? "greedy decoding" : "beam search, beam \(beam)"
-            let summary = "\(kind): \(workload.lanesPerRank) sources of \(workload.sourceLength) tokens to \(workload.targetLength) each, \(model)'s model"
+            let summary =
+                "\(kind): \(workload.lanesPerRank) sources of \(workload.sourceLength) tokens to \(workload.targetLength) each, \(model)'s model"
             return DecodingWorkload(name: name, summary: summary, workload: workload, beam: beam)
         }
     }

@@ -1,7 +1,7 @@
 // What the benchmarks of memory models compute: one training step of each, on random bits or stories.
 //
-// Legend: B lanes, T steps, I input width, O output width, C controller width, N memory rows, W memory width, R read heads, K write heads, D width, V words,
-// S sentences, J words of a sentence.
+// Legend: B lanes, T steps, I input width, O output width, C controller width, N memory rows, W memory width, R read heads, K write heads, D width, V
+// words, S sentences, J words of a sentence.
 
 import Memory
 import Models
@@ -32,7 +32,8 @@ package struct MemoryWorkload: StepWorkload {
         neuralComputer(name: "dnc-long", rows: 256, width: 64, controller: 256, bits: 8, steps: 500, batch: 16),
         neuralComputer(name: "dnc-long-recompute", rows: 256, width: 64, controller: 256, bits: 8, steps: 500, batch: 16, recompute: true),
         MemoryWorkload(
-            name: "memn2n", summary: "MemN2N: 3 hops, d 20, adjacent, position and temporal encoding, 32 questions over 50 sentences of 10 words, V 200, SGD",
+            name: "memn2n",
+            summary: "MemN2N: 3 hops, d 20, adjacent, position and temporal encoding, 32 questions over 50 sentences of 10 words, V 200, SGD",
             kind: .stories(MemoryNetworkConfiguration(hops: 3, width: 20), sentences: 50, words: 10, vocabulary: 200), lanesPerRank: 32,
             optimizer: OptimizerConfiguration(kind: .sgd, learningRate: 0.01, clip: 40)),
     ]
@@ -40,10 +41,16 @@ package struct MemoryWorkload: StepWorkload {
     /// The cost against memory rows, width and batch: one of them changes at a time.
     package static let costs: [MemoryWorkload] = {
         var rows: [MemoryWorkload] = []
-        for (n, w, b) in [(32, 20, 16), (64, 20, 16), (128, 20, 16), (256, 20, 16), (512, 20, 16), (128, 40, 16), (128, 80, 16), (128, 20, 1), (128, 20, 4), (128, 20, 64)] {
+        for (n, w, b) in [
+            (32, 20, 16), (64, 20, 16), (128, 20, 16), (256, 20, 16), (512, 20, 16), (128, 40, 16), (128, 80, 16), (128, 20, 1), (128, 20, 4),
+            (128, 20, 64),
+        ] {
             rows.append(turingMachine(name: "ntm-\(n)x\(w)-batch-\(b)", rows: n, width: w, batch: b))
         }
-        for (n, w, b) in [(16, 16, 16), (32, 16, 16), (64, 16, 16), (128, 16, 16), (256, 16, 16), (64, 32, 16), (64, 64, 16), (64, 16, 1), (64, 16, 4), (64, 16, 64)] {
+        for (n, w, b) in [
+            (16, 16, 16), (32, 16, 16), (64, 16, 16), (128, 16, 16), (256, 16, 16), (64, 32, 16), (64, 64, 16), (64, 16, 1), (64, 16, 4),
+            (64, 16, 64),
+        ] {
             rows.append(neuralComputer(name: "dnc-\(n)x\(w)-batch-\(b)", rows: n, width: w, controller: 64, bits: 8, steps: 41, batch: b))
         }
         return rows
@@ -55,7 +62,8 @@ package struct MemoryWorkload: StepWorkload {
         var configuration = NeuralTuringMachineConfiguration()
         (configuration.rows, configuration.width) = (rows, width)
         return MemoryWorkload(
-            name: name, summary: "Neural Turing Machine: memory \(rows) x \(width), LSTM controller 100, copy of 20 x 8 bits (41 steps), batch \(batch), RMSprop",
+            name: name,
+            summary: "Neural Turing Machine: memory \(rows) x \(width), LSTM controller 100, copy of 20 x 8 bits (41 steps), batch \(batch), RMSprop",
             kind: .bits(.turingMachine(configuration), bits: 8, read: 20, steps: 41), lanesPerRank: batch, optimizer: recurrentOptimizer)
     }
 
@@ -67,9 +75,11 @@ package struct MemoryWorkload: StepWorkload {
         configuration.recompute = recompute
         return MemoryWorkload(
             name: name,
-            summary: "Differentiable Neural Computer: memory \(rows) x \(width), 4 read heads, LSTM controller \(controller), \(steps) steps of \(bits) bits, "
-                + "batch \(batch), RMSprop\(recompute ? ", memory computed again" : "")",
-            kind: .bits(.neuralComputer(configuration), bits: bits, read: steps / 2, steps: steps), lanesPerRank: batch, optimizer: recurrentOptimizer)
+            summary:
+                "Differentiable Neural Computer: memory \(rows) x \(width), 4 read heads, LSTM controller \(controller), \(steps) steps of "
+                + "\(bits) bits, batch \(batch), RMSprop\(recompute ? ", memory computed again" : "")",
+            kind: .bits(.neuralComputer(configuration), bits: bits, read: steps / 2, steps: steps), lanesPerRank: batch,
+            optimizer: recurrentOptimizer)
     }
 
     package var unitsPerLane: Int { if case .bits(_, _, _, let steps) = kind { steps } else { 1 } }
@@ -124,8 +134,8 @@ package struct MemoryWorkload: StepWorkload {
         }
     }
 
-    /// Three times the forward pass: two floating-point operations for each weight of a product and step; for each element of the memory and head two for
-    /// the similarity and two for the read, two for norms, four for a write; for each link four to update it and two for each head and direction.
+    /// Three times the forward pass: two floating-point operations for each weight of a product and step; for each element of the memory and head two
+    /// for the similarity and two for the read, two for norms, four for a write; for each link four to update it and two for each head and direction.
     package var modelFlopsPerLane: Double {
         switch kind {
         case .bits(let core, let bits, _, let steps):
@@ -157,7 +167,8 @@ package struct MemoryWorkload: StepWorkload {
         }
     }
 
-    /// Of a Differentiable Neural Computer, links and memory: forward each is read and written once a step; backward it is read, and its gradient read and written.
+    /// Of a Differentiable Neural Computer, links and memory: forward each is read and written once a step; backward it is read, and its gradient
+    /// read and written.
     package var modelBytesPerLane: Double {
         guard case .bits(.neuralComputer(let m), _, _, let steps) = kind, m.rows >= 128 else { return 0 }
         return Double(steps) * 4 * Double(m.rows * m.rows + m.rows * m.width) * 5

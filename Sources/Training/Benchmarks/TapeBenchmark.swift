@@ -23,14 +23,16 @@ package struct TapeFigures: BenchmarkReport, Codable {
 
     package var text: String {
         let kernels = nanosecondsKernels.map { ", of which kernels \(decimal($0, 0))" } ?? ""
-        return "tape of \(length) x \(operation): \(decimal(nanosecondsRecorded, 0)) ns recorded, \(decimal(nanosecondsBoth, 0)) ns forward and backward\(kernels)\n"
+        return "tape of \(length) x \(operation): \(decimal(nanosecondsRecorded, 0)) ns recorded, "
+            + "\(decimal(nanosecondsBoth, 0)) ns forward and backward\(kernels)\n"
     }
 }
 
 /// Measures the tape.
 package struct TapeBenchmark {
     package static let name = "tape"
-    package static let summary = "nanoseconds of one operation, recorded and run backwards: 16 elements on short and long tapes; an NTM's at its usual size"
+    package static let summary =
+        "nanoseconds of one operation, recorded and run backwards: 16 elements on short and long tapes; an NTM's at its usual size"
 
     /// Operations on a short and on a long tape.
     private static let lengths = [32, 10_000]

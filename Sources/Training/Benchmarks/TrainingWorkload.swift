@@ -33,9 +33,11 @@ package struct TrainingWorkload: Sendable {
     /// Every workload, by rising cost.
     package static let all: [TrainingWorkload] = [
         TrainingWorkload(
-            name: "story-pairs", summary: "encoder-decoder of the quickstart: 2 + 2 layers, d 64, 4 heads, V 448, 64 pairs of 60 + 60 positions, dropout 0.1",
+            name: "story-pairs",
+            summary: "encoder-decoder of the quickstart: 2 + 2 layers, d 64, 4 heads, V 448, 64 pairs of 60 + 60 positions, dropout 0.1",
             model: ModelConfiguration(
-                kind: .encoderDecoder, layers: 2, width: 64, heads: 4, feedForward: 256, dropout: 0.1, context: 64, preNorm: true), vocabularySize: 448,
+                kind: .encoderDecoder, layers: 2, width: 64, heads: 4, feedForward: 256, dropout: 0.1, context: 64, preNorm: true),
+            vocabularySize: 448,
             lanesPerRank: 64, sourceLength: 60, targetLength: 60, optimizer: OptimizerConfiguration(learningRate: 1e-3, clip: 1)),
         TrainingWorkload(
             name: "gpt-small", summary: "GPT-2's layout: 6 layers, d 384, 6 heads, V 8192, 8 sequences of 256 positions",

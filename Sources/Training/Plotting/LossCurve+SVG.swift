@@ -40,7 +40,8 @@ extension LossCurve {
             "<path d=\"M\(left) \(top)V\(height - bottom)H\(width - right)\" fill=\"none\" stroke=\"#444444\"/>")
         parts.append("<text x=\"\((left + width - right) / 2)\" y=\"\(height - 12)\" text-anchor=\"middle\" fill=\"#222222\">optimizer step</text>")
         parts.append(
-            "<text transform=\"translate(18 \((top + height - bottom) / 2)) rotate(-90)\" text-anchor=\"middle\" fill=\"#222222\">loss, nats a token</text>")
+            "<text transform=\"translate(18 \((top + height - bottom) / 2)) rotate(-90)\" text-anchor=\"middle\" fill=\"#222222\">"
+                + "loss, nats a token</text>")
         func path(_ points: [Point]) -> String {
             points.enumerated().map { "\($0 == 0 ? "M" : "L")\(coordinate(x(Double($1.step)))) \(coordinate(y($1.loss)))" }.joined()
         }
@@ -61,7 +62,8 @@ extension LossCurve {
     }
 
     private func legend(_ name: String, _ colour: String, at x: Double) -> String {
-        "<line x1=\"\(x)\" x2=\"\(x + 18)\" y1=\"22\" y2=\"22\" stroke=\"\(colour)\" stroke-width=\"3\"/><text x=\"\(x + 23)\" y=\"26\" fill=\"#222222\">\(name)</text>"
+        "<line x1=\"\(x)\" x2=\"\(x + 18)\" y1=\"22\" y2=\"22\" stroke=\"\(colour)\" stroke-width=\"3\"/>"
+            + "<text x=\"\(x + 23)\" y=\"26\" fill=\"#222222\">\(name)</text>"
     }
 
     private func escaped(_ text: String) -> String {

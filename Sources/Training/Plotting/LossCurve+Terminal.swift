@@ -33,7 +33,8 @@ extension LossCurve {
         }
         for point in validation { marks[row(point.loss, rows) * width + column(Double(point.step), width)] = true }
 
-        let labelledRows = Dictionary(axisTicks(range.losses, about: 4).map { (row($0, rows), axisLabel($0)) }, uniquingKeysWith: { first, _ in first })
+        let labelledRows = Dictionary(
+            axisTicks(range.losses, about: 4).map { (row($0, rows), axisLabel($0)) }, uniquingKeysWith: { first, _ in first })
         var lines = ["loss of \(title), nats a token" + (validation.isEmpty ? "" : " (o validation)")]
         for r in 0..<rows {
             let label = labelledRows[r] ?? ""
@@ -46,7 +47,8 @@ extension LossCurve {
         }
         lines.append(String(repeating: " ", count: labelWidth) + "└" + String(repeating: "─", count: width))
         let (first, last) = (axisLabel(range.steps.lowerBound), "step " + axisLabel(range.steps.upperBound))
-        lines.append(String(repeating: " ", count: labelWidth + 1) + first + String(repeating: " ", count: max(1, width - first.count - last.count)) + last)
+        lines.append(
+            String(repeating: " ", count: labelWidth + 1) + first + String(repeating: " ", count: max(1, width - first.count - last.count)) + last)
         return lines.joined(separator: "\n") + "\n"
     }
 }

@@ -12,6 +12,7 @@ public struct LossCurve: Sendable {
         /// Nats a token.
         public var loss: Double
 
+        /// One logged step.
         public init(step: Int, loss: Double) {
             self.step = step
             self.loss = loss
@@ -30,7 +31,8 @@ public struct LossCurve: Sendable {
     public init(runDirectory: String) throws {
         let path = "\(runDirectory)/metrics.jsonl"
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw UserError(.missingInput, "does not exist or cannot be read", at: path, advice: "name a run directory in which a run has logged a step")
+            throw UserError(
+                .missingInput, "does not exist or cannot be read", at: path, advice: "name a run directory in which a run has logged a step")
         }
         title = URL(fileURLWithPath: runDirectory).lastPathComponent
         training = []

@@ -13,11 +13,11 @@ public enum MemoryDrawing {
         var body: [String] = []
         var y = 24.0
         var width = 480.0
-        func text(_ words: String, size: Int = 13, weight: String = "normal", family: String = "sans-serif") {
-            let x = 20.0
-            body.append(
-                "<text x=\"\(x)\" y=\"\(y)\" font-size=\"\(size)\" font-weight=\"\(weight)\" font-family=\"\(family)\" fill=\"#222222\" xml:space=\"preserve\">\(escaped(words))</text>")
-            width = max(width, x + Double(words.count) * Double(size) * 0.58 + 20)
+        func text(_ words: String, size: Int = 13, isBold: Bool = false, family: String = "sans-serif") {
+            let style = "font-size=\"\(size)\" font-weight=\"\(isBold ? "bold" : "normal")\" font-family=\"\(family)\""
+            body.append("<text x=\"20\" y=\"\(y)\" \(style) fill=\"#222222\" xml:space=\"preserve\">\(escaped(words))</text>")
+            // No font is wider than these shares of its size, on average, among those that browsers and rsvg take.
+            width = max(width, 40 + Double(words.count * size) * (isBold ? 0.72 : 0.62))
         }
         for explanation in explanations {
             for line in explanation.input {
@@ -25,12 +25,13 @@ public enum MemoryDrawing {
                 y += 18
             }
             let expected = explanation.expected.map { $0 == explanation.answer ? "" : " (expected: \($0))" } ?? ""
-            text("\(explanation.answer)\(expected)", size: 15, weight: "bold")
+            y += 6
+            text("\(explanation.answer)\(expected)", size: 15, isBold: true)
             y += 28
             for picture in explanation.pictures {
-                text(picture.name, size: 14, weight: "bold")
+                text(picture.name, size: 14, isBold: true)
                 y += 10
-                let drawn = cells(of: picture, top: y)
+                let drawn = picture.isList ? list(of: picture, top: y) : map(of: picture, top: y)
                 body += drawn.parts
                 width = max(width, drawn.width)
                 y = drawn.bottom + 30
@@ -45,48 +46,87 @@ public enum MemoryDrawing {
     /// - Throws: `UserError` (.inputOutput).
     public static func write(_ explanations: [Explanation], to path: String) throws {
         do { try Data(svg(explanations).utf8).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be written: \(error.localizedDescription)", at: path, advice: "name a file in a directory that exists")
+            throw UserError(
+                .inputOutput, "cannot be written: \(systemReason(of: error))", at: path, advice: "name a file in a directory that exists")
         }
     }
 
-    /// The cells of a picture with its axes. Attention over labelled things stands upright, a thing a line, so that labels can be read.
-    private static func cells(of picture: MemoryTrace.Picture, top: Double) -> (parts: [String], width: Double, bottom: Double) {
-        let isUpright = picture.isList
-        let (down, across) = isUpright ? (picture.columns, picture.rows) : (picture.rows, picture.columns)
-        let side = isUpright ? 18.0 : min(18, max(3, 900 / Double(max(across, 1))))
-        let (wide, high) = (isUpright ? 46.0 : side, isUpright ? 18.0 : min(side, max(3, 600 / Double(max(down, 1)))))
-        let downLabels = isUpright ? picture.columnLabels : picture.rowLabels
-        let acrossLabels = isUpright ? (picture.rowLabels.isEmpty ? (1...max(picture.rows, 1)).map { "\(picture.rowAxis) \($0)" } : picture.rowLabels) : []
-        let left = isUpright ? 20.0 : 64.0
-        let first = top + 18
+    /// Marks of one picture.
+    private struct Marks {
         var parts: [String] = []
-        func label(_ words: String, _ x: Double, _ y: Double, anchor: String = "start", colour: String = "#444444") {
-            parts.append("<text x=\"\(x)\" y=\"\(y)\" font-size=\"11\" text-anchor=\"\(anchor)\" fill=\"\(colour)\">\(escaped(words))</text>")
+        var width = 0.0
+        var bottom = 0.0
+
+        mutating func label(_ words: String, _ x: Double, _ y: Double, anchor: String = "start", colour: String = "#444444") {
+            let place = "x=\"\(format(x))\" y=\"\(format(y))\" font-size=\"11\" text-anchor=\"\(anchor)\""
+            parts.append("<text \(place) fill=\"\(colour)\">\(escaped(words))</text>")
+            if anchor == "start" { width = max(width, x + Double(words.count) * labelWidth + 20) }
         }
-        if isUpright {
-            for (index, words) in acrossLabels.enumerated() { label(words, left + (Double(index) + 0.5) * wide, top + 12, anchor: "middle") }
-        } else {
-            label("\(picture.columnAxis) →", left, top + 12)
-            label("\(picture.rowAxis) ↓", left - 6, first + 10, anchor: "end")
+
+        mutating func cell(_ x: Double, _ y: Double, _ wide: Double, _ high: Double, strength: Double, isNegative: Bool) {
+            let place = "x=\"\(format(x))\" y=\"\(format(y))\" width=\"\(format(wide))\" height=\"\(format(high))\""
+            parts.append("<rect \(place) fill=\"\(isNegative ? "#b2182b" : "#1f5fa8")\" fill-opacity=\"\(format(strength))\"/>")
         }
-        for row in 0..<down {
-            for column in 0..<across {
-                let value = isUpright ? picture.value(column, row) : picture.value(row, column)
+
+        /// A frame around all cells, which ends the picture.
+        mutating func frame(_ x: Double, _ y: Double, _ wide: Double, _ high: Double) {
+            let place = "x=\"\(format(x))\" y=\"\(format(y))\" width=\"\(format(wide))\" height=\"\(format(high))\""
+            parts.append("<rect \(place) fill=\"none\" stroke=\"#888888\"/>")
+            (width, bottom) = (max(width, x + wide + 20), y + high)
+        }
+    }
+
+    /// A character of a label, at most, on average.
+    private static let labelWidth = 6.8
+
+    /// Attention over labelled things: a thing a line, so that labels can be read; values in the cells.
+    private static func list(of picture: MemoryTrace.Picture, top: Double) -> Marks {
+        let (left, first, wide, high) = (20.0, top + 18, 46.0, 18.0)
+        var marks = Marks()
+        for row in 0..<picture.rows {
+            let head = picture.rowLabels.isEmpty ? "\(picture.rowAxis) \(row + 1)" : picture.rowLabels[row]
+            marks.label(head, left + (Double(row) + 0.5) * wide, top + 12, anchor: "middle")
+        }
+        for column in 0..<picture.columns {
+            let y = first + Double(column) * high
+            for row in 0..<picture.rows {
+                let (value, x) = (picture.value(row, column), left + Double(row) * wide)
                 let strength = Double(min(1, abs(value) / picture.scale))
-                guard strength > 0.004 || isUpright else { continue }
-                let (x, y) = (left + Double(column) * wide, first + Double(row) * high)
-                parts.append(
-                    "<rect x=\"\(format(x))\" y=\"\(format(y))\" width=\"\(format(wide))\" height=\"\(format(high))\" fill=\"\(value < 0 ? "#b2182b" : "#1f5fa8")\" fill-opacity=\"\(format(strength))\"/>"
-                )
-                if isUpright { label(String(format: "%.2f", value), x + wide / 2, y + 13, anchor: "middle", colour: strength > 0.55 ? "#ffffff" : "#444444") }
+                marks.cell(x, y, wide, high, strength: strength, isNegative: value < 0)
+                let colour = strength > 0.55 ? "#ffffff" : "#444444"
+                marks.label(String(format: "%.2f", value), x + wide / 2, y + 13, anchor: "middle", colour: colour)
             }
-            if isUpright { label(downLabels[row], left + Double(across) * wide + 10, first + Double(row) * high + 13) }
+            marks.label(picture.columnLabels[column], left + Double(picture.rows) * wide + 10, y + 13)
         }
-        let bottom = first + Double(down) * high
-        parts.append(
-            "<rect x=\"\(left)\" y=\"\(first)\" width=\"\(format(Double(across) * wide))\" height=\"\(format(Double(down) * high))\" fill=\"none\" stroke=\"#888888\"/>")
-        let labelled = isUpright ? Double(downLabels.map(\.count).max() ?? 0) * 6.5 + 20 : 20
-        return (parts, left + Double(across) * wide + labelled, bottom)
+        marks.frame(left, first, Double(picture.rows) * wide, Double(picture.columns) * high)
+        return marks
+    }
+
+    /// A small square a cell, rows downwards; what the axes are and what the darkest stands for above it, labels or numbers of rows at the left.
+    private static func map(of picture: MemoryTrace.Picture, top: Double) -> Marks {
+        let (rows, columns, scale) = (picture.rows, picture.columns, picture.scale)
+        let (wide, high) = (min(18, max(3, 900 / Double(max(columns, 1)))), min(18, max(3, 600 / Double(max(rows, 1)))))
+        let labels = (0..<rows).map { picture.rowLabels.isEmpty ? "\($0)" : picture.rowLabels[$0] }
+        let left = 26 + Double(labels.map(\.count).max() ?? 0) * labelWidth
+        let first = top + 18
+        var marks = Marks()
+        marks.label("\(picture.rowAxis) ↓, \(picture.columnAxis) →, darkest is \(String(format: "%.3g", scale))", 20, top + 12)
+        // Numbers stand no closer than their height.
+        for row in stride(from: 0, to: rows, by: picture.rowLabels.isEmpty ? max(1, Int((14 / high).rounded(.up))) : 1) {
+            marks.label(labels[row], left - 6, first + (Double(row) + 0.5) * high + 4, anchor: "end")
+        }
+        for row in 0..<rows {
+            for column in 0..<columns {
+                let value = picture.value(row, column)
+                let strength = Double(min(1, abs(value) / scale))
+                // Of a cell as pale as this nothing is seen.
+                guard strength > 0.004 else { continue }
+                marks.cell(
+                    left + Double(column) * wide, first + Double(row) * high, wide, high, strength: strength, isNegative: value < 0)
+            }
+        }
+        marks.frame(left, first, Double(columns) * wide, Double(rows) * high)
+        return marks
     }
 
     private static func format(_ value: Double) -> String { String(format: "%.2f", value) }

@@ -38,22 +38,30 @@ extension MemoryTrace.Picture {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// One character a cell, from blank (0) to full (the largest magnitude). Neighbouring columns share a character where the line is too short, which
-    /// then shows the largest of them.
+    /// One character a cell, from blank (0) to full (the largest magnitude). Neighbouring columns share a character where the line is too short,
+    /// which then shows the largest of them. One line stands for five or more blank rows that have no labels of their own.
     private func map(_ width: Int) -> String {
+        let scale = self.scale
         let shades: [Character] = [" ", "░", "▒", "▓", "█"]
         let labels = (0..<rows).map { rowLabels.isEmpty ? "\($0)" : rowLabels[$0] }
         let margin = (labels.map(\.count).max() ?? 0) + 1
         let room = max(width - margin - 4, 10)
         let pooled = (columns + room - 1) / max(room, 1)
-        var lines = ["  \(rowAxis) (down), \(columnAxis) (across\(pooled > 1 ? ", \(pooled) a character" : "")); full is \(String(format: "%.3g", scale))"]
-        for row in 0..<rows {
-            var line = "  " + String(repeating: " ", count: margin - 1 - labels[row].count) + labels[row] + "│"
-            for first in stride(from: 0, to: columns, by: max(pooled, 1)) {
+        var lines = [
+            "  \(rowAxis) (down), \(columnAxis) (across\(pooled > 1 ? ", \(pooled) a character" : "")); full is \(String(format: "%.3g", scale))"
+        ]
+        let drawn = (0..<rows).map { row in
+            stride(from: 0, to: columns, by: max(pooled, 1)).map { first -> Character in
                 let largest = (first..<min(first + pooled, columns)).reduce(Float(0)) { max($0, abs(value(row, $1))) }
-                line.append(shades[min(shades.count - 1, Int((largest / scale * Float(shades.count - 1)).rounded()))])
+                return shades[min(shades.count - 1, Int((largest / scale * Float(shades.count - 1)).rounded()))]
             }
-            lines.append(line + "│")
+        }
+        var row = 0
+        while row < rows {
+            let blank = rowLabels.isEmpty ? drawn[row...].prefix { $0.allSatisfy { $0 == " " } }.count : 0
+            let label = blank >= 5 ? "⋮" : labels[row]
+            lines.append("  " + String(repeating: " ", count: margin - 1 - label.count) + label + "│" + String(drawn[row]) + "│")
+            row += blank >= 5 ? blank : 1
         }
         return lines.joined(separator: "\n") + "\n"
     }

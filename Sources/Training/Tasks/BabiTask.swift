@@ -23,7 +23,8 @@ struct BabiDataSettings: Sendable {
         if names != ["all"] {
             let numbers = names.compactMap { name in Int(name).flatMap { (1...babiTaskCount).contains($0) ? $0 : nil } }
             guard numbers.count == names.count, !numbers.isEmpty, Set(numbers).count == numbers.count else {
-                throw section.error("tasks", "is [\(names.joined(separator: ", "))]", advice: "write all, or different numbers from 1 to \(babiTaskCount)")
+                throw section.error(
+                    "tasks", "is [\(names.joined(separator: ", "))]", advice: "write all, or different numbers from 1 to \(babiTaskCount)")
             }
             tasks = numbers.sorted()
         }
@@ -74,8 +75,10 @@ final class BabiSource: StorySource {
     var tasks: [Int] { settings.tasks ?? BabiTask.allCases.map(\.number) }
 
     var title: String {
-        let names = tasks.count == BabiTask.allCases.count ? "tasks 1 to \(tasks.count)" : tasks.count == 1 ? "task \(tasks[0])" : "tasks \(tasks.map(\.description).joined(separator: ", "))"
-        return "bAbI \(names)\(substituted.isEmpty ? "" : ", training data of task \(substituted.map(\.description).joined(separator: ", ")) from \(settings.missingFrom ?? "")")"
+        func list(_ tasks: [Int]) -> String { tasks.map(\.description).joined(separator: ", ") }
+        let isAll = tasks.count == BabiTask.allCases.count
+        let names = isAll ? "tasks 1 to \(tasks.count)" : tasks.count == 1 ? "task \(tasks[0])" : "tasks \(list(tasks))"
+        return "bAbI \(names)" + (substituted.isEmpty ? "" : ", training data of task \(list(substituted)) from \(settings.missingFrom ?? "")")
     }
 
     /// Tasks whose training file comes from elsewhere; known once the training data is read.
@@ -114,6 +117,8 @@ final class BabiSource: StorySource {
 /// A path of the section `task`, its variables replaced when the data is opened: use of a finished run needs no data.
 func expandingTaskPath(_ text: String, key: String) throws -> String {
     try expandingVariables(text) {
-        UserError(.configuration, "names the environment variable \($0), which is not set", at: "task.\(key)", advice: "export \($0), or write the path out")
+        UserError(
+            .configuration, "names the environment variable \($0), which is not set", at: "task.\(key)",
+            advice: "export \($0), or write the path out")
     }
 }

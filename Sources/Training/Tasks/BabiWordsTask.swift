@@ -55,7 +55,7 @@ public final class BabiWordsTask: AnsweringTask {
     private let training: WordStories?
     private let validation: WordStories?
     private let notes: [String]
-    private var openedTest: WordStories?
+    private var openedTest: (stories: WordStories, findings: StoryFindings)?
 
     /// Stories that evaluation runs through the model at a time.
     private static let evaluationRows = 32
@@ -76,6 +76,11 @@ public final class BabiWordsTask: AnsweringTask {
             let alphabet = StorySymbols(words: read.count)
             (vocabulary, self.alphabet) = (read, alphabet)
             let all = WordStories(questions, alphabet, blanks: settings.blanks, maximumSteps: settings.maximumSteps)
+            guard questions.count > 0 else {
+                throw UserError(
+                    .badData, (["there is no question to train on"] + questions.findings.notes).joined(separator: ": "), at: source.title,
+                    advice: "check task.data")
+            }
             guard !all.stories.isEmpty else {
                 throw UserError(
                     .badData, "no story has \(settings.maximumSteps ?? 0) steps or fewer; the longest has \(all.longest)", at: source.title,
@@ -85,7 +90,9 @@ public final class BabiWordsTask: AnsweringTask {
                 StoryTask.heldOut(all.stories.count, part: settings.validation, isJoint: source.tasks.count > 1, seed: configuration.seed))
             training = all.selecting(all.stories.indices.filter { !heldOut.contains($0) })
             validation = heldOut.isEmpty ? nil : all.selecting(heldOut.sorted())
-            notes = questions.findings.notes + (all.tooLong > 0 ? ["\(all.tooLong) stories left out that have more than \(settings.maximumSteps ?? 0) steps"] : [])
+            notes =
+                questions.findings.notes
+                + (all.tooLong > 0 ? ["\(quantity(all.tooLong, "story", "stories")) left out, of more than \(settings.maximumSteps ?? 0) steps"] : [])
         }
         network = SequenceModel(
             settings.model, SequenceModelForm(input: .symbols(alphabet.count), output: .classes(vocabulary.count)))
@@ -113,7 +120,7 @@ public final class BabiWordsTask: AnsweringTask {
     // MARK: measuring
 
     public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {
-        guard let stories = try communicator.onEveryRank({ try part == .test ? testStories() : validationStories() }) else { return nil }
+        guard let stories = try communicator.onEveryRank({ try part == .test ? testStories().stories : validationStories() }) else { return nil }
         let rows = Self.evaluationRows
         // Stories of like length together: padding costs time.
         let order = stories.stories.indices.sorted { (stories.stories[$0].steps.count, $0) < (stories.stories[$1].steps.count, $1) }
@@ -123,14 +130,17 @@ public final class BabiWordsTask: AnsweringTask {
         let measured = try SequenceMeasurement.summed(network.form.output, batches: batches, communicator) { index in
             let numbers = Array(order[index * rows..<min((index + 1) * rows, order.count)])
             let batch = stories.rows(numbers, lanes: Array(numbers.indices))
-            return SequenceMeasurement(of: network, SequenceBatch(batch)) { row, isCorrect in accuracy.add(task: batch.tasks[row], isCorrect: isCorrect) }
+            return SequenceMeasurement(of: network, SequenceBatch(batch)) { row, isCorrect in
+                accuracy.add(task: batch.tasks[row], isCorrect: isCorrect)
+            }
         }
         accuracy = BABIAccuracy(encoded: try communicator.allReduced(accuracy.encoded, .sum))
         let asked = accuracy.tasksAsked
         return TaskScores(
             examples: asked.reduce(0) { $0 + accuracy[$1].questions }, loss: measured.meanLoss,
             scores: [TaskScores.Score("error", accuracy.meanError ?? .nan), TaskScores.Score("failed_tasks", Double(accuracy.failedTasks.count))],
-            details: asked.map { TaskScores.Score("error_task_\($0)", accuracy[$0].error ?? .nan) })
+            details: asked.map { TaskScores.Score("error_task_\($0)", accuracy[$0].error ?? .nan) }
+                + (part == .test ? openedTest?.findings.scores ?? [] : []))
     }
 
     private func validationStories() throws -> WordStories? {
@@ -139,18 +149,20 @@ public final class BabiWordsTask: AnsweringTask {
         let all = WordStories(try source.training(&read), alphabet, blanks: settings.blanks, maximumSteps: settings.maximumSteps)
         guard read == vocabulary else {
             throw UserError(
-                .configuration, "its words are not those of the run's vocabulary", at: source.title, advice: "name the data that the run was trained on")
+                .configuration, "its words are not those of the run's vocabulary", at: source.title,
+                advice: "name the data that the run was trained on")
         }
         let heldOut = StoryTask.heldOut(all.stories.count, part: settings.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
         return heldOut.isEmpty ? nil : all.selecting(heldOut)
     }
 
     /// All test stories, however long.
-    private func testStories() throws -> WordStories {
+    private func testStories() throws -> (stories: WordStories, findings: StoryFindings) {
         if let openedTest { return openedTest }
         let questions = try source.test(vocabulary)
         try questions.findings.check(limit: settings.maximumBadRecords, at: source.title)
-        let test = WordStories(questions, alphabet, blanks: settings.blanks)
+        try questions.requireQuestions(at: source.title)
+        let test = (stories: WordStories(questions, alphabet, blanks: settings.blanks), findings: questions.findings)
         openedTest = test
         return test
     }
@@ -159,7 +171,7 @@ public final class BabiWordsTask: AnsweringTask {
 
     /// A test story, from 0, with all of its questions.
     public func example(_ number: Int) throws -> Explanation {
-        let test = try testStories()
+        let test = try testStories().stories
         guard test.stories.indices.contains(number) else {
             throw UserError(.usage, "there is no example \(number)", at: source.title, advice: "give a number from 0 to \(test.stories.count - 1)")
         }
@@ -195,6 +207,7 @@ extension SequenceBatch {
     /// Stories as a loader has handed them out.
     init(_ rows: WordStoryRows) {
         let shape: Shape = [rows.lanes.count, rows.steps]
-        self.init(lanes: rows.lanes, inputs: .symbols(Tensor(rows.symbols, shape)), targets: .classes(Tensor(rows.classes, shape)), counts: rows.counts)
+        self.init(
+            lanes: rows.lanes, inputs: .symbols(Tensor(rows.symbols, shape)), targets: .classes(Tensor(rows.classes, shape)), counts: rows.counts)
     }
 }

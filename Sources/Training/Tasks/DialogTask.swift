@@ -57,5 +57,7 @@ private struct DialogSource: StorySource {
         return try StoryQuestions(dialogs: directory().files(tasks: tasks, split: settings.testSplit), vocabulary: &vocabulary, isTraining: false)
     }
 
-    func typed(_ text: String, _ vocabulary: StoryVocabulary) throws -> StoryQuestions { try StoryQuestions(typedDialog: text, vocabulary: vocabulary) }
+    func typed(_ text: String, _ vocabulary: StoryVocabulary) throws -> StoryQuestions {
+        try StoryQuestions(typedDialog: text, vocabulary: vocabulary)
+    }
 }

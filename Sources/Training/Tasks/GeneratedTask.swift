@@ -18,10 +18,12 @@ public struct GeneratedTaskSettings: TaskSettings {
     public var examples: Int
     /// Lengths beside those of training that `mneme evaluate` measures, in the task's own unit.
     public var testLengths: [Int]
+    /// What learns it.
     public var model: SequenceModelConfiguration
 
     public var modelKind: String { model.core.kind }
 
+    /// Settings that no run file gives.
     public init(generator: any SequenceGenerator, examples: Int = 1024, testLengths: [Int] = [], model: SequenceModelConfiguration) {
         self.generator = generator
         self.examples = examples
@@ -29,7 +31,9 @@ public struct GeneratedTaskSettings: TaskSettings {
         self.model = model
     }
 
-    public func makeTask(_ configuration: RunConfiguration, savedIn directory: String?) throws -> any LearningTask { GeneratedTask(configuration, self) }
+    public func makeTask(_ configuration: RunConfiguration, savedIn directory: String?) throws -> any LearningTask {
+        GeneratedTask(configuration, self)
+    }
 }
 
 /// A generated task with a sequence model.
@@ -66,7 +70,9 @@ public final class GeneratedTask: LearningTask {
         let measured = try measure(settings.generator, part, communicator)
         var scores = measured.scores
         for length in part == .test ? settings.testLengths : [] {
-            scores += try measure(settings.generator.withLength(length), part, communicator).scores.map { .init("\($0.name)_length_\(length)", $0.value) }
+            scores += try measure(settings.generator.withLength(length), part, communicator).scores.map {
+                .init("\($0.name)_length_\(length)", $0.value)
+            }
         }
         return TaskScores(examples: measured.sequences, loss: measured.meanLoss, scores: scores)
     }
@@ -76,7 +82,8 @@ public final class GeneratedTask: LearningTask {
         let batches = min((settings.examples + rows - 1) / rows, maximumBatches ?? .max)
         return try SequenceMeasurement.summed(sequenceModel.form.output, batches: batches, communicator) { index in
             let lanes = Array(0..<min(rows, settings.examples - index * rows))
-            let batch = SequenceBatch(generator.batch(seed: seed, part: part == .validation ? .validation : .test, step: index, lanes: lanes), generator)
+            let batch = SequenceBatch(
+                generator.batch(seed: seed, part: part == .validation ? .validation : .test, step: index, lanes: lanes), generator)
             return SequenceMeasurement(of: sequenceModel, batch)
         }
     }

@@ -74,7 +74,8 @@ extension ConfigurationSection {
     fileprivate func range(_ key: String, default defaultValue: ClosedRange<Int>, from least: Int) throws -> ClosedRange<Int> {
         let bounds = try ints(key, default: [defaultValue.lowerBound, defaultValue.upperBound], in: least...)
         guard let first = bounds.first, let last = bounds.last, bounds.count <= 2, first <= last else {
-            throw error(key, "is no range", advice: "write the smallest and the largest, such as [\(defaultValue.lowerBound), \(defaultValue.upperBound)]")
+            throw error(
+                key, "is no range", advice: "write the smallest and the largest, such as [\(defaultValue.lowerBound), \(defaultValue.upperBound)]")
         }
         return first...last
     }

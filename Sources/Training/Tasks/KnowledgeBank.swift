@@ -17,11 +17,13 @@ public final class KnowledgeBank {
     private let path: String?
     /// The symbols of the run, which say what may be put; `nil` for facts without a run.
     private let vocabulary: SymbolVocabulary?
+    /// Whether the run's facts are triples or sentences; `nil` for facts without a run.
+    private let layout: KnowledgeLayout?
 
     /// Facts that do not last.
     public init(_ facts: [KnowledgeFact], foldsCase: Bool = false) {
         memory = DictionaryMemory(keyCase: foldsCase ? .folded : .exact, duplicates: .collect)
-        (path, vocabulary) = (nil, nil)
+        (path, vocabulary, layout) = (nil, nil, nil)
         // A memory without a file cannot fail to be written.
         for fact in facts { _ = try? memory.put(Self.key(fact.subject, fact.relation), fact.object) }
     }
@@ -29,16 +31,17 @@ public final class KnowledgeBank {
     /// The facts of a run directory.
     /// - Throws: `UserError` where it has none or they are damaged.
     public convenience init(runDirectory: String) throws {
+        try LoadedRun.requireDirectory(runDirectory)
         guard FileManager.default.fileExists(atPath: "\(runDirectory)/\(Self.fileName)") else {
             throw UserError(.missingInput, "keeps no facts", at: runDirectory, advice: "name the directory of a run of a knowledge task")
         }
-        try self.init(runDirectory: runDirectory, vocabulary: KnowledgeFile(runDirectory: runDirectory).vocabulary)
+        try self.init(runDirectory: runDirectory, file: KnowledgeFile(runDirectory: runDirectory))
     }
 
-    init(runDirectory: String, vocabulary: SymbolVocabulary) throws {
+    init(runDirectory: String, file: KnowledgeFile) throws {
         let path = "\(runDirectory)/\(Self.fileName)"
         memory = try DictionaryMemory(path: path)
-        (self.path, self.vocabulary) = (path, vocabulary)
+        (self.path, vocabulary, layout) = (path, file.vocabulary, file.rules.layout)
     }
 
     /// What a crash has cut off the file; `nil` where nothing was.
@@ -90,6 +93,11 @@ public final class KnowledgeBank {
             }
         }
         guard var vocabulary else { return fact }
+        if fact.relation == nil, layout == .triple {
+            throw UserError(
+                .usage, "the run's facts are triples: it would not read a sentence", at: path,
+                advice: "give one of the relations \(vocabulary.relations.joined(separator: ", "))")
+        }
         if let relation = fact.relation, vocabulary.relation(relation) == nil {
             throw UserError(
                 .usage, "the run does not know the relation '\(relation)'", at: path,

@@ -37,6 +37,9 @@ struct KnowledgeSource {
         }
 
         let questions = try read(settings.questions, kinds: settings.kinds, settings.skipLimit)
+        guard !questions.isEmpty else {
+            throw UserError(.badData, "holds no question", at: settings.questions, advice: "check that its lines are question<TAB>answer|answer")
+        }
         let validationFile = try settings.validation.map { try read($0, kinds: nil, settings.skipLimit) }
         let testFile = try settings.test.map { try read($0, kinds: nil, settings.skipLimit) }
         // Parts that have no file of their own are taken from the training questions.

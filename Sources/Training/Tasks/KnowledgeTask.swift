@@ -32,7 +32,7 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         if let directory {
             let file = try KnowledgeFile(runDirectory: directory)
             self.file = file
-            bank = try KnowledgeBank(runDirectory: directory, vocabulary: file.vocabulary)
+            bank = try KnowledgeBank(runDirectory: directory, file: file)
         } else {
             let source = try KnowledgeSource(settings, seed: configuration.seed)
             read = source
@@ -76,7 +76,8 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
 
     public var summary: String {
         var notes = directory == nil ? (try? source.get())?.notes ?? [] : []
-        if examples.memory.leftOut > 0 { notes.append("\(examples.memory.leftOut) facts do not fit the layout") }
+        if examples.memory.leftOut > 0 { notes.append("\(quantity(examples.memory.leftOut, "fact")) left out that the layout does not take") }
+        if unanswerable > 0 { notes.append("\(quantity(unanswerable, "training question")) left out, with no answer among the facts") }
         let counts = "knowledge, \(facts.count) facts as \(examples.memory.count) entries, \(file.vocabulary.count) symbols"
         return notes.isEmpty ? counts : "\(counts) (\(notes.joined(separator: "; ")))"
     }
@@ -92,6 +93,12 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
 
     public var files: [RunFile] {
         [RunFile(name: KnowledgeFile.name, bytes: fileBytes), RunFile(name: KnowledgeBank.fileName, bytes: bank.bytes, isChangedByUsers: true)]
+    }
+
+    /// Training questions none of whose answers is an entity; 0 where a run directory is used, which needs no questions.
+    private var unanswerable: Int {
+        guard directory == nil, let source = try? source.get() else { return 0 }
+        return source.training.count { $0.answers.allSatisfy { file.vocabulary.entity($0) == nil } }
     }
 
     private static func fingerprint(_ bytes: [UInt8]) -> String {
@@ -180,13 +187,17 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
 
     // MARK: Explaining
 
+    public var endsQuestionsWithMark: Bool { false }
+
     public func example(_ number: Int) throws -> Explanation {
         let test = try source.get().test
-        guard test.indices.contains(number - 1) else {
-            throw UserError(.usage, "there is no test question \(number)", at: directory, advice: "choose one from 1 to \(test.count)")
+        guard test.indices.contains(number) else {
+            throw UserError(
+                .usage, "there is no example \(number)", at: directory,
+                advice: test.isEmpty ? "the run has no test questions" : "give a number from 0 to \(test.count - 1)")
         }
-        var explanation = explain(test[number - 1].text, facts, examples)
-        explanation.expected = test[number - 1].answers.joined(separator: " | ")
+        var explanation = explain(test[number].text, facts, examples)
+        explanation.expected = test[number].answers.joined(separator: " | ")
         return explanation
     }
 
@@ -205,7 +216,11 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
             return KnowledgeFact(fields[0], fields[1], fields[2])
         }
         let all = facts + added
-        return explain(question, all, Self.examples(all, file, settings))
+        let examplesOfAll = Self.examples(all, file, settings)
+        var explanation = explain(question, all, examplesOfAll)
+        let leftOut = examplesOfAll.memory.leftOut - examples.memory.leftOut
+        if leftOut > 0 { explanation.notes.append("\(quantity(leftOut, "fact")) left out: the run does not know the relation, or takes other facts") }
+        return explanation
     }
 
     private func explain(_ question: String, _ facts: [KnowledgeFact], _ examples: KnowledgeExamples) -> Explanation {
@@ -219,8 +234,10 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         }
         let outcome = answers(rows, ForwardPass(trace: trace), labels: labels)[0]
         var notes = example.unknown.map { "'\($0)' is not known to the run" }
-        if example.entries.isEmpty { notes.append("no fact shares a symbol with the question: the answer is a guess") }
-        if example.leftOut > 0 { notes.append("\(example.leftOut) facts more than the memory of \(settings.memorySize) takes were left out") }
+        if example.entries.isEmpty {
+            notes.append("no fact shares a symbol with the question: \(outcome.symbol == nil ? "there is no answer" : "the answer is a guess")")
+        }
+        if example.leftOut > 0 { notes.append("\(quantity(example.leftOut, "fact")) more than the memory of \(settings.memorySize) takes left out") }
         return Explanation(
             input: [question], answer: outcome.symbol.map(examples.name) ?? "", probability: outcome.symbol == nil ? nil : outcome.probability,
             notes: notes,

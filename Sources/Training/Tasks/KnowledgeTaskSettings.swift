@@ -19,6 +19,7 @@ public struct KnowledgeTaskSettings: TaskSettings {
         case generated
     }
 
+    /// What the data look like.
     public var source: Source
     /// The directory or the file of facts; empty where they are generated.
     public var data: String
@@ -26,21 +27,27 @@ public struct KnowledgeTaskSettings: TaskSettings {
     public var questions: String
     /// The kind of each question, line by line.
     public var kinds: String?
+    /// The validation questions; `nil` takes a part of `questions`.
     public var validation: String?
+    /// The test questions; `nil` takes a part of `questions`.
     public var test: String?
     /// The shares of training, validation and test, of entities asked about.
     public var split: [Double]
-    /// Generated: films, and the share of (film, relation) pairs that are held out.
+    /// Generated: how many films.
     public var films: Int
+    /// Generated: the share of (film, relation) pairs that are held out.
     public var heldOut: Double
     /// What split and generated facts are a function of.
     public var seed: UInt64?
+    /// What makes entries out of facts.
     public var rules: MemoryRules
     /// Symbols in so many keys, or more, find nothing.
     public var frequencyLimit: Int
     /// The most entries of one question.
     public var memorySize: Int
+    /// Which entities may be answered.
     public var candidates: CandidateRule
+    /// Whether names that differ in case alone are one.
     public var foldsCase: Bool
     /// Places for entities that are put into the memory later.
     public var spareSymbols: Int

@@ -10,7 +10,9 @@ import Models
 
 /// The sections `corpus` and `model` of a run over a sharded corpus.
 public struct LanguageTaskSettings: TaskSettings {
+    /// What is read.
     public var corpus: CorpusSettings
+    /// What learns it.
     public var model: ModelConfiguration
 
     public var modelKind: String { model.kind.rawValue }
@@ -59,7 +61,8 @@ public final class LanguageTask: LearningTask {
     public var hasValidation: Bool { validation != nil }
 
     public var summary: String {
-        corpus.map { "corpus \($0.directory), \($0.tokenCount.formatted(.number.locale(Locale(identifier: "en_US")))) tokens" } ?? settings.corpus.shards
+        corpus.map { "corpus \($0.directory), \($0.tokenCount.formatted(.number.locale(Locale(identifier: "en_US")))) tokens" }
+            ?? settings.corpus.shards
     }
 
     public var identity: [(name: String, value: String)] {
@@ -69,7 +72,10 @@ public final class LanguageTask: LearningTask {
     }
 
     public var agreement: [(name: String, value: String)] {
-        [("corpus \(settings.corpus.shards)", corpus?.manifest.fingerprint ?? "none"), ("validation corpus", validation?.manifest.fingerprint ?? "none")]
+        [
+            ("corpus \(settings.corpus.shards)", corpus?.manifest.fingerprint ?? "none"),
+            ("validation corpus", validation?.manifest.fingerprint ?? "none"),
+        ]
     }
 
     public func mismatch(of name: String, at path: String) -> UserError {
@@ -111,6 +117,7 @@ public final class LanguageTask: LearningTask {
 
     public func example(_ number: Int) throws -> Explanation {
         throw UserError(
-            .usage, "a language model on a corpus has no numbered examples", at: configuration.directory, advice: "use mneme generate or mneme evaluate")
+            .usage, "a language model on a corpus has no numbered examples", at: configuration.directory,
+            advice: "use mneme generate or mneme evaluate")
     }
 }

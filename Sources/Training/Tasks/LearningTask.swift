@@ -25,11 +25,14 @@ public protocol TaskLoader: AnyObject {
 
 /// A file that a run directory keeps beside its checkpoints, such as a vocabulary.
 public struct RunFile: Sendable, Equatable {
+    /// Its name in the run directory.
     public var name: String
+    /// What it holds.
     public var bytes: [UInt8]
     /// Whether people may change the file of a run: a session that resumes leaves it as it is.
     public var isChangedByUsers: Bool
 
+    /// A file in memory; the trainer writes it.
     public init(name: String, bytes: [UInt8], isChangedByUsers: Bool = false) {
         self.name = name
         self.bytes = bytes
@@ -49,8 +52,10 @@ public struct Explanation: Sendable, Equatable, Codable {
     public var probability: Double?
     /// Warnings, such as words that the model does not know.
     public var notes: [String]
+    /// What the memory did, in the order of recording.
     public var pictures: [MemoryTrace.Picture]
 
+    /// An explanation of an answer that is known.
     public init(
         input: [String], answer: String, expected: String? = nil, probability: Double? = nil, notes: [String] = [], pictures: [MemoryTrace.Picture]
     ) {
@@ -121,6 +126,13 @@ public protocol AnsweringTask: LearningTask {
     /// Answers a text: lines of facts, the last one the question.
     /// - Throws: `UserError(.badData)` for a text that holds no question.
     func answer(_ text: String) throws -> Explanation
+    /// Whether the last line of a text must end with a question mark: where facts and questions are both sentences, and one might be taken for
+    /// the other.
+    var endsQuestionsWithMark: Bool { get }
+}
+
+extension AnsweringTask {
+    public var endsQuestionsWithMark: Bool { true }
 }
 
 /// Which examples are measured.
@@ -135,9 +147,12 @@ public enum EvaluationPart: String, Sendable, CaseIterable {
 public struct TaskScores: Sendable, Equatable {
     /// One figure, such as `bit_errors_per_sequence` or `error_task_1`: a name as it stands in JSON, and its value.
     public struct Score: Sendable, Equatable {
+        /// As it stands in JSON, in snake case.
         public var name: String
+        /// The figure. Whether more is better depends on what it measures.
         public var value: Double
 
+        /// One figure.
         public init(_ name: String, _ value: Double) {
             self.name = name
             self.value = value
@@ -153,6 +168,7 @@ public struct TaskScores: Sendable, Equatable {
     /// Figures too many for metrics.jsonl, which `mneme evaluate` prints too: errors task by task.
     public var details: [Score]
 
+    /// The figures of one evaluation.
     public init(examples: Int, loss: Double? = nil, scores: [Score], details: [Score] = []) {
         self.examples = examples
         self.loss = loss

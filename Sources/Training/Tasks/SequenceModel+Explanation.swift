@@ -25,7 +25,7 @@ extension SequenceModel {
         switch batch.targets {
         case .bits(let bits):
             let probabilities = outputs.sigmoid()
-            pictures.append(Self.picture("answer", probabilities, columns: "bit", rowLabels: rows.map { "step \($0 + 1)" }))
+            pictures.append(Self.picture("answer", probabilities, columns: "bit", rowLabels: rows.map(\.description)))
             given = rows.indices.map { Self.bits(probabilities, $0) }
             expected = rows.map { Self.bits(bits, $0) }
         case .classes(let classes):
@@ -63,7 +63,8 @@ extension SequenceModel {
     private static func picture(_ name: String, _ values: Tensor, columns: String, rowLabels: [String] = []) -> MemoryTrace.Picture {
         let trace = MemoryTrace()
         trace.record(
-            name, rowAxis: "step", columnAxis: columns, rowLabels: rowLabels, rows: values.shape.rows, columns: values.shape.columns, values: values.array)
+            name, rowAxis: "step", columnAxis: columns, rowLabels: rowLabels, rows: values.shape.rows, columns: values.shape.columns,
+            values: values.array)
         return trace.pictures[0]
     }
 

@@ -72,14 +72,16 @@ public final class StoryTask: AnsweringTask {
             let isHeldOut = Set(heldOut)
             let rest = (0..<all.count).filter { !isHeldOut.contains($0) }
             guard !rest.isEmpty else {
-                throw UserError(.badData, "there is no question to train on", at: source.title, advice: "check task.data, and lower task.validation")
+                throw UserError(
+                    .badData, (["there is no question to train on"] + all.findings.notes).joined(separator: ": "), at: source.title,
+                    advice: "check task.data, and lower task.validation")
             }
             self.vocabulary = vocabulary
             training = all.selecting(rest)
             validation = heldOut.isEmpty ? nil : all.selecting(heldOut)
             let long = all.questions.count { $0.sentences.count > options.memory }
             notes = all.findings.notes
-                + (long > 0 ? ["\(long) questions have more than \(options.memory) sentences before them: the latest are kept"] : [])
+                + (long > 0 ? ["\(quantity(long, "question")) with more than \(options.memory) sentences before, of which the latest are kept"] : [])
         }
         network = MemoryNetwork(
             model, vocabularySize: vocabulary.count, classCount: vocabulary.answers?.count, slotCount: min(options.memory, vocabulary.longestStory),
@@ -136,8 +138,8 @@ public final class StoryTask: AnsweringTask {
             // By these a restart is chosen, never by what the test says.
             if let error = fit.accuracy.meanError { scores.details.append(TaskScores.Score("training_error", error)) }
             if let loss = fit.scores().loss { scores.details.append(TaskScores.Score("training_loss", loss)) }
-            if test.findings.unseenAnswers > 0 { scores.details.append(TaskScores.Score("unseen_answers", Double(test.findings.unseenAnswers))) }
-            if test.findings.unknownWords > 0 { scores.details.append(TaskScores.Score("unknown_words", Double(test.findings.unknownWords))) }
+            let long = test.questions.count { $0.sentences.count > options.memory }
+            scores.details += test.findings.scores + (long > 0 ? [TaskScores.Score("questions_over_memory_size", Double(long))] : [])
             return scores
         }
     }
@@ -163,7 +165,8 @@ public final class StoryTask: AnsweringTask {
         let all = try source.training(&read)
         guard read == vocabulary else {
             throw UserError(
-                .configuration, "its words are not those of the run's vocabulary", at: source.title, advice: "name the data that the run was trained on")
+                .configuration, "its words are not those of the run's vocabulary", at: source.title,
+                advice: "name the data that the run was trained on")
         }
         return all
     }
@@ -172,6 +175,7 @@ public final class StoryTask: AnsweringTask {
         if let openedTest { return openedTest }
         let test = try source.test(vocabulary)
         try test.findings.check(limit: options.maximumBadRecords, at: source.title)
+        try test.requireQuestions(at: source.title)
         openedTest = test
         return test
     }
@@ -219,6 +223,9 @@ public final class StoryTask: AnsweringTask {
 
     // MARK: answering
 
+    /// What a user says in a dialog is often no question.
+    public var endsQuestionsWithMark: Bool { !source.tellsAccuracy }
+
     public func example(_ number: Int) throws -> Explanation {
         let test = try testQuestions()
         guard number >= 0, number < test.count else {
@@ -242,13 +249,32 @@ public final class StoryTask: AnsweringTask {
         if !support.isEmpty { notes.append("the supporting facts are sentences \(support.map(\.description).joined(separator: ", "))") }
         let expected = question.answer >= 0 ? name(ofAnswer: question.answer) : questions.unseenAnswers[number]
         return Explanation(
-            input: sentences + [text(questions.questionWords[question.words]) + (source.tellsAccuracy ? "" : "?")], answer: name(ofAnswer: answer), expected: expected,
-            probability: Double(probability), notes: notes, pictures: trace.pictures)
+            input: sentences + [text(questions.questionWords[question.words]) + (source.tellsAccuracy ? "" : "?")], answer: name(ofAnswer: answer),
+            expected: expected, probability: Double(probability), notes: notes, pictures: trace.pictures)
     }
 
     private func text(_ words: ArraySlice<Int32>) -> String { words.map { vocabulary.words[Int($0)] }.joined(separator: " ") }
 
     private func name(ofAnswer answer: Int32) -> String { vocabulary.answers?[Int(answer)] ?? vocabulary.words[Int(answer)] }
+}
+
+extension StoryQuestions {
+    /// - Throws: `UserError` (.badData) where test data hold no question.
+    func requireQuestions(at place: String) throws {
+        guard questions.isEmpty else { return }
+        throw UserError(
+            .badData, (["there is no question in the test data"] + findings.notes).joined(separator: ": "), at: place, advice: "check task.data")
+    }
+}
+
+extension StoryFindings {
+    /// What was found in test data, as an evaluation reports it; nothing where nothing was.
+    var scores: [TaskScores.Score] {
+        [
+            ("left_out_records", leftOut), ("unseen_answers", unseenAnswers), ("unknown_words", unknownWords),
+            ("questions_without_known_words", unknownQuestions), ("stories_ending_in_facts", storiesEndingInFacts),
+        ].filter { $0.1 > 0 }.map { TaskScores.Score($0.0, Double($0.1)) }
+    }
 }
 
 /// Story rows as batches of a model.

@@ -9,7 +9,9 @@ extension ConfigurationSection {
     /// - Throws: `UserError` (.configuration) when the key is missing or a variable is not set.
     func path(_ key: String) throws -> String {
         let text = try string(key)
-        return try expandingVariables(text) { error(key, "names the environment variable \($0), which is not set", advice: "export \($0), or write the path out") }
+        return try expandingVariables(text) {
+            error(key, "names the environment variable \($0), which is not set", advice: "export \($0), or write the path out")
+        }
     }
 
     /// The same for a key that may be left out.

@@ -12,8 +12,8 @@ struct AnswerCommand: ParsableCommand {
         commandName: "answer",
         abstract: "Answer questions about stories with a trained run.",
         discussion: """
-            Files in bAbI's format, or directories of them, give a question for each of theirs; the expected answer is printed beside the model's where
-            they differ. Plain text, one sentence a line with the question last (ending with ?), works on standard input or with --plain.
+            Files in bAbI's format, or directories of them, give a question for each of theirs; the expected answer is printed beside the model's
+            where they differ. Plain text, one sentence a line with the question last (ending with ?), works on standard input or with --plain.
 
             Examples:
               mneme answer checkpoints/quickstart \\
@@ -39,7 +39,10 @@ struct AnswerCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Answer the first so many questions of each task.", valueName: "count"))
     var first: Int?
 
-    @Option(help: ArgumentHelp("Only tasks (three at most) that this output of mneme evaluate --json finds at 95 % or more, or else the best one.", valueName: "file.json"))
+    @Option(
+        help: ArgumentHelp(
+            "Only tasks (three at most) that this output of mneme evaluate --json finds at 95 % or more, or else the best one.",
+            valueName: "file.json"))
     var bestOf: String?
 
     @Flag(help: "Print the stories too.")
@@ -65,17 +68,27 @@ struct AnswerCommand: ParsableCommand {
     private struct Question {
         var story: String
         var expected: String?
+        /// The file, and in bAbI's format the line; `nil` for standard input.
+        var place: String?
     }
 
     func run() throws {
         ProgramStart.run { _ in
             let run = try LoadedRun(directory: runDirectory)
-            func questions() throws -> [Question] { try inputs.isEmpty || plain ? plainQuestions() : inputs.flatMap { try babiQuestions($0) } }
+            func questions(endingWithMark: Bool) throws -> [Question] {
+                if inputs.isEmpty || plain { return try plainQuestions(endingWithMark: endingWithMark) }
+                let questions = try inputs.flatMap { try babiQuestions($0) }
+                guard !questions.isEmpty else {
+                    throw UserError(
+                        .badData, "there is no question", at: inputs.joined(separator: ", "), advice: "give bAbI files, or --plain for text")
+                }
+                return questions
+            }
             if let task = run.task as? any AnsweringTask {
-                try explainAnswers(questions(), task)
+                try explainAnswers(questions(endingWithMark: task.endsQuestionsWithMark), task)
             } else {
                 let language = try generatingRun(run)
-                try generateAnswers(questions(), language)
+                try generateAnswers(questions(endingWithMark: true), language)
             }
             return .finished
         }
@@ -84,7 +97,10 @@ struct AnswerCommand: ParsableCommand {
     /// Answers by a memory network, which can show where it looked.
     private func explainAnswers(_ questions: [Question], _ task: any AnsweringTask) throws {
         let explanations = try questions.map { question in
-            var explanation = try task.answer(question.story)
+            var explanation: Explanation
+            do { explanation = try task.answer(question.story) } catch let error as UserError where error.place == nil {
+                throw UserError(error.exitCode, error.what, at: question.place, advice: error.advice)
+            }
             explanation.expected = explanation.expected ?? question.expected
             return explanation
         }
@@ -121,16 +137,19 @@ struct AnswerCommand: ParsableCommand {
         let lines = question.story.split(separator: "\n").map(String.init)
         if stories { lines.dropLast().forEach { print("  \($0)") } }
         let verdict = question.expected.map { $0 == answer ? "" : "   (expected: \($0))" } ?? ""
-        print("\(lines.last ?? "") \(answer)\(verdict)")
+        print("\(lines.last ?? "") \(answer.isEmpty ? "(no answer)" : answer)\(verdict)")
     }
 
-    private func plainQuestions() throws -> [Question] {
-        try TextInput.documents(inputs).map { text in
+    private func plainQuestions(endingWithMark: Bool) throws -> [Question] {
+        let places = inputs.map { $0 == "-" ? nil : $0 }
+        return try zip(TextInput.documents(inputs), places.isEmpty ? [nil] : places).map { text, place in
             let lines = text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
-            guard lines.last?.hasSuffix("?") == true else {
-                throw UserError(.badData, "the last line is no question", advice: "give a story, one sentence a line, and a question that ends with ?")
+            guard let last = lines.last, last.hasSuffix("?") || !endingWithMark else {
+                throw UserError(
+                    .badData, lines.isEmpty ? "there is no text" : "the last line is no question", at: place,
+                    advice: "give a story, one sentence a line, and a question" + (endingWithMark ? " that ends with ?" : " as the last line"))
             }
-            return Question(story: lines.joined(separator: "\n"), expected: nil)
+            return Question(story: lines.joined(separator: "\n"), expected: nil, place: place)
         }
     }
 
@@ -147,7 +166,9 @@ struct AnswerCommand: ParsableCommand {
                 guard asked[record.label, default: 0] < first ?? .max else { continue }
                 asked[record.label, default: 0] += 1
                 questions.append(
-                    Question(story: String(decoding: record.source, as: UTF8.self), expected: record.target.map { String(decoding: $0, as: UTF8.self) }))
+                    Question(
+                        story: String(decoding: record.source, as: UTF8.self), expected: record.target.map { String(decoding: $0, as: UTF8.self) },
+                        place: "\(record.place.file):\(record.place.line)"))
             }
         } catch let error as RecordError {
             throw UserError(.badData, error.what, at: "\(error.place.file):\(error.place.line)", advice: "mend the line, or leave the file out")

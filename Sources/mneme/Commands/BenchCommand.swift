@@ -12,10 +12,10 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench",
         abstract: "Time training steps, decoding and attention of fixed models on random tokens, on one rank or under mpirun.",
         discussion: """
-            A training step is what `mneme train` does: forward and backward pass, all-reduce, clipping and the update. Decoding gives every sentence the
-            same number of tokens. Under mpirun every rank has a batch of the workload's size (weak scaling). Times are medians over steps after a warm-up;
-            model GFLOP/s count what the mathematics asks for, and are also given as percent of what large matrix products alone reach in the same
-            precision on the same cores at the same time.
+            A training step is what `mneme train` does: forward and backward pass, all-reduce, clipping and the update. Decoding gives every sentence
+            the same number of tokens. Under mpirun every rank has a batch of the workload's size (weak scaling). Times are medians over steps after
+            a warm-up; model GFLOP/s count what the mathematics asks for, and are also given as percent of what large matrix products alone reach in
+            the same precision on the same cores at the same time.
 
             Workloads:
             \(Benchmark.all.map { "  \($0.name.padding(toLength: 20, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
@@ -50,7 +50,8 @@ struct BenchCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Steps before the timed ones.", valueName: "count"))
     var warmUp = 2
 
-    @Option(help: ArgumentHelp("Training: dropout rate instead of the workload's own; 0 makes losses comparable between programs.", valueName: "rate"))
+    @Option(
+        help: ArgumentHelp("Training: dropout rate instead of the workload's own; 0 makes losses comparable between programs.", valueName: "rate"))
     var dropout: Float?
 
     @Option(help: ArgumentHelp("attention: the most positions.", valueName: "positions"))

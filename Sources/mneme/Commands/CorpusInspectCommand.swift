@@ -135,7 +135,9 @@ struct CorpusReport: Encodable {
         rows.append(("wrong", badRecordCount == 0 ? "none" : "\(badRecordCount) records"))
         rows += badRecords.map { ("", "\($0.file), line \($0.line), byte \($0.byte): \($0.what)") }
         if !labels.isEmpty { rows.append(("labels", labels.joined(separator: ", "))) }
-        rows += inputs.enumerated().map { ($0.offset == 0 ? "inputs" : "", "\($0.element.path), \($0.element.bytes) bytes, xxh64 \($0.element.xxh64)") }
+        rows += inputs.enumerated().map {
+            ($0.offset == 0 ? "inputs" : "", "\($0.element.path), \($0.element.bytes) bytes, xxh64 \($0.element.xxh64)")
+        }
         if verified == true { rows.append(("verified", "every dataset equals its checksum")) }
         var text = rows.map { $0.0.padding(toLength: 12, withPad: " ", startingAt: 0) + $0.1 + "\n" }.joined()
         for (index, document) in (documents ?? []).enumerated() {

@@ -16,8 +16,8 @@ struct CorpusShardCommand: ParsableCommand {
         commandName: "shard",
         abstract: "Clean, tokenise and shard input files into a corpus directory.",
         discussion: """
-            Runs alone or under mpirun; the output is the same, byte for byte, on any number of ranks. A run that was interrupted goes on where it stopped \
-            when the same command is given again.
+            Runs alone or under mpirun; the output is the same, byte for byte, on any number of ranks. A run that was interrupted goes on where it \
+            stopped when the same command is given again.
 
             Examples:
               mneme corpus shard --format wmt --languages en-de --tokenizer ende.model \\
@@ -51,7 +51,9 @@ struct CorpusShardCommand: ParsableCommand {
         guard !inputs.isEmpty else { throw ValidationError("Give at least one input.") }
         guard shardSize >= 1024 else { throw ValidationError("--shard-size must be 1024 bytes or more, not \(shardSize).") }
         guard badRecords >= 0 else { throw ValidationError("--bad-records must not be negative.") }
-        guard !swap || format == .wmt || format == .cnnDailyMail else { throw ValidationError("--swap needs a format of pairs: wmt or cnn-dailymail.") }
+        guard !swap || format == .wmt || format == .cnnDailyMail else {
+            throw ValidationError("--swap needs a format of pairs: wmt or cnn-dailymail.")
+        }
         try reading.validate(for: format)
         try cleaning.validate()
     }

@@ -15,8 +15,8 @@ struct EvaluateCommand: ParsableCommand {
         abstract: "Measure a trained run on a corpus: perplexity, and BLEU, ROUGE or accuracy of what it generates.",
         discussion: """
             The newest checkpoint that verifies is taken. For pairs, targets are generated and scored as their corpus is scored: BLEU and chrF for
-            wmt, ROUGE for cnn-dailymail (beside the lead-3 baseline), accuracy by task for babi. A run whose file has a section task is measured as its
-            task says: errors of answers, bit errors of a sequence. Runs alone or under mpirun.
+            wmt, ROUGE for cnn-dailymail (beside the lead-3 baseline), accuracy by task for babi. A run whose file has a section task is measured as
+            its task says: errors of answers, bit errors of a sequence. Runs alone or under mpirun.
 
             Examples:
               mneme evaluate checkpoints/wmt-en-de --json
@@ -84,7 +84,8 @@ struct EvaluateCommand: ParsableCommand {
         }
         let batch = loaded.configuration.batch
         let perplexity = try evaluatePerplexity(
-            model: run.model, corpus: corpus, communicator: communicator, settings: PerplexitySettings(rows: min(batch.lanes, 32), length: batch.length))
+            model: run.model, corpus: corpus, communicator: communicator,
+            settings: PerplexitySettings(rows: min(batch.lanes, 32), length: batch.length))
         var scores: GenerationScores?
         if corpus.kind == .pairs, limit != 0 {
             let settings = decoding.settings(for: corpus.manifest.sourceFormat, longestTarget: corpus.manifest.counts.longestTarget)

@@ -36,6 +36,6 @@ struct MemoryDeleteCommand: ParsableCommand {
             let fact = [subject, relation, object].compactMap { $0 }.joined(separator: " | ")
             throw UserError(.missingInput, "there is no such fact: \(fact)", at: runDirectory, advice: "see mneme memory list")
         }
-        print(json ? try JSONLine.encode(["deleted": count]) : "deleted \(count) \(count == 1 ? "fact" : "facts")")
+        print(json ? try JSONLine.encode(["deleted": count]) : "deleted \(quantity(count, "fact"))")
     }
 }

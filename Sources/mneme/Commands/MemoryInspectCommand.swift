@@ -11,8 +11,8 @@ struct MemoryInspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "List what a trained model remembers: name, shape, lifetime, initial value, and what lanes hold in the checkpoint.",
         discussion: """
-            A lifetime is sequence (it starts anew with every sequence), lane (a lane carries it from batch to batch, and checkpoints hold it) or run (a
-            bank that lasts).
+            A lifetime is sequence (it starts anew with every sequence), lane (a lane carries it from batch to batch, and checkpoints hold it) or run
+            (a bank that lasts).
 
             Examples:
               mneme memory inspect checkpoints/copy-ntm
@@ -48,7 +48,8 @@ struct MemoryInspectCommand: ParsableCommand {
             run.passedOver.forEach { CommandLineOutput.note($0) }
             let rows = try run.task.model.memory.map { declaration -> Row in
                 var row = Row(
-                    name: declaration.name, shape: declaration.shape.array, axes: declaration.axes, lifetime: declaration.lifetime.rawValue, initial: declaration.initial.description)
+                    name: declaration.name, shape: declaration.shape.array, axes: declaration.axes, lifetime: declaration.lifetime.rawValue,
+                    initial: declaration.initial.description)
                 if declaration.lifetime == .lane {
                     let values = try run.laneMemory(declaration)
                     row.lanes = run.configuration.batch.lanes
@@ -70,10 +71,11 @@ struct MemoryInspectCommand: ParsableCommand {
     }
 
     private func text(_ row: Row) -> String {
-        let extents = zip(row.shape, row.axes).map { "\($0) \($1)s" }.joined(separator: " x ")
+        let extents = zip(row.shape, row.axes).map { quantity($0, $1) }.joined(separator: " x ")
         var line = "\(row.name): \(extents.isEmpty ? "one value" : extents), lifetime \(row.lifetime), initially \(row.initial)"
         if let lanes = row.lanes, let minimum = row.minimum, let mean = row.mean, let maximum = row.maximum {
-            line += String(format: "; %d lanes hold %.3g ... %.3g, mean %.3g", lanes, minimum, maximum, mean)
+            line += "; \(quantity(lanes, "lane")) \(lanes == 1 ? "holds" : "hold") "
+            line += String(format: "%.3g ... %.3g, mean %.3g", minimum, maximum, mean)
         }
         return line
     }

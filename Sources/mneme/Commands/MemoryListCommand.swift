@@ -34,6 +34,7 @@ struct MemoryListCommand: ParsableCommand {
 
     func run() throws {
         let facts = try KnowledgeBank.opened(runDirectory).facts(subject: subject, relation: relation)
+        if facts.isEmpty { CommandLineOutput.note("no such fact") }
         try FactOutput.print(first.map { Array(facts.prefix($0)) } ?? facts, json: json)
     }
 }

@@ -47,10 +47,11 @@ struct MemoryShowCommand: ParsableCommand {
             if json {
                 print(try JSONLine.encode(explanation))
             } else if svg == nil {
-                explanation.input.forEach { print($0) }
-                let expected = explanation.expected.map { $0 == explanation.answer ? "" : "   (expected: \($0))" } ?? ""
-                print("\(explanation.answer)\(expected)\n")
-                print(explanation.drawing(columns: CommandLineOutput.terminalColumns ?? 120), terminator: "")
+                let columns = CommandLineOutput.terminalColumns ?? 120
+                for line in explanation.input { print(line.count > columns ? line.prefix(columns - 4) + " ..." : line) }
+                print("answer: \(explanation.answer.isEmpty ? "none" : explanation.answer)")
+                if let expected = explanation.expected, expected != explanation.answer { print("expected: \(expected)") }
+                if !explanation.pictures.isEmpty { print("\n" + explanation.drawing(columns: columns), terminator: "") }
             }
             return .finished
         }

@@ -32,7 +32,7 @@ struct PlotCommand: ParsableCommand {
         print(curve.terminalDrawing(columns: columns), terminator: "")
         guard let output else { return }
         do { try Data(curve.svg().utf8).write(to: URL(fileURLWithPath: output), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be written: \(error.localizedDescription)", at: output)
+            throw UserError(.inputOutput, "cannot be written: \(systemReason(of: error))", at: output)
         }
         print("written to \(output)")
     }

@@ -49,7 +49,9 @@ struct TokenizerTrainCommand: ParsableCommand {
     @OptionGroup var reading: CorpusReadingOptions
     @Option(help: ArgumentHelp("Bytes of text to learn from, chosen evenly over the input.", valueName: "bytes"))
     var sampleBytes = 32 << 20
-    @Option(help: ArgumentHelp("Change of the text: \(TokenizerTraining.Normalization.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "Change of the text: \(TokenizerTraining.Normalization.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "name"))
     var normalization = TokenizerTraining.Normalization.identity
     @Option(help: ArgumentHelp("Share of characters that get pieces of their own (default: char 1, others 0.9995).", valueName: "share"))
     var characterCoverage: Double?
@@ -60,7 +62,9 @@ struct TokenizerTrainCommand: ParsableCommand {
 
     func validate() throws {
         guard !inputs.isEmpty else { throw ValidationError("Give at least one input.") }
-        guard vocabulary != nil || kind == .char || kind == .word else { throw ValidationError("--vocabulary is needed for --kind \(kind.rawValue).") }
+        guard vocabulary != nil || kind == .char || kind == .word else {
+            throw ValidationError("--vocabulary is needed for --kind \(kind.rawValue).")
+        }
         guard vocabulary ?? 6 > 5 else { throw ValidationError("--vocabulary must be more than the 5 special pieces.") }
         guard sampleBytes >= 1024 else { throw ValidationError("--sample-bytes must be 1024 or more.") }
         if let characterCoverage, !(0.98...1).contains(characterCoverage) { throw ValidationError("--character-coverage must be in 0.98 ... 1.") }
@@ -87,15 +91,16 @@ struct TokenizerTrainCommand: ParsableCommand {
         let tokenizer = try SentencePieceTokenizer(modelBytes: model, name: output)
         if json {
             let report = Report(
-                output: output, kind: kind.rawValue, vocabulary: tokenizer.vocabularySize, sha256: tokenizer.fingerprint, sentences: sample.sentencesSeen,
-                sampledSentences: sample.count, bytes: bytes, wrongRecords: wrong)
+                output: output, kind: kind.rawValue, vocabulary: tokenizer.vocabularySize, sha256: tokenizer.fingerprint,
+                sentences: sample.sentencesSeen, sampledSentences: sample.count, bytes: bytes, wrongRecords: wrong)
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             encoder.keyEncodingStrategy = .convertToSnakeCase
             print(String(decoding: try encoder.encode(report), as: UTF8.self))
         } else {
             let passed = wrong == 0 ? "" : "; \(wrong) wrong records passed over"
-            print("\(output): \(kind.rawValue), \(tokenizer.vocabularySize) pieces, from \(sample.count) of \(sample.sentencesSeen) sentences\(passed)")
+            print(
+                "\(output): \(kind.rawValue), \(tokenizer.vocabularySize) pieces, from \(sample.count) of \(sample.sentencesSeen) sentences\(passed)")
             print("sha256 \(tokenizer.fingerprint)")
         }
     }
