@@ -208,6 +208,14 @@ extension ModelConfiguration {
             dropout = recurrent.dropout
             return
         }
+        if kind == .memoryNetwork {
+            self.init(
+                kind: kind, layers: 1, width: width, heads: 1, dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
+                labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)))
+            carry = try section.bool("carry", default: false)
+            memoryNetwork = try MemoryNetworkLanguageOptions(section)
+            return
+        }
         let heads = try section.int("heads", in: 1...)
         guard width % heads == 0 else { throw section.error("heads", "is \(heads), which does not divide model.width, \(width)") }
         self.init(
