@@ -168,6 +168,13 @@ public struct RunConfiguration: Sendable {
         evaluationEvery = try evaluationSection.interval("every", default: .steps(500))
         evaluationBatches = try evaluationSection.optionalInt("batches", in: 1...)
         logEvery = try root.section("log").int("every", default: 10, in: 1...)
+        if schedule.kind == .plateau {
+            guard case .steps = evaluationEvery else {
+                throw evaluationSection.error(
+                    "every", "must be a number of steps where schedule.kind is plateau: the learning rate follows the evaluations",
+                    advice: "give one, such as 500")
+            }
+        }
         try tree.finish()
         resolvedYAML = tree.resolvedYAML()
     }
@@ -270,6 +277,11 @@ extension ScheduleConfiguration {
         case .step:
             factor = try section.double("factor", default: factor)
             every = try section.int("every", in: 1...)
+            floor = try section.double("floor", default: floor)
+        case .plateau:
+            factor = try section.double("factor", default: factor)
+            patience = try section.int("patience", default: patience, in: 0...)
+            threshold = try section.double("threshold", default: threshold)
             floor = try section.double("floor", default: floor)
         case .inverseSquareRoot: floor = try section.double("floor", default: floor)
         case .constant: break
