@@ -13,16 +13,19 @@ public struct MemoryNetworkLanguageOptions: Sendable, Equatable {
     public var hops: Int
     /// M, the latest words that are seen, that at the position itself counted.
     public var memory: Int
+    /// How the tables of the hops are tied.
     public var tying: MemoryTying
     /// A learned matrix H on the state between hops.
     public var transition: Bool
+    /// Which units go through a rectifier after each hop.
     public var rectifier: MemoryRectifier
     /// The standard deviation of all parameters at the start.
     public var deviation: Float
 
     /// The model of the paper's section 5.
     public init(
-        hops: Int = 6, memory: Int = 100, tying: MemoryTying = .layerWise, transition: Bool? = nil, rectifier: MemoryRectifier = .half, deviation: Float = 0.05
+        hops: Int = 6, memory: Int = 100, tying: MemoryTying = .layerWise, transition: Bool? = nil, rectifier: MemoryRectifier = .half,
+        deviation: Float = 0.05
     ) {
         self.hops = hops
         self.memory = memory
@@ -38,7 +41,8 @@ public struct MemoryNetworkLanguageOptions: Sendable, Equatable {
         let standard = MemoryNetworkLanguageOptions()
         let tying = try section.choice("tying", default: standard.tying)
         self.init(
-            hops: try section.int("hops", default: standard.hops, in: 1...64), memory: try section.int("memory", default: standard.memory, in: 1...65_536),
+            hops: try section.int("hops", default: standard.hops, in: 1...64),
+            memory: try section.int("memory", default: standard.memory, in: 1...65_536),
             tying: tying, transition: try section.bool("transition", default: tying == .layerWise),
             rectifier: try section.choice("rectifier", default: standard.rectifier),
             deviation: Float(try section.double("deviation", default: 0.05, in: Double.leastNonzeroMagnitude...)))
@@ -47,11 +51,12 @@ public struct MemoryNetworkLanguageOptions: Sendable, Equatable {
 
 /// A language model that looks back at the latest M words, hop after hop, before it predicts the next.
 ///
-/// Each word is a sentence of its own, with temporal rows by its age. Each batch starts with no words remembered, or, where the configuration says
-/// `carry`, with the words that its lanes read last, from `ForwardPass.memory`. Words are remembered, not what was made of them: they are embedded anew by
-/// the present tables, and gradient flows to the tables from every word that is seen, whichever batch it came in.
+/// Each word is a sentence of its own, with temporal rows by its age. Each batch starts with no words remembered, or, where the configuration
+/// says `carry`, with the words that its lanes read last, from `ForwardPass.memory`. Words are remembered, not what was made of them: they are
+/// embedded anew by the present tables, and gradient flows to the tables from every word that is seen, whichever batch it came in.
 ///
-/// With layer-wise tying the output layer has a matrix of its own; with adjacent tying it is the output memory's table of the last hop. There is no bias.
+/// With layer-wise tying the output layer has a matrix of its own; with adjacent tying it is the output memory's table of the last hop. There
+/// is no bias.
 public final class MemoryNetworkLanguageModel: LanguageModel {
     public let configuration: ModelConfiguration
     public let vocabularySize: Int
@@ -193,7 +198,9 @@ private struct RememberedWords {
     init(_ inputs: Tensor, after words: Tensor?, capacity: Int) {
         self.capacity = capacity
         let (batch, positions) = (inputs.shape[0], inputs.shape[1])
-        if let words { precondition(words.shape == [batch, capacity], "words of shape \(words.shape) remembered by \(batch) sequences of \(capacity)") }
+        if let words {
+            precondition(words.shape == [batch, capacity], "words of shape \(words.shape) remembered by \(batch) sequences of \(capacity)")
+        }
         let before = words == nil ? 0 : capacity - 1
         let ids = Tensor(uninitialized: [batch, before + positions], .int32)
         var empty = [Int](repeating: 0, count: batch)

@@ -26,7 +26,8 @@ struct SlidingVariant: Sendable, CustomTestStringConvertible {
         SlidingVariant(testDescription: "fewer words before than the window holds, some of them none", before: 2, empty: [2, 1]),
         SlidingVariant(testDescription: "more words before than the window holds", before: 9, empty: [0, 8]),
         SlidingVariant(testDescription: "a window longer than all words", window: 19, before: 4, empty: [1, 4]),
-        SlidingVariant(testDescription: "adjacent, no transition, none rectified", hops: 3, before: 3, isLayerWise: false, hasTransition: false, rectified: 0),
+        SlidingVariant(
+            testDescription: "adjacent, no transition, none rectified", hops: 3, before: 3, isLayerWise: false, hasTransition: false, rectified: 0),
         SlidingVariant(testDescription: "adjacent with transition, all rectified", width: 6, hops: 3, isLayerWise: false, rectified: 6),
         SlidingVariant(testDescription: "one word", window: 1, before: 1, empty: [1, 0]),
         SlidingVariant(testDescription: "one position", positions: 1, before: 6, empty: [5, 6]),
@@ -37,7 +38,7 @@ struct SlidingVariant: Sendable, CustomTestStringConvertible {
 
     /// The words' rows, the temporal rows, the transition.
     var inputs: [Tensor] {
-        (0..<tables).map { randomTensor("words \($0)", [empty.count, before + positions, width], deviation: 0.5) }
+        (0..<tables).map { randomTensor("words \($0), \(testDescription)", [empty.count, before + positions, width], deviation: 0.5) }
             + (0..<tables).map { randomTensor("times \($0)", [window, width], deviation: 0.5) }
             + (hasTransition ? [randomTensor("transition", [width, width], deviation: 0.5)] : [])
     }

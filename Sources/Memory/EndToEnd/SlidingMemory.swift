@@ -17,6 +17,7 @@ public struct SlidingMemoryTables {
     /// H, [D, D]: the state goes through it from hop to hop; `nil` leaves it as it is.
     public var transition: Tensor?
 
+    /// Tables side by side; their shapes are checked by `SlidingMemory`.
     public init(words: [Tensor], times: [Tensor], hops: [(keys: Int, values: Int)], transition: Tensor? = nil) {
         self.words = words
         self.times = times
@@ -37,6 +38,10 @@ public struct SlidingMemory: Sendable {
     /// The value of every unit of the first state.
     public let firstState: Float
 
+    /// - Parameters:
+    ///   - width: D.
+    ///   - rectifiedUnits: units that go through a rectifier after each hop, at most D.
+    ///   - firstState: the paper's constant.
     public init(width: Int, rectifiedUnits: Int = 0, firstState: Float = 0.1) {
         precondition(width > 0 && rectifiedUnits >= 0 && rectifiedUnits <= width, "\(rectifiedUnits) rectified units of \(width)")
         self.width = width
@@ -55,15 +60,16 @@ public struct SlidingMemory: Sendable {
     /// Goes through all hops at all positions.
     ///
     /// Neighbouring positions share all memories but one, and a word's rows are the same wherever it stands in the window. So the scores of some
-    /// positions are a band of the product of their states with the rows of all words they see, plus the product of the states with the temporal rows;
-    /// what they read is the product of that band with the words' rows plus that of the attention with the temporal rows. Nothing is gathered.
+    /// positions are a band of the product of their states with the rows of all words they see, plus the product of the states with the
+    /// temporal rows; what they read is the product of that band with the words' rows plus that of the attention with the temporal rows.
+    /// Nothing is gathered.
     ///
     /// - Parameters:
     ///   - tables: the parameters, and the rows of the words.
     ///   - positions: T, at least 1.
     ///   - empty: for each sequence the first words that are none and are never attended to, at most S - T; what their rows hold does not matter.
     /// - Complexity: with blocks of R positions, R about M / 4, a hop takes 2 B T D (2 (M + R) + 2 M + D) flops forward, twice that backward. Keeps
-    ///   K B T (M + D) values; scratch memory comes from the pool, a block of R (M + R) values a thread. Nothing is allocated for a hop or a position.
+    ///   K B T (M + D) values; scratch memory comes from the pool, a block of R (M + R) values a thread. No hop and no position allocates.
     public func callAsFunction(_ tables: SlidingMemoryTables, positions: Int, empty: [Int]) -> Output {
         let pass = SlidingMemoryPass(self, tables, positions: positions, empty: empty)
         pass.run()

@@ -1,7 +1,7 @@
 // The two passes of a sliding end-to-end memory over one batch.
 //
-// Legend: B sequences, T positions, S words of a sequence, M window, D width, K hops, G tables; R positions of a block. A place in the window is counted
-// from the oldest word: place i of M is age M - i. Temporal rows are kept in that order.
+// Legend: B sequences, T positions, S words of a sequence, M window, D width, K hops, G tables; R positions of a block. A place in the window
+// is counted from the oldest word: place i of M is age M - i. Temporal rows are kept in that order.
 
 import Kernels
 import Tensors
@@ -39,7 +39,8 @@ final class SlidingMemoryPass {
             "sliding memory: temporal rows \(tables.times.map(\.shape))")
         precondition(positions > 0 && positions <= count, "sliding memory: \(positions) positions of \(count) words")
         precondition(
-            empty.count == batch && empty.allSatisfy { $0 >= 0 && $0 <= count - positions }, "sliding memory: \(empty) words that are none, of \(count)")
+            empty.count == batch && empty.allSatisfy { $0 >= 0 && $0 <= count - positions },
+            "sliding memory: \(empty) words that are none, of \(count)")
         if let transition = tables.transition { precondition(transition.shape == [width, width], "sliding memory: transition \(transition.shape)") }
         rows = batch * positions
         blockRows = min(positions, max(16, min(64, (window / 4 + 15) / 16 * 16)))
@@ -99,7 +100,8 @@ final class SlidingMemoryPass {
             } else {
                 next.update(from: current, count: rows * width)
             }
-            multiplyMatrices(scores, leadingC: window, current, leadingA: width, timeRows(keys), .transposed, leadingB: width, m: rows, n: window, k: width)
+            multiplyMatrices(
+                scores, leadingC: window, current, leadingA: width, timeRows(keys), .transposed, leadingB: width, m: rows, n: window, k: width)
             Workers.parallel(batch * blocks, minimum: minimumTasks(blockRows)) { tasks in
                 let band = scratch.floats + Workers.index * blockRows * blockStride
                 for task in tasks { read(block(task / blocks, first: task % blocks * blockRows), keys: keys, values: values, hop, band) }
@@ -176,8 +178,8 @@ final class SlidingMemoryPass {
         after.update(from: gradient.floats, count: rows * width)
         func accumulateTimes(_ table: Int, _ weights: UnsafeMutablePointer<Float>, _ values: UnsafeMutablePointer<Float>) {
             multiplyMatrices(
-                timeGradients.floats + table * window * width, leadingC: width, weights, .transposed, leadingA: window, values, leadingB: width, m: window,
-                n: width, k: rows, beta: 1)
+                timeGradients.floats + table * window * width, leadingC: width, weights, .transposed, leadingA: window, values, leadingB: width,
+                m: window, n: width, k: rows, beta: 1)
         }
         for hop in (0..<hops).reversed() {
             let (keys, values) = tables.hops[hop]
@@ -187,7 +189,8 @@ final class SlidingMemoryPass {
             } else {
                 before.update(from: after, count: rows * width)
             }
-            multiplyMatrices(scores, leadingC: window, after, leadingA: width, timeRows(values), .transposed, leadingB: width, m: rows, n: window, k: width)
+            multiplyMatrices(
+                scores, leadingC: window, after, leadingA: width, timeRows(values), .transposed, leadingB: width, m: rows, n: window, k: width)
             accumulateTimes(values, probabilities(hop), after)
             Workers.parallel(batch, minimum: minimumTasks(positions)) { sequences in
                 let band = scratch.floats + Workers.index * blockRows * blockStride
@@ -199,7 +202,8 @@ final class SlidingMemoryPass {
                     }
                 }
             }
-            multiplyMatrices(before, leadingC: width, scores, leadingA: window, timeRows(keys), leadingB: width, m: rows, n: width, k: window, beta: 1)
+            multiplyMatrices(
+                before, leadingC: width, scores, leadingA: window, timeRows(keys), leadingB: width, m: rows, n: width, k: window, beta: 1)
             accumulateTimes(keys, scores, state(hop))
             swap(&after, &before)
         }
@@ -246,8 +250,8 @@ final class SlidingMemoryPass {
         spread(block, scores, band)
         accumulate(keys, query)
         multiplyMatrices(
-            before + block.row * width, leadingC: width, band, leadingA: blockStride, keyRows, leadingB: width, m: block.count, n: width, k: block.columns,
-            beta: 1)
+            before + block.row * width, leadingC: width, band, leadingA: blockStride, keyRows, leadingB: width, m: block.count, n: width,
+            k: block.columns, beta: 1)
     }
 
     /// Where a rectifier gave 0 no gradient goes through.
