@@ -18,7 +18,7 @@ struct MemoryShowCommand: ParsableCommand {
               mneme memory show checkpoints/copy-ntm
               mneme memory show checkpoints/copy-ntm --example 3 --svg copy.svg
               mneme memory show checkpoints/babi-memn2n-joint --json
-              echo "the company said it will" | mneme memory show checkpoints/ptb-memn2n --prompt -
+              mneme memory show checkpoints/ptb-memn2n --prompt text.txt
             """)
 
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
