@@ -9,5 +9,6 @@ public func makeModel(_ configuration: ModelConfiguration, vocabularySize: Int) 
     case .lstm: RecurrentLanguageModel(configuration, cell: .lstm, vocabularySize: vocabularySize)
     case .gru: RecurrentLanguageModel(configuration, cell: .gru, vocabularySize: vocabularySize)
     case .gruResetBefore: RecurrentLanguageModel(configuration, cell: .gruResetBefore, vocabularySize: vocabularySize)
+    case .memoryNetwork: MemoryNetworkLanguageModel(configuration, vocabularySize: vocabularySize)
     }
 }

@@ -18,6 +18,8 @@ public enum ModelKind: String, Sendable, CaseIterable {
     case gru
     /// The same with gated recurrent units, the reset gate before the product.
     case gruResetBefore = "gru-reset-before"
+    /// The end-to-end memory network over the latest words.
+    case memoryNetwork = "memory-network"
 
     /// The cells of a model that reads one position after the other; `nil` for others.
     public var recurrentCell: RecurrentCell? { RecurrentCell(rawValue: rawValue) }
@@ -51,8 +53,11 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var embedding: Int?
     /// Recurrent models: what their layers have beside cells; `dropout` above takes the place of its own.
     public var recurrent = RecurrentOptions()
-    /// Recurrent models: go on from the state that a lane's earlier batch left, instead of starting each batch anew.
+    /// Models that read one position after the other, and memory networks: go on from what a lane's earlier batch left, instead of starting each batch
+    /// anew.
     public var carry = false
+    /// Memory networks: what they have beside `width`, `dropout` and `carry`.
+    public var memoryNetwork = MemoryNetworkLanguageOptions()
 
     /// A decoder-only model as GPT-2 small is made.
     public init(

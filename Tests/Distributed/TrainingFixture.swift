@@ -56,6 +56,8 @@ struct TrainingFixture {
         case recurrent
         /// An LSTM whose state is carried along the stream of each lane, with variational dropout.
         case carried
+        /// A memory network over the latest words of each lane's stream, which are carried on, with dropout.
+        case carriedWords
         /// A GRU on a generated task, sequences of another length each step.
         case generated
         /// A Neural Turing Machine on a generated task.
@@ -85,6 +87,7 @@ struct TrainingFixture {
             case .pairs: "{kind: encoder-decoder, layers: 2, width: 48, heads: 4, feedForward: 96, dropout: 0.1, labelSmoothing: 0.1, context: 80}"
             case .recurrent: "{kind: lstm, layers: 2, width: 128, dropout: 0.1}"
             case .carried: "{kind: lstm, layers: 2, width: 48, embedding: 32, carry: true, inputDropout: 0.1, stateDropout: 0.2, forgetBias: 1}"
+            case .carriedWords: "{kind: memory-network, hops: 4, width: 96, memory: 70, deviation: 0.1, carry: true, dropout: 0.1}"
             case .generated: "{kind: gru, layers: 2, width: 160, dropout: 0.1, stateDropout: 0.1}"
             case .turingMachine: "{kind: ntm, rows: 128, width: 20, readHeads: 2, learnsInitialReads: true, controller: {kind: lstm, width: 96}}"
             case .neuralComputer:
@@ -93,7 +96,7 @@ struct TrainingFixture {
             case .keyValueMemory: "{kind: key-value-memory-network, width: 16, hops: 2}"
             case .windows, .streams, .prompts: "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
             }
-        let isStreamed = kind == .streams || kind == .carried
+        let isStreamed = kind == .streams || kind == .carried || kind == .carriedWords
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
         let task = kind.task(directory)
         let data =

@@ -30,7 +30,7 @@ public final class LanguageTask: LearningTask {
     public let tokenizer: SentencePieceTokenizer
 
     private let configuration: RunConfiguration
-    private let settings: LanguageTaskSettings
+    let settings: LanguageTaskSettings
     private let corpus: Corpus?
     private let validation: Corpus?
     private let directory: String?
@@ -58,6 +58,8 @@ public final class LanguageTask: LearningTask {
     }
 
     public var model: any TrainableModel { languageModel }
+    /// What errors name.
+    var place: String { directory ?? configuration.directory }
     public var hasValidation: Bool { validation != nil }
 
     public var summary: String {
@@ -117,7 +119,6 @@ public final class LanguageTask: LearningTask {
 
     public func example(_ number: Int) throws -> Explanation {
         throw UserError(
-            .usage, "a language model on a corpus has no numbered examples", at: configuration.directory,
-            advice: "use mneme generate or mneme evaluate")
+            .usage, "a language model on a corpus has no numbered examples", at: configuration.directory, advice: "give a text with --prompt")
     }
 }
