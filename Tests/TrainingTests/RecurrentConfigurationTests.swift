@@ -51,7 +51,7 @@ import Training
         "mistakes name the key",
         arguments: [
             ("{kind: dnc, layers: 2}", "unknown key 'model.layers'"), ("{kind: ntm, heads: 2}", "unknown key 'model.heads'"),
-            ("{kind: dnc, writeHeads: 2}", "unknown key 'model.writeHeads'; did you mean 'readHeads'?"),
+            ("{kind: dnc, writeHeads: 2}", "unknown key 'model.writeHeads'; valid keys here, nearest first: readHeads"),
             ("{kind: erase-add, readHeads: 2}", "unknown key 'model.readHeads'"), ("{kind: dnc, context: 20}", "unknown key 'model.context'"),
             ("{kind: dnc, stateDropout: 0.1}", "unknown key 'model.stateDropout'"),
             ("{kind: lstm, layers: 1, width: 8, rows: 4}", "unknown key 'model.rows'"), ("{kind: lstm, width: 8}", "missing key 'model.layers'"),
