@@ -13,7 +13,11 @@ struct TokenizerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tokenizer",
         abstract: "Train tokenizers, encode and decode text.",
-        discussion: "Example: mneme tokenizer train --kind bpe --vocabulary 8000 --output en.model text.txt",
+        discussion: """
+            Examples:
+              mneme tokenizer train --kind bpe --vocabulary 8000 \\
+                  --output en.model text.txt
+            """,
         subcommands: [TokenizerTrainCommand.self, TokenizerEncodeCommand.self, TokenizerDecodeCommand.self])
 }
 
@@ -125,7 +129,7 @@ struct TokenizerEncodeCommand: ParsableCommand {
         commandName: "encode",
         abstract: "Encode text from standard input: a line of ids or pieces for each line.",
         discussion: """
-            Example:
+            Examples:
               echo "Hello there." | mneme tokenizer encode --pieces en.model
             """)
 
@@ -149,7 +153,7 @@ struct TokenizerDecodeCommand: ParsableCommand {
         commandName: "decode",
         abstract: "Decode lines of ids from standard input into text.",
         discussion: """
-            Example:
+            Examples:
               echo "Hello there." | mneme tokenizer encode en.model \\
                   | mneme tokenizer decode en.model
             """)
