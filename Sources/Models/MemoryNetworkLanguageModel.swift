@@ -57,7 +57,7 @@ public struct MemoryNetworkLanguageOptions: Sendable, Equatable {
 ///
 /// With layer-wise tying the output layer has a matrix of its own; with adjacent tying it is the output memory's table of the last hop. There
 /// is no bias.
-public final class MemoryNetworkLanguageModel: LanguageModel {
+public final class MemoryNetworkLanguageModel: TextLanguageModel {
     public let configuration: ModelConfiguration
     public let vocabularySize: Int
     public let store = ParameterStore()
@@ -128,16 +128,22 @@ public final class MemoryNetworkLanguageModel: LanguageModel {
             values: values)
     }
 
-    /// The logits of every position: int32 [B, T] to [B, T, V].
-    public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor { project(hidden(inputs, pass).hidden, pass) }
+    /// The logits of every position: int32 [B, T] to float32 [B, T, V]; read from, and kept in, `pass.memory` where the configuration says `carry`.
+    public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor { project(hiddenFromLanes(inputs, pass), pass) }
 
     public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
         guard case .tokens(let batch) = batch else { preconditionFailure("a memory network as a language model takes token batches") }
-        let carried = configuration.carry ? pass.memory : nil
-        let (hidden, words) = hidden(batch.inputs, after: carried?.state(of: memory)?.tensors[0], pass)
-        carried?.keep(MemoryState([words]), of: memory)
         return linearCrossEntropy(
-            hidden, weight: pass.operand(output), targets: batch.targets, labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
+            hiddenFromLanes(batch.inputs, pass), weight: pass.operand(output), targets: batch.targets,
+            labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
+    }
+
+    /// `hidden` after the words that lanes remember, which then remember what they have read, where the configuration says `carry`.
+    private func hiddenFromLanes(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
+        let carried = configuration.carry ? pass.memory : nil
+        let (hidden, words) = hidden(inputs, after: carried?.state(of: memory)?.tensors[0], pass)
+        carried?.keep(MemoryState([words]), of: memory)
+        return hidden
     }
 
     public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder { Decoder(self, prompts) }

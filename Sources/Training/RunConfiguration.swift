@@ -196,7 +196,13 @@ extension RunConfiguration {
     private static func task(_ root: ConfigurationSection) throws -> any TaskSettings {
         let section = try root.section("task")
         guard section.isPresent else {
-            return LanguageTaskSettings(corpus: try CorpusSettings(root.section("corpus")), model: try ModelConfiguration(root.section("model")))
+            let corpus = try CorpusSettings(root.section("corpus"))
+            let model = try ModelConfiguration(root.section("model"))
+            if model.carry, corpus.order != .streams {
+                throw try root.section("model").error(
+                    "carry", "asks for corpus.order streams: shuffled windows do not continue each other", advice: "set corpus.order to streams")
+            }
+            return LanguageTaskSettings(corpus: corpus, model: model)
         }
         return try TaskKind.settings(task: section, model: root.section("model"))
     }
@@ -215,17 +221,11 @@ extension ModelConfiguration {
     /// Reads the section `model`.
     init(_ section: ConfigurationSection) throws {
         let kind: ModelKind = try section.choice("kind")
-        let width = try section.int("width", in: 1...)
         if kind.isRecurrent {
-            self.init(
-                kind: kind, layers: try section.int("layers", in: 1...), width: width, heads: 1,
-                labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)))
-            embedding = try section.optionalInt("embedding", in: 1...)
-            carry = try section.bool("carry", default: false)
-            if let cell = kind.recurrentCell { recurrent = try RecurrentOptions(section, cell: cell) }
-            dropout = recurrent.dropout
+            try self.init(recurrent: kind, section)
             return
         }
+        let width = try section.int("width", in: 1...)
         if kind == .memoryNetwork {
             self.init(
                 kind: kind, layers: 1, width: width, heads: 1, dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),

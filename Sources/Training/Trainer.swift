@@ -219,21 +219,27 @@ public final class Trainer {
     private func trainStep() throws -> StepMetrics {
         let learningRate = configuration.schedule.learningRate(
             base: configuration.optimizer.learningRate, step: step, reductions: plateau?.reductions ?? 0)
+        var carried: CarriedMemory?
+        var carriesGradient = false
         let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
             let lanes = ownership.microBatches[index]
             let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
             let numerics = configuration.checkNumerics ? NumericsCheck() : nil
-            let carried = memory.carried(lanes)
+            carried = memory.carried(lanes)
             let loss = model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried))
             memory.keep(carried, lanes)
             if let numerics { try communicator.onEveryRank { if let finding = numerics.finding { throw Self.notFinite(finding, step: step) } } }
             return loss
+        } measure: { _ in
+            guard let squares = carried?.gradientSquares else { return 0 }
+            carriesGradient = true
+            return squares
         }
         try loader.advance()
         tokens += outcome.tokens
         return StepMetrics(
-            step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm, learningRate: learningRate, seconds: 0,
-            tokensPerSecond: 0)
+            step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm,
+            carriedGradientNorm: carriesGradient ? outcome.measuredNorm : nil, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
     }
 
     private static func notFinite(_ finding: NumericsCheck.Finding, step: Int) -> UserError {

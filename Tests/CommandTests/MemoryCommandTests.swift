@@ -72,6 +72,57 @@ import Testing
         }
     }
 
+    @Test("a language model shows its memory while it reads the validation corpus", arguments: ["dnc", "ntm", "erase-add", "lstm"])
+    func languageModel(kind: String) throws {
+        try withScratchDirectory { directory in
+            let text = "\(directory)/text.txt"
+            try String(repeating: "a small cat sat on a mat and saw a hat\n", count: 40).write(toFile: text, atomically: true, encoding: .utf8)
+            try mneme(["tokenizer", "train", "--kind", "char", "--vocabulary", "17", "--output", "\(directory)/char.model", text])
+            try mneme(["corpus", "shard", "--format", "text", "--tokenizer", "\(directory)/char.model", "--output", "\(directory)/text", text])
+            let core = kind == "lstm" ? "layers: 1, width: 14" : "rows: 9, width: 5, controller: {width: 14}"
+            let path = "\(directory)/run.yaml"
+            try """
+            run: \(directory)/run
+            steps: 20
+            model: {kind: \(kind), \(core), carry: true}
+            corpus: {shards: \(directory)/text, validation: \(directory)/text, order: streams}
+            batch: {lanes: 4, length: 11}
+            optimizer: {learningRate: 1e-2}
+            parallel: {threads: 1}
+            """.write(toFile: path, atomically: true, encoding: .utf8)
+            try mneme(["train", path])
+            let run = "\(directory)/run"
+            func shown(_ example: Int) throws -> [String: Any] {
+                try jsonObject(mneme(["memory", "show", run, "--example", "\(example)", "--json"]).standardOutput)
+            }
+            let (first, second) = (try shown(0), try shown(1))
+            let pictures = try #require(second["pictures"] as? [[String: Any]])
+            #expect(!pictures.isEmpty && (second["input"] as? [String])?.joined().isEmpty == false && second["expected"] as? String != nil)
+            for picture in pictures {
+                let (rows, columns) = (try #require(picture["rows"] as? Int), try #require(picture["columns"] as? Int))
+                #expect(try #require(picture["values"] as? [Any]).count == rows * columns)
+                for (axis, labels, count) in [("rowAxis", "rowLabels", rows), ("columnAxis", "columnLabels", columns)] where picture[axis] as? String == "step" {
+                    #expect(count == 11 && (picture[labels] as? [String])?.count == 11, "every step is labelled with what was read")
+                }
+            }
+            #expect(first["input"] as? [String] != second["input"] as? [String])
+            let drawn = try mneme(["memory", "show", run, "--example", "2"]).standardOutput
+            #expect(drawn.contains(kind == "lstm" ? "hidden state" : "weights"))
+            let svg = "\(directory)/memory.svg"
+            try mneme(["memory", "show", run, "--svg", svg])
+            #expect(try String(contentsOfFile: svg, encoding: .utf8).hasSuffix("</svg>\n"))
+            let beyond = try mneme(["memory", "show", run, "--example", "100000"], expecting: 64).standardError
+            #expect(beyond.contains("pieces, numbered from 0"), "\(beyond)")
+            #expect(try mneme(["memory", "inspect", run]).standardOutput.contains("lifetime lane"))
+            try "a small".write(toFile: "\(directory)/prompt.txt", atomically: true, encoding: .utf8)
+            let generated = try mneme(["generate", run, "\(directory)/prompt.txt", "--maximum-tokens", "9", "--temperature", "0"]).standardOutput
+            #expect(generated.hasPrefix("a small") && generated.count > 10)
+            #expect(try #require(jsonObject(mneme(["evaluate", run, "--json"]).standardOutput)["perplexity"] as? Double) < 17)
+            try FileManager.default.moveItem(atPath: "\(directory)/text", toPath: "\(directory)/elsewhere")
+            #expect(try mneme(["memory", "show", run], expecting: 66).standardError.contains("\(directory)/text"))
+        }
+    }
+
     @Test("hops over sentences are shown beside the answer")
     func hops() throws {
         try withScratchDirectory { directory in

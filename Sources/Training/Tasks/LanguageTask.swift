@@ -29,7 +29,7 @@ public final class LanguageTask: LearningTask {
     /// The tokenizer of the training corpus.
     public let tokenizer: SentencePieceTokenizer
 
-    private let configuration: RunConfiguration
+    let configuration: RunConfiguration
     let settings: LanguageTaskSettings
     private let corpus: Corpus?
     private let validation: Corpus?
@@ -115,10 +115,5 @@ public final class LanguageTask: LearningTask {
         var scores = [TaskScores.Score("perplexity", exp(loss))]
         if let perWord = result.perplexityPerWord { scores.append(TaskScores.Score("perplexity_per_word", perWord)) }
         return TaskScores(examples: result.tokens, loss: loss, scores: scores)
-    }
-
-    public func example(_ number: Int) throws -> Explanation {
-        throw UserError(
-            .usage, "a language model on a corpus has no numbered examples", at: configuration.directory, advice: "give a text with --prompt")
     }
 }

@@ -11,12 +11,14 @@ struct MemoryShowCommand: ParsableCommand {
         abstract: "Draw what a trained model's memory did with an example of its task.",
         discussion: """
             Runs the model on a held-out example and draws what it attended to at every hop, or its read and write weights, usage and links over
-            time: in the terminal, as SVG, or as JSON. A language model has no numbered examples: it reads a prompt, and its answer is the likeliest
-            next piece of text.
+            time: in the terminal, as SVG, or as JSON. The examples of a language model are pieces of its validation corpus, each of batch.length
+            tokens; where the run carries memory on, it is that of all pieces before. It can also read a prompt. Its answer is the likeliest next
+            piece of text.
 
             Examples:
               mneme memory show checkpoints/copy-ntm
               mneme memory show checkpoints/copy-ntm --example 3 --svg copy.svg
+              mneme memory show checkpoints/ptb-dnc --example 10
               mneme memory show checkpoints/babi-memn2n-joint --json
               mneme memory show checkpoints/ptb-memn2n --prompt text.txt
             """)
