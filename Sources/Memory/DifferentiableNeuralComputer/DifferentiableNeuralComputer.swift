@@ -47,7 +47,7 @@ public struct DifferentiableNeuralComputer: SequenceCore {
                 MemoryDeclaration("\(path).matrix", [rows, width], axes: ["row", "column"], lifetime: lifetime),
                 MemoryDeclaration("\(path).usage", [rows], axes: ["row"], lifetime: lifetime),
                 MemoryDeclaration("\(path).precedence", [rows], axes: ["row"], lifetime: lifetime),
-                MemoryDeclaration("\(path).links", [rows, rows], axes: ["row written later", "row written before"], lifetime: lifetime),
+                MemoryDeclaration("\(path).links", [rows, rows], axes: ["later row", "earlier row"], lifetime: lifetime),
                 MemoryDeclaration("\(path).readWeights", [heads, rows], axes: ["read head", "row"], lifetime: lifetime),
                 MemoryDeclaration("\(path).writeWeights", [rows], axes: ["row"], lifetime: lifetime),
                 MemoryDeclaration("\(path).reads", [heads, width], axes: ["read head", "column"], lifetime: lifetime),
