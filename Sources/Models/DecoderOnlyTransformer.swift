@@ -7,7 +7,7 @@ import NeuralNetworks
 import Tensors
 
 /// A language model that reads left to right.
-public final class DecoderOnlyTransformer: LanguageModel {
+public final class DecoderOnlyTransformer: TextLanguageModel {
     public let configuration: ModelConfiguration
     public let vocabularySize: Int
     public let store = ParameterStore()

@@ -100,6 +100,12 @@ public protocol LanguageModel: TrainableModel {
     func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder
 }
 
+/// A language model that reads token sequences from left to right.
+public protocol TextLanguageModel: LanguageModel {
+    /// The logits of every position: int32 [B, T] to float32 [B, T, V]. A model that carries memory goes on from `pass.memory`, and keeps it there.
+    func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor
+}
+
 /// Generation in progress: one token a sequence and step, with the memory of all earlier ones.
 public protocol IncrementalDecoder: AnyObject {
     /// The logits for the first new token, [B, V]; `nil` when decoding starts from a start symbol given to `advance`.

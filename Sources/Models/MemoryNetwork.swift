@@ -28,7 +28,6 @@ public final class MemoryNetwork: TrainableModel {
     private let output: Parameter
     /// What is added to the scores of the answers: padding is never one.
     private let outputOffset: Tensor?
-    private let readsQuestion: Bool
 
     /// Declares the parameters. The caller allocates.
     /// - Parameters:
@@ -37,16 +36,13 @@ public final class MemoryNetwork: TrainableModel {
     ///   - classCount: C, for answers that are not words of the vocabulary; `nil`: the answer is a word.
     ///   - slotCount: M, the most sentences that are remembered, and the ages told apart.
     ///   - longestSentence: J of the released position encoding, in words; the other encodings do not use it.
-    ///   - readsQuestion: false where there is no question and the first state is constant (language modelling).
     public init(
-        _ configuration: MemoryNetworkConfiguration, vocabularySize: Int, classCount: Int? = nil, slotCount: Int, longestSentence: Int,
-        readsQuestion: Bool = true
+        _ configuration: MemoryNetworkConfiguration, vocabularySize: Int, classCount: Int? = nil, slotCount: Int, longestSentence: Int
     ) {
         self.configuration = configuration
         self.vocabularySize = vocabularySize
         self.classCount = classCount ?? vocabularySize
         self.slotCount = slotCount
-        self.readsQuestion = readsQuestion
         let encoding: SentenceEncoding =
             switch configuration.encoding {
             case .bag: .bag
@@ -54,14 +50,14 @@ public final class MemoryNetwork: TrainableModel {
             case .releasedPosition: .releasedPosition(places: longestSentence + (configuration.temporal ? 1 : 0))
             }
         core = EndToEndMemory(
-            width: configuration.width, encoding: encoding, rectifiedUnits: configuration.rectifiedUnits, capacity: configuration.emptySlots ? slotCount : nil)
+            width: configuration.width, encoding: encoding, rectifiedUnits: configuration.rectifier.units(of: configuration.width), capacity: configuration.emptySlots ? slotCount : nil)
         let store = store
         let words = Initializer.paddedNormal(standardDeviation: configuration.deviation)
         let dense = Initializer.normal(standardDeviation: configuration.deviation)
         func table(_ name: String) -> Parameter { store.add(name, [vocabularySize, configuration.width], words, decays: false) }
         let isAdjacent = configuration.tying == .adjacent
         let names = isAdjacent ? (0...configuration.hops).map { "memory.\($0)" } : ["memory.input", "memory.output"]
-        question = isAdjacent || !readsQuestion ? nil : table("question.words")
+        question = isAdjacent ? nil : table("question.words")
         memoryTables = names.map { table("\($0).words") }
         times = configuration.temporal ? names.map { store.add("\($0).times", [slotCount, configuration.width], dense, decays: false) } : []
         transition = configuration.transition ? store.add("transition", [configuration.width, configuration.width], dense) : nil
@@ -90,7 +86,7 @@ public final class MemoryNetwork: TrainableModel {
         let isAdjacent = configuration.tying == .adjacent
         let tables = EndToEndTables(
             words: words, times: times.map { pass($0) }, hops: (0..<configuration.hops).map { isAdjacent ? ($0, $0 + 1) : (0, 1) },
-            question: readsQuestion ? (isAdjacent ? 0 : 2) : nil, transition: transition.map { pass($0) })
+            question: isAdjacent ? 0 : 2, transition: transition.map { pass($0) })
         let result = core(batch.stories, tables, isLinear: batch.step < configuration.linearStart)
         if let trace = pass.trace { record(result.attention, batch, trace) }
         return result

@@ -28,6 +28,15 @@ public enum MemoryRectifier: String, Sendable, CaseIterable {
     case half
     /// All: the paper's non-linear variant.
     case all
+
+    /// Units of a state of D that go through it.
+    func units(of width: Int) -> Int {
+        switch self {
+        case .none: 0
+        case .half: width / 2
+        case .all: width
+        }
+    }
 }
 
 /// The section `model` of a run file with `kind: memory-network`.
@@ -81,14 +90,5 @@ public struct MemoryNetworkConfiguration: Sendable, Equatable {
             transition: try section.bool("transition", default: tying == .layerWise), rectifier: try section.choice("rectifier", default: MemoryRectifier.none),
             emptySlots: try section.bool("emptySlots", default: false), linearStart: try section.int("linearStart", default: 0, in: 0...),
             deviation: Float(try section.double("deviation", default: 0.1, in: Double.leastNonzeroMagnitude...)))
-    }
-
-    /// Units that go through a rectifier.
-    var rectifiedUnits: Int {
-        switch rectifier {
-        case .none: 0
-        case .half: width / 2
-        case .all: width
-        }
     }
 }

@@ -18,20 +18,28 @@ public enum ModelKind: String, Sendable, CaseIterable {
     case gru
     /// The same with gated recurrent units, the reset gate before the product.
     case gruResetBefore = "gru-reset-before"
+    /// The end-to-end memory network over the latest words.
+    case memoryNetwork = "memory-network"
+    /// A language model over a Neural Turing Machine.
+    case turingMachine = "ntm"
+    /// A language model over a Differentiable Neural Computer.
+    case neuralComputer = "dnc"
+    /// A language model over the erase/add memory.
+    case eraseAdd = "erase-add"
 
-    /// The cells of a model that reads one position after the other; `nil` for others.
+    /// The cells of a model of recurrent layers; `nil` for others.
     public var recurrentCell: RecurrentCell? { RecurrentCell(rawValue: rawValue) }
-    /// True for models that read one position after the other.
-    public var isRecurrent: Bool { recurrentCell != nil }
+    /// True for models that read one position after the other: recurrent layers, or a controller with a memory.
+    public var isRecurrent: Bool { SequenceCoreConfiguration.kinds.contains(rawValue) }
 }
 
 /// The section `model` of a run file.
 public struct ModelConfiguration: Sendable, Equatable {
     /// Which model.
     public var kind: ModelKind
-    /// Blocks; for an encoder-decoder, of each side.
+    /// Blocks; for an encoder-decoder, of each side; for a memory with a controller, layers of the controller.
     public var layers: Int
-    /// D.
+    /// D; for a memory with a controller, the controller's units.
     public var width: Int
     /// H, a divisor of D. Recurrent models have none: 1.
     public var heads: Int
@@ -49,10 +57,16 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var recompute = false
     /// Recurrent models: the width of the embeddings; `nil` is D.
     public var embedding: Int?
-    /// Recurrent models: what their layers have beside cells; `dropout` above takes the place of its own.
+    /// Models of recurrent layers: what their layers have beside cells; `dropout` above takes the place of its own.
     public var recurrent = RecurrentOptions()
-    /// Recurrent models: go on from the state that a lane's earlier batch left, instead of starting each batch anew.
+    /// Models with a memory that a controller reads and writes: both of them; `nil` is a memory as the run file's keys default, with a controller of `layers`
+    /// layers of D units.
+    public var memoryCore: SequenceCoreConfiguration?
+    /// Models that read one position after the other, and memory networks: go on from what a lane's earlier batch left, instead of starting each batch
+    /// anew.
     public var carry = false
+    /// Memory networks: what they have beside `width`, `dropout` and `carry`.
+    public var memoryNetwork = MemoryNetworkLanguageOptions()
 
     /// A decoder-only model as GPT-2 small is made.
     public init(

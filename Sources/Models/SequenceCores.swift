@@ -30,6 +30,34 @@ public enum SequenceCoreConfiguration: Sendable, Equatable {
         }
     }
 
+    /// How many recurrent layers, or layers of the controller, it has.
+    public var controllerLayers: Int {
+        switch self {
+        case .recurrent(_, let layers, _, _): layers
+        case .turingMachine(let machine): machine.controller.layers
+        case .neuralComputer(let computer): computer.controller.layers
+        case .eraseAdd: 1
+        }
+    }
+    /// The units of each of them.
+    public var controllerWidth: Int {
+        switch self {
+        case .recurrent(_, _, let width, _): width
+        case .turingMachine(let machine): machine.controller.width
+        case .neuralComputer(let computer): computer.controller.width
+        case .eraseAdd(_, _, let units): units
+        }
+    }
+
+    /// Makes sure that nothing of the initial memory is learned: a lane that carries its memory on starts only once.
+    /// - Throws: `UserError` (configuration).
+    func requireConstantStart(_ section: ConfigurationSection) throws {
+        guard case .turingMachine(let machine) = self else { return }
+        for (key, isLearned) in [("learnsInitialReads", machine.learnsInitialReads), ("learnsInitialMemory", machine.learnsInitialMemory)] where isLearned {
+            throw section.error(key, "does not go with carry: a lane starts only once, and nothing would be learned", advice: "set one of them to false")
+        }
+    }
+
     /// Reads `kind` and the keys of that kind.
     /// - Throws: `UserError` (configuration).
     public init(_ section: ConfigurationSection) throws {
@@ -54,15 +82,18 @@ public enum SequenceCoreConfiguration: Sendable, Equatable {
     }
 
     /// Declares the parameters of the core under `path`.
-    /// - Parameter inputs: I, the width of what it reads at every step.
-    public func makeCore(_ store: ParameterStore, _ path: String, inputs: Int) -> any SequenceCore {
+    /// - Parameters:
+    ///   - inputs: I, the width of what it reads at every step.
+    ///   - lifetime: of its memory.
+    public func makeCore(_ store: ParameterStore, _ path: String, inputs: Int, lifetime: MemoryLifetime = .sequence) -> any SequenceCore {
         switch self {
         case .recurrent(let cell, let layers, let width, let options):
-            RecurrentStack(store, path, cell: cell, inputs: inputs, width: width, layers: layers, options: options)
-        case .turingMachine(let configuration): NeuralTuringMachine(store, path, inputs: inputs, configuration)
-        case .neuralComputer(let configuration): DifferentiableNeuralComputer(store, path, inputs: inputs, configuration)
+            RecurrentStack(store, path, cell: cell, inputs: inputs, width: width, layers: layers, options: options, lifetime: lifetime)
+        case .turingMachine(let configuration): NeuralTuringMachine(store, path, inputs: inputs, configuration, lifetime: lifetime)
+        case .neuralComputer(let configuration): DifferentiableNeuralComputer(store, path, inputs: inputs, configuration, lifetime: lifetime)
         case .eraseAdd(let rows, let width, let units):
-            EraseAddMemory(store, path, inputs: inputs, rows: rows, width: width, units: units, activation: .hyperbolicTangent)
+            EraseAddMemory(
+                store, path, inputs: inputs, rows: rows, width: width, units: units, activation: .hyperbolicTangent, lifetime: lifetime)
         }
     }
 }

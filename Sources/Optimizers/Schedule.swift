@@ -9,13 +9,14 @@
 //   linear                floor + (base - floor) (1 - p)
 //   inverse-square-root   max(floor, base sqrt(max(W, 1) / t))            (Vaswani et al., 2017, with base the peak)
 //   step                  max(floor, base factor^k), k = (t - W - 1) div every
+//   plateau               max(floor, base factor^k), k how often the validation loss has stalled (see `PlateauState`)
 
 import Diagnostics
 import Foundation
 
 /// How the learning rate goes after the warm-up.
 public enum ScheduleKind: String, Sendable, CaseIterable, Codable {
-    case constant, cosine, linear, step
+    case constant, cosine, linear, step, plateau
     case inverseSquareRoot = "inverse-square-root"
 }
 
@@ -31,10 +32,15 @@ public struct ScheduleConfiguration: Sendable, Equatable {
     public var steps: Int
     /// The smallest learning rate after the warm-up, absolute.
     public var floor: Double
-    /// Kind step: what the learning rate is multiplied by every `every` steps, above 0 and at most 1.
+    /// Kind step: what the learning rate is multiplied by every `every` steps, above 0 and at most 1. Kind plateau: what it is multiplied by when the
+    /// validation loss stalls, below 1.
     public var factor: Double
     /// Kind step: steps between two reductions.
     public var every: Int
+    /// Kind plateau: evaluations without improvement that are let pass; one more reduces the learning rate.
+    public var patience = 10
+    /// Kind plateau: the part of the best validation loss by which another must be below it to count as better, at least 0 and below 1.
+    public var threshold = 1e-4
 
     /// A constant rate unless told otherwise. The values are checked where a run file gives them.
     public init(kind: ScheduleKind = .constant, warmup: Int = 0, steps: Int = 0, floor: Double = 0, factor: Double = 0.1, every: Int = 0) {
@@ -59,6 +65,10 @@ public struct ScheduleConfiguration: Sendable, Equatable {
         case .step:
             try require(factor > 0 && factor <= 1, "factor", "\(factor)", "above 0 and at most 1")
             try require(every >= 1, "every", "\(every)", "at least 1")
+        case .plateau:
+            try require(factor > 0 && factor < 1, "factor", "\(factor)", "above 0 and below 1")
+            try require(patience >= 0, "patience", "\(patience)", "at least 0")
+            try require(threshold >= 0 && threshold < 1, "threshold", "\(threshold)", "at least 0 and below 1")
         case .constant, .inverseSquareRoot:
             break
         }
@@ -69,7 +79,8 @@ public struct ScheduleConfiguration: Sendable, Equatable {
     /// - Parameters:
     ///   - base: the configured learning rate, the peak of the curve.
     ///   - step: from 1, those held included.
-    public func learningRate(base: Double, step: Int) -> Double {
+    ///   - reductions: how often the validation loss has stalled; kind plateau alone uses it.
+    public func learningRate(base: Double, step: Int, reductions: Int = 0) -> Double {
         precondition(step >= 1, "steps are numbered from 1")
         if step <= hold { return base }
         let step = step - hold
@@ -80,6 +91,7 @@ public struct ScheduleConfiguration: Sendable, Equatable {
         case .linear: return floor + (base - floor) * (1 - progress(step))
         case .inverseSquareRoot: return max(floor, base * (Double(max(warmup, 1)) / Double(step)).squareRoot())
         case .step: return max(floor, base * pow(factor, Double((step - warmup - 1) / max(every, 1))))
+        case .plateau: return max(floor, base * pow(factor, Double(reductions)))
         }
     }
 

@@ -9,6 +9,8 @@ struct StepSums {
     var loss = 0.0
     /// Predicted tokens.
     var tokens = 0.0
+    /// What was measured of each micro-batch after its backward pass.
+    var measure = 0.0
 }
 
 /// Runs the micro-batches of a step and leaves the sum over all lanes of all ranks in the store's gradients.
@@ -38,12 +40,13 @@ final class GradientReduction {
     /// - Parameters:
     ///   - count: micro-batches of this rank.
     ///   - compute: forward pass of one micro-batch; returns its summed loss, to be run backwards on the tape.
+    ///   - measure: called after the backward pass of a micro-batch; its results are summed.
     /// - Returns: the sums over all ranks.
-    func run(_ count: Int, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss) throws -> StepSums {
-        tree == nil ? try runBuckets(count, compute) : try runTree(count, compute)
+    func run(_ count: Int, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double) throws -> StepSums {
+        tree == nil ? try runBuckets(count, compute, measure) : try runTree(count, compute, measure)
     }
 
-    private func runBuckets(_ count: Int, _ compute: (Int, Tape) throws -> SummedLoss) throws -> StepSums {
+    private func runBuckets(_ count: Int, _ compute: (Int, Tape) throws -> SummedLoss, _ measure: (Int) -> Double) throws -> StepSums {
         store.clearGradients()
         var sums = StepSums()
         var failure: (any Error)?
@@ -69,35 +72,35 @@ final class GradientReduction {
             }
             tape.backward(from: result.loss)
             if let failure { throw failure }
+            sums.measure += measure(index)
         }
         store.zeroMissingGradients()
         if let buckets {
             for (index, done) in isMarked.enumerated() where !done { try buckets.markReady(index) }
             try buckets.finish()
-            try withUnsafeTemporaryAllocation(of: Double.self, capacity: 2) { buffer in
-                buffer[0] = sums.loss
-                buffer[1] = sums.tokens
+            try withUnsafeTemporaryAllocation(of: Double.self, capacity: 3) { buffer in
+                (buffer[0], buffer[1], buffer[2]) = (sums.loss, sums.tokens, sums.measure)
                 try communicator.allReduce(buffer, .sum)
-                sums = StepSums(loss: buffer[0], tokens: buffer[1])
+                sums = StepSums(loss: buffer[0], tokens: buffer[1], measure: buffer[2])
             }
         }
         return sums
     }
 
-    private func runTree(_ count: Int, _ compute: (Int, Tape) throws -> SummedLoss) throws -> StepSums {
+    private func runTree(_ count: Int, _ compute: (Int, Tape) throws -> SummedLoss, _ measure: (Int) -> Double) throws -> StepSums {
         guard let tree, let accumulator else { preconditionFailure("no tree") }
         var groupSums: [[Double]] = []
         for index in 0..<count {
             store.clearGradients()
             let tape = Tape()
             let result = try compute(index, tape)
-            groupSums.append([Double(result.loss.scalar), Double(result.count)])
             tape.backward(from: result.loss)
+            groupSums.append([Double(result.loss.scalar), Double(result.count), measure(index)])
             store.zeroMissingGradients()
             accumulator.add(store.gradients)
         }
         try tree.allReduce(store.gradients, communicator: communicator)
         let sums = try tree.sum(groupSums, communicator: communicator)
-        return StepSums(loss: sums[0], tokens: sums[1])
+        return StepSums(loss: sums[0], tokens: sums[1], measure: sums[2])
     }
 }

@@ -16,6 +16,8 @@ public struct CheckpointState: Sendable, Equatable {
     public var tokens: Int
     /// Seconds of training so far, over all sessions.
     public var seconds: Double
+    /// What a schedule of kind plateau knows; `nil` for the others.
+    public var plateau: PlateauState?
 }
 
 /// The checkpoints of one run, written behind the training loop. All members are collective.
@@ -112,10 +114,22 @@ final class RunCheckpoints {
             guard case .integer(let tokens) = reader.attributes["tokens"], case .real(let seconds) = reader.attributes["seconds"] else {
                 throw UserError(.badData, "it has no attributes 'tokens' and 'seconds'", at: reader.directory)
             }
-            return CheckpointState(step: reader.step, tokens: Int(tokens), seconds: seconds)
+            return CheckpointState(step: reader.step, tokens: Int(tokens), seconds: seconds, plateau: try plateau(reader))
         }
         return (state, passedOver)
     }
+
+    /// What the schedule knew; anew where the run had another kind of schedule.
+    private func plateau(_ reader: CheckpointReader) throws -> PlateauState? {
+        guard configuration.schedule.kind == .plateau else { return nil }
+        guard reader.item(Self.plateauItem) != nil else { return PlateauState() }
+        guard let state = PlateauState(encoded: try reader.elements(Self.plateauItem, as: Double.self)) else {
+            throw UserError(.badData, "'\(Self.plateauItem)' cannot be read", at: reader.directory, advice: "use an earlier checkpoint")
+        }
+        return state
+    }
+
+    private static let plateauItem = "schedule/plateau"
 
     // MARK: Saving
 
@@ -139,6 +153,7 @@ final class RunCheckpoints {
         }
         items.append(CheckpointItem("loader/position", .int64, elements: try loader.encodedPosition(communicator)))
         items += memory.items
+        if let plateau = state.plateau { items.append(CheckpointItem(Self.plateauItem, .float64, elements: plateau.encoded)) }
         var attributes: [String: CheckpointAttribute] = [
             "tokens": .integer(Int64(state.tokens)), "seconds": .real(state.seconds), "configuration": .string(configuration.resolvedYAML),
             "seed": .integer(Int64(configuration.seed)), "model": .string(configuration.task.modelKind),

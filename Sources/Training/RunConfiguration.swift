@@ -179,6 +179,13 @@ public struct RunConfiguration: Sendable {
         evaluationEvery = try evaluationSection.interval("every", default: .steps(500))
         evaluationBatches = try evaluationSection.optionalInt("batches", in: 1...)
         logEvery = try root.section("log").int("every", default: 10, in: 1...)
+        if schedule.kind == .plateau {
+            guard case .steps = evaluationEvery else {
+                throw evaluationSection.error(
+                    "every", "must be a number of steps where schedule.kind is plateau: the learning rate follows the evaluations",
+                    advice: "give one, such as 500")
+            }
+        }
         try tree.finish()
         resolvedYAML = tree.resolvedYAML()
     }
@@ -189,7 +196,13 @@ extension RunConfiguration {
     private static func task(_ root: ConfigurationSection) throws -> any TaskSettings {
         let section = try root.section("task")
         guard section.isPresent else {
-            return LanguageTaskSettings(corpus: try CorpusSettings(root.section("corpus")), model: try ModelConfiguration(root.section("model")))
+            let corpus = try CorpusSettings(root.section("corpus"))
+            let model = try ModelConfiguration(root.section("model"))
+            if model.carry, corpus.order != .streams {
+                throw try root.section("model").error(
+                    "carry", "asks for corpus.order streams: shuffled windows do not continue each other", advice: "set corpus.order to streams")
+            }
+            return LanguageTaskSettings(corpus: corpus, model: model)
         }
         return try TaskKind.settings(task: section, model: root.section("model"))
     }
@@ -208,15 +221,17 @@ extension ModelConfiguration {
     /// Reads the section `model`.
     init(_ section: ConfigurationSection) throws {
         let kind: ModelKind = try section.choice("kind")
-        let width = try section.int("width", in: 1...)
         if kind.isRecurrent {
+            try self.init(recurrent: kind, section)
+            return
+        }
+        let width = try section.int("width", in: 1...)
+        if kind == .memoryNetwork {
             self.init(
-                kind: kind, layers: try section.int("layers", in: 1...), width: width, heads: 1,
+                kind: kind, layers: 1, width: width, heads: 1, dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
                 labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)))
-            embedding = try section.optionalInt("embedding", in: 1...)
             carry = try section.bool("carry", default: false)
-            if let cell = kind.recurrentCell { recurrent = try RecurrentOptions(section, cell: cell) }
-            dropout = recurrent.dropout
+            memoryNetwork = try MemoryNetworkLanguageOptions(section)
             return
         }
         let heads = try section.int("heads", in: 1...)
@@ -275,6 +290,11 @@ extension ScheduleConfiguration {
         case .step:
             factor = try section.double("factor", default: factor)
             every = try section.int("every", in: 1...)
+            floor = try section.double("floor", default: floor)
+        case .plateau:
+            factor = try section.double("factor", default: factor)
+            patience = try section.int("patience", default: patience, in: 0...)
+            threshold = try section.double("threshold", default: threshold)
             floor = try section.double("floor", default: floor)
         case .inverseSquareRoot: floor = try section.double("floor", default: floor)
         case .constant: break

@@ -21,6 +21,9 @@ public struct StepMetrics: Sendable {
     public var loss: Double
     /// The gradient's global norm before clipping.
     public var gradientNorm: Double
+    /// The norm of the loss's gradient by what the lanes brought with them from their last batches, all lanes together, scaled as the gradient; `nil` where
+    /// nothing is carried that has a gradient. A recurrent network whose gradients vanish shows it here.
+    public var carriedGradientNorm: Double?
     /// The learning rate of the step.
     public var learningRate: Double
     /// Seconds of training since the start of the run, over all its sessions.
@@ -32,8 +35,10 @@ public struct StepMetrics: Sendable {
 
     /// One JSON object. Numbers are written with the fewest digits that read back to the same bits.
     public var json: String {
+        let carried = carriedGradientNorm.map { ["\"carried_gradient_norm\":\(Self.number($0))"] } ?? []
         let fields = [
             "\"step\":\(step)", "\"tokens\":\(tokens)", "\"loss\":\(Self.number(loss))", "\"gradient_norm\":\(Self.number(gradientNorm))",
+        ] + carried + [
             "\"learning_rate\":\(Self.number(learningRate))", "\"seconds\":\(Self.number(seconds))",
             "\"tokens_per_second\":\(Self.number(tokensPerSecond))",
         ]

@@ -39,6 +39,8 @@ public final class Trainer {
     private var step = 0
     private var tokens = 0
     private var secondsBefore = 0.0
+    /// `nil` but for a schedule of kind plateau.
+    private var plateau: PlateauState?
     private var sessionStart = ContinuousClock.now
 
     /// Prepares a session: checks that ranks agree, opens the corpora, builds the model, reads the newest checkpoint. Collective.
@@ -86,6 +88,10 @@ public final class Trainer {
             communicator: communicator, tree: tree, microBatches: ownership.microBatches.count, bucketBytes: configuration.parallel.bucketBytes)
         checkpoints = try RunCheckpoints(configuration, communicator: communicator, task: task, fresh: fresh)
 
+        if configuration.schedule.kind == .plateau {
+            guard task.hasValidation else { throw Self.noValidation }
+            plateau = PlateauState()
+        }
         let restored = try checkpoints.restore(optimizer: optimizer, loader: loader, memory: memory)
         model.store.refreshOperands()
         for line in restored.passedOver where communicator.rank == 0 { report(line) }
@@ -93,6 +99,7 @@ public final class Trainer {
             step = state.step
             tokens = state.tokens
             secondsBefore = state.seconds
+            plateau = state.plateau
         }
         backends = try BackendAgreement(
             communicator, directory: configuration.directory, step: step, measures: !configuration.parallel.reproducible, report: report)
@@ -153,6 +160,7 @@ public final class Trainer {
             // A stop does not wait for an evaluation: the next session makes up for it.
             if evaluationIsDue, !isStopping {
                 logged.validation = try evaluate()
+                try follow(logged.validation)
                 lastEvaluation = ContinuousClock.now
             }
             if evaluationIsDue || isLast || step % configuration.logEvery == 0 {
@@ -162,8 +170,8 @@ public final class Trainer {
                 try log?.record(logged)
             }
             if request.checkpointIsDue || isLast || isStopping {
-                try checkpoints.begin(
-                    CheckpointState(step: step, tokens: tokens, seconds: elapsed), optimizer: optimizer, loader: loader, memory: memory)
+                let state = CheckpointState(step: step, tokens: tokens, seconds: elapsed, plateau: plateau)
+                try checkpoints.begin(state, optimizer: optimizer, loader: loader, memory: memory)
                 lastCheckpoint = now
             }
             if isStopping {
@@ -177,13 +185,29 @@ public final class Trainer {
         return .finished
     }
 
-    /// Evaluates the step that a stop request ended before its evaluation, so that the metrics are those of a run that was never stopped.
+    /// Evaluates the step that a stop request ended before its evaluation, so that the metrics are those of a run that was never stopped, and the
+    /// learning rate follows what it would have followed.
     private func evaluateStopStep() throws {
-        guard task.hasValidation, step > 0, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0,
-            try communicator.agreeOnFlag(log?.lacksValidation(of: step) == true ? 1 : 0) == 1
-        else { return }
+        guard task.hasValidation, step > 0, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0 else { return }
+        let isLogged = try communicator.agreeOnFlag(log?.lacksValidation(of: step) == true ? 1 : 0) == 0
+        let isFollowed = plateau.map { $0.step >= step } ?? true
+        if isLogged, isFollowed { return }
         let validation = try evaluate()
-        try log?.complete(with: validation)
+        if !isLogged { try log?.complete(with: validation) }
+        if !isFollowed { try follow(validation) }
+    }
+
+    /// Lets a schedule of kind plateau see the evaluation of the present step. One that only the end of a shorter session asked for does not count.
+    private func follow(_ validation: TaskScores?) throws {
+        guard plateau != nil, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0 else { return }
+        guard let loss = validation?.loss else { throw Self.noValidation }
+        plateau?.observe(loss, step: step, configuration.schedule)
+    }
+
+    private static var noValidation: UserError {
+        UserError(
+            .configuration, "plateau follows the validation loss, which this run has not", at: "schedule.kind",
+            advice: "name a validation corpus in corpus.validation, or use another schedule").shared
     }
 
     private func evaluate() throws -> TaskScores? { try task.evaluate(.validation, communicator) }
@@ -193,22 +217,29 @@ public final class Trainer {
 
     /// Forward, backward, all-reduce, clip and update, for the batch of the step.
     private func trainStep() throws -> StepMetrics {
-        let learningRate = configuration.schedule.learningRate(base: configuration.optimizer.learningRate, step: step)
+        let learningRate = configuration.schedule.learningRate(
+            base: configuration.optimizer.learningRate, step: step, reductions: plateau?.reductions ?? 0)
+        var carried: CarriedMemory?
+        var carriesGradient = false
         let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
             let lanes = ownership.microBatches[index]
             let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
             let numerics = configuration.checkNumerics ? NumericsCheck() : nil
-            let carried = memory.carried(lanes)
+            carried = memory.carried(lanes)
             let loss = model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried))
             memory.keep(carried, lanes)
             if let numerics { try communicator.onEveryRank { if let finding = numerics.finding { throw Self.notFinite(finding, step: step) } } }
             return loss
+        } measure: { _ in
+            guard let squares = carried?.gradientSquares else { return 0 }
+            carriesGradient = true
+            return squares
         }
         try loader.advance()
         tokens += outcome.tokens
         return StepMetrics(
-            step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm, learningRate: learningRate, seconds: 0,
-            tokensPerSecond: 0)
+            step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm,
+            carriedGradientNorm: carriesGradient ? outcome.measuredNorm : nil, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
     }
 
     private static func notFinite(_ finding: NumericsCheck.Finding, step: Int) -> UserError {

@@ -16,6 +16,8 @@ package final class TrainingStep {
         package var tokens: Int
         /// The gradient's global norm before clipping.
         package var gradientNorm: Double
+        /// The root of the sum of what was measured, scaled as the gradient: the norm of another gradient whose squares were measured.
+        package var measuredNorm: Double
     }
 
     /// What becomes of a gradient before it is applied.
@@ -82,9 +84,12 @@ package final class TrainingStep {
     ///   - step: the step's number, from 1.
     ///   - learningRate: of this step, as the schedule gave it.
     ///   - compute: the forward pass of one micro-batch; returns its summed loss, to be run backwards on the tape.
+    ///   - measure: called after the backward pass of a micro-batch; gives squares to be summed for `Outcome.measuredNorm`.
     /// - Throws: `UserError` (.badData), the same on every rank, when the gradient is not finite; parameters are then as before the step.
-    package func run(step: Int, learningRate: Double, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss) throws -> Outcome {
-        let sums = try reduction.run(microBatches, compute: compute)
+    package func run(
+        step: Int, learningRate: Double, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double = { _ in 0 }
+    ) throws -> Outcome {
+        let sums = try reduction.run(microBatches, compute: compute, measure: measure)
         let meanLoss = sums.loss / max(sums.tokens, 1)
         let scale = update.scale(tokens: sums.tokens)
         let norm = gradientNorm(of: UnsafeBufferPointer(store.gradients), scale: scale)
@@ -109,7 +114,7 @@ package final class TrainingStep {
                 apply([range], clipFactor(norm: own, clip: update.clip))
             }
         }
-        return Outcome(loss: meanLoss, tokens: Int(sums.tokens), gradientNorm: norm)
+        return Outcome(loss: meanLoss, tokens: Int(sums.tokens), gradientNorm: norm, measuredNorm: sums.measure.squareRoot() * scale)
     }
     /// The first parameter whose gradient has no finite norm.
     private var firstNotFinite: String? {

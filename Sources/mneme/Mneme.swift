@@ -8,7 +8,7 @@ import Foundation
 struct Mneme: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mneme",
-        abstract: "Trains language models that remember.",
+        abstract: "Train language models that remember.",
         subcommands: [
             TokenizerCommand.self,
             CorpusCommand.self,

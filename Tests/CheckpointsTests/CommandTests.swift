@@ -170,13 +170,6 @@ import Testing
         }
     }
 
-    @Test("every command explains itself with an example", arguments: ["list", "inspect", "verify", "diff", "export"])
-    func help(_ verb: String) throws {
-        let help = try mneme(verb, "--help")
-        #expect(help.status == 0)
-        #expect(help.standardOutput.contains("EXAMPLE: mneme checkpoint \(verb) "))
-    }
-
     @Test("h5py reads the same values as export writes", .enabled(if: Python.withH5py != nil, "no python3 with h5py; MNEME_PYTHON may name one"))
     func h5py() throws {
         try withRun { directory, _ in

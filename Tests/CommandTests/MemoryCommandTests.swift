@@ -68,6 +68,58 @@ import Testing
             try mneme(["evaluate", run, "--corpus", directory], expecting: 64)
             try mneme(["generate", run], expecting: 64)
             try mneme(["answer", run, "--explain"], expecting: 64)
+            try mneme(["memory", "show", run, "--prompt", svg], expecting: 64)
+        }
+    }
+
+    @Test("a language model shows its memory while it reads the validation corpus", arguments: ["dnc", "ntm", "erase-add", "lstm"])
+    func languageModel(kind: String) throws {
+        try withScratchDirectory { directory in
+            let text = "\(directory)/text.txt"
+            try String(repeating: "a small cat sat on a mat and saw a hat\n", count: 40).write(toFile: text, atomically: true, encoding: .utf8)
+            try mneme(["tokenizer", "train", "--kind", "char", "--vocabulary", "17", "--output", "\(directory)/char.model", text])
+            try mneme(["corpus", "shard", "--format", "text", "--tokenizer", "\(directory)/char.model", "--output", "\(directory)/text", text])
+            let core = kind == "lstm" ? "layers: 1, width: 14" : "rows: 9, width: 5, controller: {width: 14}"
+            let path = "\(directory)/run.yaml"
+            try """
+            run: \(directory)/run
+            steps: 20
+            model: {kind: \(kind), \(core), carry: true}
+            corpus: {shards: \(directory)/text, validation: \(directory)/text, order: streams}
+            batch: {lanes: 4, length: 11}
+            optimizer: {learningRate: 1e-2}
+            parallel: {threads: 1}
+            """.write(toFile: path, atomically: true, encoding: .utf8)
+            try mneme(["train", path])
+            let run = "\(directory)/run"
+            func shown(_ example: Int) throws -> [String: Any] {
+                try jsonObject(mneme(["memory", "show", run, "--example", "\(example)", "--json"]).standardOutput)
+            }
+            let (first, second) = (try shown(0), try shown(1))
+            let pictures = try #require(second["pictures"] as? [[String: Any]])
+            #expect(!pictures.isEmpty && (second["input"] as? [String])?.joined().isEmpty == false && second["expected"] as? String != nil)
+            for picture in pictures {
+                let (rows, columns) = (try #require(picture["rows"] as? Int), try #require(picture["columns"] as? Int))
+                #expect(try #require(picture["values"] as? [Any]).count == rows * columns)
+                for (axis, labels, count) in [("rowAxis", "rowLabels", rows), ("columnAxis", "columnLabels", columns)] where picture[axis] as? String == "step" {
+                    #expect(count == 11 && (picture[labels] as? [String])?.count == 11, "every step is labelled with what was read")
+                }
+            }
+            #expect(first["input"] as? [String] != second["input"] as? [String])
+            let drawn = try mneme(["memory", "show", run, "--example", "2"]).standardOutput
+            #expect(drawn.contains(kind == "lstm" ? "hidden state" : "weights"))
+            let svg = "\(directory)/memory.svg"
+            try mneme(["memory", "show", run, "--svg", svg])
+            #expect(try String(contentsOfFile: svg, encoding: .utf8).hasSuffix("</svg>\n"))
+            let beyond = try mneme(["memory", "show", run, "--example", "100000"], expecting: 64).standardError
+            #expect(beyond.contains("pieces, numbered from 0"), "\(beyond)")
+            #expect(try mneme(["memory", "inspect", run]).standardOutput.contains("lifetime lane"))
+            try "a small".write(toFile: "\(directory)/prompt.txt", atomically: true, encoding: .utf8)
+            let generated = try mneme(["generate", run, "\(directory)/prompt.txt", "--maximum-tokens", "9", "--temperature", "0"]).standardOutput
+            #expect(generated.hasPrefix("a small") && generated.count > 10)
+            #expect(try #require(jsonObject(mneme(["evaluate", run, "--json"]).standardOutput)["perplexity"] as? Double) < 17)
+            try FileManager.default.moveItem(atPath: "\(directory)/text", toPath: "\(directory)/elsewhere")
+            #expect(try mneme(["memory", "show", run], expecting: 66).standardError.contains("\(directory)/text"))
         }
     }
 
@@ -95,6 +147,55 @@ import Testing
             #expect(try String(contentsOfFile: svg, encoding: .utf8).contains("hop 1"))
             try "Where is nobody?\n".write(toFile: story, atomically: true, encoding: .utf8)
             _ = try mneme(["answer", run, "--plain", story], expecting: 65)
+        }
+    }
+
+    @Test("hops over the words of a prompt are shown, and a text is continued, by a memory network that is a language model")
+    func languageModel() throws {
+        try withScratchDirectory { directory in
+            let (text, tokenizer, prompt) = ("\(directory)/text.txt", "\(directory)/word.model", "\(directory)/prompt.txt")
+            let lines = (0..<400).map { "the \(["small", "old", "green"][$0 % 3]) house stands by a \(["river", "tree"][$0 % 2])" }
+            try (lines.joined(separator: "\n") + "\n").write(toFile: text, atomically: true, encoding: .utf8)
+            try mneme(["tokenizer", "train", "--kind", "word", "--output", tokenizer, text])
+            try mneme(["corpus", "shard", "--format", "text", "--document", "line", "--tokenizer", tokenizer, "--output", "\(directory)/text", text])
+            func train(_ name: String, _ model: String) throws -> String {
+                let path = "\(directory)/\(name).yaml"
+                let yaml = """
+                    run: \(directory)/\(name)
+                    steps: 150
+                    model: \(model)
+                    corpus: {shards: \(directory)/text, validation: \(directory)/text, order: streams}
+                    batch: {lanes: 8, length: 16}
+                    optimizer: {learningRate: 1e-2}
+                    evaluation: {every: 150}
+                    parallel: {threads: 1}
+                    """
+                try yaml.write(toFile: path, atomically: true, encoding: .utf8)
+                try mneme(["train", path])
+                return "\(directory)/\(name)"
+            }
+            let run = try train("words", "{kind: memory-network, hops: 2, width: 16, memory: 5, carry: true, deviation: 0.1}")
+            try "the green house stands by a".write(toFile: prompt, atomically: true, encoding: .utf8)
+            let drawn = try mneme(["memory", "show", run, "--prompt", prompt]).standardOutput
+            // Five words are remembered: the first of the six is not.
+            #expect(drawn.contains("hop 2") && drawn.contains("▁stands\n") && drawn.contains("▁green\n") && !drawn.contains("▁the\n"), "\(drawn)")
+            let json = try jsonObject(mneme(["memory", "show", run, "--prompt", prompt, "--json"]).standardOutput)
+            #expect(["▁river", "▁tree"].contains(json["answer"] as? String), "\(json)")
+            let picture = try #require((json["pictures"] as? [[String: Any]])?.first)
+            #expect(picture["rows"] as? Int == 2 && picture["columns"] as? Int == 5 && (picture["column_labels"] as? [String])?.count == 5)
+            #expect(try mneme(["memory", "inspect", run]).standardOutput.contains("words: 5 slots, lifetime lane, initially -1.0; 8 lanes hold"))
+            let continued = try mneme(["generate", run, prompt, "--maximum-tokens", "1", "--temperature", "0"]).standardOutput
+            #expect(continued.hasSuffix("river\n") || continued.hasSuffix("tree\n"), "\(continued)")
+            #expect(try #require(jsonObject(mneme(["evaluate", run, "--json"]).standardOutput)["perplexity"] as? Double) < 3)
+            try mneme(["memory", "show", run], expecting: 64)
+            try "\n".write(toFile: prompt, atomically: true, encoding: .utf8)
+            try mneme(["memory", "show", run, "--prompt", prompt], expecting: 65)
+            try mneme(["memory", "show", run, "--prompt", "\(directory)/none.txt"], expecting: 66)
+            try "the green".write(toFile: prompt, atomically: true, encoding: .utf8)
+            // The units of a recurrent network over the words; a Transformer draws nothing.
+            #expect(try mneme(["memory", "show", train("lstm", "{kind: lstm, layers: 1, width: 8}"), "--prompt", prompt]).standardOutput.contains("│"))
+            let transformer = try train("transformer", "{kind: decoder-only, layers: 1, width: 8, heads: 1, context: 16}")
+            try mneme(["memory", "show", transformer, "--prompt", prompt], expecting: 64)
         }
     }
 

@@ -54,12 +54,4 @@ import Testing
         #expect(result.status == 64)
         #expect(result.output.isEmpty)
     }
-
-    @Test func helpHasAnExample() throws {
-        for noun in [["corpus", "simulate", "babi"], ["corpus", "simulate"]] {
-            let help = try run(try #require(Self.program, "mneme is not built"), noun + ["--help"])
-            #expect(help.status == 0)
-            #expect(help.output.contains("Example: mneme corpus simulate babi --stories 1000"))
-        }
-    }
 }

@@ -97,6 +97,15 @@ struct BadInputTests {
         },
         .train("an ill-typed value", 78, "batch.lanes", ["batch.lanes=many"]),
         .train("a value out of range", 78, "model.heads", ["model.heads=0"]),
+        .train("an option of another kind of model", 78, "unknown key", kind: .carriedWords, ["model.layers=2"]),
+        .train("a memory without slots", 78, "model.memory", kind: .carriedWords, ["model.memory=0"]),
+        .train(
+            "a learning rate that follows evaluations, and none", 78, "evaluation.every' must be a number of steps", ranks: 2,
+            ["schedule.kind=plateau", "evaluation.every=never"]),
+        .train(
+            "a learning rate that follows evaluations, and nothing to evaluate", 78, "plateau follows the validation loss", ranks: 2,
+            ["schedule.kind=plateau", "corpus.validation=null"]),
+        .train("a learning rate that would never fall", 78, "schedule.factor", ["schedule.kind=plateau", "schedule.factor=1"]),
         .train("an interval without a known unit", 78, "checkpoint.every", ["checkpoint.every=5 parsecs"]),
         BadInput(name: "a run file that does not exist", status: 66, message: "there is no such configuration file") { ["train", "\($0)/none.yaml"] },
         BadInput(name: "a run file that is not YAML", status: 78, message: "bad.yaml:") { scratch in

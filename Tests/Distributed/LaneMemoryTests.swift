@@ -5,21 +5,49 @@ import Testing
 import TestSupport
 
 @Suite struct LaneMemoryTests {
-    @Test("the state of all lanes, written by two ranks, is shown")
-    func inspected() throws {
+    private static let states: [(kind: TrainingFixture.Kind, shapes: [String: [Int]], line: String)] = [
+        (
+            .carried, ["layers.0.hidden": [48], "layers.0.cell": [48], "layers.1.hidden": [48], "layers.1.cell": [48]],
+            "48 units, lifetime lane, initially 0.0; 8 lanes hold"
+        ),
+        (
+            .carriedComputer,
+            [
+                "core.matrix": [24, 12], "core.usage": [24], "core.precedence": [24], "core.links": [24, 24], "core.readWeights": [2, 24],
+                "core.writeWeights": [24], "core.reads": [2, 12], "core.controller.0.hidden": [48], "core.controller.0.cell": [48],
+                "core.controller.1.hidden": [48], "core.controller.1.cell": [48],
+            ], "24 rows x 12 columns, lifetime lane, initially 0.0; 8 lanes hold"
+        ),
+        (
+            .carriedMachine,
+            [
+                "core.memory": [48, 12], "core.readWeights": [2, 48], "core.writeWeights": [1, 48], "core.reads": [2, 12], "core.controller.0.hidden": [64],
+                "core.controller.0.cell": [64],
+            ], "48 rows x 12 columns, lifetime lane, initially 1e-06; 8 lanes hold"
+        ),
+    ]
+
+    @Test("the state of all lanes, written by two ranks, is shown", arguments: states.indices)
+    func inspected(_ index: Int) throws {
+        let (kind, shapes, line) = Self.states[index]
         try withScratchDirectory { scratch in
-            let run = try TrainingRun(.carried, "run", in: scratch, "steps=4", "evaluation.every=never")
+            let run = try TrainingRun(kind, "run", in: scratch, "steps=4", "evaluation.every=never")
             try run.train(ranks: 2)
             let shown = try MPIRun.runAlone(executable: "mneme", arguments: ["memory", "inspect", run.directory, "--json"])
             #expect(shown.status == 0, "\(shown.standardError)")
             let rows = try #require(try JSONSerialization.jsonObject(with: Data(shown.standardOutput.utf8)) as? [[String: Any]])
-            #expect(rows.count == 4, "hidden state and cell of two layers")
+            #expect(Dictionary(uniqueKeysWithValues: rows.map { ($0["name"] as? String ?? "", $0["shape"] as? [Int] ?? []) }) == shapes)
             for row in rows {
-                #expect(row["lifetime"] as? String == "lane" && row["lanes"] as? Int == 8 && row["shape"] as? [Int] == [48])
-                #expect(try #require(row["maximum"] as? Double) > 0 && #require(row["minimum"] as? Double) < 0)
+                #expect(row["lifetime"] as? String == "lane" && row["lanes"] as? Int == 8)
+                let (minimum, maximum) = (try #require(row["minimum"] as? Double), try #require(row["maximum"] as? Double))
+                // Usage, links and weights are never negative.
+                let isSigned = ["hidden", "cell", "matrix", "memory", "reads"].contains { (row["name"] as? String)?.hasSuffix($0) == true }
+                #expect(maximum > 0 && (isSigned ? minimum < 0 : minimum >= 0), "\(row)")
             }
             let text = try MPIRun.runAlone(executable: "mneme", arguments: ["memory", "inspect", run.directory]).standardOutput
-            #expect(text.contains("48 units, lifetime lane, initially 0; 8 lanes hold"))
+            #expect(text.contains(line), "\(text)")
+            // What flows back to the start of a batch is logged.
+            #expect(run.metrics.allSatisfy { $0.contains("\"carried_gradient_norm\":") })
         }
     }
 }

@@ -56,6 +56,12 @@ struct TrainingFixture {
         case recurrent
         /// An LSTM whose state is carried along the stream of each lane, with variational dropout.
         case carried
+        /// A memory network over the latest words of each lane's stream, which are carried on, with dropout.
+        case carriedWords
+        /// A language model over a Neural Turing Machine whose memory is carried along the stream of each lane.
+        case carriedMachine
+        /// A language model over a Differentiable Neural Computer whose memory is carried along the stream of each lane, with dropout past the memory.
+        case carriedComputer
         /// A GRU on a generated task, sequences of another length each step.
         case generated
         /// A Neural Turing Machine on a generated task.
@@ -85,6 +91,9 @@ struct TrainingFixture {
             case .pairs: "{kind: encoder-decoder, layers: 2, width: 48, heads: 4, feedForward: 96, dropout: 0.1, labelSmoothing: 0.1, context: 80}"
             case .recurrent: "{kind: lstm, layers: 2, width: 128, dropout: 0.1}"
             case .carried: "{kind: lstm, layers: 2, width: 48, embedding: 32, carry: true, inputDropout: 0.1, stateDropout: 0.2, forgetBias: 1}"
+            case .carriedWords: "{kind: memory-network, hops: 4, width: 96, memory: 70, deviation: 0.1, carry: true, dropout: 0.1}"
+            case .carriedMachine: "{kind: ntm, rows: 48, width: 12, readHeads: 2, embedding: 32, carry: true, dropout: 0.1, controller: {width: 64}}"
+            case .carriedComputer: "{kind: dnc, rows: 24, width: 12, readHeads: 2, bypassDropout: 0.2, carry: true, controller: {width: 48, layers: 2}}"
             case .generated: "{kind: gru, layers: 2, width: 160, dropout: 0.1, stateDropout: 0.1}"
             case .turingMachine: "{kind: ntm, rows: 128, width: 20, readHeads: 2, learnsInitialReads: true, controller: {kind: lstm, width: 96}}"
             case .neuralComputer:
@@ -93,7 +102,7 @@ struct TrainingFixture {
             case .keyValueMemory: "{kind: key-value-memory-network, width: 16, hops: 2}"
             case .windows, .streams, .prompts: "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
             }
-        let isStreamed = kind == .streams || kind == .carried
+        let isStreamed = [.streams, .carried, .carriedWords, .carriedMachine, .carriedComputer].contains(kind)
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
         let task = kind.task(directory)
         let data =

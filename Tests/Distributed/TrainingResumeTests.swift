@@ -19,7 +19,10 @@ struct TrainingResumeTests {
         return end
     }
 
-    @Test(arguments: [TrainingFixture.Kind.windows, .streams, .pairs, .carried, .generated, .turingMachine])
+    @Test(
+        arguments: [
+            TrainingFixture.Kind.windows, .streams, .pairs, .carried, .carriedWords, .carriedMachine, .carriedComputer, .generated, .turingMachine,
+        ])
     func alone(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in
             let whole = try TrainingRun(kind, "whole", in: scratch, "steps=24")
@@ -34,8 +37,11 @@ struct TrainingResumeTests {
     }
 
     @Test(arguments: zip(
-        [TrainingFixture.Kind.windows, .streams, .pairs, .prompts, .recurrent, .carried, .generated, .turingMachine, .neuralComputer],
-        [0, 1, 0, 1, 0, 1, 0, 1, 0]))
+        [
+            TrainingFixture.Kind.windows, .streams, .pairs, .prompts, .recurrent, .carried, .carriedWords, .generated, .turingMachine, .neuralComputer,
+            .carriedMachine, .carriedComputer,
+        ],
+        [0, 1, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0]))
     func twoRanks(kind: TrainingFixture.Kind, rank: Int) throws {
         try withScratchDirectory { scratch in
             let whole = try TrainingRun(kind, "whole", in: scratch, "steps=24")
@@ -91,10 +97,12 @@ struct TrainingResumeTests {
         }
     }
 
-    @Test("an LSTM is evaluated and generates after training")
-    func recurrentCommands() throws {
+    @Test(
+        "a model that reads word by word is evaluated and generates after training",
+        arguments: [TrainingFixture.Kind.recurrent, .carriedWords, .carriedMachine, .carriedComputer])
+    func languageCommands(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in
-            let run = try TrainingRun(.recurrent, "run", in: scratch)
+            let run = try TrainingRun(kind, "run", in: scratch)
             try run.train()
             try "Mary went".write(toFile: "\(scratch)/prompt.txt", atomically: true, encoding: .utf8)
             let generate = ["generate", run.directory, "\(scratch)/prompt.txt", "--maximum-tokens", "5", "--temperature", "0"]

@@ -132,10 +132,4 @@ import Testing
         #expect(try score(["bleu", "--references", "ref", "hyp", "--tokenize", "zh"], files: files).exitCode == 64)
         #expect(try score(["chrf", "--references", "ref", "hyp", "--word-order", "9"], files: files).exitCode == 64)
     }
-
-    @Test(arguments: [[], ["bleu"], ["chrf"], ["rouge"], ["squad"]])
-    func helpHasAnExample(command: [String]) throws {
-        let outcome = try score(command + ["--help"], files: [:])
-        #expect(outcome.exitCode == 0 && outcome.output.contains("EXAMPLE: mneme score "))
-    }
 }

@@ -30,7 +30,6 @@ struct EndToEndVariant: Sendable, CustomTestStringConvertible {
     var hasTimes = true
     var hasTransition = false
     var rectified = 0
-    var readsQuestion = true
     var isLinear = false
     var capacity: Int?
 
@@ -43,25 +42,23 @@ struct EndToEndVariant: Sendable, CustomTestStringConvertible {
         EndToEndVariant(testDescription: "adjacent with transition, six hops", width: 3, hops: 6, hasTransition: true),
         EndToEndVariant(testDescription: "one hop", hops: 1),
         EndToEndVariant(testDescription: "all rectified", width: 6, rectified: 6),
-        EndToEndVariant(
-            testDescription: "half rectified, constant question", width: 6, isLayerWise: true, hasTransition: true, rectified: 3, readsQuestion: false
-        ),
+        EndToEndVariant(testDescription: "half rectified", width: 6, isLayerWise: true, hasTransition: true, rectified: 3),
     ]
 
     /// The tables' tensors: words, times, transition.
     var inputs: [Tensor] {
         let memoryTables = isLayerWise ? 2 : hops + 1
-        let words = (0..<memoryTables + (isLayerWise && readsQuestion ? 1 : 0)).map { randomTensor("words \($0)", [9, width], deviation: 0.4) }
+        let words = (0..<memoryTables + (isLayerWise ? 1 : 0)).map { randomTensor("words \($0)", [9, width], deviation: 0.4) }
         let times = hasTimes ? (0..<memoryTables).map { randomTensor("times \($0)", [4, width], deviation: 0.4) } : []
         return words + times + (hasTransition ? [randomTensor("transition", [width, width], deviation: 0.4)] : [])
     }
 
     func tables(_ inputs: [Tensor]) -> EndToEndTables {
         let memoryTables = isLayerWise ? 2 : hops + 1
-        let words = memoryTables + (isLayerWise && readsQuestion ? 1 : 0)
+        let words = memoryTables + (isLayerWise ? 1 : 0)
         return EndToEndTables(
             words: Array(inputs[..<words]), times: hasTimes ? Array(inputs[words..<words + memoryTables]) : [],
-            hops: (0..<hops).map { isLayerWise ? (0, 1) : ($0, $0 + 1) }, question: readsQuestion ? (isLayerWise ? 2 : 0) : nil,
+            hops: (0..<hops).map { isLayerWise ? (0, 1) : ($0, $0 + 1) }, question: isLayerWise ? 2 : 0,
             transition: hasTransition ? inputs.last : nil)
     }
 

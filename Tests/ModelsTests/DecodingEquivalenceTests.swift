@@ -53,7 +53,8 @@ func padded(_ sequences: [[Int32]], with padding: Int32 = 0) -> Tensor {
         return Array(logits.array[index * columns..<(index + 1) * columns])
     }
 
-    @Test(arguments: [(ModelKind.decoderOnly, true), (.encoderDecoder, false), (.encoderDecoder, true), (.lstm, true), (.gru, true)])
+    @Test(
+        arguments: [(ModelKind.decoderOnly, true), (.encoderDecoder, false), (.encoderDecoder, true)] + ModelKind.allCases.filter(\.isRecurrent).map { ($0, true) })
     func cachedStepsEqualTheFullForwardPass(kind: ModelKind, preNorm: Bool) throws {
         let model = makeSmallModel(kind, preNorm: preNorm)
         var random = RandomStream(seed: 3, name: "prompts")

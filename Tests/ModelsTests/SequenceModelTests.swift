@@ -163,8 +163,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
     private func languageModel(_ kind: ModelKind, _ change: (inout ModelConfiguration) -> Void) -> RecurrentLanguageModel {
         var configuration = ModelConfiguration(kind: kind, layers: 2, width: 6, heads: 1)
         change(&configuration)
-        guard let cell = kind.recurrentCell else { preconditionFailure("\(kind)") }
-        let model = RecurrentLanguageModel(configuration, cell: cell, vocabularySize: 13)
+        let model = RecurrentLanguageModel(configuration, vocabularySize: 13)
         model.store.allocate(seed: 2)
         return model
     }
@@ -183,7 +182,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
         return .tokens(TokenBatch(lanes: lanes, inputs: part(0), targets: part(1)))
     }
 
-    private static let recurrent = ModelKind.allCases.filter(\.isRecurrent)
+    private static let recurrent = ModelKind.allCases.filter { $0.recurrentCell != nil }
 
     @Test("state carried by lanes: two batches are one long one, without gradient between them", arguments: recurrent)
     func carried(_ kind: ModelKind) {
@@ -221,7 +220,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
         // The small model of Zaremba et al. 2014 on PTB.
         var small = ModelConfiguration(kind: .lstm, layers: 2, width: 200, heads: 1)
         small.recurrent.hasSingleBias = true
-        #expect(RecurrentLanguageModel(small, cell: .lstm, vocabularySize: 10_000).store.parameterCount == 4_651_600)
+        #expect(RecurrentLanguageModel(small, vocabularySize: 10_000).store.parameterCount == 4_651_600)
     }
 
     @Test("starting values by option")

@@ -1,6 +1,7 @@
 // Learning-rate schedules against values worked out by hand.
 
 import Diagnostics
+import Foundation
 import Optimizers
 import Testing
 
@@ -64,6 +65,44 @@ struct ScheduleTests {
         expect(schedule, base: 1, [(2, 1), (3, 0.5), (4, 1), (9, 0.5), (14, 0)])
     }
 
+    @Test("plateau: the rates of PyTorch's ReduceLROnPlateau")
+    func plateau() throws {
+        struct Case: Decodable {
+            let base, factor, threshold, floor: Double
+            let patience: Int
+            let losses: [Double?]
+            let rates: [Double]
+        }
+        let url = try #require(Bundle.module.url(forResource: "plateau", withExtension: "json", subdirectory: "Golden"))
+        for test in try JSONDecoder().decode([Case].self, from: Data(contentsOf: url)) {
+            var schedule = ScheduleConfiguration(kind: .plateau, floor: test.floor, factor: test.factor)
+            (schedule.patience, schedule.threshold) = (test.patience, test.threshold)
+            try schedule.validate()
+            var state = PlateauState()
+            for (index, loss) in test.losses.enumerated() {
+                state.observe(loss ?? .nan, step: 10 * (index + 1), schedule)
+                let rate = schedule.learningRate(base: test.base, step: 10 * index + 11, reductions: state.reductions)
+                #expect(abs(rate - test.rates[index]) <= 1e-12 * test.rates[index], "evaluation \(index + 1): \(rate), not \(test.rates[index])")
+                #expect(PlateauState(encoded: state.encoded) == state)
+            }
+            #expect(Set(test.rates).count > 2)
+        }
+    }
+
+    @Test("plateau: what is held or warms up is not reduced, and does not count")
+    func plateauAfterWarmup() {
+        var schedule = ScheduleConfiguration(kind: .plateau, warmup: 4, factor: 0.5)
+        (schedule.hold, schedule.patience) = (2, 1)
+        var state = PlateauState()
+        for step in [1, 3, 5, 6] { state.observe(2, step: step, schedule) }
+        #expect(state.stalled == 0 && state.best == 2)
+        for step in [7, 8] { state.observe(2, step: step, schedule) }
+        #expect(state.reductions == 1 && state.stalled == 0)
+        #expect(schedule.learningRate(base: 1, step: 9, reductions: state.reductions) == 0.5)
+        #expect(schedule.learningRate(base: 1, step: 4, reductions: state.reductions) == 0.5, "the warm-up has the rates of any schedule")
+        for wrong in [[], [1, 2, 3], [1, -1, 0, 4], [1, 0.5, 0, 4], [1, 0, .infinity, 4]] as [[Double]] { #expect(PlateauState(encoded: wrong) == nil) }
+    }
+
     @Test("a value out of range is named")
     func validation() throws {
         var held = ScheduleConfiguration()
@@ -72,6 +111,9 @@ struct ScheduleTests {
             ("warmup", ScheduleConfiguration(warmup: -1)), ("hold", held), ("floor", ScheduleConfiguration(floor: -1)),
             ("steps", ScheduleConfiguration(kind: .cosine, warmup: 5, steps: 5)), ("steps", ScheduleConfiguration(kind: .linear)),
             ("factor", ScheduleConfiguration(kind: .step, factor: 0, every: 1)), ("every", ScheduleConfiguration(kind: .step)),
+            ("factor", ScheduleConfiguration(kind: .plateau, factor: 1)),
+            ("patience", { var plateau = ScheduleConfiguration(kind: .plateau); plateau.patience = -1; return plateau }()),
+            ("threshold", { var plateau = ScheduleConfiguration(kind: .plateau); plateau.threshold = 1; return plateau }()),
         ]
         for (key, schedule) in wrong {
             let error = #expect(throws: UserError.self) { try schedule.validate() }

@@ -12,12 +12,12 @@ public struct EndToEndTables {
     public var times: [Tensor]
     /// For each hop the tables of its input memory m and its output memory c; each below T, and different.
     public var hops: [(keys: Int, values: Int)]
-    /// The table that questions are summed with; `nil` where the first state is a constant.
-    public var question: Int?
+    /// The table that questions are summed with.
+    public var question: Int
     /// H, [D, D]: the state goes through it from hop to hop; `nil` leaves it as it is.
     public var transition: Tensor?
 
-    public init(words: [Tensor], times: [Tensor], hops: [(keys: Int, values: Int)], question: Int?, transition: Tensor? = nil) {
+    public init(words: [Tensor], times: [Tensor], hops: [(keys: Int, values: Int)], question: Int, transition: Tensor? = nil) {
         self.words = words
         self.times = times
         self.hops = hops
@@ -35,8 +35,6 @@ public final class EndToEndMemory {
     public let width: Int
     /// The last units of every state but the first that go through a rectifier; 0 for none, D for all.
     public let rectifiedUnits: Int
-    /// The value of every unit of the first state where no question is read.
-    public let constantQuestion: Float
     /// With a number, a story has that many slots: those without a sentence hold zeros and can be attended to, as in the authors' released program.
     /// `nil`: sentences alone are attended to.
     public let capacity: Int?
@@ -46,13 +44,11 @@ public final class EndToEndMemory {
     ///   - width: D.
     ///   - encoding: how the words of a sentence are weighted.
     ///   - rectifiedUnits: units that go through a rectifier after each hop.
-    ///   - constantQuestion: used where `EndToEndTables.question` is nil.
     ///   - capacity: slots of a story, empty ones counted; `nil` for none that are empty.
-    public init(width: Int, encoding: SentenceEncoding, rectifiedUnits: Int = 0, constantQuestion: Float = 0.1, capacity: Int? = nil) {
+    public init(width: Int, encoding: SentenceEncoding, rectifiedUnits: Int = 0, capacity: Int? = nil) {
         precondition(width > 0 && rectifiedUnits >= 0 && rectifiedUnits <= width, "\(rectifiedUnits) rectified units of \(width)")
         self.width = width
         self.rectifiedUnits = rectifiedUnits
-        self.constantQuestion = constantQuestion
         self.capacity = capacity
         weights = EncodingWeights(encoding, width: width)
     }

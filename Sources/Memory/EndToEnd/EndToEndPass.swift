@@ -35,7 +35,7 @@ final class EndToEndPass {
     /// R.
     private let rowCount: Int
     private let sentenceEntries: BagEntries
-    private let questionEntries: BagEntries?
+    private let questionEntries: BagEntries
     /// [N, T, P]: the memories of all tables.
     private let slots: Tensor
     /// [K + 1, B, P]: u before each hop and after the last.
@@ -48,7 +48,7 @@ final class EndToEndPass {
         (batch, sentences, width) = (stories.count, stories.sentenceCount, memory.width)
         (padded, hops) = ((memory.width + 15) / 16 * 16, tables.hops.count)
         memoryTables = tables.memoryTables
-        allTables = max(memoryTables, tables.question.map { $0 + 1 } ?? 0)
+        allTables = max(memoryTables, tables.question + 1)
         let vocabulary = tables.words.first?.shape[0] ?? 0
         precondition(tables.words.count == allTables && tables.words.allSatisfy { $0.shape == [vocabulary, memory.width] }, "end-to-end memory: tables of words")
         ages = tables.times.first?.shape[0] ?? 0
@@ -65,7 +65,7 @@ final class EndToEndPass {
         let encoding = memory.weights(length: longest)
         weights = encoding.table
         sentenceEntries = gatherer.entries(stories.words, stories.sentenceStarts, ages: ages > 0 ? stories.ages : nil, encoding)
-        questionEntries = tables.question == nil ? nil : gatherer.entries(stories.questionWords, stories.questionStarts, ages: nil, encoding)
+        questionEntries = gatherer.entries(stories.questionWords, stories.questionStarts, ages: nil, encoding)
         distinctWords = gatherer.words
         rowCount = ages + gatherer.count
         slots = Tensor(uninitialized: [sentences, memoryTables, padded])
@@ -151,12 +151,10 @@ final class EndToEndPass {
             slots.floats + first * slotStride, outStride: slotStride, table: table.floats, tableStride: tableStride, rows: entries.rows.integers,
             weightRows: entries.weightRows.integers, offsets: entries.offsets.integers + first, weights: weights.floats, bags: count, tables: memoryTables,
             width: padded)
-        guard let question = tables.question, let entries = questionEntries else {
-            return state(0, story).update(repeating: memory.constantQuestion, count: width)
-        }
+        let asked = questionEntries
         kernels.bagSums(
-            state(0, story), outStride: padded, table: table.floats + question * padded, tableStride: tableStride, rows: entries.rows.integers,
-            weightRows: entries.weightRows.integers, offsets: entries.offsets.integers + story, weights: weights.floats, bags: 1, tables: 1, width: padded)
+            state(0, story), outStride: padded, table: table.floats + tables.question * padded, tableStride: tableStride, rows: asked.rows.integers,
+            weightRows: asked.weightRows.integers, offsets: asked.offsets.integers + story, weights: weights.floats, bags: 1, tables: 1, width: padded)
     }
 
     /// One hop of one story. Where there is a transition its product is in place.
@@ -242,12 +240,11 @@ final class EndToEndPass {
     /// Adds the gradients of the rows that were gathered to the tables'.
     private func accumulateTables(_ slotGradient: Tensor, questionGradient: UnsafeMutablePointer<Float>) {
         let tableGradient = Tensor(zeros: [max(rowCount, 1), allTables, padded])
-        if let question = tables.question, let entries = questionEntries {
-            kernels.bagSumsGradient(
-                tableGradient.floats + question * padded, tableStride: tableStride, outGradient: questionGradient, outStride: padded,
-                rows: entries.rows.integers, weightRows: entries.weightRows.integers, offsets: entries.offsets.integers, weights: weights.floats, bags: batch,
-                tables: 1, width: padded)
-        }
+        let asked = questionEntries
+        kernels.bagSumsGradient(
+            tableGradient.floats + tables.question * padded, tableStride: tableStride, outGradient: questionGradient, outStride: padded,
+            rows: asked.rows.integers, weightRows: asked.weightRows.integers, offsets: asked.offsets.integers, weights: weights.floats, bags: batch,
+            tables: 1, width: padded)
         let entries = sentenceEntries
         Workers.parallel(memoryTables, minimum: max(1, (1 << 15) / max(sentences * padded, 1))) { part in
             kernels.bagSumsGradient(

@@ -18,18 +18,20 @@ public struct EraseAddMemory: SequenceCore {
     /// The network whose reads are r[t]: H units, `recurrent`.
     public let controller: Controller
     private let path: String
+    private let lifetime: MemoryLifetime
     private let inputWeight: Parameter
     private let hiddenWeight: Parameter
     private let bias: Parameter
 
     /// Declares `path.controller.*`, `path.interface.inputWeight` [P, I], `.hiddenWeight` [P, H] and `.bias` [P] (zeros). The numbers of a step are
     /// scores, erase, value.
+    /// - Parameter lifetime: `lane` for memory that goes on from batch to batch.
     public init(
         _ store: ParameterStore, _ path: String, inputs: Int, rows: Int, width: Int, units: Int,
-        activation: ControllerConfiguration.Activation = .hyperbolicTangent
+        activation: ControllerConfiguration.Activation = .hyperbolicTangent, lifetime: MemoryLifetime = .sequence
     ) {
         precondition(rows > 0 && width > 0, "a memory of \(rows) x \(width)")
-        (self.rows, self.width, self.path) = (rows, width, path)
+        (self.rows, self.width, self.path, self.lifetime) = (rows, width, path, lifetime)
         controller = Controller(
             store, "\(path).controller", inputs: inputs, reads: width, ControllerConfiguration(.recurrent, width: units, activation: activation))
         let count = rows + 2 * width
@@ -44,7 +46,8 @@ public struct EraseAddMemory: SequenceCore {
 
     /// `path.memory` [N, W], which starts with zeros, and the network's hidden state.
     public var memory: [MemoryDeclaration] {
-        [MemoryDeclaration("\(path).memory", [rows, width], axes: ["row", "column"])] + controller.memory("\(path).controller")
+        [MemoryDeclaration("\(path).memory", [rows, width], axes: ["row", "column"], lifetime: lifetime)]
+            + controller.memory("\(path).controller", lifetime: lifetime)
     }
 
     /// - Complexity: a step costs 2 B (H (H + W) + P H) flops of products and passes over B N W numbers: two forwards, five backwards. Keeps T B (N W

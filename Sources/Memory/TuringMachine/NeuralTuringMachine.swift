@@ -56,6 +56,7 @@ public struct NeuralTuringMachine: SequenceCore {
     /// The network that steers the heads; its parameters are `PATH.controller...`.
     public let controller: Controller
     private let path: String
+    private let lifetime: MemoryLifetime
     private let interfaceWeight: Parameter
     private let interfaceBias: Parameter
     private let initialMemory: Parameter?
@@ -68,14 +69,17 @@ public struct NeuralTuringMachine: SequenceCore {
     ///
     /// The numbers of a step are, for each read and then each write head: key [W], strength, gate, shift [C], sharpness; then all erase vectors [K,
     /// W] and all add vectors [K, W].
+    /// - Parameter lifetime: `lane` for memory that goes on from batch to batch.
     /// - Precondition: extents are positive, and a shift is shorter than the memory.
-    public init(_ store: ParameterStore, _ path: String, inputs: Int, _ configuration: NeuralTuringMachineConfiguration) {
+    public init(
+        _ store: ParameterStore, _ path: String, inputs: Int, _ configuration: NeuralTuringMachineConfiguration, lifetime: MemoryLifetime = .sequence
+    ) {
         let (rows, width, reads, writes) = (configuration.rows, configuration.width, configuration.readHeads, configuration.writeHeads)
         precondition(
             rows > 0 && width > 0 && reads > 0 && writes > 0, "a memory of \(rows) x \(width) with \(reads) read and \(writes) write heads")
         precondition(configuration.epsilon > 0, "epsilon \(configuration.epsilon) is not positive")
         self.configuration = configuration
-        self.path = path
+        (self.path, self.lifetime) = (path, lifetime)
         controller = Controller(store, "\(path).controller", inputs: inputs, reads: reads * width, configuration.controller)
         let count = (reads + writes) * (width + 3 + configuration.shifts.count) + 2 * writes * width
         interfaceWeight = store.add("\(path).interface.weight", [count, configuration.controller.width], .xavierUniform)
@@ -100,13 +104,15 @@ public struct NeuralTuringMachine: SequenceCore {
         let (rows, width, reads, writes) = (configuration.rows, configuration.width, configuration.readHeads, configuration.writeHeads)
         return [
             MemoryDeclaration(
-                "\(path).memory", [rows, width], axes: ["row", "column"],
+                "\(path).memory", [rows, width], axes: ["row", "column"], lifetime: lifetime,
                 initial: initialMemory.map { .parameter($0.name) } ?? .constant(configuration.initialMemory)),
-            MemoryDeclaration("\(path).readWeights", [reads, rows], axes: ["head", "row"], initial: weights(initialReadWeights)),
-            MemoryDeclaration("\(path).writeWeights", [writes, rows], axes: ["head", "row"], initial: weights(initialWriteWeights)),
+            MemoryDeclaration("\(path).readWeights", [reads, rows], axes: ["head", "row"], lifetime: lifetime, initial: weights(initialReadWeights)),
             MemoryDeclaration(
-                "\(path).reads", [reads, width], axes: ["head", "column"], initial: initialReads.map { .parameter($0.name) } ?? .constant(0)),
-        ] + controller.memory("\(path).controller")
+                "\(path).writeWeights", [writes, rows], axes: ["head", "row"], lifetime: lifetime, initial: weights(initialWriteWeights)),
+            MemoryDeclaration(
+                "\(path).reads", [reads, width], axes: ["head", "column"], lifetime: lifetime,
+                initial: initialReads.map { .parameter($0.name) } ?? .constant(0)),
+        ] + controller.memory("\(path).controller", lifetime: lifetime)
     }
 
     /// - Complexity: a step costs 2 B (H (G + P) + G R W) flops of products, G = 4 H for an LSTM, and passes over B N W numbers: two forwards, four

@@ -9,14 +9,31 @@ public final class CarriedMemory {
     private let before: [String: Tensor]
     /// What was kept, by declaration; off the tape.
     public private(set) var after: [String: Tensor] = [:]
+    /// What was given out on a tape.
+    private var variables: [Tensor] = []
 
     /// - Parameter before: [B, shape...] of each declaration with lifetime `lane`.
     public init(_ before: [String: Tensor]) { self.before = before }
 
     /// The values of some declarations; `nil` when any of them is missing.
-    public func state(of declarations: [MemoryDeclaration]) -> MemoryState? {
+    /// - Parameter tape: given, the values are variables of this tape: the backward pass also computes the loss's gradient by what the lanes brought with
+    ///   them, for `gradientSquares`. None of it flows into earlier batches.
+    public func state(of declarations: [MemoryDeclaration], on tape: Tape? = nil) -> MemoryState? {
         let tensors = declarations.compactMap { before[$0.name] }
-        return tensors.count == declarations.count ? MemoryState(tensors) : nil
+        guard tensors.count == declarations.count else { return nil }
+        guard let tape else { return MemoryState(tensors) }
+        let state = MemoryState(tensors.map { tape.variable($0) })
+        variables += state.tensors
+        return state
+    }
+
+    /// After the backward pass, the sum of squares of the loss's gradient by all that was given out on the tape; `nil` where nothing was.
+    public var gradientSquares: Double? {
+        guard !variables.isEmpty else { return nil }
+        return variables.reduce(0) { sum, variable in
+            guard let gradient = variable.node?.gradient else { return sum }
+            return UnsafeBufferPointer(start: gradient.floats, count: gradient.count).reduce(sum) { $0 + Double($1) * Double($1) }
+        }
     }
 
     /// Keeps values for the next batch.

@@ -29,8 +29,8 @@ public final class LanguageTask: LearningTask {
     /// The tokenizer of the training corpus.
     public let tokenizer: SentencePieceTokenizer
 
-    private let configuration: RunConfiguration
-    private let settings: LanguageTaskSettings
+    let configuration: RunConfiguration
+    let settings: LanguageTaskSettings
     private let corpus: Corpus?
     private let validation: Corpus?
     private let directory: String?
@@ -58,6 +58,8 @@ public final class LanguageTask: LearningTask {
     }
 
     public var model: any TrainableModel { languageModel }
+    /// What errors name.
+    var place: String { directory ?? configuration.directory }
     public var hasValidation: Bool { validation != nil }
 
     public var summary: String {
@@ -113,11 +115,5 @@ public final class LanguageTask: LearningTask {
         var scores = [TaskScores.Score("perplexity", exp(loss))]
         if let perWord = result.perplexityPerWord { scores.append(TaskScores.Score("perplexity_per_word", perWord)) }
         return TaskScores(examples: result.tokens, loss: loss, scores: scores)
-    }
-
-    public func example(_ number: Int) throws -> Explanation {
-        throw UserError(
-            .usage, "a language model on a corpus has no numbered examples", at: configuration.directory,
-            advice: "use mneme generate or mneme evaluate")
     }
 }

@@ -16,9 +16,12 @@ struct AnswerCommand: ParsableCommand {
             where they differ. Plain text, one sentence a line with the question last (ending with ?), works on standard input or with --plain.
 
             Examples:
-              mneme answer checkpoints/quickstart stories/qa1_single-supporting-fact_test.txt --first 3
-              printf 'Mary went to the garden.\\nWhere is Mary?\\n' | mneme answer checkpoints/quickstart
-              printf 'Mary went to the garden.\\nWhere is Mary?\\n' | mneme answer checkpoints/babi-memn2n-joint --explain
+              mneme answer checkpoints/quickstart \\
+                  stories/qa1_single-supporting-fact_test.txt --first 3
+              printf 'Mary went to the garden.\\nWhere is Mary?\\n' \\
+                  | mneme answer checkpoints/quickstart
+              printf 'Mary went to the garden.\\nWhere is Mary?\\n' \\
+                  | mneme answer checkpoints/babi-memn2n-joint --explain
             """)
 
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))

@@ -7,12 +7,13 @@ import Foundation
 struct CheckpointCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "checkpoint",
-        abstract: "Looks into checkpoints: lists, inspects, verifies, compares and exports them.",
+        abstract: "Look into checkpoints: list, inspect, verify, compare and export them.",
         discussion: """
-            EXAMPLE: mneme checkpoint inspect checkpoints/wmt-en-de
-
             A PATH may be a run directory (its newest checkpoint is meant), a checkpoint's directory such as checkpoints/wmt-en-de/step-500, or its
             checkpoint.h5. The files are HDF5; checkpoints/FORMAT.md describes them.
+
+            Examples:
+              mneme checkpoint inspect checkpoints/wmt-en-de
             """,
         subcommands: [
             CheckpointListCommand.self, CheckpointInspectCommand.self, CheckpointVerifyCommand.self, CheckpointDiffCommand.self,

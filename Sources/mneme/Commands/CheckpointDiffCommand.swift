@@ -6,11 +6,12 @@ import Checkpoints
 struct CheckpointDiffCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "diff",
-        abstract: "Compares the items of two checkpoints bit for bit.",
+        abstract: "Compare the items of two checkpoints bit for bit.",
         discussion: """
-            EXAMPLE: mneme checkpoint diff checkpoints/a/step-500 checkpoints/b/step-500
-
             Exit code 0 where all items are the same, 1 where some differ. Attributes are not compared, and neither is the number of ranks that wrote.
+
+            Examples:
+              mneme checkpoint diff checkpoints/a/step-500 checkpoints/b/step-500
             """)
 
     @Argument(help: "The first checkpoint: a run directory, a checkpoint's directory, or a checkpoint.h5.")

@@ -7,12 +7,14 @@ import Foundation
 struct CheckpointExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
-        abstract: "Writes items as NumPy .npy files, or one as text.",
+        abstract: "Write items as NumPy .npy files, or one as text.",
         discussion: """
-            EXAMPLE: mneme checkpoint export checkpoints/wmt-en-de --item parameters/embedding.weight --output embedding.npy
-
             Without --item every item goes into the directory that --output names, in folders as its name has slashes. With '--output -' the
             values of one item are printed, one a line.
+
+            Examples:
+              mneme checkpoint export checkpoints/wmt-en-de \\
+                  --item parameters/embedding.weight --output embedding.npy
             """)
 
     @Argument(help: "A run directory, a checkpoint's directory, or a checkpoint.h5.")

@@ -6,9 +6,11 @@ import Checkpoints
 struct CheckpointInspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect",
-        abstract: "Shows what a checkpoint says about itself, its items, and figures about one of them.",
+        abstract: "Show what a checkpoint says about itself, its items, and figures about one of them.",
         discussion: """
-            EXAMPLE: mneme checkpoint inspect checkpoints/wmt-en-de/step-500 --item parameters/embedding.weight
+            Examples:
+              mneme checkpoint inspect checkpoints/wmt-en-de/step-500 \\
+                  --item parameters/embedding.weight
             """)
 
     @Argument(help: "A run directory, a checkpoint's directory, or a checkpoint.h5.")

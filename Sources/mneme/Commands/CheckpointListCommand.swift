@@ -8,11 +8,12 @@ import Foundation
 struct CheckpointListCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "Lists the checkpoints of runs.",
+        abstract: "List the checkpoints of runs.",
         discussion: """
-            EXAMPLE: mneme checkpoint list checkpoints/wmt-en-de
-
             Files are opened, but data are not read: 'mneme checkpoint verify' does that.
+
+            Examples:
+              mneme checkpoint list checkpoints/wmt-en-de
             """)
 
     @Argument(help: ArgumentHelp("Run directories.", valueName: "run-dir"))

@@ -6,11 +6,12 @@ import Checkpoints
 struct CheckpointVerifyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
-        abstract: "Reads whole checkpoints and compares every item with its checksum.",
+        abstract: "Read whole checkpoints and compare every item with its checksum.",
         discussion: """
-            EXAMPLE: mneme checkpoint verify checkpoints/wmt-en-de
-
             Exit code 65 where the data are damaged, 66 where a file is missing; the error names the item and the file.
+
+            Examples:
+              mneme checkpoint verify checkpoints/wmt-en-de
             """)
 
     @Argument(help: "Run directories (the newest checkpoint of each), checkpoints' directories, or checkpoint.h5 files.")

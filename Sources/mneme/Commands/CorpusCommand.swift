@@ -7,6 +7,9 @@ struct CorpusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "corpus",
         abstract: "Simulate, shard and inspect corpora.",
-        discussion: "Example: mneme corpus inspect corpora/wmt-en-de",
+        discussion: """
+            Examples:
+              mneme corpus inspect corpora/wmt-en-de
+            """,
         subcommands: [CorpusSimulateCommand.self, CorpusShardCommand.self, CorpusInspectCommand.self])
 }

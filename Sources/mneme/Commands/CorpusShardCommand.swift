@@ -20,9 +20,12 @@ struct CorpusShardCommand: ParsableCommand {
             stopped when the same command is given again.
 
             Examples:
-              mneme corpus shard --format wmt --languages en-de --tokenizer ende.model --output corpora/wmt-en-de train
-              mpirun -n 4 mneme corpus shard --format text --document paragraph --tokenizer en.model --output corpora/books books/
-              mneme corpus shard --format cnn-dailymail --tokenizer cnn.model --output corpora/cnn --maximum-length 800 cnn/stories
+              mneme corpus shard --format wmt --languages en-de --tokenizer ende.model \\
+                  --output corpora/wmt-en-de train
+              mpirun -n 4 mneme corpus shard --format text --document paragraph \\
+                  --tokenizer en.model --output corpora/books books/
+              mneme corpus shard --format cnn-dailymail --tokenizer cnn.model \\
+                  --output corpora/cnn --maximum-length 800 cnn/stories
             """)
 
     @Option(help: ArgumentHelp("Format of the inputs: \(CorpusFormat.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "format"))

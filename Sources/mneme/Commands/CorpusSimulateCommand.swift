@@ -8,20 +8,25 @@ import Foundation
 struct CorpusSimulateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate",
-        abstract: "Writes a corpus from a simulated world.",
-        discussion: "Example: mneme corpus simulate babi --stories 1000 --seed 1 --output stories",
+        abstract: "Write a corpus from a simulated world.",
+        discussion: """
+            Examples:
+              mneme corpus simulate babi --stories 1000 --seed 1 --output stories
+            """,
         subcommands: [CorpusSimulateBabiCommand.self])
 }
 
 struct CorpusSimulateBabiCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "babi",
-        abstract: "Writes stories with questions, in the file format of the bAbI tasks.",
+        abstract: "Write stories with questions, in the file format of the bAbI tasks.",
         discussion: """
             Each task gets a file for training and one for testing, e.g. qa1_single-supporting-fact_train.txt; the two share no random numbers. The \
             same seed gives the same files.
 
-            Example: mneme corpus simulate babi --stories 1000 --seed 1 --tasks 1-3,15 --output stories
+            Examples:
+              mneme corpus simulate babi --stories 1000 --seed 1 --tasks 1-3,15 \\
+                  --output stories
             """)
 
     @Option(help: "Stories per task for training.")

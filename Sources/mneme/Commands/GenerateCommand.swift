@@ -12,8 +12,9 @@ struct GenerateCommand: ParsableCommand {
         discussion: """
             The prompt is the text of a file, or of standard input. With --temperature 0 the likeliest token is taken each time.
 
-            Example:
-              echo -n "ROMEO:" | mneme generate checkpoints/tiny-shakespeare --maximum-tokens 300 --temperature 0.8 --top-k 40 --seed 7
+            Examples:
+              echo -n "ROMEO:" | mneme generate checkpoints/tiny-shakespeare \\
+                  --maximum-tokens 300 --temperature 0.8 --top-k 40 --seed 7
             """)
 
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))

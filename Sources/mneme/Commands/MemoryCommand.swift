@@ -7,7 +7,7 @@ import Training
 struct MemoryCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "memory",
-        abstract: "Shows and changes what runs remember.",
+        abstract: "Show and change what runs remember.",
         discussion: """
             A run of a knowledge task keeps its facts in its directory (facts.memory; checkpoints/FORMAT.md describes the file). They may be changed
             at any time: the answers follow, and nothing is trained again.

@@ -7,9 +7,9 @@ import Training
 struct MemoryDeleteCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "delete",
-        abstract: "Deletes facts from a run's memory.",
+        abstract: "Delete facts from a run's memory.",
         discussion: """
-            EXAMPLES:
+            Examples:
               mneme memory delete checkpoints/metaqa Kismet 'release year' 1944
               mneme memory delete checkpoints/metaqa Kismet 'has tags'
             """)

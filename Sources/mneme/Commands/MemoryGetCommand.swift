@@ -7,11 +7,12 @@ import Training
 struct MemoryGetCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "get",
-        abstract: "Looks facts up exactly: the objects of a subject and a relation.",
+        abstract: "Look facts up exactly: the objects of a subject and a relation.",
         discussion: """
-            EXAMPLE: mneme memory get checkpoints/metaqa Kismet 'directed by'
-
             Names are compared by the run's case rule. This is the exact dictionary: no fact that is merely similar is found.
+
+            Examples:
+              mneme memory get checkpoints/metaqa Kismet 'directed by'
             """)
 
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))

@@ -6,9 +6,9 @@ import Training
 struct MemoryListCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "Lists the facts of a run.",
+        abstract: "List the facts of a run.",
         discussion: """
-            EXAMPLES:
+            Examples:
               mneme memory list checkpoints/metaqa --relation 'directed by' --first 10
               mneme memory list checkpoints/metaqa --subject Kismet --json
             """)

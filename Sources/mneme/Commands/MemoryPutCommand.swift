@@ -8,14 +8,14 @@ import Training
 struct MemoryPutCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "put",
-        abstract: "Puts a fact into a run's memory, or another object in the place of the old one.",
+        abstract: "Put a fact into a run's memory, or another object in the place of the old one.",
         discussion: """
-            EXAMPLES:
-              mneme memory put checkpoints/metaqa Kismet 'starred actors' 'Ronald Colman'
-              mneme memory put checkpoints/metaqa Kismet 'release year' 1944 --replace
-
             The fact is on disk when the command ends. An entity that the run was not trained with takes one of the places that task.spareSymbols
             keeps.
+
+            Examples:
+              mneme memory put checkpoints/metaqa Kismet 'starred actors' 'Ronald Colman'
+              mneme memory put checkpoints/metaqa Kismet 'release year' 1944 --replace
             """)
 
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))

@@ -11,12 +11,16 @@ struct MemoryShowCommand: ParsableCommand {
         abstract: "Draw what a trained model's memory did with an example of its task.",
         discussion: """
             Runs the model on a held-out example and draws what it attended to at every hop, or its read and write weights, usage and links over
-            time: in the terminal, as SVG, or as JSON.
+            time: in the terminal, as SVG, or as JSON. The examples of a language model are pieces of its validation corpus, each of batch.length
+            tokens; where the run carries memory on, it is that of all pieces before. It can also read a prompt. Its answer is the likeliest next
+            piece of text.
 
             Examples:
               mneme memory show checkpoints/copy-ntm
               mneme memory show checkpoints/copy-ntm --example 3 --svg copy.svg
+              mneme memory show checkpoints/ptb-dnc --example 10
               mneme memory show checkpoints/babi-memn2n-joint --json
+              mneme memory show checkpoints/ptb-memn2n --prompt text.txt
             """)
 
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
@@ -24,6 +28,9 @@ struct MemoryShowCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("Which held-out example, from 0.", valueName: "number"))
     var example = 0
+
+    @Option(help: ArgumentHelp("A text that a language model reads: a file, or - for standard input.", valueName: "file"))
+    var prompt: String?
 
     @Option(help: ArgumentHelp("The checkpoint of this step instead of the newest.", valueName: "step"))
     var step: Int?
@@ -38,11 +45,21 @@ struct MemoryShowCommand: ParsableCommand {
         guard example >= 0 else { throw ValidationError("--example must not be negative.") }
     }
 
+    /// What a language model makes of a file.
+    private func read(_ path: String, _ run: LoadedRun) throws -> Explanation {
+        guard let task = run.task as? LanguageTask else {
+            throw UserError(
+                .usage, "its model, \(run.configuration.task.modelKind), is no language model", at: runDirectory,
+                advice: "use --example instead of --prompt")
+        }
+        return try task.explanation(of: TextInput.documents([path]).joined())
+    }
+
     func run() throws {
         ProgramStart.run { _ in
             let run = try LoadedRun(directory: runDirectory, step: step)
             run.passedOver.forEach { CommandLineOutput.note($0) }
-            let explanation = try run.task.example(example)
+            let explanation = try prompt.map { try read($0, run) } ?? run.task.example(example)
             if let svg { try MemoryDrawing.write([explanation], to: svg) }
             if json {
                 print(try JSONLine.encode(explanation))

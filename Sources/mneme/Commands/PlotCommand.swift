@@ -10,7 +10,7 @@ struct PlotCommand: ParsableCommand {
         commandName: "plot",
         abstract: "Draw the loss curve of a run, in the terminal and as an SVG file.",
         discussion: """
-            Example:
+            Examples:
               mneme plot checkpoints/quickstart --output loss.svg
             """)
 

@@ -8,11 +8,12 @@ import Foundation
 struct ScoreCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "score",
-        abstract: "Scores translations, summaries and answers against references.",
+        abstract: "Score translations, summaries and answers against references.",
         discussion: """
-            EXAMPLE: mneme score bleu --references newstest.ref.de output.de
-
             Files are read line by line: line n of every file belongs together.
+
+            Examples:
+              mneme score bleu --references newstest.ref.de output.de
             """,
         subcommands: [ScoreBLEUCommand.self, ScoreChrFCommand.self, ScoreROUGECommand.self, ScoreSQuADCommand.self])
 }
@@ -54,9 +55,10 @@ struct ScoreBLEUCommand: ParsableCommand {
         abstract: "Corpus BLEU, equal to sacreBLEU's.",
         usage: "mneme score bleu --references FILE... HYPOTHESES [--tokenize 13a|none|char] [--lowercase] [--json]",
         discussion: """
-            EXAMPLE: mneme score bleu --references newstest.ref.A.de newstest.ref.C.de output.de
-
             Give detokenized text: the tokenizer is part of the metric. The signature names the settings in sacreBLEU's layout.
+
+            Examples:
+              mneme score bleu --references newstest.ref.A.de newstest.ref.C.de output.de
             """)
 
     @OptionGroup var files: AlignedFiles
@@ -105,7 +107,10 @@ struct ScoreChrFCommand: ParsableCommand {
         commandName: "chrf",
         abstract: "Corpus chrF2 or chrF2++, equal to sacreBLEU's.",
         usage: "mneme score chrf --references FILE... HYPOTHESES [--word-order 0|1|2] [--lowercase] [--json]",
-        discussion: "EXAMPLE: mneme score chrf --references newstest.ref.de --word-order 2 output.de")
+        discussion: """
+            Examples:
+              mneme score chrf --references newstest.ref.de --word-order 2 output.de
+            """)
 
     @OptionGroup var files: AlignedFiles
 
@@ -148,10 +153,12 @@ struct ScoreROUGECommand: ParsableCommand {
         abstract: "ROUGE-1, -2, -L and -Lsum, equal to rouge_score's with stemming.",
         usage: "mneme score rouge --references FILE... HYPOTHESES [--sentence-separator TEXT] [--no-stemmer] [--json]",
         discussion: """
-            EXAMPLE: mneme score rouge --references test.summaries --sentence-separator "<t>" output.summaries
-
             One summary a line. ROUGE-Lsum needs to know where sentences end: name the text that separates them. With several reference \
             files each measure takes the reference with the highest F1. Printed are means over summaries.
+
+            Examples:
+              mneme score rouge --references test.summaries \\
+                  --sentence-separator "<t>" output.summaries
             """)
 
     @OptionGroup var files: AlignedFiles
@@ -214,10 +221,11 @@ struct ScoreSQuADCommand: ParsableCommand {
         abstract: "Exact match and F1 of answers, after SQuAD's normalisation.",
         usage: "mneme score squad --references DATASET.json PREDICTIONS.json [--json]",
         discussion: """
-            EXAMPLE: mneme score squad --references dev-v1.1.json predictions.json
-
             The data set is in SQuAD's format, version 1.1 or 2.0; predictions are one object of question ids and answers. A question without \
             a prediction scores 0.
+
+            Examples:
+              mneme score squad --references dev-v1.1.json predictions.json
             """)
 
     @Option(help: ArgumentHelp("The data set with the right answers.", valueName: "dataset.json"))

@@ -13,7 +13,7 @@ struct SummarizeCommand: ParsableCommand {
             Each file is one document (of a .story file the text before the first @highlight); so is standard input. Prints the summary of each,
             one sentence a line, documents apart by an empty line.
 
-            Example:
+            Examples:
               mneme summarize checkpoints/cnn-dailymail article.txt
             """)
 

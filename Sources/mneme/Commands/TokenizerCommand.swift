@@ -13,7 +13,11 @@ struct TokenizerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tokenizer",
         abstract: "Train tokenizers, encode and decode text.",
-        discussion: "Example: mneme tokenizer train --kind bpe --vocabulary 8000 --output en.model text.txt",
+        discussion: """
+            Examples:
+              mneme tokenizer train --kind bpe --vocabulary 8000 \\
+                  --output en.model text.txt
+            """,
         subcommands: [TokenizerTrainCommand.self, TokenizerEncodeCommand.self, TokenizerDecodeCommand.self])
 }
 
@@ -27,8 +31,10 @@ struct TokenizerTrainCommand: ParsableCommand {
             The same inputs and options give the same file.
 
             Examples:
-              mneme tokenizer train --kind unigram --vocabulary 8000 --output en.model text.txt
-              mneme tokenizer train --kind bpe --vocabulary 16000 --output ende.model --format wmt --languages en-de train
+              mneme tokenizer train --kind unigram --vocabulary 8000 \\
+                  --output en.model text.txt
+              mneme tokenizer train --kind bpe --vocabulary 16000 --output ende.model \\
+                  --format wmt --languages en-de train
               mneme tokenizer train --kind char --output characters.model shakespeare.txt
             """)
 
@@ -128,7 +134,7 @@ struct TokenizerEncodeCommand: ParsableCommand {
         commandName: "encode",
         abstract: "Encode text from standard input: a line of ids or pieces for each line.",
         discussion: """
-            Example:
+            Examples:
               echo "Hello there." | mneme tokenizer encode --pieces en.model
             """)
 
@@ -152,8 +158,9 @@ struct TokenizerDecodeCommand: ParsableCommand {
         commandName: "decode",
         abstract: "Decode lines of ids from standard input into text.",
         discussion: """
-            Example:
-              echo "Hello there." | mneme tokenizer encode en.model | mneme tokenizer decode en.model
+            Examples:
+              echo "Hello there." | mneme tokenizer encode en.model \\
+                  | mneme tokenizer decode en.model
             """)
 
     @Argument(help: "Model file.")

@@ -15,7 +15,8 @@ struct TrainCommand: ParsableCommand {
 
             Examples:
               mneme train launch/runs/tiny-shakespeare.yaml
-              mpirun -n 2 mneme train launch/runs/wmt-en-de.yaml --set steps=300 --set batch.lanes=32
+              mpirun -n 2 mneme train launch/runs/wmt-en-de.yaml --set steps=300 \\
+                  --set batch.lanes=32
             """)
 
     @Argument(help: "The run file.")
