@@ -21,8 +21,8 @@ import TestSupport
         (
             .carriedMachine,
             [
-                "core.memory": [48, 12], "core.readWeights": [2, 48], "core.writeWeights": [1, 48], "core.reads": [2, 12], "core.controller.0.hidden": [64],
-                "core.controller.0.cell": [64],
+                "core.memory": [48, 12], "core.readWeights": [2, 48], "core.writeWeights": [1, 48], "core.reads": [2, 12],
+                "core.controller.0.hidden": [64], "core.controller.0.cell": [64],
             ], "48 rows x 12 columns, lifetime lane, initially 1e-06; 8 lanes hold"
         ),
     ]

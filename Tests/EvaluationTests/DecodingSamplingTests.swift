@@ -16,8 +16,8 @@ import Testing
     }
 
     /// A model with starting values. Of 24 tokens the end is a rare one, so that few samples are equal because they are short; recurrent models start
-    /// with weights large enough for the context to tell, and not so large that samples repeat themselves. With other seeds (40 were tried) 18 samples
-    /// are 14 or more different ones for every kind.
+    /// with weights large enough for the context to tell, and not so large that samples repeat themselves. With other seeds (40 were tried) 18
+    /// samples are 14 or more different ones for every kind.
     private static func randomModel(_ kind: ModelKind) -> any LanguageModel {
         var configuration = ModelConfiguration(kind: kind, layers: 1, width: 16, heads: 2, context: 20)
         configuration.recurrent.initialBound = 0.5
