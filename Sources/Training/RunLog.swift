@@ -21,8 +21,8 @@ public struct StepMetrics: Sendable {
     public var loss: Double
     /// The gradient's global norm before clipping.
     public var gradientNorm: Double
-    /// The norm of the loss's gradient by what the lanes brought with them from their last batches, all lanes together, scaled as the gradient; `nil` where
-    /// nothing is carried that has a gradient. A recurrent network whose gradients vanish shows it here.
+    /// The norm of the loss's gradient by what the lanes brought with them from their last batches, all lanes together, scaled as the gradient; `nil`
+    /// where nothing is carried that has a gradient. A recurrent network whose gradients vanish shows it here.
     public var carriedGradientNorm: Double?
     /// The learning rate of the step.
     public var learningRate: Double

@@ -71,7 +71,7 @@ import Testing
             func task(_ data: String, _ more: String = "") -> String { "kind: \(kind), data: \(data), tasks: [1]\(more)" }
 
             let odd = "1 Where is Mary?\tgarden\n2 .\n3 Mary went to the garden.\n4 Where is Mary?\tgarden\t3\n"
-            let oddTest = odd + "1 John flew.\n2 Zork blurp?\tmoon\t1\n" + Self.stories(10, places: ["moon", "garden"])
+            let oddTest = odd + "1 Mary flew.\n2 Zork blurp?\tmoon\t1\n" + Self.stories(10, places: ["moon", "garden"])
             let counted = try train(directory, "odd", task(try write(directory, "odd", train: odd + good, test: oddTest)), model: model)
             #expect(counted.said.contains("1 question left out, with no fact before; 1 fact left out, without a word"), "\(counted.said)")
             let odds = try scores(counted.run)
@@ -152,14 +152,14 @@ import Testing
         try withScratchDirectory { directory in
             let run = try train(
                 directory, "run", "kind: babi, data: \(try write(directory, "good", train: nil as String?)), tasks: [1]", model: network).run
-            func write(_ bytes: Data) throws -> String {
+            func typed(_ bytes: Data) throws -> String {
                 let path = "\(directory)/typed.txt"
                 try bytes.write(to: URL(fileURLWithPath: path))
                 return path
             }
             let text = "Mary went to the garden.\nWhere is Mary?\n"
             let answers = try [text, text.replacing("\n", with: "\r\n"), "\u{feff}" + text, "1 Mary went to the garden.\n2 Where is Mary?"].map {
-                try mneme(["answer", run, "--plain", "--json", write(Data($0.utf8))])
+                try mneme(["answer", run, "--plain", "--json", typed(Data($0.utf8))])
             }
             for answer in answers { #expect(answer.standardOutput == answers[0].standardOutput && answer.standardError.isEmpty) }
             for (bytes, place, what) in [
@@ -169,7 +169,7 @@ import Testing
                 (Data("Zork.\nWhere is Mary?\n".utf8), "typed.txt", "no word of the facts is known"),
                 (Data([0x41, 0xff, 0x0a]), "typed.txt", "is not UTF-8 text"),
             ] {
-                let ended = try mneme(["answer", run, "--plain", write(bytes)], expecting: 65)
+                let ended = try mneme(["answer", run, "--plain", typed(bytes)], expecting: 65)
                 oneLine(ended)
                 #expect(ended.standardError.contains(place) && ended.standardError.contains(what), "\(ended.standardError)")
             }
@@ -178,12 +178,12 @@ import Testing
                 oneLine(ended)
                 #expect(ended.standardError.contains("\(path): \(what)"), "\(ended.standardError)")
             }
-            let noted = try mneme(["answer", run, "--plain", write(Data(".\nMary went to the garden.\nZork?\nWhere is Mary?\n".utf8))]).standardError
+            let noted = try mneme(["answer", run, "--plain", typed(Data(".\nMary went to the garden.\nZork?\nWhere is Mary?\n".utf8))]).standardError
             #expect(noted.contains("2 facts left out, without a word\n1 unknown word left out, such as zork\n"), "\(noted)")
 
             // The same in bAbI's format.
-            #expect(try mneme(["answer", run, write(Data())], expecting: 65).standardError.contains("typed.txt: there is no question"))
-            let first = try mneme(["answer", run, write(Data("1 Where is Mary?\tgarden\n".utf8))], expecting: 65)
+            #expect(try mneme(["answer", run, typed(Data())], expecting: 65).standardError.contains("typed.txt: there is no question"))
+            let first = try mneme(["answer", run, typed(Data("1 Where is Mary?\tgarden\n".utf8))], expecting: 65)
             #expect(first.standardError.contains("typed.txt:1: no fact stands before the question"))
         }
     }
@@ -210,7 +210,7 @@ import Testing
             }
             #expect(try say("hi\nhello there\nresto_x R_phone 17\na table\n").standardOutput.hasPrefix("a table "))
             #expect(try say("resto_x R_phone\na table\n", expecting: 65).standardError.contains("'resto_x R_phone' lacks a subject"))
-            #expect(try say("zork\n", expecting: 65).standardError.contains("no word of 'zork' is known"))
+            #expect(try say("blurp\n", expecting: 65).standardError.contains("no word of 'blurp' is known"))
         }
     }
 

@@ -119,7 +119,9 @@ import Testing
             let sampled = try generated("--temperature", "1.2", "--top-k", "8", "--top-p", "0.95", "--repetition-penalty", "1.1", "--seed", "5")
             #expect(try generated("--temperature", "1.2", "--top-k", "8", "--top-p", "0.95", "--repetition-penalty", "1.1", "--seed", "5") == sampled)
             #expect(try generated("--sequences", "3", "--seed", "6").contains("a small"))
-            #expect(try mneme(["memory", "show", "\(directory)/run"], expecting: 64).standardError.contains("decoder-only, has no memory that could be shown"))
+            #expect(
+                try mneme(["memory", "show", "\(directory)/run"], expecting: 64).standardError.contains(
+                    "decoder-only, has no memory that could be shown"))
         }
     }
 

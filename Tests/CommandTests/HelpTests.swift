@@ -16,7 +16,9 @@ import Testing
         }
 
         var subcommands: [String] {
-            section("SUBCOMMANDS:").filter { $0.hasPrefix("  ") && !$0.hasPrefix("   ") }.compactMap { $0.split(separator: " ").first.map(String.init) }
+            section("SUBCOMMANDS:").filter { $0.hasPrefix("  ") && !$0.hasPrefix("   ") }.compactMap {
+                $0.split(separator: " ").first.map(String.init)
+            }
         }
 
         /// The options it has, such as `--json`.
@@ -40,7 +42,9 @@ import Testing
     }
 
     private static func pages(_ command: [String] = []) throws -> [Page] {
-        let page = Page(command: command, lines: try mneme(command + ["--help"]).standardOutput.split(separator: "\n", omittingEmptySubsequences: false).map(String.init))
+        let page = Page(
+            command: command,
+            lines: try mneme(command + ["--help"]).standardOutput.split(separator: "\n", omittingEmptySubsequences: false).map(String.init))
         return try [page] + page.subcommands.flatMap { try pages(command + [$0]) }
     }
 

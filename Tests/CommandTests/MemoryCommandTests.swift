@@ -101,7 +101,8 @@ import Testing
             for picture in pictures {
                 let (rows, columns) = (try #require(picture["rows"] as? Int), try #require(picture["columns"] as? Int))
                 #expect(try #require(picture["values"] as? [Any]).count == rows * columns)
-                for (axis, labels, count) in [("rowAxis", "rowLabels", rows), ("columnAxis", "columnLabels", columns)] where picture[axis] as? String == "step" {
+                for (axis, labels, count) in [("rowAxis", "rowLabels", rows), ("columnAxis", "columnLabels", columns)]
+                where picture[axis] as? String == "step" {
                     #expect(count == 11 && (picture[labels] as? [String])?.count == 11, "every step is labelled with what was read")
                 }
             }
@@ -193,7 +194,8 @@ import Testing
             try mneme(["memory", "show", run, "--prompt", "\(directory)/none.txt"], expecting: 66)
             try "the green".write(toFile: prompt, atomically: true, encoding: .utf8)
             // The units of a recurrent network over the words; a Transformer draws nothing.
-            #expect(try mneme(["memory", "show", train("lstm", "{kind: lstm, layers: 1, width: 8}"), "--prompt", prompt]).standardOutput.contains("│"))
+            #expect(
+                try mneme(["memory", "show", train("lstm", "{kind: lstm, layers: 1, width: 8}"), "--prompt", prompt]).standardOutput.contains("│"))
             let transformer = try train("transformer", "{kind: decoder-only, layers: 1, width: 8, heads: 1, context: 16}")
             try mneme(["memory", "show", transformer, "--prompt", prompt], expecting: 64)
         }

@@ -8,7 +8,7 @@ import TestSupport
     private static let states: [(kind: TrainingFixture.Kind, shapes: [String: [Int]], line: String)] = [
         (
             .carried, ["layers.0.hidden": [48], "layers.0.cell": [48], "layers.1.hidden": [48], "layers.1.cell": [48]],
-            "48 units, lifetime lane, initially 0.0; 8 lanes hold"
+            "48 units, lifetime lane, initially 0; 8 lanes hold"
         ),
         (
             .carriedComputer,
@@ -16,13 +16,13 @@ import TestSupport
                 "core.matrix": [24, 12], "core.usage": [24], "core.precedence": [24], "core.links": [24, 24], "core.readWeights": [2, 24],
                 "core.writeWeights": [24], "core.reads": [2, 12], "core.controller.0.hidden": [48], "core.controller.0.cell": [48],
                 "core.controller.1.hidden": [48], "core.controller.1.cell": [48],
-            ], "24 rows x 12 columns, lifetime lane, initially 0.0; 8 lanes hold"
+            ], "24 rows x 12 columns, lifetime lane, initially 0; 8 lanes hold"
         ),
         (
             .carriedMachine,
             [
-                "core.memory": [48, 12], "core.readWeights": [2, 48], "core.writeWeights": [1, 48], "core.reads": [2, 12], "core.controller.0.hidden": [64],
-                "core.controller.0.cell": [64],
+                "core.memory": [48, 12], "core.readWeights": [2, 48], "core.writeWeights": [1, 48], "core.reads": [2, 12],
+                "core.controller.0.hidden": [64], "core.controller.0.cell": [64],
             ], "48 rows x 12 columns, lifetime lane, initially 1e-06; 8 lanes hold"
         ),
     ]

@@ -50,8 +50,8 @@ struct TrainingEqualityTests {
     @Test(
         "reproducible: the same bits on 1, 2 and 4 ranks, and through changes of world size",
         arguments: [
-            TrainingFixture.Kind.streams, .pairs, .carried, .carriedWords, .carriedMachine, .carriedComputer, .generated, .turingMachine, .neuralComputer,
-            .memoryNetwork, .keyValueMemory,
+            TrainingFixture.Kind.streams, .pairs, .carried, .carriedWords, .carriedMachine, .carriedComputer, .generated, .turingMachine,
+            .neuralComputer, .memoryNetwork, .keyValueMemory,
         ])
     func reproducible(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in

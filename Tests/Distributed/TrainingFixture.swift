@@ -60,7 +60,8 @@ struct TrainingFixture {
         case carriedWords
         /// A language model over a Neural Turing Machine whose memory is carried along the stream of each lane.
         case carriedMachine
-        /// A language model over a Differentiable Neural Computer whose memory is carried along the stream of each lane, with dropout past the memory.
+        /// A language model over a Differentiable Neural Computer whose memory is carried along the stream of each lane, with dropout past the
+        /// memory.
         case carriedComputer
         /// A GRU on a generated task, sequences of another length each step.
         case generated
@@ -93,7 +94,8 @@ struct TrainingFixture {
             case .carried: "{kind: lstm, layers: 2, width: 48, embedding: 32, carry: true, inputDropout: 0.1, stateDropout: 0.2, forgetBias: 1}"
             case .carriedWords: "{kind: memory-network, hops: 4, width: 96, memory: 70, deviation: 0.1, carry: true, dropout: 0.1}"
             case .carriedMachine: "{kind: ntm, rows: 48, width: 12, readHeads: 2, embedding: 32, carry: true, dropout: 0.1, controller: {width: 64}}"
-            case .carriedComputer: "{kind: dnc, rows: 24, width: 12, readHeads: 2, bypassDropout: 0.2, carry: true, controller: {width: 48, layers: 2}}"
+            case .carriedComputer:
+                "{kind: dnc, rows: 24, width: 12, readHeads: 2, bypassDropout: 0.2, carry: true, controller: {width: 48, layers: 2}}"
             case .generated: "{kind: gru, layers: 2, width: 160, dropout: 0.1, stateDropout: 0.1}"
             case .turingMachine: "{kind: ntm, rows: 128, width: 20, readHeads: 2, learnsInitialReads: true, controller: {kind: lstm, width: 96}}"
             case .neuralComputer:

@@ -54,7 +54,8 @@ func padded(_ sequences: [[Int32]], with padding: Int32 = 0) -> Tensor {
     }
 
     @Test(
-        arguments: [(ModelKind.decoderOnly, true), (.encoderDecoder, false), (.encoderDecoder, true)] + ModelKind.allCases.filter(\.isRecurrent).map { ($0, true) })
+        arguments: [(ModelKind.decoderOnly, true), (.encoderDecoder, false), (.encoderDecoder, true)]
+            + ModelKind.allCases.filter(\.isRecurrent).map { ($0, true) })
     func cachedStepsEqualTheFullForwardPass(kind: ModelKind, preNorm: Bool) throws {
         let model = makeSmallModel(kind, preNorm: preNorm)
         var random = RandomStream(seed: 3, name: "prompts")

@@ -100,7 +100,9 @@ struct ScheduleTests {
         #expect(state.reductions == 1 && state.stalled == 0)
         #expect(schedule.learningRate(base: 1, step: 9, reductions: state.reductions) == 0.5)
         #expect(schedule.learningRate(base: 1, step: 4, reductions: state.reductions) == 0.5, "the warm-up has the rates of any schedule")
-        for wrong in [[], [1, 2, 3], [1, -1, 0, 4], [1, 0.5, 0, 4], [1, 0, .infinity, 4]] as [[Double]] { #expect(PlateauState(encoded: wrong) == nil) }
+        for wrong in [[], [1, 2, 3], [1, -1, 0, 4], [1, 0.5, 0, 4], [1, 0, .infinity, 4]] as [[Double]] {
+            #expect(PlateauState(encoded: wrong) == nil)
+        }
     }
 
     @Test("a value out of range is named")

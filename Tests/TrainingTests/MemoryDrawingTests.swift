@@ -40,7 +40,7 @@ struct MemoryDrawingTests {
         func lines(_ values: [Float], labels: [String] = []) -> [Substring] {
             let trace = MemoryTrace()
             trace.record("weights", rowAxis: "row", columnAxis: "step", rowLabels: labels, rows: values.count, columns: 1, values: values)
-            return trace.pictures[0].drawing(columns: 80).split(separator: "\n").dropFirst()
+            return Array(trace.pictures[0].drawing(columns: 80).split(separator: "\n").dropFirst())
         }
         #expect(lines([1, 0, 0, 0, 0, 0, 1]) == ["  0│█│", "  ⋮│ │", "  6│█│"])
         #expect(lines([1, 0, 0, 0, 0, 1]).count == 6)
@@ -66,7 +66,7 @@ struct MemoryDrawingTests {
         #expect(numbers.first == 0 && numbers.count > 20 && numbers.count < 64 && numbers.last.map { $0 > 120 } == true)
         let width = try #require(text.firstMatch(of: /width="(\d+)"/).flatMap { Double($0.output.1) })
         #expect(width > 200 * 15 * 0.7, "room for the answer in bold")
-        for place in text.matches(of: / x="(-?[\d.]+)"/) { #expect(Double(place.output.1).map { 0...width ~= $0 } == true) }
+        for place in text.matches(of: /\sx="(-?[\d.]+)"/) { #expect(Double(place.output.1).map { 0...width ~= $0 } == true) }
     }
 
     @Test("the SVG is well-formed, says what was read and answered, and escapes it")

@@ -33,9 +33,10 @@ public struct BabiDirectory: Sendable {
     public func files(tasks: [Int], split: String) throws -> [(path: String, task: Int)] {
         try tasks.map { task in
             guard let file = file(task: task, split: split) else {
+                let others = self.tasks(split: split).map(\.description).joined(separator: ", ")
                 throw UserError(
                     .missingInput, "there is no \(split) file of task \(task)", at: path,
-                    advice: "the tasks there: \(self.tasks(split: split).map(\.description).joined(separator: ", "))")
+                    advice: others.isEmpty ? "name a directory with files such as qa\(task)_..._\(split).txt" : "the tasks there: \(others)")
             }
             return (file, task)
         }

@@ -16,8 +16,8 @@ public final class CarriedMemory {
     public init(_ before: [String: Tensor]) { self.before = before }
 
     /// The values of some declarations; `nil` when any of them is missing.
-    /// - Parameter tape: given, the values are variables of this tape: the backward pass also computes the loss's gradient by what the lanes brought with
-    ///   them, for `gradientSquares`. None of it flows into earlier batches.
+    /// - Parameter tape: given, the values are variables of this tape: the backward pass also computes the loss's gradient by what the lanes brought
+    ///   with them, for `gradientSquares`. None of it flows into earlier batches.
     public func state(of declarations: [MemoryDeclaration], on tape: Tape? = nil) -> MemoryState? {
         let tensors = declarations.compactMap { before[$0.name] }
         guard tensors.count == declarations.count else { return nil }

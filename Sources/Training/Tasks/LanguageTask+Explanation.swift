@@ -11,8 +11,8 @@ import NeuralNetworks
 import Tensors
 
 extension LanguageTask {
-    /// Piece `number` of the validation corpus: so many tokens of a text as a batch has, read from what came before where the run carries memory on; or a
-    /// pair. The answer is the likeliest token after the text, or at each place of the target.
+    /// Piece `number` of the validation corpus: so many tokens of a text as a batch has, read from what came before where the run carries memory on;
+    /// or a pair. The answer is the likeliest token after the text, or at each place of the target.
     /// - Throws: `UserError`: a model without a memory, no validation corpus, no such piece (.usage); a corpus that does not fit.
     public func example(_ number: Int) throws -> Explanation {
         let model = try reader()
@@ -68,7 +68,8 @@ extension LanguageTask {
     private func reader() throws -> any TextLanguageModel {
         guard let model = languageModel as? any TextLanguageModel, !model.memory.isEmpty else {
             throw UserError(
-                .usage, "its model, \(settings.modelKind), has no memory that could be shown", at: place, advice: "use mneme generate or mneme evaluate")
+                .usage, "its model, \(settings.modelKind), has no memory that could be shown", at: place,
+                advice: "use mneme generate or mneme evaluate")
         }
         return model
     }
@@ -127,7 +128,8 @@ extension LanguageTask {
 }
 
 extension MemoryTrace.Picture {
-    /// The same picture with what was read at each step as the labels of the axis that counts steps, and at the end as those of the axis that counts words.
+    /// The same picture with what was read at each step as the labels of the axis that counts steps, and at the end as those of the axis that counts
+    /// words.
     fileprivate func labelled(steps: [String]) -> MemoryTrace.Picture {
         var picture = self
         if rowAxis == "step", rows == steps.count { picture.rowLabels = steps }
