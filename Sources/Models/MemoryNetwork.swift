@@ -50,7 +50,8 @@ public final class MemoryNetwork: TrainableModel {
             case .releasedPosition: .releasedPosition(places: longestSentence + (configuration.temporal ? 1 : 0))
             }
         core = EndToEndMemory(
-            width: configuration.width, encoding: encoding, rectifiedUnits: configuration.rectifier.units(of: configuration.width), capacity: configuration.emptySlots ? slotCount : nil)
+            width: configuration.width, encoding: encoding, rectifiedUnits: configuration.rectifier.units(of: configuration.width),
+            capacity: configuration.emptySlots ? slotCount : nil)
         let store = store
         let words = Initializer.paddedNormal(standardDeviation: configuration.deviation)
         let dense = Initializer.normal(standardDeviation: configuration.deviation)

@@ -63,8 +63,8 @@ public struct MemoryNetworkConfiguration: Sendable, Equatable {
 
     /// The paper's single-task model.
     public init(
-        hops: Int = 3, width: Int = 20, encoding: MemoryEncoding = .position, temporal: Bool = true, tying: MemoryTying = .adjacent, transition: Bool? = nil,
-        rectifier: MemoryRectifier = .none, tiedOutput: Bool? = nil, emptySlots: Bool = false, linearStart: Int = 0,
+        hops: Int = 3, width: Int = 20, encoding: MemoryEncoding = .position, temporal: Bool = true, tying: MemoryTying = .adjacent,
+        transition: Bool? = nil, rectifier: MemoryRectifier = .none, tiedOutput: Bool? = nil, emptySlots: Bool = false, linearStart: Int = 0,
         deviation: Float = 0.1
     ) {
         self.hops = hops
@@ -87,7 +87,8 @@ public struct MemoryNetworkConfiguration: Sendable, Equatable {
         self.init(
             hops: try section.int("hops", default: 3, in: 1...64), width: try section.int("width", default: 20, in: 1...4096),
             encoding: try section.choice("encoding", default: .position), temporal: try section.bool("temporal", default: true), tying: tying,
-            transition: try section.bool("transition", default: tying == .layerWise), rectifier: try section.choice("rectifier", default: MemoryRectifier.none),
+            transition: try section.bool("transition", default: tying == .layerWise),
+            rectifier: try section.choice("rectifier", default: MemoryRectifier.none),
             emptySlots: try section.bool("emptySlots", default: false), linearStart: try section.int("linearStart", default: 0, in: 0...),
             deviation: Float(try section.double("deviation", default: 0.1, in: Double.leastNonzeroMagnitude...)))
     }

@@ -30,9 +30,9 @@ extension ModelConfiguration {
 
     /// Reads the section `model` of a recurrent model over a corpus.
     ///
-    /// Kinds of recurrent layers: `width`, `layers`, `labelSmoothing`, `embedding`, `carry` and the keys of `RecurrentOptions`. Kinds with a memory: the keys of
-    /// `SequenceCoreConfiguration` (`width` is that of memory rows), `dropout`, `labelSmoothing`, `embedding` (the controller's width unless it says
-    /// otherwise) and `carry`.
+    /// Kinds of recurrent layers: `width`, `layers`, `labelSmoothing`, `embedding`, `carry` and the keys of `RecurrentOptions`. Kinds with a memory:
+    /// the keys of `SequenceCoreConfiguration` (`width` is that of memory rows), `dropout`, `labelSmoothing`, `embedding` (the controller's width
+    /// unless it says otherwise) and `carry`.
     /// - Precondition: `kind.isRecurrent`.
     /// - Throws: `UserError` (configuration).
     public init(recurrent kind: ModelKind, _ section: ConfigurationSection) throws {

@@ -59,11 +59,11 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var embedding: Int?
     /// Models of recurrent layers: what their layers have beside cells; `dropout` above takes the place of its own.
     public var recurrent = RecurrentOptions()
-    /// Models with a memory that a controller reads and writes: both of them; `nil` is a memory as the run file's keys default, with a controller of `layers`
-    /// layers of D units.
+    /// Models with a memory that a controller reads and writes: both of them; `nil` is a memory as the run file's keys default, with a controller of
+    /// `layers` layers of D units.
     public var memoryCore: SequenceCoreConfiguration?
-    /// Models that read one position after the other, and memory networks: go on from what a lane's earlier batch left, instead of starting each batch
-    /// anew.
+    /// Models that read one position after the other, and memory networks: go on from what a lane's earlier batch left, instead of starting each
+    /// batch anew.
     public var carry = false
     /// Memory networks: what they have beside `width`, `dropout` and `carry`.
     public var memoryNetwork = MemoryNetworkLanguageOptions()

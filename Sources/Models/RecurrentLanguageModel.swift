@@ -1,5 +1,5 @@
-// Language models that read one position after the other: embedding, a core that remembers, output layer. With LSTM layers as core it is the model of Zaremba
-// et al. 2014 ("Recurrent neural network regularization").
+// Language models that read one position after the other: embedding, a core that remembers, output layer. With LSTM layers as core it is the model of
+// Zaremba et al. 2014 ("Recurrent neural network regularization").
 //
 // Legend: B sequences, T positions, D units of the recurrent layers or of the controller, F width of the core's outputs, V vocabulary.
 
@@ -8,8 +8,8 @@ import Tensors
 
 /// A language model that reads left to right and remembers in the state of its core: recurrent layers, or a controller with a memory.
 ///
-/// Each batch starts from the initial memory, or, where the configuration says `carry`, from what its lanes remember in `ForwardPass.memory`: truncated
-/// back-propagation through time, no gradient flowing from one batch to the one before.
+/// Each batch starts from the initial memory, or, where the configuration says `carry`, from what its lanes remember in `ForwardPass.memory`:
+/// truncated back-propagation through time, no gradient flowing from one batch to the one before.
 public final class RecurrentLanguageModel: TextLanguageModel {
     public let configuration: ModelConfiguration
     public let vocabularySize: Int
@@ -23,8 +23,8 @@ public final class RecurrentLanguageModel: TextLanguageModel {
     private let output: Linear
 
     /// Declares `tokenEmbedding`, the core (`layers` for recurrent layers, `core` for others) and `output`. Embeddings are uniform on
-    /// -1 / sqrt(D) ... 1 / sqrt(D), the output layer's weights on -1 / sqrt(F) ... 1 / sqrt(F), or, as all weights of recurrent layers, on the bound that the
-    /// options give; the output layer's bias starts at zero unless they give one. The caller allocates.
+    /// -1 / sqrt(D) ... 1 / sqrt(D), the output layer's weights on -1 / sqrt(F) ... 1 / sqrt(F), or, as all weights of recurrent layers, on the bound
+    /// that the options give; the output layer's bias starts at zero unless they give one. The caller allocates.
     /// - Precondition: `configuration.core` is there.
     public init(_ configuration: ModelConfiguration, vocabularySize: Int) {
         guard let core = configuration.core else { preconditionFailure("\(configuration.kind.rawValue) is no recurrent model") }
@@ -36,10 +36,12 @@ public final class RecurrentLanguageModel: TextLanguageModel {
         tokenEmbedding = Embedding(
             store, "tokenEmbedding", rows: vocabularySize, width: embeddingWidth, initializer: uniform(configuration.width))
         self.core = core.makeCore(
-            store, configuration.kind.recurrentCell == nil ? "core" : "layers", inputs: embeddingWidth, lifetime: configuration.carry ? .lane : .sequence)
+            store, configuration.kind.recurrentCell == nil ? "core" : "layers", inputs: embeddingWidth,
+            lifetime: configuration.carry ? .lane : .sequence)
         let start = uniform(self.core.outputWidth)
         output = Linear(
-            store, "output", inputs: self.core.outputWidth, outputs: vocabularySize, initializer: start, biasInitializer: bound == nil ? .zeros : start)
+            store, "output", inputs: self.core.outputWidth, outputs: vocabularySize, initializer: start,
+            biasInitializer: bound == nil ? .zeros : start)
     }
 
     /// The core's outputs before the output layer: int32 [B, T] to [B, T, F], dropout applied, and the state after the last position.

@@ -53,8 +53,10 @@ public enum SequenceCoreConfiguration: Sendable, Equatable {
     /// - Throws: `UserError` (configuration).
     func requireConstantStart(_ section: ConfigurationSection) throws {
         guard case .turingMachine(let machine) = self else { return }
-        for (key, isLearned) in [("learnsInitialReads", machine.learnsInitialReads), ("learnsInitialMemory", machine.learnsInitialMemory)] where isLearned {
-            throw section.error(key, "does not go with carry: a lane starts only once, and nothing would be learned", advice: "set one of them to false")
+        let learned = [("learnsInitialReads", machine.learnsInitialReads), ("learnsInitialMemory", machine.learnsInitialMemory)].filter(\.1)
+        if let (key, _) = learned.first {
+            throw section.error(
+                key, "does not go with carry: a lane starts only once, and nothing would be learned", advice: "set one of them to false")
         }
     }
 
@@ -103,12 +105,15 @@ extension RecurrentOptions {
     /// - Throws: `UserError` (configuration).
     public init(_ section: ConfigurationSection, cell: RecurrentCell) throws {
         self.init(
-            dropout: Float(try section.double("dropout", default: 0, in: 0..<1)), inputDropout: Float(try section.double("inputDropout", default: 0, in: 0..<1)),
+            dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
+            inputDropout: Float(try section.double("inputDropout", default: 0, in: 0..<1)),
             stateDropout: Float(try section.double("stateDropout", default: 0, in: 0..<1)))
         initialBound = try section.optionalDouble("initialBound", in: Double.leastNonzeroMagnitude...).map { Float($0) }
         if cell == .elman || cell == .lstm { hasSingleBias = try section.bool("singleBias", default: false) }
         forgetBias = try section.optionalDouble("forgetBias").map { Float($0) }
-        if forgetBias != nil, cell != .lstm { throw section.error("forgetBias", "goes with kind lstm, not with \(cell.rawValue)", advice: "set it to null") }
+        if forgetBias != nil, cell != .lstm {
+            throw section.error("forgetBias", "goes with kind lstm, not with \(cell.rawValue)", advice: "set it to null")
+        }
     }
 }
 

@@ -38,8 +38,8 @@ struct TrainingResumeTests {
 
     @Test(arguments: zip(
         [
-            TrainingFixture.Kind.windows, .streams, .pairs, .prompts, .recurrent, .carried, .carriedWords, .generated, .turingMachine, .neuralComputer,
-            .carriedMachine, .carriedComputer,
+            TrainingFixture.Kind.windows, .streams, .pairs, .prompts, .recurrent, .carried, .carriedWords, .generated, .turingMachine,
+            .neuralComputer, .carriedMachine, .carriedComputer,
         ],
         [0, 1, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0]))
     func twoRanks(kind: TrainingFixture.Kind, rank: Int) throws {

@@ -18,7 +18,10 @@ import Training
     @Test("the keys of a core and of the language model")
     func keys() throws {
         let computer = try model(
-            "{kind: dnc, rows: 24, width: 6, readHeads: 2, masksKeys: true, recompute: true, dropout: 0.2, labelSmoothing: 0.1, carry: true, controller: {width: 33, layers: 2}}")
+            """
+            {kind: dnc, rows: 24, width: 6, readHeads: 2, masksKeys: true, recompute: true, dropout: 0.2, labelSmoothing: 0.1, carry: true, \
+            controller: {width: 33, layers: 2}}
+            """)
         guard case .neuralComputer(let core) = computer.core else { return #expect(Bool(false), "a dnc is a neural computer") }
         #expect(core.rows == 24 && core.width == 6 && core.readHeads == 2 && core.masksKeys && core.recompute && core.controller.layers == 2)
         #expect(computer.carry && computer.dropout == 0.2 && computer.labelSmoothing == 0.1 && computer.embedding == nil)

@@ -118,7 +118,8 @@ public func leadingSentences(_ text: String, _ count: Int) -> [String] {
     var current = ""
     var previous: Character = " "
     for character in lines.first ?? "" {
-        if character == " ", ".!?".contains(previous) || "\"'”’)".contains(previous) && current.dropLast().last.map { ".!?".contains($0) } ?? false {
+        let ends = ".!?".contains(previous) || "\"'”’)".contains(previous) && (current.dropLast().last.map({ ".!?".contains($0) }) ?? false)
+        if character == " ", ends {
             sentences.append(current)
             if sentences.count == count { return sentences }
             current = ""

@@ -70,8 +70,8 @@ public final class EndToEndMemory {
     ///   - stories: what is read.
     ///   - tables: the parameters.
     ///   - isLinear: leave the softmax out (the paper's linear start).
-    /// - Complexity: for W words of all sentences 2 T W D flops for the sums and 4 K N D for the hops, twice that backward; keeps T N D values. Scratch
-    ///   memory comes from the pool; no hop allocates.
+    /// - Complexity: for W words of all sentences 2 T W D flops for the sums and 4 K N D for the hops, twice that backward; keeps T N D values.
+    ///   Scratch memory comes from the pool; no hop allocates.
     public func callAsFunction(_ stories: MemorizedStories, _ tables: EndToEndTables, isLinear: Bool = false) -> Output {
         let pass = EndToEndPass(self, stories, tables, isLinear: isLinear)
         pass.run()

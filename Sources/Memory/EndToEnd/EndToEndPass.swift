@@ -1,7 +1,7 @@
 // The two passes of an end-to-end memory over one batch.
 //
-// Legend: B stories, N sentences of all of them, D width, P D rounded up to a multiple of 16, V vocabulary, M temporal rows, K hops, T tables that sentences are
-// summed with, A all tables (a question's own table is the last), E words and ages of all sentences, R rows of the gathered table.
+// Legend: B stories, N sentences of all of them, D width, P D rounded up to a multiple of 16, V vocabulary, M temporal rows, K hops, T tables that
+// sentences are summed with, A all tables (a question's own table is the last), E words and ages of all sentences, R rows of the gathered table.
 
 import Kernels
 import Tensors
@@ -50,10 +50,12 @@ final class EndToEndPass {
         memoryTables = tables.memoryTables
         allTables = max(memoryTables, tables.question + 1)
         let vocabulary = tables.words.first?.shape[0] ?? 0
-        precondition(tables.words.count == allTables && tables.words.allSatisfy { $0.shape == [vocabulary, memory.width] }, "end-to-end memory: tables of words")
+        precondition(
+            tables.words.count == allTables && tables.words.allSatisfy { $0.shape == [vocabulary, memory.width] }, "end-to-end memory: tables of words")
         ages = tables.times.first?.shape[0] ?? 0
         precondition(
-            tables.times.isEmpty || tables.times.count == memoryTables && tables.times.allSatisfy { $0.shape == [tables.times[0].shape[0], memory.width] },
+            tables.times.isEmpty
+                || tables.times.count == memoryTables && tables.times.allSatisfy { $0.shape == [tables.times[0].shape[0], memory.width] },
             "end-to-end memory: temporal tables")
         precondition(tables.hops.allSatisfy { $0.keys != $0.values }, "end-to-end memory: keys and values of a hop from one table")
         if let transition = tables.transition { precondition(transition.shape == [memory.width, memory.width], "end-to-end memory: transition") }
@@ -115,8 +117,8 @@ final class EndToEndPass {
         guard let transition = tables.transition else { return }
         for hop in 0..<hops {
             multiplyMatrices(
-                state(hop + 1, 0), leadingC: padded, state(hop, 0), leadingA: padded, transition.floats, .transposed, leadingB: width, m: batch, n: width,
-                k: width)
+                state(hop + 1, 0), leadingC: padded, state(hop, 0), leadingA: padded, transition.floats, .transposed, leadingB: width, m: batch,
+                n: width, k: width)
             forStories { stories in for story in stories { readSlots(hop, story) } }
         }
     }
@@ -149,12 +151,13 @@ final class EndToEndPass {
         let entries = sentenceEntries
         kernels.bagSums(
             slots.floats + first * slotStride, outStride: slotStride, table: table.floats, tableStride: tableStride, rows: entries.rows.integers,
-            weightRows: entries.weightRows.integers, offsets: entries.offsets.integers + first, weights: weights.floats, bags: count, tables: memoryTables,
-            width: padded)
+            weightRows: entries.weightRows.integers, offsets: entries.offsets.integers + first, weights: weights.floats, bags: count,
+            tables: memoryTables, width: padded)
         let asked = questionEntries
         kernels.bagSums(
             state(0, story), outStride: padded, table: table.floats + tables.question * padded, tableStride: tableStride, rows: asked.rows.integers,
-            weightRows: asked.weightRows.integers, offsets: asked.offsets.integers + story, weights: weights.floats, bags: 1, tables: 1, width: padded)
+            weightRows: asked.weightRows.integers, offsets: asked.offsets.integers + story, weights: weights.floats, bags: 1, tables: 1,
+            width: padded)
     }
 
     /// One hop of one story. Where there is a transition its product is in place.
@@ -248,7 +251,8 @@ final class EndToEndPass {
         let entries = sentenceEntries
         Workers.parallel(memoryTables, minimum: max(1, (1 << 15) / max(sentences * padded, 1))) { part in
             kernels.bagSumsGradient(
-                tableGradient.floats + part.lowerBound * padded, tableStride: tableStride, outGradient: slotGradient.floats + part.lowerBound * padded,
+                tableGradient.floats + part.lowerBound * padded, tableStride: tableStride,
+                outGradient: slotGradient.floats + part.lowerBound * padded,
                 outStride: slotStride, rows: entries.rows.integers, weightRows: entries.weightRows.integers, offsets: entries.offsets.integers,
                 weights: weights.floats, bags: sentences, tables: part.count, width: padded)
         }

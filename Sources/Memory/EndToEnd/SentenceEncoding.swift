@@ -10,8 +10,8 @@ public enum SentenceEncoding: Sendable, Equatable {
     case bag
     /// The paper's position encoding: l[k, j] = (1 - j / J) - (k / D) (1 - 2 j / J), J the length of the sentence.
     case position
-    /// The form of the authors' released program: l[k, j] = 1 + 4 (k - (D + 1) / 2) (j - (J + 1) / 2) / (D J) with one J for all sentences. Temporal rows are
-    /// a last word, at place J. Words from place J on share its weights.
+    /// The form of the authors' released program: l[k, j] = 1 + 4 (k - (D + 1) / 2) (j - (J + 1) / 2) / (D J) with one J for all sentences. Temporal
+    /// rows are a last word, at place J. Words from place J on share its weights.
     case releasedPosition(places: Int)
 }
 
