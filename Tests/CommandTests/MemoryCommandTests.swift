@@ -184,11 +184,11 @@ import Testing
             #expect(["▁river", "▁tree"].contains(json["answer"] as? String), "\(json)")
             let picture = try #require((json["pictures"] as? [[String: Any]])?.first)
             #expect(picture["rows"] as? Int == 2 && picture["columns"] as? Int == 5 && (picture["column_labels"] as? [String])?.count == 5)
-            #expect(try mneme(["memory", "inspect", run]).standardOutput.contains("words: 5 slots, lifetime lane, initially -1.0; 8 lanes hold"))
+            #expect(try mneme(["memory", "inspect", run]).standardOutput.contains("words: 5 slots, lifetime lane, initially -1; 8 lanes hold"))
             let continued = try mneme(["generate", run, prompt, "--maximum-tokens", "1", "--temperature", "0"]).standardOutput
             #expect(continued.hasSuffix("river\n") || continued.hasSuffix("tree\n"), "\(continued)")
             #expect(try #require(jsonObject(mneme(["evaluate", run, "--json"]).standardOutput)["perplexity"] as? Double) < 3)
-            try mneme(["memory", "show", run], expecting: 64)
+            #expect(try mneme(["memory", "show", run]).standardOutput.contains("hop 2"), "a piece of the validation corpus")
             try "\n".write(toFile: prompt, atomically: true, encoding: .utf8)
             try mneme(["memory", "show", run, "--prompt", prompt], expecting: 65)
             try mneme(["memory", "show", run, "--prompt", "\(directory)/none.txt"], expecting: 66)
