@@ -51,7 +51,8 @@ final class EndToEndPass {
         allTables = max(memoryTables, tables.question + 1)
         let vocabulary = tables.words.first?.shape[0] ?? 0
         precondition(
-            tables.words.count == allTables && tables.words.allSatisfy { $0.shape == [vocabulary, memory.width] }, "end-to-end memory: tables of words")
+            tables.words.count == allTables && tables.words.allSatisfy { $0.shape == [vocabulary, memory.width] },
+            "end-to-end memory: tables of words")
         ages = tables.times.first?.shape[0] ?? 0
         precondition(
             tables.times.isEmpty
