@@ -51,7 +51,7 @@ struct TrainingEqualityTests {
         "reproducible: the same bits on 1, 2 and 4 ranks, and through changes of world size",
         arguments: [
             TrainingFixture.Kind.streams, .pairs, .carried, .carriedWords, .carriedMachine, .carriedComputer, .generated, .turingMachine,
-            .neuralComputer, .memoryNetwork, .keyValueMemory,
+            .neuralComputer, .memoryNetwork, .keyValueMemory, .eraseAdd,
         ])
     func reproducible(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in

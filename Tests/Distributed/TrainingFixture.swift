@@ -73,6 +73,8 @@ struct TrainingFixture {
         case memoryNetwork
         /// A key-value memory network on generated facts.
         case keyValueMemory
+        /// A memory that is erased and added to, on a generated task.
+        case eraseAdd
 
         /// The section `task`; `nil` for a corpus.
         func task(_ directory: String) -> String? {
@@ -80,6 +82,7 @@ struct TrainingFixture {
             case .generated, .turingMachine, .neuralComputer: "{kind: repeat-copy, bits: 3, lengths: [6, 14], repeats: [2, 5], examples: 100}"
             case .memoryNetwork: "{kind: babi, data: \(directory)/stories, tasks: [1, 2], memory: 12, timeNoise: true, validation: 0.1}"
             case .keyValueMemory: "{kind: knowledge, source: generated, films: 40, heldOut: 0.2}"
+            case .eraseAdd: "{kind: overwrite, keys: 5, values: 7, length: 20, examples: 100}"
             default: nil
             }
         }
@@ -102,6 +105,7 @@ struct TrainingFixture {
                 "{kind: dnc, rows: 48, width: 20, readHeads: 2, bypassDropout: 0.1, recompute: true, controller: {kind: lstm, width: 96}}"
             case .memoryNetwork: "{kind: memory-network, hops: 3, width: 20, linearStart: 8}"
             case .keyValueMemory: "{kind: key-value-memory-network, width: 16, hops: 2}"
+            case .eraseAdd: "{kind: erase-add, rows: 20, width: 12, controller: {width: 40}}"
             case .windows, .streams, .prompts: "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
             }
         let isStreamed = [.streams, .carried, .carriedWords, .carriedMachine, .carriedComputer].contains(kind)

@@ -57,7 +57,7 @@ struct TrainingResumeTests {
 
     @Test(
         "in two sessions, as in one: models whose steps are too short to be killed between",
-        arguments: [TrainingFixture.Kind.neuralComputer, .memoryNetwork, .keyValueMemory])
+        arguments: [TrainingFixture.Kind.neuralComputer, .memoryNetwork, .keyValueMemory, .eraseAdd])
     func twoSessions(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in
             for ranks in [nil, 2] as [Int?] {

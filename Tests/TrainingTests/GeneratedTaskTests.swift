@@ -112,7 +112,7 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
         "the run files of these tasks are complete",
         arguments: [
             "copy-lstm", "delayed-copy", "adding", "associative-recall-lstm", "priority-sort-lstm", "repeat-copy-lstm", "overwrite-lstm", "copy-ntm",
-            "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc",
+            "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc",
         ])
     func runFiles(_ name: String) throws {
         let runs = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../launch/runs")

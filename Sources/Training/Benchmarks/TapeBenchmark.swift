@@ -44,33 +44,36 @@ package struct TapeBenchmark {
     /// Measures every operation, each for a share of the seconds asked for.
     package func run(_ report: (any BenchmarkReport) throws -> Void) throws {
         let cases = Self.small.flatMap { small in Self.lengths.map { (small, $0) } } + Self.memoryCells.map { ($0, 32) }
-        let seconds = settings.seconds / Double(2 * cases.count)
+        let seconds = settings.seconds / Double(cases.count)
         let scratch = Tensor(zeros: [48])
         for (operation, length) in cases {
             let values = operation.inputs.enumerated().map { ProcessorMeasurement.random($1, .float32, key: UInt64($0 + 1)) }
-            let seed = Tensor(repeating: 1, operation.apply(values, 1, nil).shape)
-            let recorded = best(seconds) { operation.run(length, values, seed: nil) } / Double(length)
-            let both = best(seconds) { operation.run(length, values, seed: seed) } / Double(length)
-            let kernels = operation.kernels.map { kernels in best(0) { for _ in 0..<1000 { kernels(scratch.floats) } } / 1000 }
+            let tape = best(seconds) { operation.run(length, values) }
+            let kernels = operation.kernels.map { kernels in
+                best(0) {
+                    let begin = ContinuousClock.now
+                    for _ in 0..<1000 { kernels(scratch.floats) }
+                    return [begin.duration(to: .now)]
+                }
+            }
             try report(
                 TapeFigures(
-                    workload: Self.name, operation: operation.name, length: length, nanosecondsRecorded: recorded, nanosecondsBoth: both,
-                    nanosecondsKernels: kernels))
+                    workload: Self.name, operation: operation.name, length: length, nanosecondsRecorded: tape[0] / Double(length),
+                    nanosecondsBoth: tape[1] / Double(length), nanosecondsKernels: kernels.map { $0[0] / 1000 }))
         }
     }
 
-    /// Nanoseconds of the fastest of many calls, at least `minimumSteps`, after those of the warm-up.
-    private func best(_ seconds: Double, _ body: () -> Void) -> Double {
-        for _ in 0..<max(1, settings.warmUpSteps) { body() }
+    /// Nanoseconds: the shortest of each of the times that many calls give, at least `minimumSteps`, after those of the warm-up.
+    private func best(_ seconds: Double, _ body: () -> [Duration]) -> [Double] {
+        var shortest = body()
+        for _ in 1..<max(1, settings.warmUpSteps) { shortest = body() }
         let start = ContinuousClock.now
-        var (shortest, calls) = (Double.infinity, 0)
+        var calls = 0
         while calls < settings.minimumSteps || start.duration(to: .now).seconds < seconds {
-            let begin = ContinuousClock.now
-            body()
-            shortest = min(shortest, begin.duration(to: .now).seconds)
+            shortest = zip(shortest, body()).map(min)
             calls += 1
         }
-        return shortest * 1e9
+        return shortest.map { $0.seconds * 1e9 }
     }
 
     /// One operation: how it is put on a tape, and the kernels that it calls.
@@ -80,8 +83,8 @@ package struct TapeBenchmark {
         let inputs: [Shape]
         /// Calls the kernels of both passes on 48 elements of memory.
         var kernels: (@Sendable (UnsafeMutablePointer<Float>) -> Void)?
-        /// Puts so many of it on the tape of the inputs, and returns the last. With a gradient, gives it to all results but the last.
-        let apply: @Sendable (_ inputs: [Tensor], _ length: Int, _ seed: Tensor?) -> Tensor
+        /// Puts so many of it on the tape of the inputs, and returns the results that a gradient is given to.
+        let apply: @Sendable (_ inputs: [Tensor], _ length: Int) -> [Tensor]
 
         /// Each takes the result of the one before.
         init(
@@ -89,26 +92,27 @@ package struct TapeBenchmark {
             _ chain: @escaping @Sendable (_ inputs: [Tensor], _ length: Int) -> Tensor
         ) {
             (self.name, self.inputs, self.kernels) = (name, inputs, kernels)
-            apply = { inputs, length, _ in chain(inputs, length) }
+            apply = { inputs, length in [chain(inputs, length)] }
         }
 
         /// All take the same inputs.
         init(_ name: String, _ inputs: [Shape], _ operation: @escaping @Sendable ([Tensor]) -> Tensor) {
             (self.name, self.inputs) = (name, inputs)
-            apply = { inputs, length, seed in
-                for _ in 1..<length {
-                    let result = operation(inputs)
-                    if let seed { result.node?.accumulate(seed) }
-                }
-                return operation(inputs)
-            }
+            apply = { inputs, length in (0..<length).map { _ in operation(inputs) } }
         }
 
-        /// Fills a tape, and runs it backwards where there is a gradient to start from.
-        func run(_ length: Int, _ values: [Tensor], seed: Tensor?) {
+        /// Fills a tape, and runs it backwards from gradients of 1.
+        /// - Returns: the time until it is full, and that of both passes.
+        func run(_ length: Int, _ values: [Tensor]) -> [Duration] {
+            let begin = ContinuousClock.now
             let tape = Tape()
-            let last = apply(values.map { tape.variable($0) }, length, seed)
-            if let seed { tape.backward(from: last, gradient: seed) }
+            let results = apply(values.map { tape.variable($0) }, length)
+            let recorded = begin.duration(to: .now)
+            guard let last = results.last else { preconditionFailure("a tape of no operations") }
+            let seed = Tensor(repeating: 1, last.shape)
+            for result in results.dropLast() { result.node?.accumulate(seed) }
+            tape.backward(from: last, gradient: seed)
+            return [recorded, begin.duration(to: .now)]
         }
     }
 
