@@ -227,10 +227,10 @@ import Training
             }
             try withScratchDirectory { shared in
                 let file = try runFile(shared, films: 40, steps: 60, task: ", candidates: sampled, negatives: 10")
-                let run = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["train", file], timeout: 120)
+                let run = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["train", file])
                 #expect(run.status == 0, "\(run.standardError)")
                 #expect(try losses(shared) == expected)
-                let scores = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["evaluate", "\(shared)/run", "--json"], timeout: 120)
+                let scores = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["evaluate", "\(shared)/run", "--json"])
                 let (together, alone) = (try jsonObject(scores.standardOutput)["hits_at_1"] as? Double, try hits(whole))
                 #expect(together == alone)
             }

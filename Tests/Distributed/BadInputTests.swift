@@ -192,7 +192,7 @@ struct BadInputTests {
         try withScratchDirectory { scratch in
             let arguments = try bad.prepare(scratch)
             let before = try files(scratch)
-            let run = try MPIRun.start(ranks: bad.ranks, executable: "mneme", arguments: arguments).finish(timeout: 60)
+            let run = try MPIRun.start(ranks: bad.ranks, executable: "mneme", arguments: arguments).finish()
             try report(bad.testDescription, "mneme " + arguments.joined(separator: " "), bad.status, bad.message, isNote: bad.isNote, run, scratch)
             if !bad.isNote { #expect(try files(scratch) == before, "earlier files have changed") }
         }

@@ -6,7 +6,7 @@ import TestSupport
 
 @Suite(.serialized, .enabled(if: MPIRun.launcher != nil, "there is no mpirun in PATH"))
 struct CollectivesUnderMPITests {
-    private func run(_ check: String, ranks: Int, timeout: Double = 60) throws -> FinishedRun {
+    private func run(_ check: String, ranks: Int, timeout: Double = StartedRun.hangLimit) throws -> FinishedRun {
         try MPIRun.run(ranks: ranks, executable: "distributed-checks", arguments: [check], timeout: timeout)
     }
 

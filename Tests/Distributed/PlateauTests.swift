@@ -35,7 +35,7 @@ struct PlateauTests {
                 let session = try disturbed.start(ranks: ranks)
                 let isThere = session.wait { disturbed.metrics.count >= lines }
                 try #require(isThere && kill(ranks == nil ? session.identifier : session.children[0], signal) == 0)
-                let end = try session.finish(timeout: 60)
+                let end = try session.finish()
                 #expect(end.status == (signal == SIGTERM ? 75 : 137), "\(end.standardError)")
             }
             #expect(disturbed.metrics.count < 24, "the run ended before it was stopped")

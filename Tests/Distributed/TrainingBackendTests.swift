@@ -50,7 +50,7 @@ struct TrainingBackendTests {
             #expect(resumed.standardError.contains("the run multiplied matrices with OpenBLAS Other"), "\(resumed.standardError)")
 
             try "{}".write(toFile: path, atomically: true, encoding: .utf8)
-            let damaged = try run.start().finish(timeout: 60)
+            let damaged = try run.start().finish()
             #expect(
                 damaged.status == 65 && damaged.standardError.contains("matrix-products.json: is no record of matrix backends"),
                 "\(damaged.standardError)")

@@ -172,7 +172,7 @@ struct TrainingRun {
     /// Runs a session that is expected to finish.
     @discardableResult
     func train(ranks: Int? = nil, flags: String...) throws -> FinishedRun {
-        let run = try MPIRun.start(ranks: ranks, executable: "mneme", arguments: arguments + flags, extraEnvironment: environment).finish(timeout: 60)
+        let run = try MPIRun.start(ranks: ranks, executable: "mneme", arguments: arguments + flags, extraEnvironment: environment).finish()
         try #require(run.status == 0, "\(run.standardError)")
         return run
     }

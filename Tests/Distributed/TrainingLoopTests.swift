@@ -36,10 +36,10 @@ import TestSupport
                 .windows, "run", in: scratch, "checkpoint.every=1 s", "checkpoint.keep=100", "steps=1000000", "log.every=10",
                 "evaluation.every=never")
             let session = try run.start()
-            #expect(session.wait(timeout: 20) { run.checkpointSteps.count >= 2 })
+            #expect(session.wait { run.checkpointSteps.count >= 2 })
             #expect(session.seconds > 1.9)
             kill(session.identifier, SIGTERM)
-            let end = try session.finish(timeout: 60)
+            let end = try session.finish()
             #expect(end.status == 75, "\(end.standardError)")
             let steps = run.checkpointSteps
             #expect((3...6).contains(steps.count), "\(steps) after \(end.seconds) s")

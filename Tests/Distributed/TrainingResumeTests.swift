@@ -13,7 +13,7 @@ struct TrainingResumeTests {
         let victim = ranks == nil ? session.identifier : session.children[rank]
         try #require(isThere && kill(victim, SIGKILL) == 0)
         let killTime = session.seconds
-        let end = try session.finish(timeout: 60)
+        let end = try session.finish()
         #expect(
             end.status == 137 && end.seconds - killTime < 5, "status \(end.status) \(end.seconds - killTime) s after the kill: \(end.standardError)")
         return end
@@ -134,7 +134,7 @@ struct TrainingResumeTests {
                 usleep(UInt32(delay * 500))
                 let children = session.children
                 if session.isRunning, children.count == 2 { kill(children[kills % 2], SIGKILL) }
-                let end = try session.finish(timeout: 60)
+                let end = try session.finish()
                 kills += end.status == 137 ? 1 : 0
                 let verified = try MPIRun.runAlone(
                     executable: "mneme", arguments: ["checkpoint", "verify"] + run.checkpointSteps.map { "\(run.directory)/step-\($0)" })

@@ -17,7 +17,7 @@ struct TrainingStopTests {
     private func stopped(_ run: TrainingRun, _ session: StartedRun, signal: Int32, to target: () -> Int32) throws {
         let isThere = session.wait { run.metrics.count >= 4 }
         try #require(isThere && kill(target(), signal) == 0)
-        let end = try session.finish(timeout: 60)
+        let end = try session.finish()
         #expect(end.status == 75, "\(end.standardError)")
         #expect(end.standardError.contains("a checkpoint is written, start the run again to go on"), "\(end.standardError)")
         let logged = run.metrics.count
@@ -69,7 +69,7 @@ struct TrainingStopTests {
             let session = try run.start(ranks: 2)
             let isThere = session.wait { run.metrics.count >= 4 }
             try #require(isThere && kill(session.identifier, SIGTERM) == 0)
-            let end = try session.finish(timeout: 60)
+            let end = try session.finish()
             #expect(!end.isTimedOut)
             try run.train(ranks: 2)
             try run.expectSame(as: whole, step: Self.steps)

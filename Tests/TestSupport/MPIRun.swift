@@ -41,14 +41,14 @@ public enum MPIRun {
     ///   - extraEnvironment: variables beside this process's own.
     ///   - timeout: seconds after which mpirun and its ranks are killed.
     public static func run(
-        ranks: Int, executable: String, arguments: [String] = [], extraEnvironment: [String: String] = [:], timeout: Double = 60
+        ranks: Int, executable: String, arguments: [String] = [], extraEnvironment: [String: String] = [:], timeout: Double = StartedRun.hangLimit
     ) throws -> FinishedRun {
         try start(ranks: ranks, executable: executable, arguments: arguments, extraEnvironment: extraEnvironment).finish(timeout: timeout)
     }
 
     /// Runs one process of this package without a launcher.
     public static func runAlone(
-        executable: String, arguments: [String] = [], extraEnvironment: [String: String] = [:], timeout: Double = 60
+        executable: String, arguments: [String] = [], extraEnvironment: [String: String] = [:], timeout: Double = StartedRun.hangLimit
     ) throws -> FinishedRun {
         try start(ranks: nil, executable: executable, arguments: arguments, extraEnvironment: extraEnvironment).finish(timeout: timeout)
     }

@@ -4,6 +4,9 @@ import Foundation
 
 /// A process, and those that it starts in turn: mpirun and its ranks.
 public final class StartedRun {
+    /// Seconds after which a run is taken to hang: many times what any takes where other work shares the machine, and all tests run at once.
+    public static let hangLimit: Double = 240
+
     private let process: Process
     private let folder: URL
     private let outputs: [(file: URL, handle: FileHandle)]
@@ -50,7 +53,7 @@ public final class StartedRun {
     /// Waits until `condition` holds.
     ///
     /// - Returns: false where the process ended, or the time ran out, before that.
-    public func wait(timeout: Double = 30, until condition: () throws -> Bool) rethrows -> Bool {
+    public func wait(timeout: Double = StartedRun.hangLimit, until condition: () throws -> Bool) rethrows -> Bool {
         let deadline = ContinuousClock.now + .seconds(timeout)
         while ContinuousClock.now < deadline {
             if try condition() { return true }
@@ -63,7 +66,7 @@ public final class StartedRun {
     /// Waits for the end, and removes what was kept of the output.
     ///
     /// - Parameter timeout: seconds from now after which the process and its descendants are killed.
-    public func finish(timeout: Double = 60) throws -> FinishedRun {
+    public func finish(timeout: Double = StartedRun.hangLimit) throws -> FinishedRun {
         defer { try? FileManager.default.removeItem(at: folder) }
         let isTimedOut = !wait(timeout: timeout) { !process.isRunning }
         if isTimedOut { killTree() }
