@@ -6,23 +6,27 @@ import Foundation
 final class ProgressLine {
     let totalSteps: Int
     private let columns: Int?
+    private let targets: String
     private var isShown = false
     private var firstStep: (step: Int, seconds: Double)?
 
-    /// - Parameter columns: the width of the terminal to draw on; `nil` for plain lines.
-    init(totalSteps: Int, columns: Int?) {
+    /// - Parameters:
+    ///   - columns: the width of the terminal to draw on; `nil` for plain lines.
+    ///   - targets: what is counted: tokens, answers.
+    init(totalSteps: Int, columns: Int?, targets: String) {
         self.totalSteps = totalSteps
         self.columns = columns
+        self.targets = targets
     }
 
     /// A step as one plain line.
-    static func plain(_ metrics: StepMetrics, totalSteps: Int, timeLeft: String? = nil) -> String {
-        var line = "step \(metrics.step)/\(totalSteps)  loss \(number(metrics.loss))  gradient norm \(number(metrics.gradientNorm))"
-        line += "  learning rate \(String(format: "%.3g", metrics.learningRate))  \(rate(metrics.tokensPerSecond)) tokens/s"
+    func plain(_ metrics: StepMetrics, timeLeft: String? = nil) -> String {
+        var line = "step \(metrics.step)/\(totalSteps)  loss \(Self.number(metrics.loss))  gradient norm \(Self.number(metrics.gradientNorm))"
+        line += "  learning rate \(String(format: "%.3g", metrics.learningRate))  \(Self.rate(metrics.tokensPerSecond)) \(targets)/s"
         if let validation = metrics.validation {
             line += "  validation"
-            if let loss = validation.loss { line += " loss \(number(loss))" }
-            if let first = validation.scores.first { line += "  \(first.name.replacing("_", with: " ")) \(number(first.value))" }
+            if let loss = validation.loss { line += " loss \(Self.number(loss))" }
+            if let first = validation.scores.first { line += "  \(first.name.replacing("_", with: " ")) \(Self.number(first.value))" }
         }
         if let timeLeft { line += "  \(timeLeft) left" }
         return line
@@ -31,11 +35,11 @@ final class ProgressLine {
     /// Shows a step.
     func show(_ metrics: StepMetrics) {
         let left = timeLeft(metrics)
-        guard let columns else { return emit(Self.plain(metrics, totalSteps: totalSteps, timeLeft: left) + "\n") }
+        guard let columns else { return emit(plain(metrics, timeLeft: left) + "\n") }
         let width = 24
         let done = min(width, width * metrics.step / max(totalSteps, 1))
         let bar = String(repeating: "█", count: done) + String(repeating: "░", count: width - done)
-        let line = "\(bar) \(Self.plain(metrics, totalSteps: totalSteps, timeLeft: left))"
+        let line = "\(bar) \(plain(metrics, timeLeft: left))"
         emit("\r\u{1B}[K" + String(line.prefix(max(columns - 1, 20))))
         isShown = true
         if metrics.validation != nil { finish() }

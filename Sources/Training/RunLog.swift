@@ -61,14 +61,15 @@ public final class RunLog {
     /// Opens (and makes, if need be) the run directory's files.
     /// - Parameters:
     ///   - directory: the run directory, which exists.
+    ///   - targets: what progress lines count: tokens, answers.
     ///   - step: the step that the run resumes from; later lines of `metrics.jsonl` are of a future that did not last, and are removed.
     /// - Throws: `UserError` (.inputOutput).
-    public init(directory: String, resumingFrom step: Int, totalSteps: Int, terminalColumns: Int?) throws {
+    public init(directory: String, targets: String, resumingFrom step: Int, totalSteps: Int, terminalColumns: Int?) throws {
         metricsPath = "\(directory)/metrics.jsonl"
         resumedLine = try Self.keepLines(of: metricsPath, through: step)
         metrics = try Self.openForAppending(metricsPath)
         text = try Self.openForAppending("\(directory)/log.txt")
-        progress = ProgressLine(totalSteps: totalSteps, columns: terminalColumns)
+        progress = ProgressLine(totalSteps: totalSteps, columns: terminalColumns, targets: targets)
     }
 
     /// Writes a line of text to log.txt and the terminal.
@@ -80,7 +81,7 @@ public final class RunLog {
     /// Writes a step's metrics everywhere.
     public func record(_ step: StepMetrics) throws {
         try write(metrics, step.json + "\n", metricsPath)
-        try write(text, "\(Self.timestamp()) \(ProgressLine.plain(step, totalSteps: progress.totalSteps))\n", "log.txt")
+        try write(text, "\(Self.timestamp()) \(progress.plain(step))\n", "log.txt")
         progress.show(step)
     }
 

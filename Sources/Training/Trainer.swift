@@ -114,7 +114,8 @@ public final class Trainer {
             guard communicator.rank == 0 else { return }
             try checkpoints.writeConfiguration(resuming: step > 0)
             log = try RunLog(
-                directory: configuration.directory, resumingFrom: step, totalSteps: configuration.steps, terminalColumns: terminalColumns)
+                directory: configuration.directory, targets: task.targets, resumingFrom: step, totalSteps: configuration.steps,
+                terminalColumns: terminalColumns)
         }
     }
 

@@ -192,6 +192,7 @@ import Testing
             try "\n".write(toFile: prompt, atomically: true, encoding: .utf8)
             try mneme(["memory", "show", run, "--prompt", prompt], expecting: 65)
             try mneme(["memory", "show", run, "--prompt", "\(directory)/none.txt"], expecting: 66)
+            try mneme(["memory", "show", run, "--prompt", prompt, "--example", "1"], expecting: 64)
             try "the green".write(toFile: prompt, atomically: true, encoding: .utf8)
             // The units of a recurrent network over the words; a Transformer draws nothing.
             #expect(

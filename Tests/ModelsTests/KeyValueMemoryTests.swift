@@ -62,13 +62,7 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
             KeyValueMemoryConfiguration(
                 width: width, hops: hops, mapsLastHop: mapsLast, sharesAnswerTable: shares, hopStart: identity ? .identity : .normal),
             symbolCount: symbols, factCount: keys.count)
-        network.store.allocate(seed: 1)
-        #expect(Set(network.store.parameters.map(\.name)) == Set(parameters.keys))
-        for parameter in network.store.parameters {
-            let stored = try #require(parameters[parameter.name])
-            try #require(stored.count == parameter.shape.count)
-            parameter.value.floats.update(from: stored, count: stored.count)
-        }
+        try network.store.take(parameters, of: "key-value memory network")
         return network
     }
 }

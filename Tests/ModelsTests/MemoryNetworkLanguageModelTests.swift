@@ -89,13 +89,7 @@ struct MemoryNetworkLanguageModelTests {
             var configuration = ModelConfiguration(kind: .memoryNetwork, layers: 1, width: golden.width, heads: 1)
             (configuration.memoryNetwork, configuration.carry) = (options, test.carried)
             let model = MemoryNetworkLanguageModel(configuration, vocabularySize: golden.vocabulary)
-            model.store.allocate(seed: 1)
-            #expect(Set(model.store.parameters.map(\.name)) == Set(test.parameters.keys), "\(test.name)")
-            for parameter in model.store.parameters {
-                let values = try #require(test.parameters[parameter.name])
-                #expect(values.count == parameter.shape.count)
-                for (index, value) in values.enumerated() { parameter.value.floats[index] = value }
-            }
+            try model.store.take(test.parameters, of: test.name)
             let (tape, trace) = (Tape(), MemoryTrace())
             let carried = CarriedMemory(["words": golden.words(slots: test.memory)])
             let loss = model.loss(golden.batch, ForwardPass(tape: tape, memory: carried, trace: trace))

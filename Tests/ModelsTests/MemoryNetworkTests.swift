@@ -54,13 +54,7 @@ struct MemoryNetworkTests {
                 rectifier: try #require(MemoryRectifier(rawValue: test.rectifier)), emptySlots: test.empty, linearStart: 10)
             let network = MemoryNetwork(
                 configuration, vocabularySize: golden.vocabulary, slotCount: golden.slots, longestSentence: golden.longestSentence)
-            network.store.allocate(seed: 1)
-            #expect(Set(network.store.parameters.map(\.name)) == Set(test.parameters.keys), "\(test.name)")
-            for parameter in network.store.parameters {
-                let values = try #require(test.parameters[parameter.name])
-                #expect(values.count == parameter.shape.count)
-                for (index, value) in values.enumerated() { parameter.value.floats[index] = value }
-            }
+            try network.store.take(test.parameters, of: test.name)
             let batch = golden.batch(step: test.linear ? 9 : 10)
             let (tape, trace) = (Tape(), MemoryTrace())
             let loss = network.loss(.stories(batch), ForwardPass(tape: tape, trace: trace))

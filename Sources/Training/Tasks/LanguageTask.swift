@@ -60,6 +60,7 @@ public final class LanguageTask: LearningTask {
     public var model: any TrainableModel { languageModel }
     /// What errors name.
     var place: String { directory ?? configuration.directory }
+    public var targets: String { "tokens" }
     public var hasValidation: Bool { validation != nil }
 
     public var summary: String {

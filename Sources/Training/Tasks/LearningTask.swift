@@ -75,6 +75,8 @@ public struct Explanation: Sendable, Equatable, Codable {
 public protocol LearningTask: AnyObject {
     /// What it learns from, for the line that a run begins with: `bAbI tasks 1 to 20, 18,000 questions`.
     var summary: String { get }
+    /// What its losses are means over, and a run counts, in the plural: tokens, answers.
+    var targets: String { get }
     /// What all ranks, and a session that resumes, must have in common; the name is what a message calls it, and has no blanks.
     var identity: [(name: String, value: String)] { get }
     /// What ranks must have in common; more than `identity` where a session may differ from the one before it.
@@ -101,6 +103,7 @@ public protocol LearningTask: AnyObject {
 }
 
 extension LearningTask {
+    public var targets: String { "answers" }
     public var agreement: [(name: String, value: String)] { identity }
     public var attributes: [String: CheckpointAttribute] { [:] }
     public var hasValidation: Bool { true }

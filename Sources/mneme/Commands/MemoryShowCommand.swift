@@ -26,8 +26,8 @@ struct MemoryShowCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
     var runDirectory: String
 
-    @Option(help: ArgumentHelp("Which held-out example, from 0.", valueName: "number"))
-    var example = 0
+    @Option(help: ArgumentHelp("Which held-out example, from 0; the first unless given.", valueName: "number"))
+    var example: Int?
 
     @Option(help: ArgumentHelp("A text that a language model reads: a file, or - for standard input.", valueName: "file"))
     var prompt: String?
@@ -42,7 +42,8 @@ struct MemoryShowCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard example >= 0 else { throw ValidationError("--example must not be negative.") }
+        if let example, example < 0 { throw ValidationError("--example must not be negative.") }
+        if example != nil, prompt != nil { throw ValidationError("Give --example or --prompt, not both.") }
     }
 
     /// What a language model makes of a file.
@@ -59,7 +60,7 @@ struct MemoryShowCommand: ParsableCommand {
         ProgramStart.run { _ in
             let run = try LoadedRun(directory: runDirectory, step: step)
             run.passedOver.forEach { CommandLineOutput.note($0) }
-            let explanation = try prompt.map { try read($0, run) } ?? run.task.example(example)
+            let explanation = try prompt.map { try read($0, run) } ?? run.task.example(example ?? 0)
             if let svg { try MemoryDrawing.write([explanation], to: svg) }
             if json {
                 print(try JSONLine.encode(explanation))
