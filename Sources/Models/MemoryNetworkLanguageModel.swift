@@ -58,11 +58,14 @@ public struct MemoryNetworkLanguageOptions: Sendable, Equatable {
 /// With layer-wise tying the output layer has a matrix of its own; with adjacent tying it is the output memory's table of the last hop. There
 /// is no bias.
 public final class MemoryNetworkLanguageModel: TextLanguageModel {
+    /// What it is made of; `configuration.memoryNetwork` holds the options.
     public let configuration: ModelConfiguration
+    /// V.
     public let vocabularySize: Int
     public let store = ParameterStore()
     public let inputKind = ModelInputKind.tokens
     public let maximumLength: Int? = nil
+    /// One declaration, `words` [M]: ids as float32, the latest last, -1 for a slot without a word.
     public let memory: [MemoryDeclaration]
 
     private let options: MemoryNetworkLanguageOptions

@@ -17,6 +17,7 @@ public struct EndToEndTables {
     /// H, [D, D]: the state goes through it from hop to hop; `nil` leaves it as it is.
     public var transition: Tensor?
 
+    /// Tables as described above; their shapes are checked where they are used.
     public init(words: [Tensor], times: [Tensor], hops: [(keys: Int, values: Int)], question: Int, transition: Tensor? = nil) {
         self.words = words
         self.times = times
@@ -40,6 +41,7 @@ public final class EndToEndMemory {
     public let capacity: Int?
     private var weights: EncodingWeights
 
+    /// A memory without parameters of its own: the tables are given with every call.
     /// - Parameters:
     ///   - width: D.
     ///   - encoding: how the words of a sentence are weighted.

@@ -18,6 +18,7 @@ public struct SlidingMemoryTables {
     public var transition: Tensor?
 
     /// Tables side by side; their shapes are checked by `SlidingMemory`.
+    /// Tables as described above; their shapes are checked where they are used.
     public init(words: [Tensor], times: [Tensor], hops: [(keys: Int, values: Int)], transition: Tensor? = nil) {
         self.words = words
         self.times = times
@@ -42,6 +43,7 @@ public struct SlidingMemory: Sendable {
     ///   - width: D.
     ///   - rectifiedUnits: units that go through a rectifier after each hop, at most D.
     ///   - firstState: the paper's constant.
+    /// A memory without parameters of its own: the tables are given with every call.
     public init(width: Int, rectifiedUnits: Int = 0, firstState: Float = 0.1) {
         precondition(width > 0 && rectifiedUnits >= 0 && rectifiedUnits <= width, "\(rectifiedUnits) rectified units of \(width)")
         self.width = width
