@@ -2,6 +2,7 @@
 //
 // Legend: B sequences, T queries a sequence, S keys a sequence, H heads, K head size, D = H K width.
 
+import Diagnostics
 import Kernels
 
 /// Which keys a query may see.

@@ -2,6 +2,7 @@
 //
 // Legend: B sequences, T queries a sequence, S keys a sequence, H heads, K head size, D = H K width; R queries and C keys of a block.
 
+import Diagnostics
 import Kernels
 
 /// Dropout on probabilities that are never stored: an element's fate depends on lane, head, query and key alone.

@@ -2,6 +2,7 @@
 //
 // Legend: R positions, V classes (vocabulary), D width.
 
+import Diagnostics
 import Kernels
 
 /// A loss summed over positions, with what is needed to average it over ranks: sums and counts travel, averages do not.

@@ -2,6 +2,7 @@
 //
 // Legend: B lanes in this batch, everything after the first axis belongs to one lane.
 
+import Diagnostics
 import Kernels
 
 /// Where in a run a forward pass stands: what its dropout masks are a function of.

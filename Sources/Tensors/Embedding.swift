@@ -2,6 +2,7 @@
 //
 // Legend: V rows of the table (vocabulary), D width, n indices.
 
+import Diagnostics
 import Kernels
 
 /// Rows of a table by index; the gradient is added to the rows that were read.

@@ -2,6 +2,7 @@
 //
 // Legend: R rows (all leading axes together), I input width, O output width, M N K the extents of a matrix product.
 
+import Diagnostics
 import Kernels
 
 /// y = x W^T + b, the layer of a fully connected network.

@@ -2,6 +2,7 @@
 //
 // Legend: R positions, V classes (vocabulary), D width.
 
+import Diagnostics
 import Kernels
 
 /// Cross-entropy of softmax(hidden W^T) against target classes, in chunks of positions: never more than one chunk's logits exist. Positions without a

@@ -2,6 +2,7 @@
 //
 // Legend: R rows (all leading axes together), D width.
 
+import Diagnostics
 import Kernels
 
 /// Layer normalisation of the last axis (Ba, Kiros and Hinton 2016): (x - mean) / sqrt(variance + epsilon) * gain + bias.

@@ -1,5 +1,7 @@
 // The extents of a tensor.
 
+import Diagnostics
+
 /// Up to six extents below 2^31, held inline so that making a shape never allocates.
 public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomStringConvertible {
     /// The most axes a tensor may have.

@@ -1,5 +1,6 @@
 // Reverse-mode differentiation: a tape of operations, each with a hand-written gradient.
 
+import Diagnostics
 import Kernels
 
 /// The kernels of this machine's instruction set.

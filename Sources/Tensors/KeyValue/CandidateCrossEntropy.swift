@@ -2,6 +2,7 @@
 //
 // Legend: B questions, V rows of the table, D width, C candidates of one question, N candidates of all questions together.
 
+import Diagnostics
 import Kernels
 
 /// The rows that an answer is chosen from.

@@ -3,6 +3,7 @@
 //
 // Legend: B queries, F facts of all queries together, n facts of one query, D width.
 
+import Diagnostics
 import Kernels
 
 /// What was read, and by which weights.

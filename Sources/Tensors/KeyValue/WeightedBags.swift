@@ -2,6 +2,7 @@
 //
 // Legend: n bags, S symbols of all bags together, V rows of the table, D width.
 
+import Diagnostics
 import Kernels
 
 /// Consecutive runs of elements, each of its own length: no element is padding.

@@ -2,6 +2,7 @@
 //
 // Legend: R rows (all leading axes together), C columns (last axis), N rows of a table, W what one row of a table holds.
 
+import Diagnostics
 import Kernels
 
 /// y[r, k] = x[r, indices[r, k]]: picks along the last axis, such as the probability of each target.

@@ -1,5 +1,6 @@
 // Losses other than cross-entropy over classes, on the tape.
 
+import Diagnostics
 import Kernels
 
 /// The mean of (prediction - target)^2 over all elements, a scalar.

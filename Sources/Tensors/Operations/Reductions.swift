@@ -1,5 +1,6 @@
 // Sums, means, extrema and norms over axes, on the tape.
 
+import Diagnostics
 import Kernels
 
 extension Tensor {

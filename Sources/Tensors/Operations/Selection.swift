@@ -1,5 +1,6 @@
 // Masks: int32 tensors of 1 (true) and 0 (false), and choosing by them.
 
+import Diagnostics
 import Kernels
 
 extension Tensor {

@@ -1,5 +1,6 @@
 // Operations on positions: circular convolution, the relative shift of Transformer-XL, reversal of padded sequences.
 
+import Diagnostics
 import Kernels
 
 /// Each row of weights convolved, circularly, with a short kernel of its own: the shift of an NTM head (Graves et al. 2014, equation 8).

@@ -2,6 +2,7 @@
 //
 // All take float32 and int32 tensors. A result whose elements lie together in the input's memory shares it.
 
+import Diagnostics
 import Kernels
 
 extension Tensor {

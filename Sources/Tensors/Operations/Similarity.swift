@@ -2,6 +2,7 @@
 //
 // Legend: B batch (all leading axes together), H keys (heads), N memory rows, W width, M another width.
 
+import Diagnostics
 import Kernels
 
 /// a b^T for each vector: what a memory write adds.

@@ -1,5 +1,6 @@
 // Orders along the last axis. Values carry gradients, through the elements that were chosen; permutations are constants.
 
+import Diagnostics
 import Kernels
 
 /// The elements of each row of the last axis in order, and where they came from.

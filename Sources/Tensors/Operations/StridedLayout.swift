@@ -1,5 +1,6 @@
 // How a row-major tensor maps to elements at regular strides: what slices, permutations, reversals, expansions and sums have in common.
 
+import Diagnostics
 import Kernels
 
 /// For each axis of a shape, the distance in memory between neighbours on the other side of a copy.

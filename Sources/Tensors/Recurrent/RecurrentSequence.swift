@@ -4,6 +4,7 @@
 // Outside, a sequence is a row of [B, T, ...]. Inside, a step is a row of [T, B, ...]: the products of a step then read and write one piece of
 // memory.
 
+import Diagnostics
 import Kernels
 
 /// The outputs of a recurrent layer and its state after the last step.
