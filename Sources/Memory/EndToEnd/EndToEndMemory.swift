@@ -79,7 +79,7 @@ public final class EndToEndMemory {
         pass.run()
         let state = pass.finalState()
         let inputs = tables.words + tables.times + (tables.transition.map { [$0] } ?? [])
-        let recorded = Tape.record(state, from: inputs) { pass.accumulateGradients($0) }
+        let recorded = Operation("end-to-end memory").record(state, from: inputs) { pass.accumulateGradients($0) }
         return Output(state: recorded, attention: pass.attention)
     }
 

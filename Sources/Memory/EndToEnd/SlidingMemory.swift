@@ -76,7 +76,7 @@ public struct SlidingMemory: Sendable {
         let pass = SlidingMemoryPass(self, tables, positions: positions, empty: empty)
         pass.run()
         let inputs = tables.words + tables.times + (tables.transition.map { [$0] } ?? [])
-        let state = Tape.record(pass.finalState(), from: inputs) { pass.accumulateGradients($0) }
+        let state = Operation("sliding memory").record(pass.finalState(), from: inputs) { pass.accumulateGradients($0) }
         return Output(state: state, attention: pass.attention)
     }
 }
