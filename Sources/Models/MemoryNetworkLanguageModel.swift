@@ -138,7 +138,7 @@ public final class MemoryNetworkLanguageModel: TextLanguageModel {
         guard case .tokens(let batch) = batch else { preconditionFailure("a memory network as a language model takes token batches") }
         return linearCrossEntropy(
             hiddenFromLanes(batch.inputs, pass), weight: pass.operand(output), targets: batch.targets,
-            labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
+            labelSmoothing: pass.isTraining ? configuration.labelSmoothing : 0)
     }
 
     /// `hidden` after the words that lanes remember, which then remember what they have read, where the configuration says `carry`.

@@ -59,7 +59,7 @@ public final class RecurrentLanguageModel: TextLanguageModel {
         guard case .tokens(let batch) = batch else { preconditionFailure("a recurrent language model takes token batches") }
         return linearCrossEntropy(
             hiddenFromLanes(batch.inputs, pass), weight: pass.operand(output.weight), bias: output.bias.map { pass($0) }, targets: batch.targets,
-            labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
+            labelSmoothing: pass.isTraining ? configuration.labelSmoothing : 0)
     }
 
     public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder { Decoder(self, prompts) }

@@ -4,7 +4,11 @@ import Tensors
 
 /// One run through a model: with a tape when gradients are wanted, with dropout when it trains.
 public final class ForwardPass {
-    /// Where operations are recorded; `nil` in evaluation.
+    /// Whether the model is trained by what it computes: then labels are smoothed. A tape alone does not say so.
+    public let isTraining: Bool
+    /// The steps of training that were done before this pass, for models that change on the way; `.max` where nobody counts.
+    public let stepsDone: Int
+    /// Where operations are recorded; `nil` where no gradient is wanted.
     public let tape: Tape?
     /// Where dropout masks come from; `nil` in evaluation.
     public let dropout: DropoutContext?
@@ -19,10 +23,13 @@ public final class ForwardPass {
     /// Collects pictures of the memory at work; `nil` when nobody asked.
     public let trace: MemoryTrace?
 
-    /// A pass that trains (tape and dropout given), or evaluates (neither).
+    /// A pass that trains (tape and dropout given), or evaluates (neither). With a tape it trains unless `isTraining` says otherwise.
     public init(
-        tape: Tape? = nil, dropout: DropoutContext? = nil, numerics: NumericsCheck? = nil, memory: CarriedMemory? = nil, trace: MemoryTrace? = nil
+        tape: Tape? = nil, dropout: DropoutContext? = nil, numerics: NumericsCheck? = nil, memory: CarriedMemory? = nil, trace: MemoryTrace? = nil,
+        isTraining: Bool? = nil, stepsDone: Int = .max
     ) {
+        self.isTraining = isTraining ?? (tape != nil)
+        self.stepsDone = stepsDone
         self.tape = tape
         self.dropout = dropout
         self.numerics = numerics
@@ -72,10 +79,11 @@ public final class ForwardPass {
         // The tape keeps the closure: it must not keep this pass, which keeps the tape.
         let lending = LentMemory(self)
         var declarations: [[MemoryDeclaration]]?
-        let results = recomputed(inputs, on: tape) { [dropout, numerics, trace] inputs, tape -> [Tensor] in
+        let results = recomputed(inputs, on: tape) { [dropout, numerics, trace, isTraining, stepsDone] inputs, tape -> [Tensor] in
             let isFirst = declarations == nil
             let part = ForwardPass(
-                tape: tape, dropout: dropout?.copy(at: firstSite), numerics: isFirst ? numerics : nil, trace: isFirst ? trace : nil)
+                tape: tape, dropout: dropout?.copy(at: firstSite), numerics: isFirst ? numerics : nil, trace: isFirst ? trace : nil,
+                isTraining: isTraining, stepsDone: stepsDone)
             part.lent = lending
             let output = body(inputs, part)
             if isFirst {
