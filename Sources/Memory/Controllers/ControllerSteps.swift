@@ -4,6 +4,7 @@
 // Rows are in the order [T, B]: those of a step lie together.
 
 import Diagnostics
+import Kernels
 import NeuralNetworks
 import Tensors
 
@@ -61,7 +62,7 @@ package final class ControllerSteps {
 
     /// Where what sequence b has read goes before step t, [V].
     @inline(__always)
-    package func readRow(_ t: Int, _ b: Int) -> UnsafeMutablePointer<Float> { layers[0].operand(t, b).assumingMemoryBound(to: Float.self) }
+    package func readRow(_ t: Int, _ b: Int) -> UnsafeMutablePointer<Float> { layers[0].operand(t, b).address.assumingMemoryBound(to: Float.self) }
 
     /// The gradient of what sequence b had read before the step whose gradient was computed last, [V].
     @inline(__always)
@@ -75,7 +76,7 @@ package final class ControllerSteps {
     package func step(_ t: Int) {
         for (index, layer) in layers.enumerated() {
             let isLast = index == layers.count - 1
-            layer.step(t, into: isLast ? StepRows(output(t), stride: width) : layers[index + 1].operandRows(t))
+            layer.step(t, into: isLast ? StepRows(Elements(output(t)), stride: width) : layers[index + 1].operandRows(t))
         }
     }
 
@@ -98,7 +99,7 @@ package final class ControllerSteps {
     package func stepBackward(_ t: Int, _ outputGradient: UnsafeMutablePointer<Float>) {
         for index in layers.indices.reversed() {
             let isLast = index == layers.count - 1
-            layers[index].stepBackward(t, from: isLast ? StepRows(outputGradient, stride: width) : layers[index + 1].operandGradientRows)
+            layers[index].stepBackward(t, from: isLast ? StepRows(Elements(outputGradient), stride: width) : layers[index + 1].operandGradientRows)
         }
     }
 

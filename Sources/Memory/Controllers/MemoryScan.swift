@@ -157,7 +157,7 @@ final class MemoryScan<Memory: FrameCell>: Cell {
             rows: batch, bias: interface.bias.floats)
         if let (gain, bias) = interface.normalization, let statistics {
             kernels.layerNorm(
-                value(t, 0), mean: statistics.floats + row, reciprocalDeviation: statistics.floats + steps * batch + row,
+                Elements(value(t, 0)), mean: statistics.floats + row, reciprocalDeviation: statistics.floats + steps * batch + row,
                 projected.floats + row * count, gain: gain.floats, bias: bias.floats, epsilon: Self.normEpsilon, rows: batch, columns: count)
         }
         if let limit = interface.limit { kernels.clamp(value(t, 0), value(t, 0), lower: -limit, upper: limit, batch * count) }
@@ -192,7 +192,7 @@ final class MemoryScan<Memory: FrameCell>: Cell {
         let (width, hidden, readGradient) = (controller.width, backward.hidden.floats, backward.reads.floats)
         work.repeatFrames(before: t, { UnsafePointer(value($0, $1)) }, output: { readRow($0, $1) })
         if !controllerGoesFirst {
-            for b in 0..<batch { kernels.add(hidden + b * width, hidden + b * width, outputs.floats(b), width) }
+            for b in 0..<batch { kernels.add(Elements(hidden + b * width), Elements(hidden + b * width), outputs[b], width) }
             controller.stepBackward(t, hidden)
         }
         // Before the last step nobody has read what it reads at the next one.
@@ -200,7 +200,7 @@ final class MemoryScan<Memory: FrameCell>: Cell {
         work.forSequences { range in
             for b in range {
                 let (output, read) = (outputs.floats(b), readGradient + b * reads)
-                kernels.add(read, isRead ? UnsafePointer(controller.readGradientRow(b)) : UnsafePointer(read), output + width, reads)
+                kernels.add(Elements(read), Elements(isRead ? controller.readGradientRow(b) : read), Elements(output + width), reads)
                 work.stepGradient(t, b, value(t, b), outputGradient: read)
                 if controllerGoesFirst { (hidden + b * width).update(from: output, count: width) }
             }
@@ -218,7 +218,7 @@ final class MemoryScan<Memory: FrameCell>: Cell {
             // The kernel may not store what it still reads.
             kernels.layerNormGradient(
                 backward.row.floats, accumulate: false, gainGradient: backward.gain.floats, biasGradient: backward.bias.floats,
-                outputGradient: value(t, b), projected.floats + (row + b) * count, gain: gain.floats, mean: statistics.floats + row + b,
+                outputGradient: Elements(value(t, b)), projected.floats + (row + b) * count, gain: gain.floats, mean: statistics.floats + row + b,
                 reciprocalDeviation: statistics.floats + steps * batch + row + b, rows: 1, columns: count)
             value(t, b).update(from: backward.row.floats, count: count)
         }
@@ -242,7 +242,7 @@ final class MemoryScan<Memory: FrameCell>: Cell {
                     k: rows - batch, beta: 1)
             }
         }
-        interface.bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, values.floats, rows: rows, columns: count) }
+        interface.bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, values.elements, rows: rows, columns: count) }
         interface.normalization?.gain.node?.accumulate(backward.gain)
         interface.normalization?.bias.node?.accumulate(backward.bias)
         if let inputWeight = interface.inputWeight, let timeMajorX {

@@ -45,20 +45,16 @@ package final class ElmanLayer: RecurrentLayer {
     }
 
     package override func step(_ t: Int, into outputs: StepRows) {
-        if readsOperands(t) { packed.multiply(into: values(t, 0), operand(t, 0)) }
+        if readsOperands(t) { packed.multiply(into: values(t, 0), operand(t, 0).address) }
         forRows { rows in
             for b in rows {
                 let (value, output) = (values(t, b), outputs[b])
                 kernels.unary(function, value, value, width)
-                if type == .float32 {
-                    output.copyMemory(from: value, byteCount: width * 4)
-                } else {
-                    kernels.toBFloat16(output.assumingMemoryBound(to: UInt16.self), value, width)
-                }
-                if given.hasHiddenState { nextHidden(t, b).copyMemory(from: output, byteCount: width * type.byteCount) }
+                kernels.convert(output, Elements(value), width)
+                if given.hasHiddenState { kernels.convert(nextHidden(t, b), output, width) }
             }
         }
-        if given.hasHiddenState { mask?.apply(to: nextHidden(t, 0)) }
+        if given.hasHiddenState { mask?.apply(to: nextHidden(t, 0).address) }
     }
 
     override func lastState(hidden: Tensor) -> CellState { given.hasHiddenState ? super.lastState(hidden: hidden) : [:] }
@@ -74,24 +70,16 @@ package final class ElmanLayer: RecurrentLayer {
         forRows { rows in
             for b in rows {
                 let (value, total) = (values(t, b), scratch.floats + b * 2 * width)
-                if type != .float32 {
-                    kernels.fromBFloat16(total, outputs[b].assumingMemoryBound(to: UInt16.self), width)
-                } else {
-                    total.update(from: outputs.floats(b), count: width)
-                }
-                if given.hasHiddenState { kernels.add(total, total, hiddenGradient(b), width) }
+                kernels.convert(Elements(total), outputs[b], width)
+                if given.hasHiddenState { kernels.add(Elements(total), Elements(total), Elements(hiddenGradient(b)), width) }
                 let result = total + width
                 if function == .rectifier {
-                    kernels.rectifierGradient(result, outputGradient: total, output: value, width)
+                    kernels.rectifierGradient(Elements(result), outputGradient: Elements(total), output: Elements(value), width)
                 } else {
                     kernels.fill(result, 0, width)
                     kernels.unaryGradient(function, result, outputGradient: total, input: value, output: value, width)
                 }
-                if type == .float32 {
-                    value.update(from: result, count: width)
-                } else {
-                    kernels.toBFloat16(sumGradient.bfloats + (t * batch + b) * width, result, width)
-                }
+                kernels.convert(sumGradient.elements + (t * batch + b) * width, Elements(result), width)
             }
         }
         guard wantsOperandGradient(t) else { return }

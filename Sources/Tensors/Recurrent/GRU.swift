@@ -65,21 +65,17 @@ final class GRULayer: RecurrentLayer {
 
     override func step(_ t: Int, into outputs: StepRows) {
         for b in 0..<batch { (products.floats + b * gates).update(from: hiddenBias.floats, count: gates) }
-        if readsOperands(t) { packed.multiply(into: products.floats, operand(t, 0)) }
+        if readsOperands(t) { packed.multiply(into: products.floats, operand(t, 0).address) }
         forRows { rows in
             for b in rows {
                 let (product, next, output) = (products.floats + b * gates, state(t + 1, b), outputs[b])
                 kernels.gruCell(next, gates: values(t, b), products: product, previous: state(t, b), width)
                 (candidateProducts.floats + (t * batch + b) * width).update(from: product + 2 * width, count: width)
-                if type == .float32 {
-                    output.copyMemory(from: next, byteCount: width * 4)
-                } else {
-                    kernels.toBFloat16(output.assumingMemoryBound(to: UInt16.self), next, width)
-                }
-                nextHidden(t, b).copyMemory(from: output, byteCount: width * type.byteCount)
+                kernels.convert(output, Elements(next), width)
+                kernels.convert(nextHidden(t, b), output, width)
             }
         }
-        mask?.store(state(t + 1, 0), to: nextHidden(t, 0))
+        mask?.store(state(t + 1, 0), to: nextHidden(t, 0).address)
     }
 
     override func startBackward(_ lastState: CellState) {
@@ -95,16 +91,9 @@ final class GRULayer: RecurrentLayer {
         forRows { rows in
             for b in rows {
                 let (gateRow, candidateProduct) = ((first + b) * gates, candidateProducts.floats + (first + b) * width)
-                if type == .float32 {
-                    kernels.gruCellGradient(
-                        inputGradient.floats + gateRow, productGradient: productGradient.floats + gateRow, stateGradient: hiddenGradient(b),
-                        gates: values(t, b), candidateProduct: candidateProduct, previous: state(t, b), outputGradient: outputs.floats(b), width)
-                } else {
-                    kernels.gruCellGradient(
-                        inputGradient.bfloats + gateRow, productGradient: productGradient.bfloats + gateRow, stateGradient: hiddenGradient(b),
-                        gates: values(t, b), candidateProduct: candidateProduct, previous: state(t, b),
-                        outputGradient: outputs[b].assumingMemoryBound(to: UInt16.self), width)
-                }
+                kernels.gruCellGradient(
+                    inputGradient.elements + gateRow, productGradient: productGradient.elements + gateRow, stateGradient: hiddenGradient(b),
+                    gates: values(t, b), candidateProduct: candidateProduct, previous: state(t, b), outputGradient: outputs[b], width)
             }
         }
         guard wantsOperandGradient(t) else { return }

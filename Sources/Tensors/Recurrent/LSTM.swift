@@ -54,25 +54,18 @@ package final class LSTMLayer: RecurrentLayer {
     private func cell(_ t: Int, _ b: Int) -> UnsafeMutablePointer<Float> { cells.floats + (t * batch + b) * width }
 
     package override func step(_ t: Int, into outputs: StepRows) {
-        if readsOperands(t) { packed.multiply(into: values(t, 0), operand(t, 0)) }
+        if readsOperands(t) { packed.multiply(into: values(t, 0), operand(t, 0).address) }
         forRows { rows in
             for b in rows {
-                let output = outputs[b]
-                if type == .float32 {
-                    kernels.lstmCell(
-                        output.assumingMemoryBound(to: Float.self), cell: cell(t + 1, b), gates: values(t, b), previousCell: cell(t, b), width)
-                } else {
-                    kernels.lstmCell(
-                        output.assumingMemoryBound(to: UInt16.self), cell: cell(t + 1, b), gates: values(t, b), previousCell: cell(t, b), width)
-                }
-                nextHidden(t, b).copyMemory(from: output, byteCount: width * type.byteCount)
+                kernels.lstmCell(outputs[b], cell: cell(t + 1, b), gates: values(t, b), previousCell: cell(t, b), width)
+                kernels.convert(nextHidden(t, b), outputs[b], width)
             }
         }
-        mask?.apply(to: nextHidden(t, 0))
+        mask?.apply(to: nextHidden(t, 0).address)
     }
 
     override func lastState(hidden: Tensor) -> CellState {
-        ["hidden": hidden.converted(to: .float32), "cell": cells.viewed(as: [batch, width], offset: steps * batch * width).copied()]
+        ["hidden": hidden, "cell": cells.viewed(as: [batch, width], offset: steps * batch * width).copied()]
     }
 
     package override func startBackward(_ lastState: CellState) {
@@ -86,16 +79,9 @@ package final class LSTMLayer: RecurrentLayer {
         guard let packedGradient, let gateGradient, let cellGradient else { preconditionFailure("the backward pass has not started") }
         forRows { rows in
             for b in rows {
-                let (row, dc) = ((t * batch + b) * gates, cellGradient.floats + b * width)
-                if type == .float32 {
-                    kernels.lstmCellGradient(
-                        gateGradient.floats + row, cellGradient: dc, gates: values(t, b), cell: cell(t + 1, b), previousCell: cell(t, b),
-                        outputGradient: outputs.floats(b), hiddenGradient: hiddenGradient(b), width)
-                } else {
-                    kernels.lstmCellGradient(
-                        gateGradient.bfloats + row, cellGradient: dc, gates: values(t, b), cell: cell(t + 1, b), previousCell: cell(t, b),
-                        outputGradient: outputs[b].assumingMemoryBound(to: UInt16.self), hiddenGradient: hiddenGradient(b), width)
-                }
+                kernels.lstmCellGradient(
+                    gateGradient.elements + (t * batch + b) * gates, cellGradient: cellGradient.floats + b * width, gates: values(t, b),
+                    cell: cell(t + 1, b), previousCell: cell(t, b), outputGradient: outputs[b], hiddenGradient: hiddenGradient(b), width)
             }
         }
         guard wantsOperandGradient(t) else { return }

@@ -106,11 +106,11 @@ package class RecurrentLayer: Cell {
 
     /// The operands of sequence b at step t; the first D numbers are for others to write.
     @inline(__always)
-    package final func operand(_ t: Int, _ b: Int) -> UnsafeMutableRawPointer { operands.bytes + (t * batch + b) * columns * type.byteCount }
+    package final func operand(_ t: Int, _ b: Int) -> Elements { operands.elements + (t * batch + b) * columns }
 
     /// Where the hidden state of sequence b after step t goes for the products of the next step.
     @inline(__always)
-    final func nextHidden(_ t: Int, _ b: Int) -> UnsafeMutableRawPointer { operand(t + 1, b) + given.below * type.byteCount }
+    final func nextHidden(_ t: Int, _ b: Int) -> Elements { operand(t + 1, b) + given.below }
 
     /// The gradient of the operands of sequence b of the step that went backwards last.
     @inline(__always)
@@ -129,23 +129,22 @@ package class RecurrentLayer: Cell {
 
     /// Puts [B, H] (`nil` is zeros) behind the first `first` columns of the first B rows.
     final func placeInitial(_ initial: Tensor?, in target: Tensor, first: Int = 0) {
-        let (bytes, columns) = (target.dataType.byteCount, target.shape[1])
-        let initial = initial?.converted(to: target.dataType)
+        let columns = target.shape[1]
         for b in 0..<batch {
-            let row = target.bytes + (b * columns + first) * bytes
+            let row = target.elements + (b * columns + first)
             if let initial {
-                row.copyMemory(from: initial.bytes + b * width * bytes, byteCount: width * bytes)
+                kernels.convert(row, initial.elements + b * width, width)
             } else {
-                row.initializeMemory(as: UInt8.self, repeating: 0, count: width * bytes)
+                row.address.initializeMemory(as: UInt8.self, repeating: 0, count: width * target.dataType.byteCount)
             }
         }
     }
 
     /// The rows of step t in the operands, for the layer below to write to.
-    package final func operandRows(_ t: Int) -> StepRows { StepRows(operand(t, 0), stride: columns * type.byteCount) }
+    package final func operandRows(_ t: Int) -> StepRows { StepRows(operand(t, 0), stride: columns) }
 
     /// The rows of the gradient of the operands of the step that went backwards last.
-    package final var operandGradientRows: StepRows { StepRows(operandGradient(0), stride: columns) }
+    package final var operandGradientRows: StepRows { StepRows(Elements(operandGradient(0)), stride: columns) }
 
     // MARK: the cell
 
@@ -160,23 +159,21 @@ package class RecurrentLayer: Cell {
     package func stepBackward(_ t: Int, from outputs: StepRows) { preconditionFailure("a cell has a gradient") }
 
     package final func lastState(_ outputs: Tensor) -> CellState {
-        let last = Tensor(uninitialized: [batch, width], type)
-        let bytes = width * type.byteCount
-        for b in 0..<batch { (last.bytes + b * bytes).copyMemory(from: outputs.bytes + ((b + 1) * steps - 1) * bytes, byteCount: bytes) }
+        let last = Tensor(uninitialized: [batch, width])
+        for b in 0..<batch { kernels.convert(last.elements + b * width, outputs.elements + ((b + 1) * steps - 1) * width, width) }
         return lastState(hidden: last)
     }
 
     /// The same from what the products of a next step would read: for a layer without a state mask.
     package final func lastStateOfOperands() -> CellState {
         if !given.hasHiddenState { return [:] }
-        let last = Tensor(uninitialized: [batch, width], type)
-        let bytes = width * type.byteCount
-        for b in 0..<batch { (last.bytes + b * bytes).copyMemory(from: nextHidden(steps - 1, b), byteCount: bytes) }
+        let last = Tensor(uninitialized: [batch, width])
+        for b in 0..<batch { kernels.convert(last.elements + b * width, nextHidden(steps - 1, b), width) }
         return lastState(hidden: last)
     }
 
-    /// The state after the last step, of which `hidden` is known.
-    func lastState(hidden: Tensor) -> CellState { ["hidden": hidden.converted(to: .float32)] }
+    /// The state after the last step, of which `hidden`, [B, H], float32, is known.
+    func lastState(hidden: Tensor) -> CellState { ["hidden": hidden] }
 
     package func startBackward(_ lastState: CellState) {
         let gradient = Tensor(zeros: [batch, columns])
@@ -229,7 +226,7 @@ package class RecurrentLayer: Cell {
     final func accumulateBias(_ gradient: Tensor, _ bias: Tensor) {
         guard let node = bias.node else { return }
         if given.below == 0 { return accumulateColumnSums(gradient, into: node) }
-        node.withZeroedGradient { kernels.accumulateColumnSums($0, gradient.floats, rows: steps * batch, columns: gates) }
+        node.withZeroedGradient { kernels.accumulateColumnSums($0, gradient.elements, rows: steps * batch, columns: gates) }
     }
 
     /// The recurrent weight for the products of steps; `columns`: which of its rows.
@@ -265,13 +262,13 @@ struct StateMask {
     func store(_ states: UnsafePointer<Float>, to target: UnsafeMutableRawPointer) {
         guard let scratch else { return kernels.multiply(target.assumingMemoryBound(to: Float.self), states, values.floats, values.count) }
         kernels.multiply(scratch.floats, states, values.floats, values.count)
-        kernels.toBFloat16(target.assumingMemoryBound(to: UInt16.self), scratch.floats, values.count)
+        kernels.convert(Elements(target, .bfloat16), scratch.elements, values.count)
     }
 
     /// states *= mask in place, of the type that the mask was made for.
     func apply(to states: UnsafeMutableRawPointer) {
         guard let scratch else { return store(UnsafePointer(states.assumingMemoryBound(to: Float.self)), to: states) }
-        kernels.fromBFloat16(scratch.floats, states.assumingMemoryBound(to: UInt16.self), values.count)
+        kernels.convert(scratch.elements, Elements(states, .bfloat16), values.count)
         store(scratch.floats, to: states)
     }
 }

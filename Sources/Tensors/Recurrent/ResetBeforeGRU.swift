@@ -73,11 +73,11 @@ final class ResetBeforeLayer: RecurrentLayer {
     override func step(_ t: Int, into outputs: StepRows) {
         let (p, reset) = (products.floats, scratch.floats)
         let readsState = readsOperands(t)
-        if readsState { packedGates.multiply(into: p, operand(t, 0)) }
+        if readsState { packedGates.multiply(into: p, operand(t, 0).address) }
         forRows { rows in
             for b in rows {
                 let gate = values(t, b)
-                if readsState { kernels.add(gate, gate, p + b * 2 * width, 2 * width) }
+                if readsState { kernels.add(Elements(gate), Elements(gate), Elements(p + b * 2 * width), 2 * width) }
                 kernels.unary(.sigmoid, gate, gate, 2 * width)
                 storeReset(t, b, gate, scratch: reset + b * width)
             }
@@ -87,32 +87,27 @@ final class ResetBeforeLayer: RecurrentLayer {
             for b in rows {
                 let (gate, next, output) = (values(t, b), state(t + 1, b), outputs[b])
                 let candidate = gate + 2 * width
-                if readsState { kernels.add(candidate, candidate, p + b * width, width) }
+                if readsState { kernels.add(Elements(candidate), Elements(candidate), Elements(p + b * width), width) }
                 kernels.unary(.hyperbolicTangent, candidate, candidate, width)
                 // h = n + z (h[-1] - n)
                 let difference = reset + b * width
                 kernels.subtract(difference, state(t, b), candidate, width)
                 next.update(from: candidate, count: width)
                 kernels.addProduct(next, gate + width, difference, width)
-                if type == .float32 {
-                    output.copyMemory(from: next, byteCount: width * 4)
-                } else {
-                    kernels.toBFloat16(output.assumingMemoryBound(to: UInt16.self), next, width)
-                }
-                nextHidden(t, b).copyMemory(from: output, byteCount: width * type.byteCount)
+                kernels.convert(output, Elements(next), width)
+                kernels.convert(nextHidden(t, b), output, width)
             }
         }
-        mask?.store(state(t + 1, 0), to: nextHidden(t, 0))
+        mask?.store(state(t + 1, 0), to: nextHidden(t, 0).address)
     }
 
     /// Stores r times the operand of a row, rounded once.
     @inline(__always)
     private func storeReset(_ t: Int, _ b: Int, _ reset: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>) {
         let (row, operand) = ((t * batch + b) * width, operand(t, b))
-        if type == .float32 { return kernels.multiply(resetOperands.floats + row, reset, operand.assumingMemoryBound(to: Float.self), width) }
-        kernels.fromBFloat16(scratch, operand.assumingMemoryBound(to: UInt16.self), width)
+        kernels.convert(Elements(scratch), operand, width)
         kernels.multiply(scratch, scratch, reset, width)
-        kernels.toBFloat16(resetOperands.bfloats + row, scratch, width)
+        kernels.convert(resetOperands.elements + row, Elements(scratch), width)
     }
 
     override func startBackward(_ lastState: CellState) {
@@ -138,11 +133,7 @@ final class ResetBeforeLayer: RecurrentLayer {
                 let total = hiddenGradient(b)
                 // [update's gradient | candidate's | work]
                 let part = scratch.floats + b * 3 * width
-                if type == .float32 {
-                    kernels.add(total, total, outputs.floats(b), width)
-                } else {
-                    kernels.add(total, total, outputs[b].assumingMemoryBound(to: UInt16.self), width)
-                }
+                kernels.add(Elements(total), Elements(total), outputs[b], width)
                 let work = part + 2 * width
                 kernels.subtract(work, state(t, b), candidate, width)
                 kernels.multiply(work, work, total, width)
@@ -166,11 +157,7 @@ final class ResetBeforeLayer: RecurrentLayer {
                 let (work, read) = (part + width, part + 2 * width)
                 kernels.fill(part, 0, width)
                 if readsState {
-                    if type == .float32 {
-                        read.update(from: operand(t, b).assumingMemoryBound(to: Float.self), count: width)
-                    } else {
-                        kernels.fromBFloat16(read, operand(t, b).assumingMemoryBound(to: UInt16.self), width)
-                    }
+                    kernels.convert(Elements(read), operand(t, b), width)
                     kernels.multiply(work, read, dp + b * width, width)
                     kernels.unaryGradient(.sigmoid, part, outputGradient: work, input: reset, output: reset, width)
                     kernels.multiply(work, dp + b * width, reset, width)
@@ -191,17 +178,13 @@ final class ResetBeforeLayer: RecurrentLayer {
         if let mask {
             kernels.addProduct(gradient, part, mask.values.floats + sequence * width, width)
         } else {
-            kernels.add(gradient, gradient, part, width)
+            kernels.add(Elements(gradient), Elements(gradient), Elements(part), width)
         }
     }
 
     @inline(__always)
     private func store(_ values: UnsafePointer<Float>, to target: Tensor, _ place: Int, _ count: Int) {
-        if target.dataType == .float32 {
-            (target.floats + place).update(from: values, count: count)
-        } else {
-            kernels.toBFloat16(target.bfloats + place, values, count)
-        }
+        kernels.convert(target.elements + place, Elements(values), count)
     }
 
     override func finishWeights() {

@@ -37,30 +37,25 @@ public struct CellState: ExpressibleByDictionaryLiteral {
 
 /// The rows of one step in memory of [B, ..., F]: what a cell puts out, or the gradient of it.
 package struct StepRows {
-    private let address: UnsafeMutableRawPointer
+    private let first: Elements
     private let stride: Int
 
-    /// Rows of which the first begins at `address` and which lie `stride` bytes apart.
+    /// Rows of which the first is `first` and which lie `stride` elements apart.
     @inline(__always)
-    package init(_ address: UnsafeMutableRawPointer, stride: Int) { (self.address, self.stride) = (address, stride) }
-
-    /// Float32 rows that lie `stride` elements apart.
-    @inline(__always)
-    package init(_ address: UnsafeMutablePointer<Float>, stride: Int) { self.init(UnsafeMutableRawPointer(address), stride: stride * 4) }
+    package init(_ first: Elements, stride: Int) { (self.first, self.stride) = (first, stride) }
 
     /// Step t of [B, T, F].
     init(_ tensor: Tensor, step t: Int) {
-        let bytes = tensor.shape[2] * tensor.dataType.byteCount
-        self.init(tensor.bytes + t * bytes, stride: tensor.shape[1] * bytes)
+        self.init(tensor.elements + t * tensor.shape[2], stride: tensor.shape[1] * tensor.shape[2])
     }
 
     /// The row of sequence b.
     @inline(__always)
-    package subscript(b: Int) -> UnsafeMutableRawPointer { address + b * stride }
+    package subscript(b: Int) -> Elements { first + b * stride }
 
     /// The row of sequence b of float32 memory.
     @inline(__always)
-    package func floats(_ b: Int) -> UnsafeMutablePointer<Float> { self[b].assumingMemoryBound(to: Float.self) }
+    package func floats(_ b: Int) -> UnsafeMutablePointer<Float> { self[b].address.assumingMemoryBound(to: Float.self) }
 }
 
 /// A network that is stepped over time, at work on B sequences: what `scan` runs.
