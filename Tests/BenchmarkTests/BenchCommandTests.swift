@@ -86,6 +86,19 @@ import Training
         ] { #expect(run.standardOutput.contains(part)) }
     }
 
+    @Test("a profile names the operations, and their shares with everything else make the whole")
+    func profile() throws {
+        let result: [TrainingBenchmarkResult] = try BenchRun.results(["story-pairs", "--json", "--seconds", "0", "--profile"])
+        let details = try #require(result.first).details
+        let (profile, whole) = (try #require(details.profile), try #require(details.profiledSeconds))
+        #expect(Set(profile.map(\.operation)).isSuperset(of: ["linear", "attention", "embedding", "layer norm", "linear cross-entropy", "add dropout"]))
+        #expect(profile.allSatisfy { $0.count > 0 && $0.secondsForward > 0 && $0.secondsBackward >= 0 })
+        #expect(profile.contains { $0.operation == "attention" && $0.secondsBackward > 0 })
+        #expect(profile.reduce(0) { $0 + $1.seconds } <= whole && zip(profile, profile.dropFirst()).allSatisfy { $0.seconds >= $1.seconds })
+        let text = try MPIRun.runAlone(executable: "mneme", arguments: ["bench", "story-pairs", "--seconds", "0", "--profile"]).standardOutput
+        #expect(text.contains("everything else") && text.contains("attention"))
+    }
+
     @Test(arguments: [
         [], ["no-such-workload"], ["story-pairs", "--threads", "0"], ["story-pairs", "--seconds=-1"], ["story-pairs", "--dropout", "1"],
         ["story-pairs", "--dropout", "nan"], ["story-pairs", "--precision", "float16"], ["story-pairs", "--steps", "0"],

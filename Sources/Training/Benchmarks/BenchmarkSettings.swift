@@ -16,6 +16,8 @@ package struct BenchmarkSettings: Sendable {
     package var minimumSteps = 5
     /// Training: replaces the workload's dropout rate.
     package var dropout: Float?
+    /// Training: whether time is added up by operation.
+    package var profiles = false
     /// Attention: the most positions.
     package var longest = 16_384
 

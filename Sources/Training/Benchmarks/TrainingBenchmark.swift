@@ -18,11 +18,28 @@ package struct TrainingDetails: BenchmarkDetails {
     package var gigabytesPerStep: Double
     /// The mean loss of each step from the first, warm-up included.
     package var losses: [Double]
+    /// Time by operation of all timed steps of rank 0, where it was asked for, and the seconds of these steps.
+    package var profile: [OperationProfile.Share]?
+    package var profiledSeconds: Double?
 
     package var heading: String { "\(parameters) parameters" }
     package var firstLines: [(label: String, value: String)] { [("tokens/s", decimal(tokensPerSecond))] }
     package var lastLines: [(label: String, value: String)] {
-        [("loss", "\(decimal(losses[0], 4)) at step 1, \(decimal(losses[losses.count - 1], 4)) at step \(losses.count)")]
+        [("loss", "\(decimal(losses[0], 4)) at step 1, \(decimal(losses[losses.count - 1], 4)) at step \(losses.count)")] + profileLines
+    }
+
+    /// An operation a line, with its share of the whole; then what is no operation: the update, the norm, communication, the tape itself.
+    private var profileLines: [(label: String, value: String)] {
+        guard let profile, let whole = profiledSeconds else { return [] }
+        func line(_ name: String, _ seconds: Double, _ rest: String) -> (label: String, value: String) {
+            (name, "\(decimal(100 * seconds / whole, 1)) %  \(rest)")
+        }
+        let rest = whole - profile.reduce(0) { $0 + $1.seconds }
+        return profile.map { share in
+            line(
+                share.operation, share.seconds,
+                "forward \(decimal(1000 * share.secondsForward, 2)) ms, backward \(decimal(1000 * share.secondsBackward, 2)) ms, \(share.count) times")
+        } + [line("everything else", rest, "\(decimal(1000 * rest, 2)) ms")]
     }
 }
 
@@ -58,8 +75,12 @@ package struct TrainingBenchmark {
         let backends = try BackendAgreement(communicator, directory: nil, step: 0, measures: true) { _ in }
 
         var losses: [Double] = []
+        let profile = settings.profiles ? OperationProfile() : nil
         let timings = try StepTimings.measured(settings, communicator) { step in
             let outcome = try trainingStep.run(step: step, learningRate: workload.optimizer.learningRate) { _, tape in
+                if step == settings.warmUpSteps + 1 { profile?.reset() }
+                tape.observer = profile
+                profile?.begin()
                 let dropout = hasDropout ? DropoutContext(seed: TrainingWorkload.seed, step: step, lanes: lanes) : nil
                 return model.loss(batch, ForwardPass(tape: tape, dropout: dropout))
             }
@@ -72,7 +93,8 @@ package struct TrainingBenchmark {
             gflop: allLanes * workload.modelFlopsPerLane / 1e9, peak: peak)
         let details = TrainingDetails(
             parameters: model.store.parameterCount, tokensPerSecond: allLanes * Double(workload.unitsPerLane) / figures.secondsMedian,
-            sequencesPerSecond: allLanes / figures.secondsMedian, gigabytesPerStep: allLanes * workload.modelBytesPerLane / 1e9, losses: losses)
+            sequencesPerSecond: allLanes / figures.secondsMedian, gigabytesPerStep: allLanes * workload.modelBytesPerLane / 1e9, losses: losses,
+            profile: profile?.sorted, profiledSeconds: profile.map { _ in timings.seconds.reduce(0, +) })
         return TrainingBenchmarkResult(figures: figures, details: details)
     }
 }

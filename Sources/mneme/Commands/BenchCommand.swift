@@ -27,6 +27,7 @@ struct BenchCommand: ParsableCommand {
               mneme bench attention --longest 4096
               mpirun -n 2 mneme bench gpt-small --json
               mneme bench kernels
+              mneme bench gpt-small --profile
             """)
 
     @Argument(help: "Workloads, as listed above.")
@@ -53,6 +54,9 @@ struct BenchCommand: ParsableCommand {
     @Option(
         help: ArgumentHelp("Training: dropout rate instead of the workload's own; 0 makes losses comparable between programs.", valueName: "rate"))
     var dropout: Float?
+
+    @Flag(help: "Training: add up time by operation, forward and backward, with the share of the whole.")
+    var profile = false
 
     @Option(help: ArgumentHelp("attention: the most positions.", valueName: "positions"))
     var longest = 16_384
@@ -82,6 +86,7 @@ struct BenchCommand: ParsableCommand {
             settings.warmUpSteps = warmUp
             settings.dropout = dropout
             settings.longest = longest
+            settings.profiles = profile
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
             for benchmark in names.compactMap(Benchmark.named) {
                 // Each has its own peak of memory.
