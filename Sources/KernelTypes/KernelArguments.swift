@@ -8,6 +8,8 @@ public enum UnaryFunction: UInt8, Sendable, CaseIterable {
     /// x Phi(x), the exact form.
     case gelu
     case sine, cosine
+    /// x / (1 + |x|).
+    case softsign
 
     /// What it is called in errors, findings and profiles.
     public var name: StaticString {
@@ -27,6 +29,7 @@ public enum UnaryFunction: UInt8, Sendable, CaseIterable {
         case .gelu: "GELU"
         case .sine: "sine"
         case .cosine: "cosine"
+        case .softsign: "softsign"
         }
     }
 }

@@ -23,6 +23,7 @@ extension VariantKernels {
         case .gelu: gelu(out, a, n)
         case .sine: sine(out, a, n)
         case .cosine: cosine(out, a, n)
+        case .softsign: softsign(out, a, n)
         }
     }
 
@@ -45,6 +46,7 @@ extension VariantKernels {
         case .gelu: geluGradient(gradient, outputGradient, input, n)
         case .sine: sineGradient(gradient, outputGradient, input, n)
         case .cosine: cosineGradient(gradient, outputGradient, input, n)
+        case .softsign: softsignGradient(gradient, outputGradient, input, n)
         }
     }
 }
@@ -124,6 +126,17 @@ private func sine(_ out: FloatOutput, _ a: FloatInput, _ n: Int) {
 @inline(never)
 private func cosine(_ out: FloatOutput, _ a: FloatInput, _ n: Int) {
     for i in blocks(n) { store(out, i, cosine(load(a, i))) }
+}
+
+@inline(never)
+private func softsign(_ out: FloatOutput, _ a: FloatInput, _ n: Int) {
+    // An infinite x counts as the largest number: infinity over infinity would be no number.
+    for i in blocks(n) {
+        let x = load(a, i)
+        let size = magnitude(x)
+        let finite = size.replacing(with: splat(.greatestFiniteMagnitude), where: size .== splat(.infinity))
+        store(out, i, withSign(finite / (splat(1) + finite), of: x))
+    }
 }
 
 // MARK: gradient[i] += outputGradient[i] * f'(x[i]), where f' is written in x or in y = f(x)
@@ -209,4 +222,12 @@ private func sineGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput,
 @inline(never)
 private func cosineGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput, _ x: FloatInput, _ n: Int) {
     for i in blocks(n) { accumulate(gradient, outputGradient, i, negated(sine(load(x, i)))) }
+}
+
+@inline(never)
+private func softsignGradient(_ gradient: FloatOutput, _ outputGradient: FloatInput, _ x: FloatInput, _ n: Int) {
+    for i in blocks(n) {
+        let root = splat(1) / (splat(1) + magnitude(load(x, i)))
+        accumulate(gradient, outputGradient, i, root * root)
+    }
 }

@@ -83,6 +83,7 @@ struct ElementwiseTests {
         expectLimits(.rectifier, [inf, 0, .nan, 0, 0, Double(Float(1e30)), 0, tiny, 0])
         expectLimits(.sine, [.nan, .nan, .nan, 0, 0, sin(Double(Float(1e30))), -sin(Double(Float(1e30))), tiny, -tiny])
         expectLimits(.cosine, [.nan, .nan, .nan, 1, 1, cos(Double(Float(1e30))), cos(Double(Float(1e30))), 1, 1])
+        expectLimits(.softsign, [1, -1, .nan, 0, 0, 1, -1, tiny, -tiny])
         #expect(values(.hyperbolicTangent)[4].sign == .minus)
         #expect(values(.sine)[4].sign == .minus)
     }

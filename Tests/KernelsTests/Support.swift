@@ -115,13 +115,14 @@ extension UnaryFunction {
         case .gelu: 0.5 * x * erfc(-x / 2.0.squareRoot())
         case .sine: sin(x)
         case .cosine: cos(x)
+        case .softsign: x.isInfinite ? (x < 0 ? -1 : 1) : x / (1 + abs(x))
         }
     }
 
     /// Arguments where the function is smooth, for gradients.
     var smoothRange: ClosedRange<Float> {
         switch self {
-        case .logarithm, .squareRoot, .reciprocal, .rectifier, .absolute: 0.1...4
+        case .logarithm, .squareRoot, .reciprocal, .rectifier, .absolute, .softsign: 0.1...4
         default: -4...4
         }
     }
@@ -137,6 +138,7 @@ extension UnaryFunction {
         case .geluTanh: (-3...20, 16)
         case .gelu: (-12...20, 8)
         case .sine, .cosine: (-3...3, 2)
+        case .softsign: (-1000...1000, 1.5)
         case .rectifier, .squareRoot, .reciprocal, .square, .absolute, .negate: (-1000...1000, 0.5)
         }
     }

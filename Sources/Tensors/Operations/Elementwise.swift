@@ -42,6 +42,8 @@ extension Tensor {
     public func gelu() -> Tensor { applying(.gelu) }
     /// GPT-2's approximation of x Phi(x).
     public func geluTanh() -> Tensor { applying(.geluTanh) }
+    /// x / (1 + |x|) (Turian, Bergstra and Bengio 2009).
+    public func softsign() -> Tensor { applying(.softsign) }
     /// sin x.
     public func sine() -> Tensor { applying(.sine) }
     /// cos x.
