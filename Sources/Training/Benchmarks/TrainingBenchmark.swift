@@ -38,7 +38,8 @@ package struct TrainingDetails: BenchmarkDetails {
         return profile.map { share in
             line(
                 share.operation, share.seconds,
-                "forward \(decimal(1000 * share.secondsForward, 2)) ms, backward \(decimal(1000 * share.secondsBackward, 2)) ms, \(share.count) times")
+                "forward \(decimal(1000 * share.secondsForward, 2)) ms, backward \(decimal(1000 * share.secondsBackward, 2)) ms, "
+                    + "\(share.count) times")
         } + [line("everything else", rest, "\(decimal(1000 * rest, 2)) ms")]
     }
 }
