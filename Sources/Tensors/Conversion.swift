@@ -45,12 +45,18 @@ extension Tensor {
 
     /// Writes the values to `memory` as float32.
     func convert(to memory: UnsafeMutablePointer<Float>) {
-        if dataType == .float32 { memory.update(from: floats, count: count) } else { kernels.fromBFloat16(memory, bfloats, count) }
+        parallelElements(count) { start, count in
+            if dataType == .float32 {
+                (memory + start).update(from: floats + start, count: count)
+            } else {
+                kernels.fromBFloat16(memory + start, bfloats + start, count)
+            }
+        }
     }
 }
 
 /// x in another floating type, on the tape. The gradient is converted back.
 public func convert(_ x: Tensor, to type: DataType) -> Tensor {
     if type == x.dataType { return x }
-    return Tape.record(x.converted(to: type), from: x) { gradient in x.node?.accumulate(gradient) }
+    return Operation("convert").record(x.converted(to: type), from: x) { gradient in x.node?.accumulate(gradient) }
 }
