@@ -91,7 +91,7 @@ package final class ControllerSequence {
             let inputWeight = layer.inputWeight.map { pass($0) }
             if let inputWeight {
                 multiplyMatrices(
-                    into: MatrixOperand(values), MatrixOperand(timeMajorX), MatrixOperand(inputWeight, .transposed), m: rows, n: gates,
+                    into: MatrixResult(values), MatrixOperand(timeMajorX), MatrixOperand(inputWeight, .transposed), m: rows, n: gates,
                     k: controller.inputs, bias: bias.floats)
             } else {
                 for row in 0..<rows { (values.floats + row * gates).update(from: bias.floats, count: gates) }
@@ -259,20 +259,20 @@ package final class ControllerSequence {
         for layer in backward {
             layer.recurrentWeight.node?.withGradientTensor { target, accumulate in
                 multiplyMatrices(
-                    into: MatrixOperand(target, leading: layer.columns), MatrixOperand(layer.values, .transposed), MatrixOperand(layer.operands),
+                    into: MatrixResult(target, leading: layer.columns), MatrixOperand(layer.values, .transposed), MatrixOperand(layer.operands),
                     m: layer.gates, n: layer.columns, k: rows, beta: accumulate ? 1 : 0)
             }
             layer.bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, layer.values.floats, rows: rows, columns: layer.gates) }
             guard let inputWeight = layer.inputWeight else { continue }
             inputWeight.node?.withGradientTensor { target, accumulate in
                 multiplyMatrices(
-                    into: MatrixOperand(target, leading: inputWeight.shape[1]), MatrixOperand(layer.values, .transposed), MatrixOperand(timeMajorX),
+                    into: MatrixResult(target, leading: inputWeight.shape[1]), MatrixOperand(layer.values, .transposed), MatrixOperand(timeMajorX),
                     m: layer.gates, n: inputWeight.shape[1], k: rows, beta: accumulate ? 1 : 0)
             }
             guard let node = x.node else { continue }
             let part = Tensor(uninitialized: [rows, inputWeight.shape[1]])
             multiplyMatrices(
-                into: MatrixOperand(part), MatrixOperand(layer.values), MatrixOperand(inputWeight), m: rows, n: inputWeight.shape[1], k: layer.gates)
+                into: MatrixResult(part), MatrixOperand(layer.values), MatrixOperand(inputWeight), m: rows, n: inputWeight.shape[1], k: layer.gates)
             node.accumulate(reordered(part, [batch, steps, inputWeight.shape[1]], from: steps, batch))
         }
         for layer in backward {

@@ -125,7 +125,7 @@ final class DifferentiableNeuralComputerSequence {
             controller.step(t)
             let row = t * batch
             weight.multiply(
-                into: MatrixOperand(projected.floats + row * count, leading: count), MatrixOperand(controller.output(t), leading: width), rows: batch,
+                into: MatrixResult(projected.floats + row * count, leading: count), MatrixOperand(controller.output(t), leading: width), rows: batch,
                 bias: weights.interfaceBias.floats)
             if let gain = weights.gain, let means, let deviations {
                 kernels.layerNorm(
@@ -321,7 +321,7 @@ final class DifferentiableNeuralComputerSequence {
         let (rows, count, width) = (batch * steps, memory.interface.count, controller.width)
         weights.interfaceWeight.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(values, .transposed), MatrixOperand(controller.allOutputs), m: count,
+                into: MatrixResult(target, leading: width), MatrixOperand(values, .transposed), MatrixOperand(controller.allOutputs), m: count,
                 n: width,
                 k: rows, beta: accumulate ? 1 : 0)
         }

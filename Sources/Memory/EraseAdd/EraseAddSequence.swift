@@ -55,7 +55,7 @@ final class EraseAddSequence {
         timeMajorX = reordered(x, [rows, x.shape[2]], from: batch, steps)
         values = Tensor(uninitialized: [rows, numbers])
         multiplyMatrices(
-            into: MatrixOperand(values), MatrixOperand(timeMajorX), MatrixOperand(layer.input, .transposed), m: rows, n: numbers, k: x.shape[2],
+            into: MatrixResult(values), MatrixOperand(timeMajorX), MatrixOperand(layer.input, .transposed), m: rows, n: numbers, k: x.shape[2],
             bias: layer.bias.floats)
         weights = Tensor(uninitialized: [isKept ? rows : batch, shape.stride])
         memories = Tensor(uninitialized: [isKept ? rows + batch : batch, shape.count])
@@ -200,21 +200,21 @@ final class EraseAddSequence {
         let (rows, width, inputs) = (steps * batch, controller.width, x.shape[2])
         layer.input.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: inputs), MatrixOperand(values, .transposed), MatrixOperand(timeMajorX), m: numbers, n: inputs,
+                into: MatrixResult(target, leading: inputs), MatrixOperand(values, .transposed), MatrixOperand(timeMajorX), m: numbers, n: inputs,
                 k: rows, beta: accumulate ? 1 : 0)
         }
         layer.hidden.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(values, .transposed), MatrixOperand(firstHidden), m: numbers, n: width,
+                into: MatrixResult(target, leading: width), MatrixOperand(values, .transposed), MatrixOperand(firstHidden), m: numbers, n: width,
                 k: batch, beta: accumulate ? 1 : 0)
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(values, first: batch * numbers, .transposed),
+                into: MatrixResult(target, leading: width), MatrixOperand(values, first: batch * numbers, .transposed),
                 MatrixOperand(controller.allOutputs), m: numbers, n: width, k: rows - batch, beta: 1)
         }
         layer.bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, values.floats, rows: rows, columns: numbers) }
         if let node = x.node {
             let part = Tensor(uninitialized: [rows, inputs])
-            multiplyMatrices(into: MatrixOperand(part), MatrixOperand(values), MatrixOperand(layer.input), m: rows, n: inputs, k: numbers)
+            multiplyMatrices(into: MatrixResult(part), MatrixOperand(values), MatrixOperand(layer.input), m: rows, n: inputs, k: numbers)
             node.accumulate(reordered(part, [batch, steps, inputs], from: steps, batch))
         }
         initialMemory?.node?.accumulate(memoriesByRows(buffers.memory.floats, batch: batch, shape))

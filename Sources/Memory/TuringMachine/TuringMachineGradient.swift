@@ -129,7 +129,7 @@ extension TuringMachineSequence {
         let (rows, width) = (steps * batch, controller.width)
         interfaceWeight.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(rawNumbers, .transposed), MatrixOperand(controller.allOutputs), m: numbers,
+                into: MatrixResult(target, leading: width), MatrixOperand(rawNumbers, .transposed), MatrixOperand(controller.allOutputs), m: numbers,
                 n: width, k: rows, beta: accumulate ? 1 : 0)
         }
         interfaceBias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, rawNumbers.floats, rows: rows, columns: numbers) }

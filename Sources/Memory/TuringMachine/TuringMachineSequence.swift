@@ -164,7 +164,7 @@ final class TuringMachineSequence {
             if place == 0, let checkpoints { startSegment(t / segment, checkpoints) }
             controller.step(t)
             packed.multiply(
-                into: MatrixOperand(rawNumbers, first: row(t) * numbers), MatrixOperand(controller.output(t), leading: width), rows: batch,
+                into: MatrixResult(rawNumbers, first: row(t) * numbers), MatrixOperand(controller.output(t), leading: width), rows: batch,
                 bias: interfaceBias.floats)
             forSequences { range in
                 for b in range {

@@ -121,7 +121,7 @@ package final class PackedMatrix {
     }
 
     private func runPart(_ call: Call, _ part: Int) {
-        guard let packed else { return failRequirement("the matrix is not packed", file: #fileID, line: #line) }
+        guard let packed else { failRequirement("the matrix is not packed", file: #fileID, line: #line) }
         let range = columns(part)
         let product = product(range.count, rows: call.rows, resultType: call.c.dataType, hasBias: call.bias != nil)
         let isDone = OneDNNProducts.current.multiply(

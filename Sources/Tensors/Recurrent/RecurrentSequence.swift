@@ -110,7 +110,7 @@ struct RecurrentShape {
     func inputProducts(_ x: Tensor, _ weight: Tensor, bias: Tensor) -> Tensor {
         let products = Tensor(uninitialized: [rows, gates])
         multiplyMatrices(
-            into: MatrixOperand(products), MatrixOperand(x), MatrixOperand(weight, .transposed), m: rows, n: gates, k: inputs, bias: bias.floats)
+            into: MatrixResult(products), MatrixOperand(x), MatrixOperand(weight, .transposed), m: rows, n: gates, k: inputs, bias: bias.floats)
         return products
     }
 
@@ -118,12 +118,12 @@ struct RecurrentShape {
     func accumulateInputGradients(_ gradient: Tensor, x: Tensor, timeMajorX: Tensor, weight: Tensor) {
         weight.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(timeMajorX), m: gates, n: inputs,
+                into: MatrixResult(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(timeMajorX), m: gates, n: inputs,
                 k: rows, beta: accumulate ? 1 : 0)
         }
         guard let node = x.node else { return }
         let part = Tensor(uninitialized: [rows, inputs], type)
-        multiplyMatrices(into: MatrixOperand(part), MatrixOperand(gradient), MatrixOperand(weight), m: rows, n: inputs, k: gates)
+        multiplyMatrices(into: MatrixResult(part), MatrixOperand(gradient), MatrixOperand(weight), m: rows, n: inputs, k: gates)
         node.accumulate(batchMajor(part))
     }
 
@@ -133,7 +133,7 @@ struct RecurrentShape {
         let skipped = startsAtZero && steps > 1 ? batch : 0
         weight.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(gradient, first: skipped * gates, .transposed),
+                into: MatrixResult(target, leading: width), MatrixOperand(gradient, first: skipped * gates, .transposed),
                 MatrixOperand(states, first: skipped * width), m: gates, n: width, k: rows - skipped, beta: accumulate ? 1 : 0)
         }
     }

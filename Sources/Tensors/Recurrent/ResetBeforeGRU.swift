@@ -222,10 +222,10 @@ private final class ResetBeforeSequence {
         layer.hiddenWeight.node?.withGradientTensor { target, accumulate in
             let beta: Float = accumulate ? 1 : 0
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(gateGradient, .transposed), MatrixOperand(operands), m: 2 * width,
+                into: MatrixResult(target, leading: width), MatrixOperand(gateGradient, .transposed), MatrixOperand(operands), m: 2 * width,
                 n: width, k: shape.rows, beta: beta)
             multiplyMatrices(
-                into: MatrixOperand(target, first: 2 * width * width, leading: width), MatrixOperand(candidateGradient, .transposed),
+                into: MatrixResult(target, first: 2 * width * width, leading: width), MatrixOperand(candidateGradient, .transposed),
                 MatrixOperand(resetOperands), m: width, n: width, k: shape.rows, beta: beta)
         }
     }

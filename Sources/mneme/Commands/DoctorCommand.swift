@@ -131,7 +131,7 @@ struct DoctorReport: Encodable {
         } else {
             lines.append(("oneDNN", "not available: \(onednnProblem ?? "unknown"); bfloat16 is converted to float32 for OpenBLAS"))
         }
-        if let forcedMatrixBackend { lines.append(("", "\(MatrixProducts.environmentVariable) forces \(forcedMatrixBackend)")) }
+        if let forcedMatrixBackend { lines.append(("", "\(ProgramStart.matrixBackendVariable) forces \(forcedMatrixBackend)")) }
         lines += [
             ("libraries", "\(mpi), HDF5 \(hdf5), SentencePiece \(sentencePiece ?? "(version unknown)"), zlib \(zlib)"),
             ("ranks", "\(ranks); \(threadAllotment)"),
