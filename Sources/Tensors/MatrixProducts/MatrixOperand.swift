@@ -1,9 +1,9 @@
 // What goes into a matrix product, and what comes out.
 
-import Diagnostics
+import Kernels
 
 /// Whether a matrix operand is used as stored or transposed.
-public enum Transposition: Int, Sendable, Codable {
+public enum Transposition: Sendable {
     case none, transposed
 }
 
@@ -105,5 +105,5 @@ public struct MatrixResult {
     var floats: UnsafeMutablePointer<Float> { pointer.assumingMemoryBound(to: Float.self) }
 
     @inline(__always)
-    var bfloats: UnsafeMutablePointer<UInt16> { pointer.assumingMemoryBound(to: UInt16.self) }
+    var elements: Elements { Elements(pointer, dataType) }
 }
