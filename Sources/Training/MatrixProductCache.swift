@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Kernels
 import Tensors
 
 /// What choices of matrix backends depend on, and what they are kept under.

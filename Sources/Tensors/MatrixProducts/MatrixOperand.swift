@@ -61,8 +61,9 @@ public struct MatrixOperand {
     @inline(__always)
     var floats: UnsafePointer<Float> { pointer.assumingMemoryBound(to: Float.self) }
 
+    /// What kernels read it by; their arguments are one type for what is read and written.
     @inline(__always)
-    var bfloats: UnsafePointer<UInt16> { pointer.assumingMemoryBound(to: UInt16.self) }
+    var elements: Elements { Elements(UnsafeMutableRawPointer(mutating: pointer), dataType) }
 }
 
 /// A matrix in memory that a product writes, or adds to.
