@@ -75,7 +75,7 @@ struct MatrixProductTuning: Encodable {
             let name = row.productClass.padding(toLength: max(34, row.productClass.count), withPad: " ", startingAt: 0)
             let backend = row.backend.padding(toLength: 9, withPad: " ", startingAt: 0)
             guard let times = row.milliseconds else { return "\(name) \(backend) (in the cache already)" }
-            let texts = times.sorted { $0.key < $1.key }.map { String(format: "%@ %.3f ms", $0.key, $0.value) }
+            let texts = times.sorted { $0.key < $1.key }.map { $0.key + String(format: " %.3f ms", $0.value) }
             return "\(name) \(backend) \(texts.joined(separator: ", "))"
         }
         lines += remarks

@@ -140,7 +140,7 @@ struct TrainingBackendTests {
     func memoryOfOneRank() throws {
         try withScratchDirectory { scratch in
             // Rank 1 may have 2 GB of addresses: enough to start, not for the tensors of such a step.
-            let run = try TrainingRun(.windows, "run", in: scratch, "steps=50", "model.width=512", "batch.lanes=256", "evaluation.every=never")
+            let run = try TrainingRun(.generated, "run", in: scratch, "steps=50", "model.width=512", "batch.lanes=2048", "evaluation.every=never")
             let mneme = MPIRun.productsFolder.appendingPathComponent("mneme").path
             let script = "[ \"${OMPI_COMM_WORLD_RANK:-$PMIX_RANK}\" = 1 ] && ulimit -v 2000000; exec \"$0\" \"$@\""
             let end = try MPIRun.run(

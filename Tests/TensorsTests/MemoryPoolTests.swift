@@ -5,6 +5,13 @@ import Synchronization
 import Tensors
 import Testing
 
+/// What a thread that reads the environment says, and is told.
+private final class ReaderFlags: Sendable {
+    let isReading = Atomic(false)
+    let hasSeen = Atomic(false)
+    let isDone = Atomic(false)
+}
+
 @Suite struct MemoryPoolTests {
     @Test("without a handler the program stops and says how much there was not")
     func noHandler() async throws {
@@ -44,22 +51,24 @@ import Testing
     func environment() async {
         await #expect(processExitsWith: .success) {
             unsetenv("OMP_NUM_THREADS")
-            let (isDone, wasSeen, isReading) = (Atomic(false), Atomic(false), Atomic(false))
+            let flags = ReaderFlags()
             let reader = Thread {
-                while !isDone.load(ordering: .relaxed) {
-                    if getenv("OMP_NUM_THREADS") != nil { wasSeen.store(true, ordering: .relaxed) }
-                    isReading.store(true, ordering: .relaxed)
+                while !flags.isDone.load(ordering: .relaxed) {
+                    if getenv("OMP_NUM_THREADS") != nil { flags.hasSeen.store(true, ordering: .relaxed) }
+                    flags.isReading.store(true, ordering: .relaxed)
                 }
             }
             reader.start()
-            while !isReading.load(ordering: .relaxed) { usleep(100) }
+            while !flags.isReading.load(ordering: .relaxed) { usleep(100) }
             _ = OneDNN.isAvailable
-            isDone.store(true, ordering: .relaxed)
-            exit(wasSeen.load(ordering: .relaxed) ? 1 : 0)
+            flags.isDone.store(true, ordering: .relaxed)
+            exit(flags.hasSeen.load(ordering: .relaxed) ? 1 : 0)
         }
     }
 
-    @Test("oneDNN computes on the threads that ask it, and starts none", .enabled(if: OneDNN.isAvailable && FileManager.default.fileExists(atPath: "/proc/self/task")))
+    @Test(
+        "oneDNN computes on the threads that ask it, and starts none",
+        .enabled(if: OneDNN.isAvailable && FileManager.default.fileExists(atPath: "/proc/self/task")))
     func ownThreads() async {
         await #expect(processExitsWith: .success) {
             setenv("OMP_NUM_THREADS", "3", 1)

@@ -5,8 +5,7 @@ import Synchronization
 import Tensors
 import TestSupport
 import Testing
-
-@testable import Training
+import Training
 
 @Suite(.enabled(if: OneDNN.isAvailable, "there is one library only"))
 struct MatrixProductCacheTests {
@@ -34,7 +33,7 @@ struct MatrixProductCacheTests {
             let directory = "\(scratch)/new/mneme"
             let measured = cache(directory).answer(for: products(first, second), timing: favouring(.openBLAS))
             #expect(measured.choices == MatrixChoices([first: .openBLAS, second: .openBLAS]) && measured.lines.isEmpty)
-            #expect(measured.measured.map(\.productClass) == [first, second])
+            #expect(measured.measured.map { $0.productClass } == [first, second])
             let found = cache(directory).answer(for: products(second), timing: never)
             #expect(found.choices == MatrixChoices([second: .openBLAS]) && found.lines.isEmpty && found.measured.isEmpty)
             #expect(cache(directory).path == "\(directory)/matrix-products-some-r-processor-2-ghz-openblas-1-x-onednn-2-y_z-2-threads.json")
