@@ -14,6 +14,12 @@ package struct MatrixProductMachine: Codable, Equatable, Sendable {
     /// Threads that divide a product.
     package var threads: Int
 
+    package init(processor: String, libraries: String, threads: Int) {
+        self.processor = processor
+        self.libraries = libraries
+        self.threads = threads
+    }
+
     /// This machine, with the threads that are set now.
     package static var current: MatrixProductMachine {
         MatrixProductMachine(processor: ProcessorMeasurement.processorName, libraries: currentLibraries, threads: Workers.count)

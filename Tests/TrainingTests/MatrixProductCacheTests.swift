@@ -16,15 +16,18 @@ struct MatrixProductCacheTests {
     }
 
     private func products(_ names: String...) -> [ObservedProduct] { names.compactMap { ObservedProduct(productClass: $0) } }
-    private let (first, second) = ("float32 nt 512x512x512", "float32 nt 512x512x1024")
+    private var first: String { "float32 nt 512x512x512" }
+    private var second: String { "float32 nt 512x512x1024" }
 
     /// Times that choose a backend by far.
     private func favouring(_ backend: MatrixBackend) -> ObservedProduct.Timing { { _, all in all.map { $0 == backend ? 1 : 2 } } }
 
     /// Times of a measurement that must not happen.
-    private let never: ObservedProduct.Timing = { product, all in
-        Issue.record("\(product.productClass) was measured")
-        return all.map { _ in 1 }
+    private var never: ObservedProduct.Timing {
+        { product, all in
+            Issue.record("\(product.productClass) was measured")
+            return all.map { _ in 1 }
+        }
     }
 
     @Test("what is measured once is found from then on, and another machine has its own")
