@@ -37,7 +37,7 @@
     F(dnnl_primitive_attr_set_post_ops) F(dnnl_post_ops_create) F(dnnl_post_ops_destroy) F(dnnl_post_ops_append_sum)                          \
     F(dnnl_post_ops_append_eltwise) F(dnnl_primitive_desc_query_md) F(dnnl_primitive_desc_query) F(dnnl_primitive_desc_destroy)               \
     F(dnnl_primitive_create) F(dnnl_primitive_execute) F(dnnl_primitive_destroy) F(dnnl_memory_create) F(dnnl_memory_set_data_handle)         \
-    F(dnnl_memory_destroy) F(dnnl_memory_desc_get_size) F(dnnl_memory_desc_equal) F(dnnl_memory_get_memory_desc)                                                                                        \
+    F(dnnl_memory_destroy) F(dnnl_memory_desc_get_size) F(dnnl_memory_desc_equal) F(dnnl_memory_get_memory_desc)                            \
     F(dnnl_reorder_primitive_desc_create)
 
 #if DNNL_VERSION_MAJOR == 2
@@ -74,13 +74,7 @@ const char *mneme_onednn_library(void) { return LIBRARY; }
 
 const char *mneme_onednn_open(void) {
     static char reason[512];
-    // The OpenMP runtime reads its variables while it loads, and would start threads of its own later.
-    const char *before = getenv("OMP_NUM_THREADS");
-    char *kept = before ? strdup(before) : NULL;
-    setenv("OMP_NUM_THREADS", "1", 1);
     void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (kept) setenv("OMP_NUM_THREADS", kept, 1); else unsetenv("OMP_NUM_THREADS");
-    free(kept);
     if (!handle) {
         const char *text = dlerror();
         snprintf(reason, sizeof reason, "%s", text ? text : LIBRARY " cannot be loaded");

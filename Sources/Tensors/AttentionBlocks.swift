@@ -152,7 +152,7 @@ struct AttentionComputation {
                 kernels.fill(mixed, 0, rows * headSize)
                 forEachBlock(b, first: first, rows: rows) { block in
                     multiplyMatrices(
-                        into: MatrixOperand(scores, leading: block.columns), packed(queryRows), packed(keyRows, row: block.key, .transposed), m: rows,
+                        into: MatrixResult(scores, leading: block.columns), packed(queryRows), packed(keyRows, row: block.key, .transposed), m: rows,
                         n: block.columns, k: headSize)
                     let weights = self.probabilities(
                         block, b, h, scores: scores, probabilities, maximum: maximum, sum: sum, correction: correction)
@@ -162,7 +162,7 @@ struct AttentionComputation {
                         }
                     }
                     multiplyMatrices(
-                        into: MatrixOperand(mixed, leading: headSize), weights, packed(valueRows, row: block.key), m: rows, n: headSize,
+                        into: MatrixResult(mixed, leading: headSize), weights, packed(valueRows, row: block.key), m: rows, n: headSize,
                         k: block.columns, beta: block.key > 0 ? 1 : 0)
                 }
                 store(mixed, divisors: sum, into: output, first: (b * queries + first) * width + h * headSize, rows: rows)

@@ -94,17 +94,17 @@ extension AttentionComputation {
                     let columns = block.columns
                     if valueTarget != nil {
                         multiplyMatrices(
-                            into: MatrixOperand(valueGradient + block.key * headSize, leading: headSize), weights.transposed, packed(outputRows),
+                            into: MatrixResult(valueGradient + block.key * headSize, leading: headSize), weights.transposed, packed(outputRows),
                             m: columns, n: headSize, k: rows, beta: 1)
                     }
                     if keyTarget != nil {
                         multiplyMatrices(
-                            into: MatrixOperand(keyGradient + block.key * headSize, leading: headSize), scoreGradient.transposed, packed(queryRows),
+                            into: MatrixResult(keyGradient + block.key * headSize, leading: headSize), scoreGradient.transposed, packed(queryRows),
                             m: columns, n: headSize, k: rows, beta: 1)
                     }
                     if queryTarget != nil {
                         multiplyMatrices(
-                            into: MatrixOperand(queryGradient, leading: headSize), scoreGradient, packed(keyRows, row: block.key), m: rows,
+                            into: MatrixResult(queryGradient, leading: headSize), scoreGradient, packed(keyRows, row: block.key), m: rows,
                             n: headSize, k: columns, beta: block.key > 0 ? 1 : 0)
                     }
                 }
@@ -132,10 +132,10 @@ extension AttentionComputation {
     ) -> (probabilities: MatrixOperand, scoreGradient: MatrixOperand) {
         let (rows, columns) = (block.rows, block.columns)
         multiplyMatrices(
-            into: MatrixOperand(work.scores, leading: columns), packed(queryRows), packed(keyRows, row: block.key, .transposed), m: rows, n: columns,
+            into: MatrixResult(work.scores, leading: columns), packed(queryRows), packed(keyRows, row: block.key, .transposed), m: rows, n: columns,
             k: headSize)
         multiplyMatrices(
-            into: MatrixOperand(work.scoreGradient, leading: columns), packed(outputRows), packed(valueRows, row: block.key, .transposed), m: rows,
+            into: MatrixResult(work.scoreGradient, leading: columns), packed(outputRows), packed(valueRows, row: block.key, .transposed), m: rows,
             n: columns, k: headSize)
         dropout?.apply(
             Elements(work.scoreGradient), sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)

@@ -33,7 +33,7 @@ private func multiply(into y: Tensor, _ x: Tensor, _ weight: Tensor, bias: Tenso
     let bias = bias.map { UnsafePointer($0.floats) }
     if packed?.multiply(into: y, x, bias: bias) == true { return }
     multiplyMatrices(
-        into: MatrixOperand(y), MatrixOperand(x), MatrixOperand(weight, .transposed), m: x.shape.rows, n: weight.shape[0], k: weight.shape[1],
+        into: MatrixResult(y), MatrixOperand(x), MatrixOperand(weight, .transposed), m: x.shape.rows, n: weight.shape[0], k: weight.shape[1],
         bias: bias)
 }
 
@@ -48,12 +48,12 @@ private func linearGradient(_ gradient: Tensor, x: Tensor, weight: Tensor) {
     let (outputs, inputs) = (weight.shape[0], weight.shape[1])
     x.node?.withGradientTensor { target, accumulate in
         multiplyMatrices(
-            into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient), MatrixOperand(weight), m: rows, n: inputs, k: outputs,
+            into: MatrixResult(target, leading: inputs), MatrixOperand(gradient), MatrixOperand(weight), m: rows, n: inputs, k: outputs,
             beta: accumulate ? 1 : 0)
     }
     weight.node?.withGradientTensor { target, accumulate in
         multiplyMatrices(
-            into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(x), m: outputs, n: inputs, k: rows,
+            into: MatrixResult(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(x), m: outputs, n: inputs, k: rows,
             beta: accumulate ? 1 : 0)
     }
 }

@@ -115,7 +115,7 @@ private struct ChunkedCrossEntropy {
             let part = min(rows, count - first)
             let x = MatrixOperand(inputs, first: first * width)
             multiplyMatrices(
-                into: MatrixOperand(logits), x, MatrixOperand(weight, .transposed), m: part, n: classes, k: width,
+                into: MatrixResult(logits), x, MatrixOperand(weight, .transposed), m: part, n: classes, k: width,
                 bias: bias.map { UnsafePointer($0.floats) })
             results.perPosition.withUnsafeMutableBufferPointer { positions in
                 turnIntoGradient(
@@ -126,11 +126,11 @@ private struct ChunkedCrossEntropy {
             let gradient = rounded ?? logits
             if let target = results.inputGradient {
                 multiplyMatrices(
-                    into: MatrixOperand(target, first: first * width), MatrixOperand(gradient), MatrixOperand(weight), m: part, n: width, k: classes)
+                    into: MatrixResult(target, first: first * width), MatrixOperand(gradient), MatrixOperand(weight), m: part, n: width, k: classes)
             }
             if let target = results.weightGradient {
                 multiplyMatrices(
-                    into: MatrixOperand(target), MatrixOperand(gradient, .transposed), x, m: classes, n: width, k: part, beta: first == 0 ? 0 : 1)
+                    into: MatrixResult(target), MatrixOperand(gradient, .transposed), x, m: classes, n: width, k: part, beta: first == 0 ? 0 : 1)
             }
             if let target = results.biasGradient {
                 let sums = Tensor(zeros: [leading])

@@ -1,7 +1,6 @@
 // Memory for tensors: blocks that are kept and reused, because fresh pages cost more than arithmetic.
 
 import CProcessor
-import Diagnostics
 import Foundation
 import Synchronization
 
@@ -10,7 +9,7 @@ import Synchronization
 /// A training step asks for the same sizes every time, so after the second step nothing is asked of the system any more.
 /// Sizes are rounded up to four classes per doubling: at most a fifth of a block is unused. Blocks start on 64 bytes;
 /// blocks of 2 MiB and more start on 2 MiB and ask for huge pages. A free block holds the address of the next free one of its class, so
-/// that taking and returning a block costs a few nanoseconds and never allocates. A pool must outlive its blocks.
+/// that taking and returning a block costs a few nanoseconds and never allocates. A pool must outlive its blocks. Any thread may use it.
 public final class MemoryPool: @unchecked Sendable {
     /// The pool that tensors come from.
     public static let shared = MemoryPool()
@@ -47,6 +46,16 @@ public final class MemoryPool: @unchecked Sendable {
     /// Gives every unused block back to the system.
     public func trim() { blocks.pointee.trim() }
 
+    /// Ends the program when the system has no memory for a block, which nothing that computes could go on without: called with the bytes asked
+    /// for, on the thread that asked. Without one the program stops with a message. To be set as a program starts.
+    public var exhaustionHandler: (@Sendable (_ bytes: Int) -> Never)? {
+        get { blocks.pointee.exhaustionHandler }
+        set { blocks.pointee.exhaustionHandler = newValue }
+    }
+
+    /// Ends the program for want of memory, as a block that cannot be had does.
+    func endWithoutMemory(_ bytes: Int) -> Never { blocks.pointee.endWithoutMemory(bytes) }
+
     /// The blocks of the shared pool, without a reference to count.
     nonisolated(unsafe) fileprivate static let sharedBlocks = shared.blocks
 }
@@ -57,16 +66,28 @@ struct FreeBlocks: ~Copyable {
 
     /// Guards what follows. Held for a few instructions only, so that waiting for it costs less than sleeping would.
     private let isLocked = Atomic(false)
-    private var statistics = MemoryPool.Statistics()
+    /// Behind pointers, as all that changes here: threads come in at the same time, and only the lock may keep them apart. A mutating member would
+    /// claim this whole value for itself before it has the lock.
+    private let statistics: UnsafeMutablePointer<MemoryPool.Statistics>
     /// The first free block of each class.
     private let first: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    private let handler: UnsafeMutablePointer<(@Sendable (Int) -> Never)?>
 
     init() {
         first = .allocate(capacity: FreeBlocks.classCount)
         first.initialize(repeating: nil, count: FreeBlocks.classCount)
+        statistics = .allocate(capacity: 1)
+        statistics.initialize(to: MemoryPool.Statistics())
+        handler = .allocate(capacity: 1)
+        handler.initialize(to: nil)
     }
 
-    deinit { first.deallocate() }
+    deinit {
+        first.deallocate()
+        statistics.deallocate()
+        handler.deinitialize(count: 1)
+        handler.deallocate()
+    }
 
     @inline(__always)
     private borrowing func lock() {
@@ -88,7 +109,20 @@ struct FreeBlocks: ~Copyable {
     var currentStatistics: MemoryPool.Statistics {
         lock()
         defer { unlock() }
-        return statistics
+        return statistics.pointee
+    }
+
+    var exhaustionHandler: (@Sendable (Int) -> Never)? {
+        get {
+            lock()
+            defer { unlock() }
+            return handler.pointee
+        }
+        nonmutating set {
+            lock()
+            defer { unlock() }
+            handler.pointee = newValue
+        }
     }
 
     @inline(__always)
@@ -109,37 +143,37 @@ struct FreeBlocks: ~Copyable {
 
     /// A block of at least `bytes` bytes, contents undefined.
     @inline(__always)
-    mutating func allocate(_ bytes: Int) -> (pointer: UnsafeMutableRawPointer, classIndex: Int) {
+    func allocate(_ bytes: Int) -> (pointer: UnsafeMutableRawPointer, classIndex: Int) {
         let (index, size) = FreeBlocks.sizeClass(bytes)
         lock()
-        statistics.usedBytes += size
-        if statistics.usedBytes > statistics.peakUsedBytes { statistics.peakUsedBytes = statistics.usedBytes }
+        statistics.pointee.usedBytes += size
+        if statistics.pointee.usedBytes > statistics.pointee.peakUsedBytes { statistics.pointee.peakUsedBytes = statistics.pointee.usedBytes }
         if let block = first[index] {
             first[index] = block.load(as: UnsafeMutableRawPointer?.self)
             unlock()
             return (block, index)
         }
-        statistics.systemAllocations += 1
-        statistics.reservedBytes += size
+        statistics.pointee.systemAllocations += 1
+        statistics.pointee.reservedBytes += size
         unlock()
-        return (FreeBlocks.systemBlock(size), index)
+        guard let block = FreeBlocks.systemBlock(size) else { endWithoutMemory(bytes) }
+        return (block, index)
     }
 
     private static let largeBlock = 2 << 20
 
     @inline(never)
-    private static func systemBlock(_ size: Int) -> UnsafeMutableRawPointer {
+    private static func systemBlock(_ size: Int) -> UnsafeMutableRawPointer? {
         if size >= largeBlock { return largeSystemBlock(size) }
         var pointer: UnsafeMutableRawPointer?
-        guard posix_memalign(&pointer, 64, size) == 0, let pointer else { outOfMemory(size) }
-        return pointer
+        return posix_memalign(&pointer, 64, size) == 0 ? pointer : nil
     }
 
     /// Pages of their own, so that giving a block back gives its memory back, from a multiple of 2 MiB.
-    private static func largeSystemBlock(_ size: Int) -> UnsafeMutableRawPointer {
+    private static func largeSystemBlock(_ size: Int) -> UnsafeMutableRawPointer? {
         let length = mappedLength(size)
         let mapped = mmap(nil, length + largeBlock, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        guard let mapped, mapped != MAP_FAILED else { outOfMemory(size) }
+        guard let mapped, mapped != MAP_FAILED else { return nil }
         let before = -Int(bitPattern: mapped) & (largeBlock - 1)
         let pointer = mapped + before
         if before > 0 { munmap(mapped, before) }
@@ -154,32 +188,33 @@ struct FreeBlocks: ~Copyable {
     private static func mappedLength(_ size: Int) -> Int { (size + 0xffff) & ~0xffff }
 
     @inline(__always)
-    mutating func release(_ pointer: UnsafeMutableRawPointer, classIndex: Int) {
+    func release(_ pointer: UnsafeMutableRawPointer, classIndex: Int) {
         let size = FreeBlocks.classBytes(classIndex)
         lock()
-        statistics.usedBytes -= size
+        statistics.pointee.usedBytes -= size
         pointer.storeBytes(of: first[classIndex], as: UnsafeMutableRawPointer?.self)
         first[classIndex] = pointer
         unlock()
     }
 
-    mutating func trim() {
+    func trim() {
         lock()
         defer { unlock() }
         for index in 0..<FreeBlocks.classCount {
             while let block = first[index] {
                 first[index] = block.load(as: UnsafeMutableRawPointer?.self)
                 let size = FreeBlocks.classBytes(index)
-                statistics.reservedBytes -= size
+                statistics.pointee.reservedBytes -= size
                 if size >= FreeBlocks.largeBlock { munmap(block, FreeBlocks.mappedLength(size)) } else { free(block) }
             }
         }
     }
 
-    private static func outOfMemory(_ bytes: Int) -> Never {
-        FileHandle.standardError.write(
-            Data("mneme: error: no memory for a tensor of \(bytes) bytes; use a smaller batch.lanes or batch.length, or more groups\n".utf8))
-        exit(ExitCode.configuration.rawValue)
+    /// Ends the program, as the handler says.
+    @inline(never)
+    func endWithoutMemory(_ bytes: Int) -> Never {
+        if let handler = exhaustionHandler { handler(bytes) }
+        fatalError("no memory for a tensor of \(bytes) bytes")
     }
 }
 

@@ -5,79 +5,106 @@ import Diagnostics
 import Foundation
 import Tensors
 
-/// The backends of matrix products that a run has measured, as `matrix-products.json` in its directory holds them.
+/// What a run multiplies matrices with, as `matrix-products.json` in its directory holds it.
 struct BackendRecord: Codable, Equatable {
-    /// The first step that follows the choices; those before it follow the rule.
-    var firstStep: Int
-    /// What computed, such as `OpenBLAS SkylakeX, oneDNN 2.6.3 avx512_core_bf16`.
+    /// The processor of the machine that began the run; `nil` in records of older programs.
+    var processor: String?
+    /// Its libraries.
     var libraries: String
-    /// A backend for each class of products.
+    /// The threads of a rank.
+    var threads: Int?
+    /// A backend for each class of products that the first step has; the rule serves the others.
     var choices: MatrixChoices
+
+    /// What is not the same here, each with the value of the run and the one of this machine.
+    func differences(from machine: MatrixProductMachine) -> [String] {
+        var lines: [String] = []
+        if let processor, processor != machine.processor { lines.append("the processor was \(processor) and is \(machine.processor)") }
+        if libraries != machine.libraries { lines.append("matrices were multiplied with \(libraries), and here is \(machine.libraries)") }
+        if let threads, threads != machine.threads { lines.append("a rank had \(quantity(threads, "thread")) and has \(machine.threads)") }
+        return lines
+    }
 }
 
-/// Brings every rank to the same choices. The first step of a run follows the rule and shows which products occur; rank 0 then measures them, and all
-/// ranks follow its choices from the next step on, in later sessions too. All members are collective.
+/// Brings every rank to the same choices, before the first step and for the whole run. All members are collective.
 ///
-/// Two runs of one configuration may measure differently where backends are about equally fast, and differ in their last bits. A reproducible run
-/// therefore measures nothing.
+/// A run that has none yet rehearses its first step, forward and backward without an update, to see which products occur; rank 0 then takes the
+/// choices of its machine from the user's cache, where it measures and keeps those that are missing. Exactly the classes that the rehearsal has met
+/// are followed; what comes up later has the rule's backend in every run, whatever the cache has learnt meanwhile. So a run that finds an empty cache
+/// computes the same bits as one that finds a full one. A reproducible run neither rehearses nor measures.
 package final class BackendAgreement {
     private let communicator: any Communicator
     private let path: String?
-    private var record: BackendRecord?
-    private var isObserving = false
+    private let cache: MatrixProductCache
+    private let measures: Bool
+    private var hasRecord = false
 
     /// - Parameters:
     ///   - directory: the run's; `nil` keeps nothing.
-    ///   - step: the steps done.
-    ///   - measures: whether to measure when the run has no choices yet.
+    ///   - cache: the choices of this machine; rank 0's is asked.
+    ///   - measures: whether the cache is asked when the run has no choices yet.
     ///   - report: takes lines for the user, on rank 0.
     /// - Throws: `UserError`, the same on every rank.
-    package init(_ communicator: any Communicator, directory: String?, step: Int, measures: Bool, report: (String) -> Void) throws {
+    package init(
+        _ communicator: any Communicator, directory: String?, cache: MatrixProductCache, measures: Bool, report: (String) -> Void
+    ) throws {
         self.communicator = communicator
+        self.cache = cache
+        self.measures = measures
         path = directory.map { "\($0)/matrix-products.json" }
         MatrixProducts.reset()
-        for (rank, libraries) in try communicator.allGather(Array(Self.libraries.utf8)).enumerated() where communicator.rank == 0 {
-            let there = String(decoding: libraries, as: UTF8.self)
-            if there != Self.libraries {
-                report("rank \(rank) multiplies matrices with \(there), rank 0 with \(Self.libraries): the last bits depend on who computes what")
+        let libraries = Self.libraries
+        for (rank, others) in try communicator.allGather(Array(libraries.utf8)).enumerated() where communicator.rank == 0 {
+            let there = String(decoding: others, as: UTF8.self)
+            if there != libraries {
+                report("rank \(rank) multiplies matrices with \(there), rank 0 with \(libraries): the last bits depend on who computes what")
             }
         }
         let stored = try communicator.onEveryRank { communicator.rank == 0 ? try load() : [] }
         let bytes = try communicator.broadcasted(stored, root: 0)
-        if !bytes.isEmpty {
-            let record = try communicator.onEveryRank { try decode(bytes) }
-            self.record = record
-            if record.libraries != Self.libraries, communicator.rank == 0 {
-                report("the run multiplied matrices with \(record.libraries), this machine has \(Self.libraries): the last bits may differ")
-            }
-            if step + 1 >= record.firstStep { try follow(record, report) }
-        } else if measures, MatrixProducts.forced == nil {
-            isObserving = true
-            MatrixProducts.observe()
+        if bytes.isEmpty { return }
+        let record = try communicator.onEveryRank { try decode(bytes) }
+        hasRecord = true
+        let differences = record.differences(from: .current)
+        if !differences.isEmpty, communicator.rank == 0 {
+            report("this is not the machine that the run began on: \(differences.joined(separator: "; ")); the last bits may differ")
         }
+        try follow(record.choices, report)
     }
 
-    /// To be called after each step, with its number.
-    package func finishedStep(_ step: Int, report: (String) -> Void) throws {
-        if isObserving {
-            isObserving = false
+    /// To be called before the first step of a session: makes the choices of a run that has none.
+    ///
+    /// - Parameters:
+    ///   - rehearse: computes this rank's part of the step that comes, and leaves nothing changed. Not called where there is nothing to choose.
+    ///   - report: takes lines for the user, on rank 0.
+    package func prepare(rehearse: () throws -> Void, report: (String) -> Void) throws {
+        if hasRecord { return }
+        hasRecord = true
+        var choices = MatrixChoices()
+        // Ranks agree, so that none rehearses alone: one may lack a library.
+        if try communicator.allReduced(measures && MatrixProducts.haveChoice ? 1 : 0, .minimum) == 1 {
+            MatrixProducts.observe()
+            try rehearse()
+            let own = try JSONEncoder().encode(MatrixProducts.endObserving())
+            let everyRank = try communicator.allGather(Array(own)).map { try JSONDecoder().decode([ObservedProduct].self, from: Data($0)) }
             var bytes: [UInt8] = []
             if communicator.rank == 0 {
-                let record = BackendRecord(firstStep: step + 1, libraries: Self.libraries, choices: MatrixProducts.measureObserved())
-                bytes = try JSONEncoder.sorted.encode(record) + [UInt8(ascii: "\n")]
+                // Ranks may meet a class in different extents: those of the lowest rank count.
+                var byClass: [String: ObservedProduct] = [:]
+                for product in everyRank.joined() where byClass[product.productClass] == nil { byClass[product.productClass] = product }
+                let answer = cache.answer(for: byClass.values.sorted { $0.productClass < $1.productClass })
+                answer.lines.forEach(report)
+                bytes = Array(try JSONEncoder().encode(answer.choices))
             }
-            try communicator.onEveryRank { if communicator.rank == 0 { try store(bytes) } }
             bytes = try communicator.broadcasted(bytes, root: 0)
-            let record = try communicator.onEveryRank { try decode(bytes) }
-            self.record = record
-            try follow(record, report)
-        } else if let record, record.firstStep == step + 1 {
-            try follow(record, report)
+            choices = try JSONDecoder().decode(MatrixChoices.self, from: Data(bytes))
+            try follow(choices, report)
         }
+        try communicator.onEveryRank { if communicator.rank == 0 { try store(choices) } }
     }
 
-    private func follow(_ record: BackendRecord, _ report: (String) -> Void) throws {
-        let lines = try communicator.onEveryRank { try MatrixProducts.adopt(record.choices) }
+    private func follow(_ choices: MatrixChoices, _ report: (String) -> Void) throws {
+        let lines = try communicator.onEveryRank { try MatrixProducts.adopt(choices) }
         if communicator.rank == 0 { lines.forEach(report) }
     }
 
@@ -96,25 +123,18 @@ package final class BackendAgreement {
         }
     }
 
-    private func store(_ bytes: [UInt8]) throws {
+    private func store(_ choices: MatrixChoices) throws {
         guard let path else { return }
-        do { try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be written: \(systemReason(of: error))", at: path)
-        }
+        let machine = MatrixProductMachine.current
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        do {
+            let record = BackendRecord(
+                processor: machine.processor, libraries: machine.libraries, threads: machine.threads, choices: choices)
+            try (encoder.encode(record) + Data("\n".utf8)).write(to: URL(fileURLWithPath: path), options: .atomic)
+        } catch { throw UserError(.inputOutput, "cannot be written: \(systemReason(of: error))", at: path) }
     }
 
     /// What this process multiplies matrices with.
-    static var libraries: String {
-        let forced = MatrixProducts.forced.map { ", \($0.rawValue) forced" } ?? ""
-        guard let version = OneDNN.version, let set = OneDNN.instructionSet else { return "OpenBLAS \(BLAS.coreName)" + forced }
-        return "OpenBLAS \(BLAS.coreName), oneDNN \(version) \(set)" + forced
-    }
-}
-
-extension JSONEncoder {
-    fileprivate static var sorted: JSONEncoder {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        return encoder
-    }
+    static var libraries: String { MatrixProductMachine.currentLibraries }
 }

@@ -49,11 +49,13 @@ public final class Trainer {
     ///   - configuration: the run, the same on every rank.
     ///   - communicator: the ranks.
     ///   - fresh: start from step 0 even when the run directory holds checkpoints, which are removed.
+    ///   - cacheDirectory: where this machine's choices of matrix backends are kept; `nil` for nowhere, and a fixed rule chooses.
     ///   - terminalColumns: the width of the terminal that progress is drawn on; `nil` for plain lines, as in a batch log.
     ///   - report: takes lines for the user on rank 0.
     /// - Throws: `UserError`, the same on every rank.
     public init(
-        _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, terminalColumns: Int? = nil, report: (String) -> Void
+        _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, cacheDirectory: String? = nil, terminalColumns: Int? = nil,
+        report: (String) -> Void
     ) throws {
         self.configuration = configuration
         self.communicator = communicator
@@ -102,7 +104,8 @@ public final class Trainer {
             plateau = state.plateau
         }
         backends = try BackendAgreement(
-            communicator, directory: configuration.directory, step: step, measures: !configuration.parallel.reproducible, report: report)
+            communicator, directory: configuration.directory, cache: MatrixProductCache(directory: cacheDirectory),
+            measures: !configuration.parallel.reproducible, report: report)
         if communicator.rank == 0 {
             let ranks = communicator.size == 1 ? "1 rank" : "\(communicator.size) ranks"
             report("run \(configuration.directory): \(ranks) (\(communicator.libraryDescription))")
@@ -137,12 +140,14 @@ public final class Trainer {
         defer { log?.finish() }
 
         try evaluateStopStep()
-        if step < configuration.steps { batches = try communicator.onEveryRank { try loadBatches() } }
+        if step < configuration.steps {
+            batches = try communicator.onEveryRank { try loadBatches() }
+            try backends.prepare(rehearse: rehearse) { try? log?.note($0) }
+        }
         while step < configuration.steps {
             step += 1
             let isLast = step == configuration.steps
             let metrics = try trainStep()
-            try backends.finishedStep(step) { try? log?.note($0) }
             let next = Result { isLast ? [] : try loadBatches() }
             let now = ContinuousClock.now
             let request = try StepRequests(
@@ -215,6 +220,15 @@ public final class Trainer {
 
     /// The present step's batches, one for each micro-batch.
     private func loadBatches() throws -> [ModelBatch] { try ownership.microBatches.map { try loader.batch(lanes: $0) } }
+
+    /// Forward and backward passes of the step that comes, without other ranks: parameters, lanes and the loader stay as they are.
+    private func rehearse() throws {
+        try trainingStep.rehearse { index, tape in
+            let lanes = ownership.microBatches[index]
+            let dropout = DropoutContext(seed: configuration.seed, step: step + 1, lanes: lanes)
+            return model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout, memory: memory.carried(index)))
+        }
+    }
 
     /// Forward, backward, all-reduce, clip and update, for the batch of the step.
     private func trainStep() throws -> StepMetrics {

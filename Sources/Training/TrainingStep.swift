@@ -78,6 +78,18 @@ package final class TrainingStep {
         reduction = GradientReduction(store: store, communicator: communicator, tree: tree, microBatches: microBatches, bucketBytes: bucketBytes)
     }
 
+    /// Runs the forward and backward passes of a step on this rank alone, and drops the gradients.
+    ///
+    /// - Parameter compute: the forward pass of one micro-batch, as in a step.
+    package func rehearse(compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss) throws {
+        for index in 0..<microBatches {
+            store.clearGradients()
+            let tape = Tape()
+            tape.backward(from: try compute(index, tape).loss)
+        }
+        store.clearGradients()
+    }
+
     /// Runs one step. Collective.
     ///
     /// - Parameters:

@@ -5,6 +5,7 @@ import Diagnostics
 import Foundation
 import Kernels
 import Tensors
+import Training
 
 enum ProgramStart {
     /// Sets what libraries read from the environment while they load, and executes the process again when that changes anything.
@@ -74,13 +75,25 @@ enum ProgramStart {
         }
     }
 
+    /// Where what is known of this machine is kept, as the environment says; `nil` without a home.
+    static var cacheDirectory: String? { MatrixProductCache.directory(environment: ProcessInfo.processInfo.environment) }
+
+    /// The environment variable that forces a backend of matrix products: `openblas` or `onednn`.
+    static let matrixBackendVariable = "MNEME_MATRIX_BACKEND"
+
     private static func outcome(of body: (any Communicator) throws -> ExitCode, _ communicator: any Communicator) -> ExitCode {
+        let environment = ProcessInfo.processInfo.environment
+        // The library is loaded here, by the only thread that computes yet; everyone who asks for it later finds it.
+        _ = OneDNN.isAvailable
         do {
             try Kernels.validateEnvironment()
-            try BLAS.validateEnvironment()
-            try MatrixProducts.validateEnvironment()
+            try BLAS.validate(coreType: environment[BLAS.coreTypeVariable] ?? "")
+            if let name = environment[matrixBackendVariable], !name.isEmpty {
+                MatrixProducts.force(try MatrixBackend.named(name, at: matrixBackendVariable))
+            }
             Kernels.flushDenormals()
             SystemMemory.keepFreedMemory()
+            endAllRanksWithoutMemory(communicator)
             Workers.count = min(try communicator.workerThreads(requested: nil).threads, Workers.largestCount)
             return try body(communicator)
         } catch let error as UserError {
@@ -93,6 +106,19 @@ enum ProgramStart {
         } catch {
             CommandLineOutput.error("rank \(communicator.rank): \(error)")
             communicator.abort(ExitCode.software.rawValue)
+        }
+    }
+
+    /// Lets a rank that has no memory for a tensor say so and end all ranks. It gives back a little that was kept for that, since the message and
+    /// the end want some too.
+    private static func endAllRanksWithoutMemory(_ communicator: any Communicator) {
+        nonisolated(unsafe) let (communicator, reserve) = (communicator, malloc(1 << 20))
+        let who = communicator.size > 1 ? "rank \(communicator.rank): " : ""
+        MemoryPool.shared.exhaustionHandler = { bytes in
+            free(reserve)
+            CommandLineOutput.error(
+                "\(who)no memory for a tensor of \(bytes) bytes; use a smaller batch.lanes or batch.length, or more batch.groups")
+            communicator.abort(ExitCode.configuration.rawValue)
         }
     }
 }

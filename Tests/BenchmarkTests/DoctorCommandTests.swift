@@ -115,8 +115,30 @@ import Training
         #expect(run.standardError.split(separator: "\n").count == 1)
     }
 
+    @Test func tuningFillsTheCacheAndSaysWhatItChose() throws {
+        try withScratchDirectory { scratch in
+            let classes = ["float32 nt 512x512x512", "float32 tn 512x512x512 +"]
+            func tune() throws -> String {
+                let run = try MPIRun.runAlone(
+                    executable: "mneme", arguments: ["doctor", "--tune"] + classes, extraEnvironment: ["XDG_CACHE_HOME": scratch])
+                #expect(run.status == 0, "\(run.standardError)")
+                return run.standardOutput
+            }
+            let first = try tune()
+            guard first.contains("oneDNN") else { return }
+            for name in classes {
+                #expect(try first.contains(Regex("\\Q\(name)\\E +(openBLAS|oneDNN) +oneDNN [0-9.]+ ms, openBLAS [0-9.]+ ms\n")), "\(first)")
+            }
+            #expect(first.contains("kept in \(scratch)/mneme/matrix-products-"))
+            let second = try tune()
+            #expect(second.split(separator: "\n").filter { $0.hasSuffix("(in the cache already)") }.count == 2, "\(second)")
+            let wrong = try MPIRun.runAlone(executable: "mneme", arguments: ["doctor", "--tune", "float16 nt 1x1x1"])
+            #expect(wrong.status == 64 && wrong.standardError.contains("'float16 nt 1x1x1' is not a class of matrix products"), "\(wrong.standardError)")
+        }
+    }
+
     @Test func helpHasAnExample() throws {
         let run = try MPIRun.runAlone(executable: "mneme", arguments: ["doctor", "--help"])
-        #expect(run.status == 0 && run.standardOutput.contains("mpirun -n 2 mneme doctor"))
+        #expect(run.status == 0 && run.standardOutput.contains("mpirun -n 2 mneme doctor") && run.standardOutput.contains("mneme doctor --tune"))
     }
 }

@@ -1,4 +1,4 @@
-// The choice of matrix backends belongs to a run: it is measured once, kept, and followed by every rank and every session.
+// What multiplies matrices belongs to the machine: measured once, kept in a cache, and followed by every run, rank and session.
 
 import Foundation
 import TestSupport
@@ -6,9 +6,11 @@ import Testing
 
 @Suite(.serialized)
 struct TrainingBackendTests {
-    /// A model large enough for its products to be measured.
-    private func run(_ name: String, in scratch: String) throws -> TrainingRun {
-        try TrainingRun(.windows, name, in: scratch, "steps=6", "model.width=256", "model.layers=1", "evaluation.every=never")
+    /// A model large enough for its products to be measured, with a cache that is empty at first.
+    private func run(_ name: String, in scratch: String, cache: String? = nil) throws -> TrainingRun {
+        var run = try TrainingRun(.windows, name, in: scratch, "steps=6", "model.width=256", "model.layers=1", "evaluation.every=3")
+        run.environment["XDG_CACHE_HOME"] = cache ?? "\(scratch)/cache"
+        return run
     }
 
     private func record(_ run: TrainingRun) throws -> [String: Any] {
@@ -16,38 +18,103 @@ struct TrainingBackendTests {
         return try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
     }
 
-    @Test("measured choices are kept, and sessions that follow them give the same bits", arguments: MPIRun.launcher == nil ? [nil] : [nil, 2])
-    func kept(ranks: Int?) throws {
+    private func choices(_ run: TrainingRun) throws -> [String: String] { try #require(try record(run)["choices"] as? [String: String]) }
+
+    /// The files of a cache.
+    private func files(_ scratch: String) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: "\(scratch)/cache/mneme").filter { $0.hasSuffix(".json") }
+    }
+
+    @Test("fresh runs are equal bit for bit, the first, which measures, included", arguments: MPIRun.launcher == nil ? [nil] : [nil, 2])
+    func equal(ranks: Int?) throws {
         try withScratchDirectory { scratch in
-            let whole = try run("whole", in: scratch)
-            try whole.train(ranks: ranks)
-            let made = try record(whole)
-            #expect(made["firstStep"] as? Int == 2 && (made["libraries"] as? String)?.hasPrefix("OpenBLAS ") == true)
+            let runs = try ["first", "second", "third"].map { try run($0, in: scratch) }
+            for run in runs { try run.train(ranks: ranks) }
+            for run in runs.dropFirst() { try run.expectSame(as: runs[0], step: 6) }
+            let made = try record(runs[0])
+            #expect((made["libraries"] as? String)?.hasPrefix("OpenBLAS ") == true && (made["processor"] as? String)?.isEmpty == false)
             if (made["libraries"] as? String)?.contains("oneDNN") == true {
-                #expect(
-                    (made["choices"] as? [String: String])?.keys.contains { $0.hasPrefix("float32 nt 1024x") || $0.hasPrefix("float32 nt 512x") }
-                        == true)
+                let choices = try choices(runs[0])
+                #expect(choices.keys.contains { $0.hasPrefix("float32 nt 1024x") || $0.hasPrefix("float32 nt 512x") }, "\(choices)")
+                #expect(try runs.allSatisfy { try self.choices($0) == choices } && files(scratch).count == 1)
             }
-            // Another run that starts with the same record: two sessions of it are one of the first.
+            // Two sessions are one: the second follows the record, whatever the cache has become.
+            try FileManager.default.removeItem(atPath: "\(scratch)/cache")
             let parts = try run("parts", in: scratch)
             try FileManager.default.createDirectory(atPath: parts.directory, withIntermediateDirectories: true)
-            try FileManager.default.copyItem(atPath: "\(whole.directory)/matrix-products.json", toPath: "\(parts.directory)/matrix-products.json")
+            try FileManager.default.copyItem(atPath: "\(runs[0].directory)/matrix-products.json", toPath: "\(parts.directory)/matrix-products.json")
             try parts.with("steps=3").train(ranks: ranks)
             try parts.train(ranks: ranks)
-            try parts.expectSame(as: whole, step: 6)
+            try parts.expectSame(as: runs[0], step: 6)
         }
     }
 
-    @Test("a session that cannot follow the choices says so, and a damaged record is an error")
-    func notFollowed() throws {
+    @Test("a run follows what the cache says, whatever it says", arguments: ["openBLAS", "oneDNN"])
+    func followed(backend: String) throws {
+        try withScratchDirectory { scratch in
+            try run("measured", in: scratch).with("steps=1").train()
+            guard let file = try? files(scratch).first else { return }
+            let path = "\(scratch)/cache/mneme/\(file)"
+            let text = try String(contentsOfFile: path, encoding: .utf8)
+            try text.replacing(/: "(openBLAS|oneDNN)"/, with: ": \"\(backend)\"").write(toFile: path, atomically: true, encoding: .utf8)
+            let run = try run("run", in: scratch)
+            try run.with("steps=1").train()
+            let choices = try choices(run)
+            #expect(!choices.isEmpty && choices.values.allSatisfy { $0 == backend }, "\(choices)")
+        }
+    }
+
+    @Test("two sessions that find an empty cache at the same time end with equal bits")
+    func together() throws {
+        try withScratchDirectory { scratch in
+            let runs = try ["one", "other"].map { try run($0, in: scratch) }
+            for session in try runs.map({ try $0.start() }) {
+                let end = try session.finish()
+                try #require(end.status == 0, "\(end.standardError)")
+            }
+            try runs[1].expectSame(as: runs[0], step: 6)
+            #expect(try choices(runs[1]) == choices(runs[0]))
+        }
+    }
+
+    @Test("a cache that cannot be kept or read is no reason to fail")
+    func noCache() throws {
+        try withScratchDirectory { scratch in
+            let runs = try ["one", "other"].map { try run($0, in: scratch, cache: "/dev/null") }
+            for run in runs {
+                let session = try run.train()
+                guard (try record(run)["libraries"] as? String)?.contains("oneDNN") == true else { return }
+                let lines = session.standardError.split(separator: "\n").filter { $0.contains("a fixed rule chooses") }
+                #expect(lines.count == 1 && lines[0].hasPrefix("/dev/null/mneme cannot be written ("), "\(session.standardError)")
+                #expect(try choices(run).isEmpty)
+            }
+            try runs[1].expectSame(as: runs[0], step: 6)
+
+            let first = try run("first", in: scratch).with("steps=1")
+            try first.train()
+            let file = "\(scratch)/cache/mneme/\(try #require(files(scratch).first))"
+            try "{\"machine\"".write(toFile: file, atomically: true, encoding: .utf8)
+            let again = try run("again", in: scratch).with("steps=1").train()
+            #expect(again.standardError.contains("is damaged: what multiplies matrices is measured again"), "\(again.standardError)")
+            #expect(try String(contentsOfFile: file, encoding: .utf8).contains("float32 nt"))
+        }
+    }
+
+    @Test("a session on another machine says what differs, and a damaged record is an error")
+    func otherMachine() throws {
         try withScratchDirectory { scratch in
             let run = try run("run", in: scratch)
             try run.with("steps=3").train()
             let path = "\(run.directory)/matrix-products.json"
             let text = try String(contentsOfFile: path, encoding: .utf8)
-            try text.replacingOccurrences(of: "OpenBLAS ", with: "OpenBLAS Other").write(toFile: path, atomically: true, encoding: .utf8)
+            try text.replacing("\"OpenBLAS ", with: "\"OpenBLAS Other ").replacing(/"processor" : "[^"]*"/, with: "\"processor\" : \"Abacus\"")
+                .write(toFile: path, atomically: true, encoding: .utf8)
+            let before = try choices(run)
             let resumed = try run.with("steps=4").train()
-            #expect(resumed.standardError.contains("the run multiplied matrices with OpenBLAS Other"), "\(resumed.standardError)")
+            let line = resumed.standardError.split(separator: "\n").first { $0.contains("this is not the machine that the run began on") }
+            #expect(line?.contains("the processor was Abacus and is ") == true, "\(resumed.standardError)")
+            #expect(line?.contains("matrices were multiplied with OpenBLAS Other ") == true && line?.contains("a rank had") == false)
+            #expect(try choices(run) == before)
 
             try "{}".write(toFile: path, atomically: true, encoding: .utf8)
             let damaged = try run.start().finish()
@@ -56,7 +123,7 @@ struct TrainingBackendTests {
                 "\(damaged.standardError)")
             // A fresh run makes its own.
             try run.train(flags: "--fresh")
-            #expect(try record(run)["firstStep"] as? Int == 2)
+            #expect(try record(run)["processor"] as? String != "Abacus")
         }
     }
 
@@ -65,7 +132,23 @@ struct TrainingBackendTests {
         try withScratchDirectory { scratch in
             let run = try run("run", in: scratch).with("parallel.reproducible=true", "batch.groups=2", "steps=2")
             try run.train()
-            #expect(!FileManager.default.fileExists(atPath: "\(run.directory)/matrix-products.json"))
+            #expect(try choices(run).isEmpty && !FileManager.default.fileExists(atPath: "\(scratch)/cache"))
+        }
+    }
+
+    @Test("a rank without memory ends all ranks, and says what to do", .enabled(if: MPIRun.launcher != nil, "there is no mpirun"))
+    func memoryOfOneRank() throws {
+        try withScratchDirectory { scratch in
+            // Rank 1 may have 2 GB of addresses: enough to start, not for the tensors of such a step.
+            let run = try TrainingRun(.generated, "run", in: scratch, "steps=50", "model.width=512", "batch.lanes=2048", "evaluation.every=never")
+            let mneme = MPIRun.productsFolder.appendingPathComponent("mneme").path
+            let script = "[ \"${OMPI_COMM_WORLD_RANK:-$PMIX_RANK}\" = 1 ] && ulimit -v 2000000; exec \"$0\" \"$@\""
+            let end = try MPIRun.run(
+                ranks: 2, executable: "/bin/sh", arguments: ["-c", script, mneme] + run.arguments, extraEnvironment: ["MNEME_MATRIX_BACKEND": "openblas"])
+            #expect(!end.isTimedOut && end.status == 78, "\(end.status) \(end.standardError)")
+            #expect(
+                end.standardError.contains(/mneme: error: rank 1: no memory for a tensor of \d+ bytes; use a smaller batch.lanes/), "\(end.standardError)")
+            #expect(run.metrics.isEmpty)
         }
     }
 }

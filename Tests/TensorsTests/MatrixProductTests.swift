@@ -35,6 +35,8 @@ private struct PaddedMatrix {
 
     func operand(_ transposition: Transposition = .none) -> MatrixOperand { MatrixOperand(tensor, leading: leading, transposition) }
 
+    var result: MatrixResult { MatrixResult(tensor, leading: leading) }
+
     /// The bytes beside the rows.
     var margin: [Double] { (0..<rows).flatMap { row in (columns..<leading).map { value(row * leading + $0) } } }
 
@@ -104,7 +106,7 @@ struct MatrixProductTests {
                         }
                         withThreads(threads) {
                             multiplyMatrices(
-                                using: backend, into: after.operand(), a.operand(transposeA), b.operand(transposeB), m: m, n: n, k: k, alpha: alpha,
+                                using: backend, into: after.result, a.operand(transposeA), b.operand(transposeB), m: m, n: n, k: k, alpha: alpha,
                                 beta: beta, bias: hasBias ? UnsafePointer(bias.floats) : nil)
                         }
                         var worst = (excess: 0.0, row: 0, column: 0)
@@ -144,7 +146,7 @@ struct MatrixProductTests {
                     let results = [1, 2, 3, 5].map { threads in
                         let c = PaddedMatrix(m, n, .float32, key: 3)
                         withThreads(threads) {
-                            multiplyMatrices(using: backend, into: c.operand(), a.operand(transposeA), b.operand(transposeB), m: m, n: n, k: k)
+                            multiplyMatrices(using: backend, into: c.result, a.operand(transposeA), b.operand(transposeB), m: m, n: n, k: k)
                         }
                         return c.bytes
                     }
@@ -159,9 +161,9 @@ struct MatrixProductTests {
         let (a, b) = (PaddedMatrix(96, 200, .float32, key: 1), PaddedMatrix(200, 300, .float32, key: 2))
         let results = (0..<3).map { _ in PaddedMatrix(96, 300, .float32, key: 3) }
         withThreads(2) {
-            Workers.forEach(tasks: 2) { multiplyMatrices(into: results[$0].operand(), a.operand(), b.operand(), m: 96, n: 300, k: 200) }
+            Workers.forEach(tasks: 2) { multiplyMatrices(into: results[$0].result, a.operand(), b.operand(), m: 96, n: 300, k: 200) }
         }
-        multiplyMatrices(into: results[2].operand(), a.operand(), b.operand(), m: 96, n: 300, k: 200)
+        multiplyMatrices(into: results[2].result, a.operand(), b.operand(), m: 96, n: 300, k: 200)
         #expect(results[0].bytes == results[2].bytes && results[1].bytes == results[2].bytes)
     }
 
@@ -171,7 +173,7 @@ struct MatrixProductTests {
         let (a, b) = (PaddedMatrix(1, 40, .float32, key: 1), PaddedMatrix(40, 40, .float32, key: 2))
         func product(_ n: Int) -> Float {
             let c = Tensor(zeros: [1, 40])
-            #expect(cache.multiply(MatrixOperand(c), a.operand(), b.operand(), m: 1, n: n, k: 40, alpha: 1, beta: 0, bias: nil))
+            #expect(cache.multiply(MatrixResult(c), a.operand(), b.operand(), m: 1, n: n, k: 40, alpha: 1, beta: 0, bias: nil))
             return c.floats[n - 1]
         }
         let first = (1...20).map(product)
@@ -185,23 +187,46 @@ struct MatrixProductTests {
         }
     }
 
-    @Test("choices are measured, kept and restored")
+    @Test("what occurs is observed, measured and followed")
     func choices() throws {
         defer { MatrixProducts.reset() }
         MatrixProducts.reset()
         MatrixProducts.observe()
         let (a, b, c) = (PaddedMatrix(256, 330, .float32, key: 1), PaddedMatrix(200, 330, .float32, key: 2), PaddedMatrix(256, 200, .float32, key: 3))
-        for _ in 0..<2 { multiplyMatrices(into: c.operand(), a.operand(), b.operand(.transposed), m: 256, n: 200, k: 330) }
-        multiplyMatrices(into: c.operand(), a.operand(), b.operand(.transposed), m: 1, n: 200, k: 330)
-        let measured = MatrixProducts.measureObserved()
-        try #require(MatrixProducts.forced == nil)
-        if OneDNN.isAvailable { #expect(measured.backends["float32 nt 256x256x512"] != nil) }
-        #expect(!measured.backends.keys.contains { $0.contains("nt 1x") }, "a small product was measured")
-        let written = try JSONDecoder().decode(MatrixChoices.self, from: try JSONEncoder().encode(measured))
-        MatrixProducts.reset()
-        #expect(MatrixProducts.choices.backends.isEmpty)
-        #expect(try MatrixProducts.adopt(written).isEmpty)
-        #expect(MatrixProducts.choices == measured && written == measured)
+        for _ in 0..<2 { multiplyMatrices(into: c.result, a.operand(), b.operand(.transposed), m: 256, n: 200, k: 330) }
+        multiplyMatrices(into: c.result, a.operand(), b.operand(.transposed), m: 1, n: 200, k: 330)
+        let observed = MatrixProducts.endObserving()
+        // Other suites multiply at the same time.
+        let own = observed.filter { $0.productClass == "float32 nt 256x256x512" }
+        #expect(own.count == (OneDNN.isAvailable ? 1 : 0))
+        #expect(!observed.contains { $0.productClass.contains("nt 1x") }, "a small product was observed")
+        let written = try JSONDecoder().decode([ObservedProduct].self, from: try JSONEncoder().encode(own))
+        #expect(written == own)
+        for product in own {
+            let seconds = ObservedProduct.measuredSeconds(product, [.openBLAS, .oneDNN])
+            #expect(seconds.count == 2 && seconds.allSatisfy { $0 > 0 && $0 < 1e3 })
+        }
+        let choices = MatrixChoices(["float32 nt 256x256x512": .openBLAS])
+        let text = try JSONEncoder().encode(choices)
+        #expect(try MatrixProducts.adopt(JSONDecoder().decode(MatrixChoices.self, from: text)).isEmpty)
+        #expect(MatrixProducts.choices == choices)
+    }
+
+    @Test("a near tie falls as the rule says", .enabled(if: OneDNN.isAvailable))
+    func nearTies() throws {
+        // The rule has oneDNN here, and OpenBLAS there.
+        for (name, ofRule, other) in [
+            ("float32 nt 512x512x512", MatrixBackend.oneDNN, MatrixBackend.openBLAS), ("float32 tn 1024x1024x2048", .openBLAS, .oneDNN),
+        ] {
+            let product = try #require(ObservedProduct(productClass: name))
+            for (factor, expected) in [(0.5, other), (0.91, other), (0.93, ofRule), (1, ofRule), (1.2, ofRule)] {
+                let choice = product.fastest { asked, backends in
+                    #expect(asked == product)
+                    return backends.map { $0 == other ? factor : 1 }
+                }
+                #expect(choice.backend == expected && choice.seconds.count == 2, "\(name) \(factor)")
+            }
+        }
     }
 
     @Test("a choice is followed")
@@ -211,8 +236,8 @@ struct MatrixProductTests {
         for backend in Self.backends where MatrixProducts.forced == nil {
             _ = try MatrixProducts.adopt(MatrixChoices(["float32 nn 512x256x128": backend]))
             let (chosen, given) = (PaddedMatrix(512, 256, .float32, key: 3), PaddedMatrix(512, 256, .float32, key: 3))
-            multiplyMatrices(into: chosen.operand(), a.operand(), b.operand(), m: 512, n: 256, k: 128)
-            multiplyMatrices(using: backend, into: given.operand(), a.operand(), b.operand(), m: 512, n: 256, k: 128)
+            multiplyMatrices(into: chosen.result, a.operand(), b.operand(), m: 512, n: 256, k: 128)
+            multiplyMatrices(using: backend, into: given.result, a.operand(), b.operand(), m: 512, n: 256, k: 128)
             #expect(chosen.bytes == given.bytes)
         }
     }
@@ -232,15 +257,15 @@ struct MatrixProductTests {
         }
     }
 
-    @Test("the environment is checked")
-    func environment() throws {
-        try MatrixProducts.validate(backend: nil, problem: "none")
-        try MatrixProducts.validate(backend: "openblas", problem: "none")
-        try MatrixProducts.validate(backend: "onednn", problem: nil)
-        let missing = #expect(throws: UserError.self) { try MatrixProducts.validate(backend: "onednn", problem: "libdnnl.so.2: cannot open") }
+    @Test("names of backends and of core types are checked")
+    func names() throws {
+        let place = "MNEME_MATRIX_BACKEND"
+        #expect(try MatrixBackend.named("openblas", at: place, problem: "none") == .openBLAS)
+        #expect(try MatrixBackend.named("onednn", at: place, problem: nil) == .oneDNN)
+        let missing = #expect(throws: UserError.self) { try MatrixBackend.named("onednn", at: place, problem: "libdnnl.so.2: cannot open") }
         #expect(missing?.description.contains("libdnnl-dev") == true && missing?.description.contains("libdnnl.so.2: cannot open") == true)
         #expect(missing?.exitCode == .configuration)
-        let unknown = #expect(throws: UserError.self) { try MatrixProducts.validate(backend: "mkl", problem: nil) }
+        let unknown = #expect(throws: UserError.self) { try MatrixBackend.named("mkl", at: place, problem: nil) }
         #expect(unknown?.description == "MNEME_MATRIX_BACKEND: there is no matrix backend 'mkl'; unset it or use openblas or onednn")
 
         for good in ["", "haswell", "SkylakeX", "Neverheard"] { try BLAS.validate(coreType: good, current: "Neverheard") }

@@ -26,7 +26,9 @@ public final class StartedRun {
         process = Process()
         process.executableURL = program
         process.arguments = arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        // What programs keep of this machine goes beside them, never into the home of who tests.
+        let own = ["XDG_CACHE_HOME": MPIRun.productsFolder.appendingPathComponent("cache").path]
+        process.environment = ProcessInfo.processInfo.environment.merging(own) { $1 }.merging(environment) { $1 }
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = outputs[0].handle
         process.standardError = outputs[1].handle

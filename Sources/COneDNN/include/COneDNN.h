@@ -28,7 +28,10 @@ int mneme_onednn_api(void);
 /// The file name of the library that is loaded, such as "libdnnl.so.2".
 const char *mneme_onednn_library(void);
 
-/// Loads the library and prepares it; NULL on success, else why not. To be called once, before any other thread computes.
+/// Loads the library and prepares it; NULL on success, else why not. To be called once, before any other thread computes. What it finds, the
+/// library's functions and its engine for this processor, is the state of this module: written here and never again.
+/// The environment is left as it is: OpenMP would take as many threads as OMP_NUM_THREADS says, and each thread takes that back for itself
+/// (`mneme_onednn_enter_thread`).
 const char *mneme_onednn_open(void);
 
 /// Makes sure that calls of this thread run on this thread alone. To be called once on every thread that uses the functions below.

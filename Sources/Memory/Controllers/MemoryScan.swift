@@ -85,7 +85,7 @@ final class MemoryScan<Memory: FrameCell>: Cell {
             let timeMajorX = reordered(x, [rows, x.shape[2]], from: batch, steps)
             self.timeMajorX = timeMajorX
             multiplyMatrices(
-                into: MatrixOperand(values), MatrixOperand(timeMajorX), MatrixOperand(inputWeight, .transposed), m: rows, n: count, k: x.shape[2],
+                into: MatrixResult(values), MatrixOperand(timeMajorX), MatrixOperand(inputWeight, .transposed), m: rows, n: count, k: x.shape[2],
                 bias: interface.bias.floats)
         } else {
             timeMajorX = nil
@@ -153,7 +153,7 @@ final class MemoryScan<Memory: FrameCell>: Cell {
     private func project(_ t: Int) {
         let (count, row) = (values.shape[1], t * batch)
         packed.multiply(
-            into: MatrixOperand(projected.floats + row * count, leading: count), MatrixOperand(controller.output(t), leading: controller.width),
+            into: MatrixResult(projected.floats + row * count, leading: count), MatrixOperand(controller.output(t), leading: controller.width),
             rows: batch, bias: interface.bias.floats)
         if let (gain, bias) = interface.normalization, let statistics {
             kernels.layerNorm(
@@ -228,7 +228,7 @@ final class MemoryScan<Memory: FrameCell>: Cell {
         guard let backward else { return }
         let (rows, width, count) = (steps * batch, controller.width, values.shape[1])
         interface.weight.node?.withGradientTensor { target, accumulate in
-            let target = MatrixOperand(target, leading: width)
+            let target = MatrixResult(target, leading: width)
             if controllerGoesFirst {
                 multiplyMatrices(
                     into: target, MatrixOperand(values, .transposed), MatrixOperand(controller.outputs), m: count, n: width, k: rows,
@@ -249,12 +249,12 @@ final class MemoryScan<Memory: FrameCell>: Cell {
             let inputs = x.shape[2]
             inputWeight.node?.withGradientTensor { target, accumulate in
                 multiplyMatrices(
-                    into: MatrixOperand(target, leading: inputs), MatrixOperand(values, .transposed), MatrixOperand(timeMajorX), m: count, n: inputs,
+                    into: MatrixResult(target, leading: inputs), MatrixOperand(values, .transposed), MatrixOperand(timeMajorX), m: count, n: inputs,
                     k: rows, beta: accumulate ? 1 : 0)
             }
             if let node = x.node {
                 let part = Tensor(uninitialized: [rows, inputs])
-                multiplyMatrices(into: MatrixOperand(part), MatrixOperand(values), MatrixOperand(inputWeight), m: rows, n: inputs, k: count)
+                multiplyMatrices(into: MatrixResult(part), MatrixOperand(values), MatrixOperand(inputWeight), m: rows, n: inputs, k: count)
                 node.accumulate(reordered(part, [batch, steps, inputs], from: steps, batch))
             }
             initialState["controller.0.hidden"]?.node?.accumulate(backward.hidden)

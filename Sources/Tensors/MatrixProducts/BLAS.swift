@@ -4,14 +4,6 @@ import COpenBLAS
 import Diagnostics
 import Kernels
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// What the BLAS library is.
 public enum BLAS {
     /// The environment variable by which OpenBLAS is asked for the kernels of a processor.
@@ -22,16 +14,19 @@ public enum BLAS {
     /// The library's version and build options.
     public static var configuration: String { String(cString: openblas_get_config()) }
 
-    /// Checks OPENBLAS_CORETYPE, which OpenBLAS itself passes over in silence when it does not know the name.
-    ///
-    /// - Throws: `UserError` (configuration).
-    public static func validateEnvironment() throws {
-        guard let value = getenv(coreTypeVariable) else { return }
-        try validate(coreType: String(cString: value), current: coreName)
+    /// The library's version, such as `0.3.21`; "of an unknown version" where it does not tell.
+    public static var version: String {
+        let words = configuration.split(separator: " ")
+        return words.count > 1 && words[0] == "OpenBLAS" ? String(words[1]) : "of an unknown version"
     }
 
-    /// Checks one value of OPENBLAS_CORETYPE; the empty one asks for nothing.
-    package static func validate(coreType: String, current: String) throws {
+    /// Checks a value of OPENBLAS_CORETYPE, which OpenBLAS itself passes over in silence when it does not know the name; the empty one asks for nothing.
+    ///
+    /// - Parameters:
+    ///   - coreType: the value.
+    ///   - current: the kernels that OpenBLAS uses.
+    /// - Throws: `UserError` (configuration).
+    public static func validate(coreType: String, current: String = coreName) throws {
         let wanted = coreType.lowercased()
         if wanted.isEmpty || wanted == current.lowercased() || knownCoreTypes.contains(where: { $0.lowercased() == wanted }) { return }
         throw UserError(
@@ -42,10 +37,8 @@ public enum BLAS {
     /// The names that OpenBLAS has had for core types, on x86-64 and on arm64.
     private static let knownCoreTypes = [
         "Katmai", "Coppermine", "Northwood", "Prescott", "Banias", "Atom", "Core2", "Penryn", "Dunnington", "Nehalem", "Sandybridge", "Haswell",
-        "SkylakeX",
-        "Cooperlake", "SapphireRapids", "Athlon", "Opteron", "Opteron_SSE3", "Barcelona", "Bobcat", "Bulldozer", "Piledriver", "Steamroller",
-        "Excavator",
-        "Zen", "Nano", "ARMV8", "ARMV8SVE", "ARMV9SME", "CortexA53", "CortexA55", "CortexA57", "CortexA72", "CortexA73", "CortexA76", "CortexA510",
+        "SkylakeX", "Cooperlake", "SapphireRapids", "Athlon", "Opteron", "Opteron_SSE3", "Barcelona", "Bobcat", "Bulldozer", "Piledriver",
+        "Steamroller", "Excavator", "Zen", "Nano", "ARMV8", "ARMV8SVE", "ARMV9SME", "CortexA53", "CortexA55", "CortexA57", "CortexA72", "CortexA73", "CortexA76", "CortexA510",
         "CortexA710", "CortexX1", "CortexX2", "Falkor", "ThunderX", "ThunderX2T99", "ThunderX3T110", "TSV110", "EMAG8180", "NeoverseN1", "NeoverseN2",
         "NeoverseV1", "FT2000", "A64FX", "VortexM4",
     ]
@@ -58,17 +51,16 @@ public enum BLAS {
 
     /// C = alpha * op(A) op(B) + beta * C in float32, on the calling thread.
     @inline(__always)
-    static func multiply(_ c: MatrixOperand, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float, beta: Float) {
+    static func multiply(_ c: MatrixResult, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float, beta: Float) {
         _ = isHeldToOneThread
         cblas_sgemm(
             CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans, blasint(m), blasint(n), blasint(k),
-            alpha,
-            a.floats, blasint(max(a.leading, 1)), b.floats, blasint(max(b.leading, 1)), beta, c.floats, blasint(max(c.leading, 1)))
+            alpha, a.floats, blasint(max(a.leading, 1)), b.floats, blasint(max(b.leading, 1)), beta, c.floats, blasint(max(c.leading, 1)))
     }
 
     /// The same with a row added to every row of C; `nil` is none.
     static func multiply(
-        _ c: MatrixOperand, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float, beta: Float, bias: UnsafePointer<Float>?
+        _ c: MatrixResult, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float, beta: Float, bias: UnsafePointer<Float>?
     ) {
         guard let bias else { return multiply(c, a, b, m: m, n: n, k: k, alpha: alpha, beta: beta) }
         if beta == 0 {

@@ -2,6 +2,7 @@
 //
 // Legend: C = op(A) op(B), M rows of C, N columns of C, K the summed extent. All matrices are row-major.
 
+import Diagnostics
 import Kernels
 
 /// C = alpha * op(A) op(B) + beta * C, float32.
@@ -16,9 +17,8 @@ public func multiplyMatrices(
     _ b: UnsafePointer<Float>, _ transposeB: Transposition = .none, leadingB: Int, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0
 ) {
     multiplyMatrices(
-        into: MatrixOperand(c, leading: leadingC), MatrixOperand(a, leading: leadingA, transposeA), MatrixOperand(b, leading: leadingB, transposeB),
-        m: m, n: n,
-        k: k, alpha: alpha, beta: beta)
+        into: MatrixResult(c, leading: leadingC), MatrixOperand(a, leading: leadingA, transposeA), MatrixOperand(b, leading: leadingB, transposeB),
+        m: m, n: n, k: k, alpha: alpha, beta: beta)
 }
 
 /// C = alpha * op(A) op(B) + beta * C + bias. Sums are float32 whatever the operands are.
@@ -28,33 +28,32 @@ public func multiplyMatrices(
 /// AVX2 kernels add in another order at the edge of a part.
 ///
 /// - Parameters:
-///   - c: written; not transposed; float32 or bfloat16.
+///   - c: float32 or bfloat16.
 ///   - a, b: of one data type.
 ///   - beta: 0 means C is not read.
 ///   - bias: [N], added to every row of C; `nil` is none.
 /// - Complexity: 2 M N K flops.
 public func multiplyMatrices(
-    into c: MatrixOperand, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0,
+    into c: MatrixResult, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0,
     bias: UnsafePointer<Float>? = nil
 ) {
     if m == 0 || n == 0 { return }
-    precondition(a.dataType == b.dataType && c.transposition == .none, "a product of \(a.dataType) and \(b.dataType)")
+    require(a.dataType == b.dataType, "a product of \(a.dataType) and \(b.dataType)")
     let call = ProductCall(c: c, a: a, b: b, m: m, n: n, k: k, alpha: alpha, beta: beta, bias: bias)
     call.run(MatrixProducts.backend(for: call))
 }
 
 /// The same by a given backend, for measurements and tests.
 package func multiplyMatrices(
-    using backend: MatrixBackend, into c: MatrixOperand, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float = 1,
-    beta: Float = 0,
-    bias: UnsafePointer<Float>? = nil
+    using backend: MatrixBackend, into c: MatrixResult, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float = 1,
+    beta: Float = 0, bias: UnsafePointer<Float>? = nil
 ) {
     ProductCall(c: c, a: a, b: b, m: m, n: n, k: k, alpha: alpha, beta: beta, bias: bias).run(backend)
 }
 
 /// One product.
 struct ProductCall {
-    var c: MatrixOperand
+    var c: MatrixResult
     var a: MatrixOperand
     var b: MatrixOperand
     var m: Int
@@ -153,7 +152,7 @@ struct ProductCall {
         let result = c.dataType == .float32 ? nil : Tensor(uninitialized: [m, n])
         let minimum = max(1, (1 << 15) / n)
         if let result {
-            call.c = MatrixOperand(result)
+            call.c = MatrixResult(result)
             if beta != 0 {
                 Workers.parallel(m, minimum: minimum) { rows in
                     for row in rows { kernels.convert(result.elements + row * n, c.elements + row * c.leading, n) }

@@ -35,16 +35,15 @@ public enum MatrixBackend: String, Sendable, Codable, CaseIterable {
 
 /// The choice of a backend for every class of products.
 ///
-/// A class is the data types, the transpositions, whether C is added to, and the extents rounded up to powers of two. Its backend is the one that
-/// MNEME_MATRIX_BACKEND forces, else the one adopted or measured, else that of a rule which looks at the product and the machine alone. Nothing is
-/// measured unless asked for, since a backend's sums differ in their last bits: `observe()` lets the rule choose and remembers which classes occur,
-/// and
-/// `measureObserved()` times them on memory of its own. One rank does so and all adopt its choices, as does a run that is resumed.
+/// A class is the data types, the transpositions, whether C is added to, and the extents rounded up to powers of two. Its backend is the one that is
+/// forced, else the one adopted, else that of a rule which looks at the product and the machine alone. Nothing is measured here unless asked for,
+/// since a backend's sums differ in their last bits: `observe()` lets the rule choose and remembers which classes occur, `endObserving()` returns
+/// them, and `ObservedProduct.fastest()` times one on memory of its own. One rank does so and all adopt its choices, as does a run that is resumed.
+///
+/// The choices are the process's, as the threads of `Workers` are: a product is asked for deep within a model, on any of those threads, and there is
+/// one answer for all of them. They change between steps only, by the thread that runs the steps.
 public enum MatrixProducts {
-    /// The environment variable that forces a backend: `openblas` or `onednn`.
-    public static let environmentVariable = "MNEME_MATRIX_BACKEND"
-
-    /// The choices that were adopted or measured.
+    /// The choices that are followed.
     public static var choices: MatrixChoices {
         var choices = MatrixChoices()
         for index in 0..<ProductClass.count {
@@ -77,76 +76,52 @@ public enum MatrixProducts {
         return lines
     }
 
-    /// Forgets all choices and observations.
+    /// Forgets all choices and observations; a backend that is forced stays so. Between products, by one thread.
     public static func reset() {
         for index in 0..<ProductClass.count where table[index].load(ordering: .relaxed) != 0 { table[index].store(0, ordering: .relaxed) }
         isObserving.store(false, ordering: .relaxed)
         observed.withLock { $0 = [] }
     }
 
-    /// From now on classes without a choice are remembered, to be measured later.
-    public static func observe() { isObserving.store(true, ordering: .relaxed) }
+    /// From now on classes without a choice are remembered, each with the first product that occurs.
+    package static func observe() { isObserving.store(true, ordering: .relaxed) }
 
-    /// Times the available backends for each class observed, on the extents seen first and on other memory, and chooses; observing ends.
-    /// Between products, by one thread. Nothing is measured where a backend is forced or the only one.
+    /// Ends observing. Between products, by one thread.
     ///
-    /// - Returns: all choices.
-    /// - Complexity: about ten products of each class.
-    public static func measureObserved() -> MatrixChoices {
+    /// - Returns: one product of each class that occurred, in the order of the classes' names.
+    package static func endObserving() -> [ObservedProduct] {
         isObserving.store(false, ordering: .relaxed)
         let products = observed.withLock { products in
             defer { products = [] }
             return products
         }
-        for product in products { table[product.productClass.index].store(product.fastest().number, ordering: .relaxed) }
-        return choices
+        for index in 0..<ProductClass.count where table[index].load(ordering: .relaxed) == seen { table[index].store(0, ordering: .relaxed) }
+        return products.sorted { $0.productClass < $1.productClass }
     }
 
-    /// Checks MNEME_MATRIX_BACKEND.
-    ///
-    /// - Throws: `UserError` (configuration) when it names a backend that does not exist or that this machine lacks.
-    public static func validateEnvironment() throws {
-        try validate(backend: requestedBackend, problem: OneDNN.problem)
-    }
+    /// The backend that computes every product that it can; `nil` when each class has its own.
+    public static var forced: MatrixBackend? { MatrixBackend(number: forcedNumber.load(ordering: .relaxed)) }
 
-    /// Checks one value of MNEME_MATRIX_BACKEND; nil is none.
-    package static func validate(backend: String?, problem: @autoclosure () -> String?) throws {
-        guard let wanted = backend else { return }
-        guard let backend = MatrixBackend(name: wanted) else {
-            throw UserError(
-                .configuration, "there is no matrix backend '\(wanted)'", at: environmentVariable, advice: "unset it or use openblas or onednn")
-        }
-        if backend == .oneDNN, let problem = problem() {
-            throw UserError(
-                .configuration, "oneDNN is not available: \(problem)", at: environmentVariable,
-                advice: "install it (Debian: libdnnl-dev) and build again, or unset the variable")
-        }
-    }
+    /// Forces a backend, which has to be available, or lets go. At the start of a program, by one thread.
+    public static func force(_ backend: MatrixBackend?) { forcedNumber.store(backend?.number ?? 0, ordering: .relaxed) }
 
-    private static var requestedBackend: String? {
-        guard let value = getenv(environmentVariable) else { return nil }
-        let name = String(cString: value)
-        return name.isEmpty ? nil : name
-    }
-
-    /// The backend that MNEME_MATRIX_BACKEND forces; a value that `validateEnvironment` reports counts as none.
-    public static let forced: MatrixBackend? = requestedBackend.flatMap { MatrixBackend(name: $0) }.flatMap { $0.isAvailable ? $0 : nil }
+    /// Whether there is more than one backend to choose from.
+    package static var haveChoice: Bool { forced == nil && OneDNN.isAvailable }
 
     // MARK: for the products
 
-    /// Multiplications from which a product has a class. Smaller ones follow the rule: they are many and their times are noise, so that measuring
-    /// them
-    /// would make runs differ for nothing.
+    /// Multiplications from which a product has a class. Smaller ones follow the rule: they are many and their times are noise.
     private static let smallestClassified = 1 << 24
 
     nonisolated(unsafe) private static let table: UnsafeMutablePointer<Atomic<UInt8>> = {
         // All zeros is "no choice"; pages that no class falls into are never touched.
-        let bytes = calloc(ProductClass.count, 1)
-        guard let bytes else { preconditionFailure("no memory for \(ProductClass.count) bytes") }
+        guard let bytes = calloc(ProductClass.count, 1) else { fatalError("no memory for \(ProductClass.count) bytes") }
         return bytes.bindMemory(to: Atomic<UInt8>.self, capacity: ProductClass.count)
     }()
+    private static let forcedNumber = Atomic<UInt8>(0)
     private static let isObserving = Atomic<Bool>(false)
     private static let observed = Mutex<[ObservedProduct]>([])
+    /// In the table: a class that was observed.
     private static let seen: UInt8 = 4
 
     /// The backend for a product.
@@ -154,12 +129,12 @@ public enum MatrixProducts {
     static func backend(for call: ProductCall) -> MatrixBackend {
         if call.m * call.n * call.k >= smallestClassified { return classified(call) }
         guard let forced else { return rule(call) }
-        return oneDNNComputes(call) ? forced : .openBLAS
+        return oneDNNComputes(call.a.dataType, call.c.dataType) ? forced : .openBLAS
     }
 
     @inline(never)
     private static func classified(_ call: ProductCall) -> MatrixBackend {
-        if !oneDNNComputes(call) { return .openBLAS }
+        if !oneDNNComputes(call.a.dataType, call.c.dataType) { return .openBLAS }
         if let forced { return forced }
         let product = ProductClass(call)
         let entry = table[product.index].load(ordering: .relaxed)
@@ -173,26 +148,44 @@ public enum MatrixProducts {
 
     /// Whether oneDNN is there and has the product's data types.
     @inline(__always)
-    private static func oneDNNComputes(_ call: ProductCall) -> Bool {
-        call.a.dataType == .float32 ? call.c.dataType == .float32 && OneDNN.isAvailable : OneDNN.hasNativeBFloat16
+    static func oneDNNComputes(_ operands: DataType, _ result: DataType) -> Bool {
+        operands == .float32 ? result == .float32 && OneDNN.isAvailable : OneDNN.hasNativeBFloat16
+    }
+
+    @inline(__always)
+    private static func rule(_ call: ProductCall) -> MatrixBackend {
+        rule(m: call.m, n: call.n, k: call.k, call.a.dataType, call.c.dataType, isBTransposed: call.b.isTransposed)
     }
 
     /// What to use without a measurement: what was the faster of OpenBLAS 0.3.21 and oneDNN 2.6.3 on AVX-512, by the extents. OpenBLAS has special
-    /// code for
-    /// products of up to a million multiplications, and the better one for large ones that sum over many rows of B.
-    static func rule(_ call: ProductCall) -> MatrixBackend {
-        guard oneDNNComputes(call) else { return .openBLAS }
-        if call.a.dataType == .bfloat16 { return .oneDNN }
-        if call.m * call.n * call.k <= 1_000_000 { return call.b.isTransposed && call.m >= 32 && call.n >= 64 && call.k >= 64 ? .oneDNN : .openBLAS }
-        return !call.b.isTransposed && call.k >= 1024 && min(call.m, call.n) >= 512 ? .openBLAS : .oneDNN
+    /// code for products of up to a million multiplications, and the better one for large ones that sum over many rows of B.
+    @inline(__always)
+    static func rule(m: Int, n: Int, k: Int, _ operands: DataType, _ result: DataType, isBTransposed: Bool) -> MatrixBackend {
+        guard oneDNNComputes(operands, result) else { return .openBLAS }
+        if operands == .bfloat16 { return .oneDNN }
+        if m * n * k <= 1_000_000 { return isBTransposed && m >= 32 && n >= 64 && k >= 64 ? .oneDNN : .openBLAS }
+        return !isBTransposed && k >= 1024 && min(m, n) >= 512 ? .openBLAS : .oneDNN
     }
 }
 
 extension MatrixBackend {
-    /// From the value of the environment variable.
-    fileprivate init?(name: String) {
-        guard let backend = Self.allCases.first(where: { $0.rawValue.lowercased() == name }) else { return nil }
-        self = backend
+    /// The backend of a name in small letters, `openblas` or `onednn`.
+    ///
+    /// - Parameter place: where the name was given, for the error.
+    /// - Throws: `UserError` (configuration) when there is none of that name or this machine lacks it.
+    public static func named(_ name: String, at place: String) throws -> MatrixBackend { try named(name, at: place, problem: OneDNN.problem) }
+
+    /// The same with a given reason for which oneDNN is not available; `nil` when it is.
+    package static func named(_ name: String, at place: String, problem: @autoclosure () -> String?) throws -> MatrixBackend {
+        guard let backend = allCases.first(where: { $0.rawValue.lowercased() == name }) else {
+            throw UserError(.configuration, "there is no matrix backend '\(name)'", at: place, advice: "unset it or use openblas or onednn")
+        }
+        if backend == .oneDNN, let problem = problem() {
+            throw UserError(
+                .configuration, "oneDNN is not available: \(problem)", at: place,
+                advice: "install it (Debian: libdnnl-dev) and build again, or unset the variable")
+        }
+        return backend
     }
 }
 

@@ -1,6 +1,7 @@
 // oneDNN: products in float32 and bfloat16 on the calling thread, compiled once for each shape and thread.
 
 import COneDNN
+import Diagnostics
 
 #if canImport(Glibc)
     import Glibc
@@ -10,7 +11,7 @@ import COneDNN
     import Darwin
 #endif
 
-/// What the oneDNN library is; it is loaded at the first use of this type.
+/// What the oneDNN library is. It is loaded once, at the first use of this type: by a program as it starts, while it has one thread.
 public enum OneDNN {
     /// Why the library is not available; `nil` when it is.
     public static let problem: String? = mneme_onednn_open().map { String(cString: $0) }
@@ -30,7 +31,7 @@ public enum OneDNN {
     public static let hasNativeBFloat16 = isAvailable && mneme_onednn_has_native_bfloat16()
 }
 
-/// The compiled products of one thread.
+/// The compiled products of one thread. Each thread has its own, since a compiled product holds the addresses of its operands while it runs.
 package final class OneDNNProducts {
     private struct Entry {
         var product: MnemeOneDNNProduct
@@ -52,8 +53,9 @@ package final class OneDNNProducts {
     private var scratch: UnsafeMutableRawPointer?
     private var scratchBytes = 0
 
-    /// - Parameter limit: the most products to keep; the half that was not used for longest goes when there would be more.
+    /// - Parameter limit: the most products to keep, at least 4; the half that was not used for longest goes when there would be more.
     package init(limit: Int = 1024) {
+        require(limit >= 4, "a cache of \(limit) products")
         self.limit = limit
         var capacity = 16
         while capacity < 2 * limit { capacity *= 2 }
@@ -88,7 +90,7 @@ package final class OneDNNProducts {
 
     /// Computes on the calling thread. False when the library has no fast code for it: nothing is written then.
     package func multiply(
-        _ c: MatrixOperand, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float, beta: Float, bias: UnsafePointer<Float>?
+        _ c: MatrixResult, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float, beta: Float, bias: UnsafePointer<Float>?
     ) -> Bool {
         let (storedA, storedB) = (a.stored(m, k), b.stored(k, n))
         let product = MnemeOneDNNProduct(
@@ -118,7 +120,8 @@ package final class OneDNNProducts {
 
     /// Whether two products with a packed B read the same order of it.
     func packAlike(_ first: MnemeOneDNNProduct, _ second: MnemeOneDNNProduct) -> Bool {
-        guard handle(first) != nil, let b = handle(second), let a = handle(first) else { return false }
+        // The second may be compiled while the first is held: what was asked for last is never forgotten.
+        guard let a = handle(first), let b = handle(second) else { return false }
         return mneme_onednn_packs_alike(a, b)
     }
 
@@ -145,7 +148,7 @@ package final class OneDNNProducts {
             free(scratch)
             scratch = nil
             scratchBytes = (bytes + 4095) & ~4095
-            posix_memalign(&scratch, 4096, scratchBytes)
+            if posix_memalign(&scratch, 4096, scratchBytes) != 0 { MemoryPool.shared.endWithoutMemory(scratchBytes) }
         }
         return handle
     }
@@ -181,6 +184,7 @@ extension MnemeOneDNNProduct {
         mix(leadingB)
         mix(leadingC)
         mix(Int64(flags))
+        mix(Int64(alpha.bitPattern) | Int64(beta.bitPattern) << 32)
         return Int(truncatingIfNeeded: hash)
     }
 

@@ -3,6 +3,7 @@
 // Legend: C = A op(B) (+ C), M rows of C, N columns of C, K the summed extent.
 
 import COneDNN
+import Diagnostics
 import Kernels
 
 /// op(B) for repeated products with M rows each. Without oneDNN it is B itself.
@@ -68,7 +69,7 @@ package final class PackedMatrix {
 
     private struct Call {
         unowned(unsafe) var matrix: PackedMatrix
-        var c: MatrixOperand
+        var c: MatrixResult
         var a: UnsafeRawPointer
         var rows: Int
         var bias: UnsafePointer<Float>?
@@ -81,8 +82,11 @@ package final class PackedMatrix {
     /// - Parameters:
     ///   - c: M x N, rows close together, of the result's type.
     ///   - a: M x K, rows close together, of B's type.
-    package func multiply(into c: UnsafeMutableRawPointer, _ a: UnsafeMutableRawPointer) {
-        let (c, a) = (operand(c, resultType, leading: n), operand(a, b.dataType, leading: k))
+    package func multiply(into c: UnsafeMutableRawPointer, _ a: UnsafeRawPointer) {
+        let c = resultType == .float32
+            ? MatrixResult(c.assumingMemoryBound(to: Float.self), leading: n) : MatrixResult(c.assumingMemoryBound(to: UInt16.self), leading: n)
+        let a = b.dataType == .float32
+            ? MatrixOperand(a.assumingMemoryBound(to: Float.self), leading: k) : MatrixOperand(a.assumingMemoryBound(to: UInt16.self), leading: k)
         if packed == nil { multiplyMatrices(into: c, a, b, m: m, n: n, k: k, beta: isAdding ? 1 : 0) } else { run(c, a.pointer, rows: m, bias: nil) }
     }
 
@@ -92,7 +96,7 @@ package final class PackedMatrix {
     ///   - c: rows x N, rows close together, float32 or bfloat16.
     ///   - a: rows x K, rows close together, of B's type.
     ///   - bias: [N]; `nil` is none.
-    package func multiply(into c: MatrixOperand, _ a: MatrixOperand, rows: Int, bias: UnsafePointer<Float>?) {
+    package func multiply(into c: MatrixResult, _ a: MatrixOperand, rows: Int, bias: UnsafePointer<Float>?) {
         if packed == nil || isAdding || c.leading != n || a.leading != k || !fits(rows: rows) {
             return multiplyMatrices(into: c, a, b, m: rows, n: n, k: k, bias: bias)
         }
@@ -108,7 +112,7 @@ package final class PackedMatrix {
         return fit
     }
 
-    private func run(_ c: MatrixOperand, _ a: UnsafeRawPointer, rows: Int, bias: UnsafePointer<Float>?) {
+    private func run(_ c: MatrixResult, _ a: UnsafeRawPointer, rows: Int, bias: UnsafePointer<Float>?) {
         var call = Call(matrix: self, c: c, a: a, rows: rows, bias: bias)
         if parts == 1 { return call.run(0) }
         withUnsafeMutablePointer(to: &call) { pointer in
@@ -117,18 +121,12 @@ package final class PackedMatrix {
     }
 
     private func runPart(_ call: Call, _ part: Int) {
-        guard let packed else { preconditionFailure("the matrix is not packed") }
+        guard let packed else { failRequirement("the matrix is not packed", file: #fileID, line: #line) }
         let range = columns(part)
         let product = product(range.count, rows: call.rows, resultType: call.c.dataType, hasBias: call.bias != nil)
         let isDone = OneDNNProducts.current.multiply(
             product, call.c.pointer + range.lowerBound * call.c.dataType.byteCount, call.a, packed: packed.bytes + part * partBytes,
             bias: call.bias.map { $0 + range.lowerBound })
-        precondition(isDone, "oneDNN refused a product that it has prepared")
-    }
-
-    private func operand(_ pointer: UnsafeMutableRawPointer, _ type: DataType, leading: Int) -> MatrixOperand {
-        type == .float32
-            ? MatrixOperand(UnsafePointer(pointer.assumingMemoryBound(to: Float.self)), leading: leading)
-            : MatrixOperand(UnsafePointer(pointer.assumingMemoryBound(to: UInt16.self)), leading: leading)
+        require(isDone, "oneDNN refused a product that it has prepared")
     }
 }

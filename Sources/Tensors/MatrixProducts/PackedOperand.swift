@@ -33,7 +33,7 @@ public final class PackedOperand {
             packed = PackedMatrix(
                 MatrixOperand(weight, .transposed), rows: rows, k: weight.shape[1], n: weight.shape[0], isAdding: false, uses: Int.max)
         }
-        packed?.multiply(into: MatrixOperand(y), MatrixOperand(x), rows: rows, bias: bias)
+        packed?.multiply(into: MatrixResult(y), MatrixOperand(x), rows: rows, bias: bias)
         return true
     }
 }

@@ -1,6 +1,4 @@
-// Classes of products that share a choice of backend, and how the choice is measured.
-
-import Kernels
+// Classes of products that share a choice of backend.
 
 /// Data types, transpositions, whether C is added to, and the extents of a product, each rounded up to a power of two.
 struct ProductClass: CustomStringConvertible {
@@ -28,12 +26,22 @@ struct ProductClass: CustomStringConvertible {
 
     private func has(_ bit: Int) -> Bool { index >> bit & 1 == 1 }
 
+    /// M, N and K, rounded up.
+    var extents: (m: Int, n: Int, k: Int) { (1 << (index & 31), 1 << (index >> 5 & 31), 1 << (index >> 10 & 31)) }
+    /// Whether A and B are read transposed.
+    var transpositions: (a: Transposition, b: Transposition) { (has(15) ? .transposed : .none, has(16) ? .transposed : .none) }
+    /// The data type of A and B.
+    var operandType: DataType { has(17) ? .bfloat16 : .float32 }
+    /// The data type of C.
+    var resultType: DataType { has(18) ? .bfloat16 : .float32 }
+    /// Whether C is added to.
+    var isAdding: Bool { has(19) }
+
     /// Such as `bfloat16 nt 1024x4096x1024`; `bfloat16-float32` where C is float32, `+` where C is added to.
     var description: String {
-        let (operands, result) = (has(17) ? "bfloat16" : "float32", has(18) ? "bfloat16" : "float32")
-        let extents = [0, 5, 10].map { "\(1 << (index >> $0 & 31))" }.joined(separator: "x")
-        return
-            "\(operands == result ? operands : operands + "-" + result) \(has(15) ? "t" : "n")\(has(16) ? "t" : "n") \(extents)\(has(19) ? " +" : "")"
+        let types = operandType == resultType ? "\(operandType)" : "\(operandType)-\(resultType)"
+        let (m, n, k) = extents
+        return "\(types) \(has(15) ? "t" : "n")\(has(16) ? "t" : "n") \(m)x\(n)x\(k)\(isAdding ? " +" : "")"
     }
 
     /// The inverse of `description`; nil for any other text.
@@ -58,70 +66,5 @@ struct ProductClass: CustomStringConvertible {
         if words.count == 4 { index |= 1 << 19 }
         self.index = index
         if description != text { return nil }
-    }
-}
-
-/// A product that occurred, without its operands.
-struct ObservedProduct: Sendable {
-    private let m: Int
-    private let n: Int
-    private let k: Int
-    private let alpha: Float
-    private let beta: Float
-    private let operandType: DataType
-    private let resultType: DataType
-    private let transpositions: [Transposition]
-    private let hasBias: Bool
-    /// Whether it ran within a part of a divided call, on one thread.
-    private let isWithinPart: Bool
-    let productClass: ProductClass
-    private let rule: MatrixBackend
-
-    init(_ call: ProductCall) {
-        (m, n, k, alpha, beta) = (call.m, call.n, call.k, call.alpha, call.beta)
-        (operandType, resultType) = (call.a.dataType, call.c.dataType)
-        transpositions = [call.a.transposition, call.b.transposition]
-        hasBias = call.bias != nil
-        isWithinPart = Workers.isWithinPart
-        productClass = ProductClass(call)
-        rule = MatrixProducts.rule(call)
-    }
-
-    /// The backend that computes it in the least time; the rule's unless another takes at least `margin` less.
-    ///
-    /// Both run in turn on fresh memory, so that the operands of neither are more at hand than the other's.
-    func fastest(margin: Double = 0.08) -> MatrixBackend {
-        let candidates = MatrixBackend.allCases.filter(\.isAvailable)
-        if candidates.count == 1 { return rule }
-        let (a, b) = (operand(m, k, transpositions[0], key: 1), operand(k, n, transpositions[1], key: 2))
-        let c = Tensor(uninitialized: [m, n], resultType)
-        c.bytes.initializeMemory(as: UInt8.self, repeating: 0, count: m * n * resultType.byteCount)
-        let bias = Tensor(zeros: [n])
-        let call = ProductCall(
-            c: MatrixOperand(c), a: MatrixOperand(a, transpositions[0]), b: MatrixOperand(b, transpositions[1]), m: m, n: n, k: k, alpha: alpha,
-            beta: beta,
-            bias: hasBias ? UnsafePointer(bias.floats) : nil)
-        var best = candidates.map { _ in Duration.seconds(1e6) }
-        // Within a part a product runs on one thread: so does its measurement.
-        func time(_ backend: MatrixBackend) -> Duration {
-            let start = ContinuousClock.now
-            if isWithinPart { call.runOnThisThread(backend) } else { call.run(backend) }
-            return start.duration(to: .now)
-        }
-        for backend in candidates { _ = time(backend) }
-        let deadline = ContinuousClock.now + .milliseconds(60)
-        for round in 0..<12 where round < 3 || ContinuousClock.now < deadline {
-            for (position, backend) in candidates.enumerated() { best[position] = min(best[position], time(backend)) }
-        }
-        withExtendedLifetime((a, b, c, bias)) {}
-        guard let own = candidates.firstIndex(of: rule), let first = best.indices.min(by: { best[$0] < best[$1] }) else { return rule }
-        return best[first] < best[own] * (1 - margin) ? candidates[first] : rule
-    }
-
-    private func operand(_ rows: Int, _ columns: Int, _ transposition: Transposition, key: UInt64) -> Tensor {
-        var random = RandomStream(key: key)
-        let values = Tensor(uninitialized: transposition == .none ? [rows, columns] : [columns, rows])
-        for index in 0..<values.count { values.floats[index] = random.nextUniform() - 0.5 }
-        return values.converted(to: operandType)
     }
 }

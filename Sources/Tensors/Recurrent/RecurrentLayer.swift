@@ -81,7 +81,7 @@ package class RecurrentLayer: Cell {
             let rows = reordered(x, [batch * steps, x.shape[2]], from: batch, steps)
             timeMajorX = rows
             multiplyMatrices(
-                into: MatrixOperand(values), MatrixOperand(rows), MatrixOperand(weight, .transposed), m: steps * batch, n: gates, k: x.shape[2],
+                into: MatrixResult(values), MatrixOperand(rows), MatrixOperand(weight, .transposed), m: steps * batch, n: gates, k: x.shape[2],
                 bias: given.bias.floats)
         } else {
             timeMajorX = nil
@@ -202,12 +202,12 @@ package class RecurrentLayer: Cell {
         let (rows, inputs) = (steps * batch, x.shape[2])
         weight.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(timeMajorX), m: gates, n: inputs,
+                into: MatrixResult(target, leading: inputs), MatrixOperand(gradient, .transposed), MatrixOperand(timeMajorX), m: gates, n: inputs,
                 k: rows, beta: accumulate ? 1 : 0)
         }
         guard let node = x.node else { return }
         let part = Tensor(uninitialized: [rows, inputs], type)
-        multiplyMatrices(into: MatrixOperand(part), MatrixOperand(gradient), MatrixOperand(weight), m: rows, n: inputs, k: gates)
+        multiplyMatrices(into: MatrixResult(part), MatrixOperand(gradient), MatrixOperand(weight), m: rows, n: inputs, k: gates)
         node.accumulate(reordered(part, [batch, steps, inputs], from: steps, batch))
     }
 
@@ -217,7 +217,7 @@ package class RecurrentLayer: Cell {
         let skipped = readsOperands(0) || steps == 1 ? 0 : batch
         given.recurrentWeight.node?.withGradientTensor { target, accumulate in
             multiplyMatrices(
-                into: MatrixOperand(target, leading: columns), MatrixOperand(gradient, first: skipped * gates, .transposed),
+                into: MatrixResult(target, leading: columns), MatrixOperand(gradient, first: skipped * gates, .transposed),
                 MatrixOperand(operands, first: skipped * columns), m: gates, n: columns, k: steps * batch - skipped, beta: accumulate ? 1 : 0)
         }
     }

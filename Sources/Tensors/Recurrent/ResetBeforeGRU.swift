@@ -194,10 +194,10 @@ final class ResetBeforeLayer: RecurrentLayer {
         given.recurrentWeight.node?.withGradientTensor { target, accumulate in
             let beta: Float = accumulate ? 1 : 0
             multiplyMatrices(
-                into: MatrixOperand(target, leading: width), MatrixOperand(backward.gates, .transposed), MatrixOperand(operands), m: 2 * width,
+                into: MatrixResult(target, leading: width), MatrixOperand(backward.gates, .transposed), MatrixOperand(operands), m: 2 * width,
                 n: width, k: steps * batch, beta: beta)
             multiplyMatrices(
-                into: MatrixOperand(target, first: 2 * width * width, leading: width), MatrixOperand(backward.candidate, .transposed),
+                into: MatrixResult(target, first: 2 * width * width, leading: width), MatrixOperand(backward.candidate, .transposed),
                 MatrixOperand(resetOperands), m: width, n: width, k: steps * batch, beta: beta)
         }
         accumulateBias(backward.sums, given.bias)

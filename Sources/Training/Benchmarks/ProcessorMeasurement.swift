@@ -19,7 +19,7 @@ package enum ProcessorMeasurement {
         let backends = MatrixBackend.allCases.filter { $0.isAvailable && ($0 == .oneDNN || dataType == .float32 || !OneDNN.hasNativeBFloat16) }
         let times = backends.map { backend in
             bestTime(seconds: seconds / Double(backends.count)) {
-                multiplyMatrices(using: backend, into: MatrixOperand(c), MatrixOperand(a), MatrixOperand(b, .transposed), m: size, n: size, k: size)
+                multiplyMatrices(using: backend, into: MatrixResult(c), MatrixOperand(a), MatrixOperand(b, .transposed), m: size, n: size, k: size)
             }
         }
         return flops / (times.min() ?? .infinity)

@@ -73,7 +73,13 @@ package struct TrainingBenchmark {
         let lanes = Array(communicator.rank * workload.lanesPerRank..<(communicator.rank + 1) * workload.lanesPerRank)
         let batch = workload.batch(lanes: lanes)
         let hasDropout = workload.hasDropout(settings)
-        let backends = try BackendAgreement(communicator, directory: nil, step: 0, measures: true) { _ in }
+        func compute(_ step: Int, _ tape: Tape) -> SummedLoss {
+            let dropout = hasDropout ? DropoutContext(seed: TrainingWorkload.seed, step: step, lanes: lanes) : nil
+            return model.loss(batch, ForwardPass(tape: tape, dropout: dropout))
+        }
+        let cache = MatrixProductCache(directory: settings.cacheDirectory)
+        try BackendAgreement(communicator, directory: nil, cache: cache, measures: true) { _ in }
+            .prepare(rehearse: { try trainingStep.rehearse { compute(1, $1) } }, report: { _ in })
 
         var losses: [Double] = []
         let profile = settings.profiles ? OperationProfile() : nil
@@ -82,10 +88,8 @@ package struct TrainingBenchmark {
                 if step == settings.warmUpSteps + 1 { profile?.reset() }
                 tape.observer = profile
                 profile?.begin()
-                let dropout = hasDropout ? DropoutContext(seed: TrainingWorkload.seed, step: step, lanes: lanes) : nil
-                return model.loss(batch, ForwardPass(tape: tape, dropout: dropout))
+                return compute(step, tape)
             }
-            try backends.finishedStep(step) { _ in }
             losses.append(outcome.loss)
         }
         let allLanes = Double(workload.lanesPerRank * communicator.size)

@@ -87,6 +87,7 @@ struct BenchCommand: ParsableCommand {
             settings.dropout = dropout
             settings.longest = longest
             settings.profiles = profile
+            settings.cacheDirectory = ProgramStart.cacheDirectory
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
             for benchmark in names.compactMap(Benchmark.named) {
                 // Each has its own peak of memory.

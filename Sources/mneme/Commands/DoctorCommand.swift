@@ -19,18 +19,40 @@ struct DoctorCommand: ParsableCommand {
             and with all that the rank may use. Under mpirun also the time of an all-reduce by size, and the size of gradient buckets to set as
             parallel.bucketBytes. Takes less than 15 seconds.
 
+            With --tune it finds out which library multiplies which matrices faster here, and keeps that in the cache ($XDG_CACHE_HOME/mneme or
+            ~/.cache/mneme), where every run finds it. A run measures what it does not find, so tuning only saves the first runs that time; what is
+            in the cache already stays. It takes a few minutes, or as long as the classes named want: element type, whether A and B are transposed,
+            and the extents M x N x K rounded up to powers of two, with "+" where the product is added to what is there.
+
             MNEME_INSTRUCTION_SET (sse2, avx2, avx512) and MNEME_MATRIX_BACKEND (openblas, onednn) force a choice, for any command.
 
             Examples:
               mneme doctor
               mpirun -n 2 mneme doctor --json
+              mneme doctor --tune
+              mneme doctor --tune "float32 nt 1024x4096x1024" "float32 tn 4096x1024x1024 +"
             """)
 
     @Flag(help: "Print one JSON object.")
     var json = false
 
+    @Flag(help: "Measure which library multiplies which matrices faster, and keep it for every run on this machine.")
+    var tune = false
+
+    @Argument(help: "With --tune: the classes to measure; those of common layers by default.")
+    var classes: [String] = []
+
+    func validate() throws {
+        if !tune, let first = classes.first { throw ValidationError("'\(first)' is a class of matrix products: give --tune as well") }
+    }
+
     func run() throws {
         ProgramStart.run { communicator in
+            if tune {
+                let tuning = try communicator.onEveryRank { try MatrixProductTuning(classes, on: communicator.rank == 0) }
+                if communicator.rank == 0 { print(json ? try JSONLine.encode(tuning) + "\n" : tuning.text, terminator: "") }
+                return .finished
+            }
             let report = try DoctorReport(communicator)
             if communicator.rank == 0 { print(json ? try JSONLine.encode(report) + "\n" : report.text, terminator: "") }
             return .finished
@@ -131,7 +153,7 @@ struct DoctorReport: Encodable {
         } else {
             lines.append(("oneDNN", "not available: \(onednnProblem ?? "unknown"); bfloat16 is converted to float32 for OpenBLAS"))
         }
-        if let forcedMatrixBackend { lines.append(("", "\(MatrixProducts.environmentVariable) forces \(forcedMatrixBackend)")) }
+        if let forcedMatrixBackend { lines.append(("", "\(ProgramStart.matrixBackendVariable) forces \(forcedMatrixBackend)")) }
         lines += [
             ("libraries", "\(mpi), HDF5 \(hdf5), SentencePiece \(sentencePiece ?? "(version unknown)"), zlib \(zlib)"),
             ("ranks", "\(ranks); \(threadAllotment)"),

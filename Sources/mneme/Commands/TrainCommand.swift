@@ -42,7 +42,8 @@ struct TrainCommand: ParsableCommand {
             let configuration = try communicator.onEveryRank { try RunConfiguration(contentsOf: file, overrides: set) }
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
             let trainer = try Trainer(
-                configuration, communicator: communicator, fresh: fresh, terminalColumns: CommandLineOutput.terminalColumns
+                configuration, communicator: communicator, fresh: fresh, cacheDirectory: ProgramStart.cacheDirectory,
+                terminalColumns: CommandLineOutput.terminalColumns
             ) { CommandLineOutput.note($0) }
             switch try trainer.run() {
             case .finished: return .finished
