@@ -185,7 +185,6 @@ import Testing
         var results: [(name: String, values: [Float])] = []
         func vector(_ range: ClosedRange<Float> = 0...0.2) -> [Float] { vectors(&generator, 1, rows: rows, stride: stride, range) }
         func perHead(_ range: ClosedRange<Float> = 0...0.2) -> [Float] { vectors(&generator, heads, rows: rows, stride: stride, range) }
-        let matrix = vectors(&generator, width, rows: rows, stride: stride, -1...1)
         let (usage, w, r, gates) = (vector(0...0.9), vector(), perHead(), generator.floats(heads, 0...1))
 
         var (newUsage, retention) = (fresh(stride), fresh(stride))
@@ -222,16 +221,8 @@ import Testing
             forward: f, modes: modes, heads: heads, stride: stride)
         results += [("modes", modes), ("read weights", read), ("dbackward", dback), ("dcontent", dcont), ("dforward", dforw), ("dmodes", dm)]
 
-        for squared in [false, true] {
-            let keys = generator.floats(heads * width, -1...1)
-            var (products, sums, gradient) = (perHead(), fresh(heads * width), matrix)
-            kernels.memoryProducts(
-                &products, vectors: keys, memory: matrix, heads: heads, width: width, stride: stride, isSquared: squared, accumulates: squared)
-            kernels.memorySums(&sums, weights: products, memory: matrix, heads: heads, width: width, stride: stride, isSquared: squared)
-            kernels.addMemoryGradient(
-                &gradient, vectors: keys, weights: products, heads: heads, memory: matrix, scale: usage, width: width, stride: stride)
-            kernels.addScaledMemoryGradient(&gradient, vectors: keys, weights: products, heads: heads, memory: matrix, width: width, stride: stride)
-            results += [("products", products), ("sums", sums), ("gradient of the matrix", gradient)]
+        for _ in 0..<2 {
+            let products = perHead()
             var (cosines, out, dproducts, scale) = (Array(products[0..<stride]), fresh(stride), fresh(stride), vector())
             kernels.contentWeights(&out, cosines: &cosines, inverseNorms: retention, inverseKeyNorm: 0.7, strength: 2, rows: rows, stride: stride)
             let both = kernels.contentWeightsGradient(
@@ -248,23 +239,6 @@ import Testing
         let power = kernels.sharpenGradient(&dsharp, usage, output: sharp, power: 2.5, epsilon: 1e-3, stride: stride)
         results += [("sharpened", sharp), ("dsharpened", dsharp), ("power", [power])]
 
-        let (erase, written) = (generator.floats(width, 0...1), generator.floats(width))
-        for wipes in [false, true] {
-            var (next, norms, dM, de, dv, dW, dP) = (fresh(width * stride), fresh(stride), matrix, fresh(width), fresh(width), vector(), vector())
-            retention.withUnsafeBufferPointer { kept in
-                kernels.writeMemory(
-                    &next, inverseNorms: &norms, previous: matrix, weights: w, erase: erase, vector: written,
-                    retention: wipes ? kept.baseAddress : nil,
-                    epsilon: 1e-6, width: width, stride: stride)
-                dP.withUnsafeMutableBufferPointer { target in
-                    kernels.writeMemoryGradient(
-                        &dM, weightGradient: &dW, eraseGradient: &de, vectorGradient: &dv, retentionGradient: wipes ? target.baseAddress : nil,
-                        previous: matrix,
-                        weights: w, erase: erase, vector: written, retention: wipes ? kept.baseAddress : nil, width: width, stride: stride)
-                }
-            }
-            results += [("written", next), ("norms", Array(norms[0..<rows])), ("dM", dM), ("de", de), ("dv", dv), ("dW", dW), ("dretention", dP)]
-        }
         return results
     }
 }

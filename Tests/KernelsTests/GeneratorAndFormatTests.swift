@@ -42,7 +42,8 @@ struct DropoutTests {
                                     k.dropout(
                                         out + start, a + start, key: key, first: first &+ UInt64(start), keepThreshold: threshold, scale: 2, piece)
                                     k.addDropout(
-                                        sum + start, sum + start, a + start, key: key, first: first &+ UInt64(start), keepThreshold: threshold, scale: 2, piece)
+                                        sum + start, sum + start, a + start, key: key, first: first &+ UInt64(start), keepThreshold: threshold,
+                                        scale: 2, piece)
                                 }
                             }
                         }

@@ -85,6 +85,38 @@ func expectClose(
     }
 }
 
+/// Scratch memory of exactly the documented size, full of NaN, between two runs of canaries.
+final class GuardedMemory {
+    private let memory: UnsafeMutableBufferPointer<UInt32>
+    private let count: Int
+    private static let guards = 64
+    private static let canary: UInt32 = 0x7FC0_CA9A
+
+    init(_ count: Int) {
+        self.count = count
+        memory = .allocate(capacity: count + 2 * Self.guards)
+        memory.initialize(repeating: Self.canary)
+        for i in 0..<count { pointer[i] = .nan }
+    }
+
+    deinit { memory.deallocate() }
+
+    /// The first of `count` elements.
+    var pointer: FloatOutput {
+        UnsafeMutableRawPointer(memory.baseAddress.unsafelyUnwrapped + Self.guards).assumingMemoryBound(to: Float.self)
+    }
+
+    /// Records an issue where a canary is gone.
+    func expectIntact(_ what: String, sourceLocation: SourceLocation = #_sourceLocation) {
+        for i in 0..<Self.guards {
+            #expect(memory[Self.guards - 1 - i] == Self.canary, "\(what) wrote \(i + 1) before its scratch", sourceLocation: sourceLocation)
+            #expect(
+                memory[Self.guards + count + i] == Self.canary, "\(what) wrote at element \(count + i) of a scratch of \(count)",
+                sourceLocation: sourceLocation)
+        }
+    }
+}
+
 /// The bit patterns of the elements, to compare bit for bit.
 func patterns(_ values: [Float]) -> [UInt32] {
     values.map(\.bitPattern)

@@ -149,7 +149,8 @@ package final class ControllerSequence {
                     let values = layer.values.floats + row * layer.gates
                     let output = target + b * targetStride
                     if let cells = layer.cells {
-                        kernels.lstmCell(Elements(output), cell: cells.floats + next * width, gates: values, previousCell: cells.floats + row * width, width)
+                        kernels.lstmCell(
+                            Elements(output), cell: cells.floats + next * width, gates: values, previousCell: cells.floats + row * width, width)
                     } else {
                         kernels.unary(configuration.activation == .rectifier ? .rectifier : .hyperbolicTangent, values, values, width)
                         output.update(from: values, count: width)

@@ -2,6 +2,8 @@
 //
 // Legend: N memory rows, W width, R read heads, E interface width, S = N rounded up to a multiple of 16.
 
+import Kernels
+
 /// The places of the parts of a frame: the memory after a step, and how it came to be. In elements; every part begins on 64 bytes.
 ///
 /// Vectors over memory rows have S elements, and heads come in fours: what is added holds zeros, so that kernels work on whole registers.
@@ -11,6 +13,8 @@ struct MemoryFrame {
     let heads: Int
     /// S.
     let stride: Int
+    /// The extents of the matrix, as its kernels take them.
+    var shape: AddressedMemoryShape { AddressedMemoryShape(rows: rows, width: width) }
     /// N rounded up to a multiple of 4: rows of the link matrix.
     let linkRows: Int
     /// R rounded up to a multiple of 4.

@@ -120,8 +120,11 @@ final class EraseAddSequence {
         for i in shape.rows..<shape.stride { weight[i] = 0 }
         let erase = value + shape.rows
         kernels.unary(.sigmoid, erase, erase, shape.width)
-        kernels.memoryWrite(memory(t + 1, b), memory: memory(t, b), weights: weight, erase: erase, add: erase + shape.width, count: 1, shape)
-        kernels.memoryReads(controller.readRow(t, b), outStride: shape.width, memory: memory(t + 1, b), weights: weight, count: 1, shape)
+        kernels.writeRows(
+            memory(t + 1, b), inverseNorms: nil, epsilon: 0, memory: memory(t, b), weights: weight, erase: erase, add: erase + shape.width, count: 1,
+            retention: nil, shape)
+        kernels.rowSums(
+            controller.readRow(t, b), outStride: shape.width, memory: memory(t + 1, b), weights: weight, count: 1, isSquared: false, shape)
     }
 
     /// Memory and hidden state after the last step; off the tape.
@@ -179,18 +182,15 @@ final class EraseAddSequence {
         let erase = value + shape.rows
         let (eraseGradient, addGradient) = (slope + shape.rows, slope + shape.rows + shape.width)
         // r = M[t]^T w.
-        kernels.memoryScores(
-            weightGradient, norms: nil, memory: memory(t + 1, b), keys: reading, keyStride: shape.width, keyCount: 1, accumulate: false, shape)
-        let none = OuterProducts(reading, leftStride: 0, weight, count: 0)
-        kernels.memoryGradient(
-            memoryGradient, memory: memory(t + 1, b), weights: weight, erase: erase, count: 0, decay: nil,
-            OuterProducts(reading, leftStride: shape.width, weight, count: 1), none, shape)
+        kernels.rowProducts(
+            weightGradient, norms: nil, memory: memory(t + 1, b), vectors: reading, vectorStride: shape.width, count: 1, isSquared: false,
+            accumulate: false, shape)
+        kernels.addOuterProducts(
+            memoryGradient, memory: memory(t + 1, b), rowScale: nil, OuterProducts(reading, leftStride: shape.width, weight, count: 1), nil, shape)
         // The write.
-        kernels.memoryWriteGradient(
-            weightGradient: weightGradient, eraseGradient: eraseGradient, addGradient: addGradient, gradient: memoryGradient, memory: memory(t, b),
-            weights: weight, erase: erase, add: erase + shape.width, count: 1, shape)
-        kernels.memoryGradient(
-            memoryGradient, memory: memory(t, b), weights: weight, erase: erase, count: 1, decay: nil, none, none, shape)
+        kernels.writeRowsGradient(
+            memoryGradient, weightGradient: weightGradient, eraseGradient: eraseGradient, addGradient: addGradient, retentionGradient: nil,
+            memory: memory(t, b), weights: weight, erase: erase, add: erase + shape.width, count: 1, retention: nil, shape)
         for w in 0..<shape.width { eraseGradient[w] *= erase[w] * (1 - erase[w]) }
         kernels.softmaxGradient(slope, outputGradient: weightGradient, probability: weight, scale: 1, shape.rows)
         value.update(from: slope, count: numbers)

@@ -16,7 +16,7 @@ extension TuringMachineSequence {
         /// [B, A, S].
         let keyFactors: Tensor
         /// [B, S].
-        let decay: Tensor
+        let rowScale: Tensor
         /// [B, R W].
         let reads: Tensor
         /// [B, P]: of the numbers of a step, which then take the place of the numbers.
@@ -31,7 +31,7 @@ extension TuringMachineSequence {
         let width = controller.width
         let buffers = Buffers(
             memory: Tensor(zeros: [batch, memoryCount]), weights: Tensor(zeros: [batch, weightCount]),
-            keyFactors: Tensor(uninitialized: [batch, weightCount]), decay: Tensor(uninitialized: [batch, shape.stride]),
+            keyFactors: Tensor(uninitialized: [batch, weightCount]), rowScale: Tensor(uninitialized: [batch, shape.stride]),
             reads: Tensor(uninitialized: [batch, reads * shape.width]), numbers: Tensor(uninitialized: [batch, numbers]),
             output: Tensor(uninitialized: [batch, width]))
         placeLastGradients(buffers)
@@ -85,41 +85,42 @@ extension TuringMachineSequence {
         let memoryGradient = buffers.memory.floats + b * memoryCount
         let weightGradient = buffers.weights.floats + b * weightCount
         let keyFactors = buffers.keyFactors.floats + b * weightCount
-        let decay = buffers.decay.floats + b * shape.stride
+        let rowScale = buffers.rowScale.floats + b * shape.stride
         let reading = buffers.reads.floats + b * reads * shape.width
         let (erase, add) = (heads * numbersPerHead, heads * numbersPerHead + writes * shape.width)
         let writeWeights = afterWeights + reads * shape.stride
         // Reads and writes.
-        kernels.memoryScores(
-            weightGradient, norms: nil, memory: before, keys: reading, keyStride: shape.width, keyCount: reads, accumulate: true, shape)
-        kernels.memoryWriteGradient(
-            weightGradient: weightGradient + reads * shape.stride, eraseGradient: slope + erase, addGradient: slope + add, gradient: memoryGradient,
-            memory: before, weights: writeWeights, erase: result + erase, add: result + add, count: writes, shape)
+        kernels.rowProducts(
+            weightGradient, norms: nil, memory: before, vectors: reading, vectorStride: shape.width, count: reads, isSquared: false, accumulate: true,
+            shape)
+        kernels.writeRowsGradient(
+            memoryGradient, weightGradient: weightGradient + reads * shape.stride, eraseGradient: slope + erase, addGradient: slope + add,
+            retentionGradient: nil, memory: before, weights: writeWeights, erase: result + erase, add: result + add, count: writes, retention: nil,
+            shape)
         kernels.writeVectorsGradient(
             eraseGradient: slope + erase, addGradient: slope + add, numbers: raw + erase, additions: raw + add, erase: result + erase,
             add: result + add, addressing, width: writes * shape.width)
         // Addressing.
         let kept = addressingSteps.floats + placeRow * 3 * weightCount
         let norm = norms.floats + placeRow * shape.stride
-        kernels.fill(decay, 0, shape.stride)
+        kernels.fill(rowScale, 0, shape.stride)
         for head in 0..<heads {
             let first = head * shape.stride
             let (headSlope, headResult) = (slope + head * numbersPerHead, result + head * numbersPerHead)
             let keyDecay = kernels.headWeightsGradient(
-                weightGradient: weightGradient + first, keyFactors: keyFactors + first, decay: decay, numberGradient: headSlope,
+                weightGradient: weightGradient + first, keyFactors: keyFactors + first, rowScale: rowScale, numberGradient: headSlope,
                 AddressingSteps(
                     cosine: kept + first, content: kept + weightCount + first, shifted: kept + 2 * weightCount + first,
                     weights: afterWeights + first),
                 previous: beforeWeights + first, norms: norm, keyNorm: keyNorms.floats[row * heads + head], numbers: headResult, addressing,
                 scratch: scratch.floats + b * scratchCount, shape)
-            kernels.memoryReads(headSlope, outStride: shape.width, memory: before, weights: keyFactors + first, count: 1, shape)
+            kernels.rowSums(headSlope, outStride: shape.width, memory: before, weights: keyFactors + first, count: 1, isSquared: false, shape)
             kernels.addScaled(headSlope, headResult, scale: -keyDecay, shape.width)
             kernels.headNumbersGradient(headSlope, numbers: raw + head * numbersPerHead, results: headResult, addressing, width: shape.width)
         }
         // The memory before the step.
-        kernels.memoryGradient(
-            memoryGradient, memory: before, weights: writeWeights, erase: result + erase, count: writes, decay: decay,
-            OuterProducts(reading, leftStride: shape.width, afterWeights, count: reads),
+        kernels.addOuterProducts(
+            memoryGradient, memory: before, rowScale: rowScale, OuterProducts(reading, leftStride: shape.width, afterWeights, count: reads),
             OuterProducts(result, leftStride: numbersPerHead, keyFactors, count: heads), shape)
         raw.update(from: slope, count: numbers)
     }

@@ -97,8 +97,7 @@ final class TuringMachineSequence {
         norms = Tensor(uninitialized: [segment * batch, shape.stride])
         let segments = (steps + segment - 1) / segment
         checkpoints = isKept && segments > 1 ? Tensor(uninitialized: [segments * batch, memoryCount + weightCount]) : nil
-        // Three rings with a halo on either side.
-        scratchCount = 3 * (shape.stride + 2 * ((max(abs(configuration.shifts.lowerBound), abs(configuration.shifts.upperBound)) + 31) / 16 * 16))
+        scratchCount = addressing.scratchCount(shape)
         scratch = Tensor(zeros: [batch, scratchCount])
         placeInitialState()
     }
@@ -171,8 +170,9 @@ final class TuringMachineSequence {
                     activateNumbers(t, b)
                     address(t, b, place)
                     let read = controller.readRow(t + 1, b)
-                    kernels.memoryReads(
-                        read, outStride: shape.width, memory: memory(place, b), weights: weights(isKept ? place + 1 : 0, b), count: reads, shape)
+                    kernels.rowSums(
+                        read, outStride: shape.width, memory: memory(place, b), weights: weights(isKept ? place + 1 : 0, b), count: reads,
+                        isSquared: false, shape)
                     write(t, b, place)
                     let output = target + (b * steps + t) * (width + readCount)
                     output.update(from: controller.output(t) + b * width, count: width)
@@ -211,8 +211,9 @@ final class TuringMachineSequence {
         let result = results.floats + row * numbers
         let norm = norms.floats + placeRow * shape.stride
         let kept = addressingSteps.floats + placeRow * 3 * weightCount
-        kernels.memoryScores(
-            kept, norms: norm, memory: memory(place, b), keys: result, keyStride: numbersPerHead, keyCount: heads, accumulate: false, shape)
+        kernels.rowProducts(
+            kept, norms: norm, memory: memory(place, b), vectors: result, vectorStride: numbersPerHead, count: heads, isSquared: false,
+            accumulate: false, shape)
         let (before, after) = (weights(place, b), weights(isKept ? place + 1 : 0, b))
         for head in 0..<heads {
             let first = head * shape.stride
@@ -228,9 +229,9 @@ final class TuringMachineSequence {
     private func write(_ t: Int, _ b: Int, _ place: Int) {
         let result = results.floats + (row(t) + b) * numbers + heads * numbersPerHead
         let next = isKept ? place + 1 : 0
-        kernels.memoryWrite(
-            memory(next, b), memory: memory(place, b), weights: weights(next, b) + reads * shape.stride, erase: result,
-            add: result + writes * shape.width, count: writes, shape)
+        kernels.writeRows(
+            memory(next, b), inverseNorms: nil, epsilon: 0, memory: memory(place, b), weights: weights(next, b) + reads * shape.stride, erase: result,
+            add: result + writes * shape.width, count: writes, retention: nil, shape)
     }
 
     private var headNames: [String] {
