@@ -8,6 +8,27 @@ public enum UnaryFunction: UInt8, Sendable, CaseIterable {
     /// x Phi(x), the exact form.
     case gelu
     case sine, cosine
+
+    /// What it is called in errors, findings and profiles.
+    public var name: StaticString {
+        switch self {
+        case .exponential: "exponential"
+        case .logarithm: "logarithm"
+        case .hyperbolicTangent: "tanh"
+        case .sigmoid: "sigmoid"
+        case .rectifier: "rectifier"
+        case .softplus: "softplus"
+        case .squareRoot: "square root"
+        case .reciprocal: "reciprocal"
+        case .square: "square"
+        case .absolute: "absolute value"
+        case .negate: "negate"
+        case .geluTanh: "GELU (tanh)"
+        case .gelu: "GELU"
+        case .sine: "sine"
+        case .cosine: "cosine"
+        }
+    }
 }
 
 /// What one optimizer step needs besides the arrays. Fields that a rule does not use are ignored.

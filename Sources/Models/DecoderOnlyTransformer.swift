@@ -81,7 +81,7 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
         guard case .tokens(let batch) = batch else { preconditionFailure("a decoder-only model takes token batches") }
         return linearCrossEntropy(
             hidden(batch.inputs, pass), weight: pass.operand(tokenEmbedding.weight), targets: batch.targets,
-            labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
+            labelSmoothing: pass.isTraining ? configuration.labelSmoothing : 0)
     }
 
     public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder {

@@ -147,7 +147,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
         guard case .pairs(let batch) = batch else { preconditionFailure("an encoder-decoder model takes pair batches") }
         return linearCrossEntropy(
             hidden(batch, pass), weight: pass.operand(embedding.weight), targets: batch.targetOutputs,
-            labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
+            labelSmoothing: pass.isTraining ? configuration.labelSmoothing : 0)
     }
 
     public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder {

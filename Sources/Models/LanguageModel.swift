@@ -102,7 +102,7 @@ public protocol LanguageModel: TrainableModel {
 
 /// A language model that reads token sequences from left to right.
 public protocol TextLanguageModel: LanguageModel {
-    /// The logits of every position: int32 [B, T] to float32 [B, T, V]. A model that carries memory goes on from `pass.memory`, and keeps it there.
+    /// The logits of every position: int32 [B, T] to float32 [B, T, V]. A model that carries memory goes on from the lanes' memory, and keeps it there.
     func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor
 }
 

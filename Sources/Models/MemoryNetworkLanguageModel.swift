@@ -131,21 +131,21 @@ public final class MemoryNetworkLanguageModel: TextLanguageModel {
             values: values)
     }
 
-    /// The logits of every position: int32 [B, T] to float32 [B, T, V]; read from, and kept in, `pass.memory` where the configuration says `carry`.
+    /// The logits of every position: int32 [B, T] to float32 [B, T, V]; read from, and kept in, the lanes' memory where the configuration says `carry`.
     public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor { project(hiddenFromLanes(inputs, pass), pass) }
 
     public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
         guard case .tokens(let batch) = batch else { preconditionFailure("a memory network as a language model takes token batches") }
         return linearCrossEntropy(
             hiddenFromLanes(batch.inputs, pass), weight: pass.operand(output), targets: batch.targets,
-            labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
+            labelSmoothing: pass.isTraining ? configuration.labelSmoothing : 0)
     }
 
     /// `hidden` after the words that lanes remember, which then remember what they have read, where the configuration says `carry`.
     private func hiddenFromLanes(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
-        let carried = configuration.carry ? pass.memory : nil
-        let (hidden, words) = hidden(inputs, after: carried?.state(of: memory)?.tensors[0], pass)
-        carried?.keep(MemoryState([words]), of: memory)
+        let before = configuration.carry ? pass.remembered(memory, withGradient: false) : nil
+        let (hidden, words) = hidden(inputs, after: before?.tensors[0], pass)
+        if configuration.carry { pass.remember(MemoryState([words]), as: memory) }
         return hidden
     }
 

@@ -52,23 +52,22 @@ public final class RecurrentLanguageModel: TextLanguageModel {
         return (variationalDropout(dropped, rate: configuration.recurrent.inputDropout, pass.dropout), next)
     }
 
-    /// The logits of every position: int32 [B, T] to float32 [B, T, V]; read from, and kept in, `pass.memory` where the configuration says `carry`.
+    /// The logits of every position: int32 [B, T] to float32 [B, T, V]; read from, and kept in, the lanes' memory where the configuration says `carry`.
     public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor { project(hiddenFromLanes(inputs, pass), pass) }
 
     public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
         guard case .tokens(let batch) = batch else { preconditionFailure("a recurrent language model takes token batches") }
         return linearCrossEntropy(
             hiddenFromLanes(batch.inputs, pass), weight: pass.operand(output.weight), bias: output.bias.map { pass($0) }, targets: batch.targets,
-            labelSmoothing: pass.tape == nil ? 0 : configuration.labelSmoothing)
+            labelSmoothing: pass.isTraining ? configuration.labelSmoothing : 0)
     }
 
     public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder { Decoder(self, prompts) }
 
     /// `hidden` from what lanes remember, which then remember what they have read, where the configuration says `carry`.
     private func hiddenFromLanes(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
-        guard configuration.carry, let carried = pass.memory else { return hidden(inputs, pass).hidden }
-        let result = hidden(inputs, from: carried.state(of: memory, on: pass.tape), pass)
-        carried.keep(result.state, of: memory)
+        let result = hidden(inputs, from: configuration.carry ? pass.remembered(memory) : nil, pass)
+        if configuration.carry { pass.remember(result.state, as: memory) }
         return result.hidden
     }
 

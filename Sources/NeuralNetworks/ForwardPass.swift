@@ -4,26 +4,38 @@ import Tensors
 
 /// One run through a model: with a tape when gradients are wanted, with dropout when it trains.
 public final class ForwardPass {
-    /// Where operations are recorded; `nil` in evaluation.
+    /// Whether the model is trained by what it computes: then labels are smoothed. A tape alone does not say so.
+    public let isTraining: Bool
+    /// The steps of training that were done before this pass, for models that change on the way; `.max` where nobody counts.
+    public let stepsDone: Int
+    /// Where operations are recorded; `nil` where no gradient is wanted.
     public let tape: Tape?
     /// Where dropout masks come from; `nil` in evaluation.
     public let dropout: DropoutContext?
     /// Looks at every layer's output; `nil` when nobody asked.
     public let numerics: NumericsCheck?
-    /// What lanes remember from earlier batches; `nil` where every sequence starts with the initial memory.
-    public let memory: CarriedMemory?
+    /// What lanes remember from earlier batches; `nil` where every sequence starts with the initial memory. Layers use `remembered` and `remember`.
+    private let memory: CarriedMemory?
+    /// Where a part that is computed again gets from what lanes remember.
+    private var lent: LentMemory?
+    /// What a part that is computed again has kept.
+    private var kept: [(declarations: [MemoryDeclaration], state: MemoryState)] = []
     /// Collects pictures of the memory at work; `nil` when nobody asked.
     public let trace: MemoryTrace?
 
-    /// A pass that trains (tape and dropout given), or evaluates (neither).
+    /// A pass that trains (tape and dropout given), or evaluates (neither). With a tape it trains unless `isTraining` says otherwise.
     public init(
-        tape: Tape? = nil, dropout: DropoutContext? = nil, numerics: NumericsCheck? = nil, memory: CarriedMemory? = nil, trace: MemoryTrace? = nil
+        tape: Tape? = nil, dropout: DropoutContext? = nil, numerics: NumericsCheck? = nil, memory: CarriedMemory? = nil, trace: MemoryTrace? = nil,
+        isTraining: Bool? = nil, stepsDone: Int = .max
     ) {
+        self.isTraining = isTraining ?? (tape != nil)
+        self.stepsDone = stepsDone
         self.tape = tape
         self.dropout = dropout
         self.numerics = numerics
         self.memory = memory
         self.trace = trace
+        if let numerics { tape?.observer = numerics }
     }
 
     /// The parameter's float32 value, on the tape when there is one.
@@ -45,17 +57,64 @@ public final class ForwardPass {
         return output
     }
 
-    /// Runs a layer; with `recompute` and a tape its activations are not kept but computed again in the backward pass, with the same dropout.
+    /// What the lanes of the batch remember under some declarations, on the tape of this pass where there is one; `nil` where they begin, or carry
+    /// nothing.
+    /// - Parameter withGradient: false for values that no gradient is wanted for.
+    public func remembered(_ declarations: [MemoryDeclaration], withGradient: Bool = true) -> MemoryState? {
+        guard let lent else { return memory?.state(of: declarations, on: withGradient ? tape : nil) }
+        guard let state = lent.state(of: declarations, withGradient) else { return nil }
+        return tape.map { tape in MemoryState(state.tensors.map { tape.adopt($0) }) } ?? state
+    }
+
+    /// Keeps values for the next batch of the lanes. Nothing where nobody carries memory.
+    public func remember(_ state: MemoryState, as declarations: [MemoryDeclaration]) {
+        if lent == nil { memory?.keep(state, of: declarations) } else { kept.append((declarations, state)) }
+    }
+
+    /// Runs a layer; with `recompute` and a tape its activations are not kept but computed again in the backward pass, with the same dropout. What the
+    /// layer remembers from batch to batch goes in and out as without `recompute`, gradients included.
     public func layer(_ inputs: [Tensor], recompute: Bool, _ body: @escaping (_ inputs: [Tensor], _ pass: ForwardPass) -> Tensor) -> Tensor {
         guard recompute, let tape else { return body(inputs, self) }
         let firstSite = dropout?.site ?? 0
-        var isFirst = true
-        return recomputed(inputs, on: tape) { [dropout, numerics] inputs, tape in
-            let part = ForwardPass(tape: tape, dropout: dropout?.copy(at: firstSite), numerics: isFirst ? numerics : nil)
+        // The tape keeps the closure: it must not keep this pass, which keeps the tape.
+        let lending = LentMemory(self)
+        var declarations: [[MemoryDeclaration]]?
+        let results = recomputed(inputs, on: tape) { [dropout, numerics, trace, isTraining, stepsDone] inputs, tape -> [Tensor] in
+            let isFirst = declarations == nil
+            let part = ForwardPass(
+                tape: tape, dropout: dropout?.copy(at: firstSite), numerics: isFirst ? numerics : nil, trace: isFirst ? trace : nil,
+                isTraining: isTraining, stepsDone: stepsDone)
+            part.lent = lending
             let output = body(inputs, part)
-            if isFirst, let dropout, let end = part.dropout?.site { dropout.skip(to: end) }
-            isFirst = false
-            return output
+            if isFirst {
+                if let dropout, let end = part.dropout?.site { dropout.skip(to: end) }
+                declarations = part.kept.map(\.declarations)
+            }
+            return [output] + part.kept.flatMap(\.state.tensors)
         }
+        lending.source = nil
+        var rest = results.dropFirst()
+        for names in declarations ?? [] {
+            remember(MemoryState(Array(rest.prefix(names.count))), as: names)
+            rest = rest.dropFirst(names.count)
+        }
+        return results[0]
+    }
+}
+
+/// What a layer that is computed again has asked for of the memory that its lanes carry: the same values at each run.
+private final class LentMemory {
+    /// The pass that the layer belongs to, during the first run.
+    var source: ForwardPass?
+    private var states: [(names: [String], state: MemoryState?)] = []
+
+    init(_ source: ForwardPass) { self.source = source }
+
+    func state(of declarations: [MemoryDeclaration], _ withGradient: Bool) -> MemoryState? {
+        let names = declarations.map(\.name)
+        if let known = states.first(where: { $0.names == names }) { return known.state }
+        let state = source?.remembered(declarations, withGradient: withGradient)
+        states.append((names, state))
+        return state
     }
 }

@@ -95,7 +95,7 @@ public func attention(
     if !wantsGradient, computation.isDecodingStep { return computation.decodingStep() }
     let (output, logSums) = computation.forward(keepsLogSums: wantsGradient)
     guard let logSums else { return output }
-    return Tape.record(output, from: query.tensor, key.tensor, value.tensor) { gradient in
+    return Operation("attention").record(output, from: query.tensor, key.tensor, value.tensor) { gradient in
         computation.backward(gradient, output: output, logSums: logSums)
     }
 }

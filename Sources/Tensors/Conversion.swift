@@ -26,11 +26,13 @@ extension Tensor {
     }
 
     /// Writes the values to `memory` as float32.
-    func convert(to memory: UnsafeMutablePointer<Float>) { kernels.convert(Elements(memory), elements, count) }
+    func convert(to memory: UnsafeMutablePointer<Float>) {
+        parallelElements(count) { start, count in kernels.convert(Elements(memory + start), elements + start, count) }
+    }
 }
 
 /// x in another floating type, on the tape. The gradient is converted back.
 public func convert(_ x: Tensor, to type: DataType) -> Tensor {
     if type == x.dataType { return x }
-    return Tape.record(x.converted(to: type), from: x) { gradient in x.node?.accumulate(gradient) }
+    return Operation("convert").record(x.converted(to: type), from: x) { gradient in x.node?.accumulate(gradient) }
 }

@@ -37,7 +37,7 @@ public func crossEntropy(_ logits: Tensor, targets: Tensor, labelSmoothing: Floa
     require(targets.count == rows, "crossEntropy: \(targets.count) targets for logits \(logits.shape)")
     let work = logits.copied()
     let sums = crossEntropyInPlace(work.floats, targets.integers, rows: rows, classes: classes, labelSmoothing: labelSmoothing)
-    let loss = Tape.record(Tensor(Float(sums.loss)), from: logits) { gradient in
+    let loss = Operation("cross-entropy").record(Tensor(Float(sums.loss)), from: logits) { gradient in
         let scale = gradient.scalar
         logits.node?.withGradient { target, accumulate in
             if accumulate {

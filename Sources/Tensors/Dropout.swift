@@ -67,7 +67,7 @@ struct DropoutRate {
 public func dropout(_ x: Tensor, rate: Float, _ context: DropoutContext?) -> Tensor {
     guard rate > 0, let context else { return x }
     let mask = DropoutMask(x.shape, rate: rate, context)
-    return Tape.record(mask.applied(to: x, as: x.dataType), from: x) { gradient in
+    return Operation("dropout").record(mask.applied(to: x, as: x.dataType), from: x) { gradient in
         x.node?.accumulate(mask.applied(to: gradient, as: x.dataType))
     }
 }
@@ -83,14 +83,14 @@ public func addDropout(_ residual: Tensor, _ x: Tensor, rate: Float, _ context: 
     let y = Tensor(uninitialized: x.shape)
     guard rate > 0, let context else {
         addElements(y, residual, x)
-        return Tape.record(y, from: residual, x) { gradient in
+        return Operation("add dropout").record(y, from: residual, x) { gradient in
             x.node?.accumulate(gradient)
             residual.node?.accumulate(gradient)
         }
     }
     let mask = DropoutMask(x.shape, rate: rate, context)
     mask.add(y, residual, x)
-    return Tape.record(y, from: residual, x) { gradient in
+    return Operation("add dropout").record(y, from: residual, x) { gradient in
         if let node = x.node { node.accumulate(mask.applied(to: gradient, as: node.dataType)) }
         residual.node?.accumulate(gradient)
     }

@@ -27,7 +27,7 @@ public func embedding(_ table: Tensor, _ indices: Tensor, scale: Float = 1) -> T
             kernels.affine(target + i * width, source + row * width, scale: scale, offset: 0, width)
         }
     }
-    return Tape.record(y, from: table) { gradient in
+    return Operation("embedding").record(y, from: table) { gradient in
         table.node?.withZeroedGradient { target in
             for i in 0..<count { kernels.addScaled(target + Int(indices.integers[i]) * width, gradient.floats + i * width, scale: scale, width) }
         }
@@ -48,7 +48,7 @@ public func addPositions(_ x: Tensor, _ table: Tensor, first: Int = 0) -> Tensor
     let y = Tensor(uninitialized: x.shape)
     let block = length * width
     for b in 0..<batch { kernels.add(y.floats + b * block, x.floats + b * block, table.floats + first * width, block) }
-    return Tape.record(y, from: x, table) { gradient in
+    return Operation("add positions").record(y, from: x, table) { gradient in
         x.node?.accumulate(gradient)
         table.node?.withZeroedGradient { target in
             for b in 0..<batch { kernels.add(target + first * width, target + first * width, gradient.floats + b * block, block) }

@@ -24,8 +24,8 @@ public func linear(_ x: Tensor, weight: Tensor, bias: Tensor? = nil, outputType:
         linearGradient(gradient, x: x, weight: weight)
         if let node = bias?.node { accumulateColumnSums(gradient, into: node) }
     }
-    guard let bias else { return Tape.record(y, from: x, weight, backward: backward) }
-    return Tape.record(y, from: [x, weight, bias], backward: backward)
+    guard let bias else { return Operation("linear").record(y, from: x, weight, backward: backward) }
+    return Operation("linear").record(y, from: [x, weight, bias], backward: backward)
 }
 
 /// y = x W^T + bias.
@@ -86,7 +86,7 @@ public func linear(_ x: Tensor, weight: Tensor, bias: Tensor, activation: Linear
     multiply(into: product, x, weight, bias: nil, packed)
     let y = activation == .gelu ? Tensor(uninitialized: product.shape, x.dataType) : product
     addBiasAndActivate(y, product, bias: bias, activation)
-    return Tape.record(y, from: [x, weight, bias]) { gradient in
+    return Operation("activated linear").record(y, from: [x, weight, bias]) { gradient in
         let inner = activationGradient(gradient, product: product, bias: bias, activation)
         linearGradient(inner, x: x, weight: weight)
         if let node = bias.node { accumulateColumnSums(inner, into: node) }
@@ -149,7 +149,7 @@ public func matmul(_ a: Tensor, _ b: Tensor, transposeA: Bool = false, transpose
             c.floats + i * stepC, leadingC: n, a.floats + i * stepA, opA, leadingA: leadingA, b.floats + i * stepB, opB, leadingB: leadingB, m: m,
             n: n, k: k)
     }
-    return Tape.record(c, from: a, b) { gradient in
+    return Operation("matmul").record(c, from: a, b) { gradient in
         a.node?.withGradient { target, accumulate in
             let beta: Float = accumulate ? 1 : 0
             for i in 0..<batches {

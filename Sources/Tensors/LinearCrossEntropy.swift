@@ -8,9 +8,8 @@ import Kernels
 /// Cross-entropy of softmax(hidden W^T) against target classes, in chunks of positions: never more than one chunk's logits exist. Positions without a
 /// target cost nothing.
 ///
-/// When a gradient is wanted, a chunk's logits are turned into their gradient at once and multiplied into the gradients of `hidden` and `weight`, as
-/// if the loss were what the tape is run backwards from. A loss that arrives at another gradient s than 1 (because something else was computed from
-/// it) is corrected in the backward pass: exactly, but at the price of computing the logits again.
+/// When a gradient is wanted, a chunk's logits are turned into their gradient at once and multiplied into gradients of `hidden`, `weight` and `bias`
+/// that the operation keeps until the tape runs backwards: a loss that nothing is trained by leaves no trace.
 ///
 /// - Parameters:
 ///   - hidden: [..., D], float32 or bfloat16.
@@ -20,7 +19,8 @@ import Kernels
 ///   - labelSmoothing: as `crossEntropy`.
 ///   - chunk: positions of a chunk; `nil` chooses.
 /// - Returns: the summed loss. Logits and sums are float32 for both types; the gradient of the logits is rounded to the type of `hidden`.
-/// - Complexity: 2 R V D flops forward, 4 R V D more for the gradient, R counting the positions with a target; holds one chunk's logits.
+/// - Complexity: 2 R V D flops forward, 4 R V D more for the gradient, R counting the positions with a target; holds one chunk's logits, and V D
+///   float32 values until the backward pass.
 public func linearCrossEntropy(
     _ hidden: Tensor, weight: Tensor, bias: Tensor? = nil, targets: Tensor, labelSmoothing: Float = 0, chunk: Int? = nil
 ) -> SummedLoss {
@@ -34,23 +34,21 @@ public func linearCrossEntropy(
         inputs: isDense ? hidden.stopGradient() : gatherRows(hidden, active), weight: weight, bias: bias,
         targets: isDense ? targets : Tensor(active.map { target[$0] }, [active.count]), labelSmoothing: labelSmoothing,
         chunk: chunk ?? ChunkedCrossEntropy.chunk(positions: active.count, classes: classes))
-    let results = work.run(inputGradient: hidden.node != nil, scale: 1)
+    let wanted = ChunkedCrossEntropy.Wanted(input: hidden.requiresGradient, weight: weight.requiresGradient, bias: bias?.requiresGradient == true)
+    let results = work.run(wanted)
     var perPosition = results.perPosition
     if !isDense {
         perPosition = [Float](repeating: 0, count: rows)
         for (i, row) in active.enumerated() { perPosition[row] = results.perPosition[i] }
     }
     let inputs = bias.map { [hidden, weight, $0] } ?? [hidden, weight]
-    let loss = Tape.record(Tensor(Float(results.loss)), from: inputs) { gradient in
+    let loss = Operation("linear cross-entropy").record(Tensor(Float(results.loss)), from: inputs) { gradient in
         let scale = gradient.scalar
-        if scale != 1 { _ = work.run(inputGradient: false, scale: scale - 1) }
+        for part in [results.inputGradient, results.weightGradient, results.biasGradient] { if scale != 1, let part { scaleElements(part, by: scale) } }
+        if let part = results.weightGradient { weight.node?.accumulate(part) }
+        if let part = results.biasGradient { bias?.node?.accumulate(part) }
         guard let node = hidden.node, let part = results.inputGradient else { return }
-        if scale != 1 { scaleElements(part, by: scale) }
-        if isDense {
-            node.accumulate(part.viewed(as: hidden.shape))
-        } else {
-            node.accumulate(scatterRows(part, active, rows: rows).viewed(as: hidden.shape))
-        }
+        node.accumulate((isDense ? part : scatterRows(part, active, rows: rows)).viewed(as: hidden.shape))
     }
     return SummedLoss(loss: loss, negativeLogLikelihood: results.negativeLogLikelihood, count: active.count, perPosition: perPosition)
 }
@@ -68,13 +66,24 @@ private struct ChunkedCrossEntropy {
     /// Positions of a chunk.
     let chunk: Int
 
-    /// What a run leaves.
+    /// What gradients are asked for.
+    struct Wanted {
+        let input: Bool
+        let weight: Bool
+        let bias: Bool
+    }
+
+    /// What a run leaves. The gradients are those that were asked for.
     struct Results {
         var loss = 0.0
         var negativeLogLikelihood = 0.0
         var perPosition: [Float]
-        /// [n, D], when it was asked for.
+        /// [n, D], in the type of the inputs.
         var inputGradient: Tensor?
+        /// [V, D], float32.
+        var weightGradient: Tensor?
+        /// [V], float32.
+        var biasGradient: Tensor?
     }
 
     /// Few enough positions that their logits stay near the processor, but not so few that reading and writing the weight's gradient once a chunk
@@ -85,17 +94,15 @@ private struct ChunkedCrossEntropy {
         return max(1, ((positions + chunks - 1) / chunks + 15) / 16 * 16)
     }
 
-    /// Computes losses and, where there are nodes, adds `scale` times the gradients of weight and bias to theirs.
-    func run(inputGradient: Bool, scale: Float) -> Results {
+    /// Computes losses and gradients.
+    func run(_ wanted: Wanted) -> Results {
         let (count, width, classes) = (inputs.shape.rows, inputs.shape.columns, weight.shape[0])
         var results = Results(perPosition: [Float](repeating: 0, count: count))
-        let needsGradient = inputGradient || weight.node != nil || bias?.node != nil
-        if inputGradient { results.inputGradient = Tensor(uninitialized: [count, width], inputs.dataType) }
-        if count == 0 {
-            weight.node?.withZeroedGradient { _ in }
-            bias?.node?.withZeroedGradient { _ in }
-            return results
-        }
+        let needsGradient = wanted.input || wanted.weight || wanted.bias
+        if wanted.input { results.inputGradient = Tensor(uninitialized: [count, width], inputs.dataType) }
+        if wanted.weight { results.weightGradient = count == 0 ? Tensor(zeros: weight.shape) : Tensor(uninitialized: weight.shape) }
+        if wanted.bias { results.biasGradient = Tensor(zeros: [classes]) }
+        if count == 0 { return results }
         let rows = min(chunk, count)
         let isRounded = needsGradient && inputs.dataType == .bfloat16
         // Rows of the logits' gradient are a little apart: the products that read it are then up to half again as fast with oneDNN.
@@ -121,15 +128,14 @@ private struct ChunkedCrossEntropy {
                 multiplyMatrices(
                     into: MatrixOperand(target, first: first * width), MatrixOperand(gradient), MatrixOperand(weight), m: part, n: width, k: classes)
             }
-            weight.node?.withGradientTensor { target, accumulate in
+            if let target = results.weightGradient {
                 multiplyMatrices(
-                    into: MatrixOperand(target, leading: width), MatrixOperand(gradient, .transposed), x, m: classes, n: width, k: part, alpha: scale,
-                    beta: accumulate ? 1 : 0)
+                    into: MatrixOperand(target), MatrixOperand(gradient, .transposed), x, m: classes, n: width, k: part, beta: first == 0 ? 0 : 1)
             }
-            if let node = bias?.node {
+            if let target = results.biasGradient {
                 let sums = Tensor(zeros: [leading])
                 kernels.accumulateColumnSums(sums.floats, gradient.elements, rows: part, columns: leading)
-                node.withZeroedGradient { kernels.addScaled($0, sums.floats, scale: scale, classes) }
+                kernels.add(target.floats, target.floats, sums.floats, classes)
             }
         }
         for position in 0..<count {

@@ -42,8 +42,8 @@ public func layerNorm(_ x: Tensor, gain: Tensor, bias: Tensor?, epsilon: Float =
             }
         }
     }
-    guard let bias else { return Tape.record(y, from: x, gain, backward: backward) }
-    return Tape.record(y, from: [x, gain, bias], backward: backward)
+    guard let bias else { return Operation("layer norm").record(y, from: x, gain, backward: backward) }
+    return Operation("layer norm").record(y, from: [x, gain, bias], backward: backward)
 }
 
 /// Root-mean-square normalisation of the last axis (Zhang and Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * gain.
@@ -62,7 +62,7 @@ public func rmsNorm(_ x: Tensor, gain: Tensor, epsilon: Float = 1e-6, outputType
             y.elements + start, reciprocalRoot: roots.floats + first, x.floats + start, gain: gain.floats, epsilon: epsilon, rows: count,
             columns: columns)
     }
-    return Tape.record(y, from: x, gain) { gradient in
+    return Operation("RMS norm").record(y, from: x, gain) { gradient in
         withInputGradient(x) { target, accumulate in
             withOptionalSums(gain.node, nil, columns) { sums, hasGain, _ in
                 parallelRowSums(rows, columns: columns, into: sums, count: 2 * columns) { first, count, sums in

@@ -46,6 +46,13 @@ public final class Parameter {
     /// False until the first contribution of a step, which is stored instead of added.
     public internal(set) var hasGradient = false
 
+    /// Writes zeros to a gradient that got no contribution in this step.
+    func zeroMissingGradient() {
+        if hasGradient { return }
+        kernels.fill(gradient.floats, 0, shape.count)
+        hasGradient = true
+    }
+
     init(name: String, shape: Shape, decays: Bool, index: Int, initializer: Initializer) {
         self.name = name
         self.shape = shape
@@ -168,10 +175,7 @@ public final class ParameterStore {
 
     /// Writes zeros to the gradients that got no contribution.
     public func zeroMissingGradients() {
-        for parameter in parameters where !parameter.hasGradient {
-            kernels.fill(parameter.gradient.floats, 0, parameter.shape.count)
-            parameter.hasGradient = true
-        }
+        for parameter in parameters { parameter.zeroMissingGradient() }
     }
 
     private func initialize(_ parameter: Parameter, seed: UInt64) {

@@ -7,9 +7,24 @@ import Synchronization
 /// Recordings are never freed: the next tape takes the one that the last tape has left, with room for as many entries and with its
 /// nodes. So tapes of equal steps ask nothing of the system, and a value that outlives its tape points to valid memory.
 struct Recording: ~Copyable {
-    struct Entry {
+    private struct Entry {
+        let operation: Operation
+        /// The first output.
         let output: Node
-        let backward: (Tensor) -> Void
+        let backward: Backward
+    }
+
+    private enum Backward {
+        case one((Tensor) -> Void)
+        case several(SeveralOutputs)
+    }
+
+    /// What an entry of several outputs has beside the first.
+    private final class SeveralOutputs {
+        var others: [Node]
+        let backward: ([Tensor?]) -> Void
+
+        init(_ others: [Node], _ backward: @escaping ([Tensor?]) -> Void) { (self.others, self.backward) = (others, backward) }
     }
 
     /// A parameter's first use: its gradient is complete once that entry has run backwards.
@@ -34,26 +49,73 @@ struct Recording: ~Copyable {
 
     fileprivate init() {}
 
+    /// Watches the operations.
+    var observer: (any OperationObserver)?
+
     /// Adds an operation with the result `value`, which gets a node. `recording` is the address of this recording.
     @inline(__always)
-    mutating func append(_ value: inout Tensor, _ recording: UnsafeMutablePointer<Recording>, _ backward: consuming @escaping (Tensor) -> Void) {
-        if count == capacity { grow() }
-        let node: Node
-        if spareCount > 0 {
-            spareCount -= 1
-            node = (spareNodes + spareCount).move()
-            node.reuse(shape: value.shape, dataType: value.dataType)
-        } else {
-            node = Node(recording, shape: value.shape, dataType: value.dataType)
-        }
+    mutating func append(
+        _ operation: Operation, _ value: inout Tensor, _ recording: UnsafeMutablePointer<Recording>, _ backward: consuming @escaping (Tensor) -> Void
+    ) {
+        let node = makeNode(value, recording)
         value.node = node
-        (entries + count).initialize(to: Entry(output: node, backward: backward))
+        push(Entry(operation: operation, output: node, backward: .one(backward)))
+        if let observer { observer.recorded(operation, [value]) }
+    }
+
+    /// Adds an operation with several results, which get a node each.
+    mutating func append(
+        _ operation: Operation, _ values: inout [Tensor], _ recording: UnsafeMutablePointer<Recording>,
+        _ backward: consuming @escaping ([Tensor?]) -> Void
+    ) {
+        for index in values.indices { values[index].node = makeNode(values[index], recording) }
+        let nodes = values.compactMap(\.node)
+        push(Entry(operation: operation, output: nodes[0], backward: .several(SeveralOutputs(Array(nodes.dropFirst()), backward))))
+        if let observer { observer.recorded(operation, values) }
+    }
+
+    @inline(__always)
+    private mutating func makeNode(_ value: borrowing Tensor, _ recording: UnsafeMutablePointer<Recording>) -> Node {
+        guard spareCount > 0 else { return Node(recording, shape: value.shape, dataType: value.dataType) }
+        spareCount -= 1
+        let node = (spareNodes + spareCount).move()
+        node.reuse(shape: value.shape, dataType: value.dataType)
+        return node
+    }
+
+    @inline(__always)
+    private mutating func push(_ entry: consuming Entry) {
+        if count == capacity { grow() }
+        (entries + count).initialize(to: entry)
         count += 1
     }
 
-    /// Takes the last entry off.
+    /// Takes the last entry off and runs it backwards if a gradient has arrived. Not a member that mutates: the entry itself is free to use the tape.
     @inline(__always)
-    mutating func removeLast() -> Entry {
+    static func runLast(of recording: UnsafeMutablePointer<Recording>) {
+        let entry = recording.pointee.removeLast()
+        let observer = recording.pointee.observer
+        let gradient = entry.output.takeGathered()
+        switch entry.backward {
+        case .one(let backward):
+            guard let gradient else { break }
+            observer?.startsBackward(entry.operation)
+            backward(gradient)
+            observer?.finishedBackward(entry.operation)
+        case .several(let outputs):
+            let gradients = [gradient] + outputs.others.map { $0.takeGathered() }
+            if gradients.contains(where: { $0 != nil }) {
+                observer?.startsBackward(entry.operation)
+                outputs.backward(gradients)
+                observer?.finishedBackward(entry.operation)
+            }
+            while let node = outputs.others.popLast() { recording.pointee.keep(node) }
+        }
+        recording.pointee.keep(entry.output)
+    }
+
+    @inline(__always)
+    private mutating func removeLast() -> Entry {
         count -= 1
         return (entries + count).move()
     }
@@ -61,8 +123,7 @@ struct Recording: ~Copyable {
     /// Keeps a node for another entry if nobody else holds it.
     @inline(__always)
     mutating func keep(_ node: consuming Node) {
-        // Entries and spare nodes together are never more than the capacity.
-        if isKnownUniquelyReferenced(&node) {
+        if spareCount < capacity, isKnownUniquelyReferenced(&node) {
             (spareNodes + spareCount).initialize(to: node)
             spareCount += 1
         }
@@ -90,8 +151,12 @@ struct Recording: ~Copyable {
             keep(output)
         }
         completions.removeAll(keepingCapacity: true)
-        generation &+= 1
+        observer = nil
+        retire()
     }
+
+    /// Makes the values that are on it useless to operations: their tape has run backwards, or is gone.
+    mutating func retire() { generation &+= 1 }
 
     @inline(never)
     private mutating func grow() {

@@ -62,6 +62,7 @@ final class GradientReduction {
                     guard failure == nil else { return }
                     do {
                         if let parameter {
+                            guard store.parameters.indices.contains(parameter.index), store.parameters[parameter.index] === parameter else { return }
                             isMarked[parameter.index] = true
                             try buckets.markReady(parameter.index)
                         } else {

@@ -3,80 +3,70 @@
 // Legend: L lanes of the run, K of them owned here, B of a micro-batch.
 
 import Checkpoints
+import Diagnostics
 import Models
 import NeuralNetworks
 import Tensors
 
-/// The memory of lifetime `lane` of the lanes that a rank owns: given to each micro-batch, kept from it, saved and restored.
+/// The memory of lifetime `lane` of the lanes that a rank owns: given to each micro-batch, kept from it, saved and restored. What a micro-batch leaves
+/// is what it is given the next time: nothing is copied but into checkpoints and out of them.
 final class LaneMemory {
     /// One declaration with its values.
     private struct Bank {
         let declaration: MemoryDeclaration
-        /// [K, shape...], by ascending lane.
-        let values: Tensor
+        /// Of each micro-batch, [B, shape...].
+        var values: [Tensor]
     }
 
     private let laneCount: Int
+    /// The lanes of each micro-batch.
+    private let microBatches: [[Int]]
     /// The owned lanes, ascending.
     private let lanes: [Int]
-    private let rows: [Int: Int]
     private var banks: [Bank] = []
+    /// What a checkpoint borrows, [K, shape...] by ascending lane.
+    private var staged: [Tensor] = []
 
     /// - Parameters:
     ///   - model: whose declarations count. Its parameters are allocated.
     ///   - laneCount: L.
-    ///   - owned: the lanes of this rank.
-    init(_ model: any TrainableModel, laneCount: Int, owning owned: [Int]) {
-        self.laneCount = laneCount
-        lanes = owned.sorted()
-        rows = Dictionary(uniqueKeysWithValues: lanes.enumerated().map { ($1, $0) })
+    ///   - microBatches: the lanes of each micro-batch of this rank.
+    init(_ model: any TrainableModel, laneCount: Int, microBatches: [[Int]]) {
+        (self.laneCount, self.microBatches) = (laneCount, microBatches)
+        lanes = microBatches.flatMap { $0 }.sorted()
         banks = model.memory.filter { $0.lifetime == .lane }.map { declaration in
-            Bank(declaration: declaration, values: Tensor(zeros: Shape([lanes.count] + declaration.shape.array)))
+            let initial = Tensor(declaration.initial.values(declaration.shape, model.store), declaration.shape)
+            return Bank(
+                declaration: declaration,
+                values: microBatches.map { lanes in
+                    let values = Tensor(uninitialized: Self.shape(lanes.count, declaration))
+                    for row in lanes.indices { (values.floats + row * initial.count).update(from: initial.floats, count: initial.count) }
+                    return values
+                })
         }
-        for bank in banks { fillInitially(bank, model) }
     }
+
+    private static func shape(_ lanes: Int, _ declaration: MemoryDeclaration) -> Shape { Shape([lanes] + declaration.shape.array) }
 
     /// Whether there is anything to carry.
     var isEmpty: Bool { banks.isEmpty }
 
-    private func fillInitially(_ bank: Bank, _ model: any TrainableModel) {
-        let values = bank.declaration.initial.values(bank.declaration.shape, model.store)
-        for row in lanes.indices { (bank.values.floats + row * values.count).update(from: values, count: values.count) }
+    /// What the lanes of a micro-batch remember; `nil` when the model carries nothing.
+    func carried(_ microBatch: Int) -> CarriedMemory? {
+        if isEmpty { return nil }
+        return CarriedMemory(Dictionary(uniqueKeysWithValues: banks.map { ($0.declaration.name, $0.values[microBatch]) }))
     }
 
-    /// What some lanes remember; `nil` when the model carries nothing.
-    func carried(_ lanes: [Int]) -> CarriedMemory? {
-        guard !isEmpty else { return nil }
-        var before: [String: Tensor] = [:]
-        for bank in banks {
-            let count = bank.declaration.shape.count
-            let values = Tensor(uninitialized: Shape([lanes.count] + bank.declaration.shape.array))
-            for (index, lane) in lanes.enumerated() {
-                (values.floats + index * count).update(from: bank.values.floats + row(of: lane) * count, count: count)
-            }
-            before[bank.declaration.name] = values
+    /// Keeps what a micro-batch has left.
+    func keep(_ carried: CarriedMemory?, _ microBatch: Int) {
+        guard let after = carried?.after else { return }
+        for index in banks.indices {
+            let declaration = banks[index].declaration
+            let expected = Self.shape(microBatches[microBatch].count, declaration)
+            guard let values = after[declaration.name] else { preconditionFailure("the model kept no \(declaration.name)") }
+            require(values.shape == expected, "\(declaration.name): \(values.shape) is not \(expected)")
+            banks[index].values[microBatch] = values
         }
-        return CarriedMemory(before)
-    }
-
-    /// Keeps what a batch of the same lanes has left.
-    func keep(_ carried: CarriedMemory?, _ lanes: [Int]) {
-        guard let carried else { return }
-        for bank in banks {
-            guard let values = carried.after[bank.declaration.name] else { preconditionFailure("the model kept no \(bank.declaration.name)") }
-            let count = bank.declaration.shape.count
-            precondition(
-                values.count == lanes.count * count,
-                "\(bank.declaration.name): \(values.shape) for \(lanes.count) lanes of \(bank.declaration.shape)")
-            for (index, lane) in lanes.enumerated() {
-                (bank.values.floats + row(of: lane) * count).update(from: values.floats + index * count, count: count)
-            }
-        }
-    }
-
-    private func row(of lane: Int) -> Int {
-        guard let row = rows[lane] else { preconditionFailure("lane \(lane) is not owned here") }
-        return row
     }
 
     // MARK: Checkpoints
@@ -98,24 +88,39 @@ final class LaneMemory {
         }
     }
 
-    /// The owned lanes' memory, as [L, shape...] over all ranks. Borrows the values.
-    var items: [CheckpointItem] {
-        banks.map { bank in
-            let values = UnsafeBufferPointer(start: bank.values.floats, count: bank.values.count)
-            return CheckpointItem(name(bank), .float32, shape: shape(bank), placement: .rows(ranges), bytes: UnsafeRawBufferPointer(values))
+    /// The owned lanes' memory, as [L, shape...] over all ranks. Borrows the values, until the next call.
+    func items() -> [CheckpointItem] {
+        staged = banks.map { bank in
+            let values = Tensor(uninitialized: Self.shape(lanes.count, bank.declaration))
+            forEachLane(of: bank) { lane, row, count in (values.floats + row * count).update(from: lane, count: count) }
+            return values
+        }
+        return zip(banks, staged).map { bank, values in
+            let bytes = UnsafeRawBufferPointer(start: values.bytes, count: values.count * 4)
+            return CheckpointItem(name(bank), .float32, shape: shape(bank), placement: .rows(ranges), bytes: bytes)
         }
     }
 
     /// Reads the owned lanes from a checkpoint of any world size.
     func restore(_ reader: CheckpointReader) throws {
         for bank in banks {
-            let count = bank.declaration.shape.count
+            let values = Tensor(uninitialized: Self.shape(lanes.count, bank.declaration))
             var row = 0
             for range in ranges {
-                let values = UnsafeMutableBufferPointer(start: bank.values.floats + row * count, count: range.count * count)
-                try reader.read(name(bank), .float32, shape: shape(bank), rows: range, into: UnsafeMutableRawBufferPointer(values))
+                let count = bank.declaration.shape.count
+                let part = UnsafeMutableBufferPointer(start: values.floats + row * count, count: range.count * count)
+                try reader.read(name(bank), .float32, shape: shape(bank), rows: range, into: UnsafeMutableRawBufferPointer(part))
                 row += range.count
             }
+            forEachLane(of: bank) { lane, row, count in lane.update(from: values.floats + row * count, count: count) }
+        }
+    }
+
+    /// Calls `body` with the values of each owned lane, its row among the owned lanes, and the number of values.
+    private func forEachLane(of bank: Bank, _ body: (UnsafeMutablePointer<Float>, _ row: Int, _ count: Int) -> Void) {
+        let (rows, count) = (Dictionary(uniqueKeysWithValues: lanes.enumerated().map { ($1, $0) }), bank.declaration.shape.count)
+        for (values, lanes) in zip(bank.values, microBatches) {
+            for (index, lane) in lanes.enumerated() { body(values.floats + index * count, rows[lane, default: 0], count) }
         }
     }
 }

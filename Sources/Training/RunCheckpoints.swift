@@ -152,7 +152,7 @@ final class RunCheckpoints {
             }
         }
         items.append(CheckpointItem("loader/position", .int64, elements: try loader.encodedPosition(communicator)))
-        items += memory.items
+        items += memory.items()
         if let plateau = state.plateau { items.append(CheckpointItem(Self.plateauItem, .float64, elements: plateau.encoded)) }
         var attributes: [String: CheckpointAttribute] = [
             "tokens": .integer(Int64(state.tokens)), "seconds": .real(state.seconds), "configuration": .string(configuration.resolvedYAML),

@@ -81,7 +81,7 @@ public final class Trainer {
         let lanes = ownership.microBatches.flatMap { $0 }
         loader = try communicator.onEveryRank { try task.makeLoader(owning: lanes) }
         model.store.allocate(seed: configuration.seed, activations: configuration.precision.activations)
-        memory = LaneMemory(model, laneCount: configuration.batch.lanes, owning: lanes)
+        memory = LaneMemory(model, laneCount: configuration.batch.lanes, microBatches: ownership.microBatches)
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
         trainingStep = TrainingStep(
             store: model.store, optimizer: optimizer, update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes),
@@ -226,9 +226,9 @@ public final class Trainer {
             let lanes = ownership.microBatches[index]
             let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
             let numerics = configuration.checkNumerics ? NumericsCheck() : nil
-            carried = memory.carried(lanes)
+            carried = memory.carried(index)
             let loss = model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried))
-            memory.keep(carried, lanes)
+            memory.keep(carried, index)
             if let numerics { try communicator.onEveryRank { if let finding = numerics.finding { throw Self.notFinite(finding, step: step) } } }
             return loss
         } measure: { _ in
@@ -245,7 +245,9 @@ public final class Trainer {
 
     private static func notFinite(_ finding: NumericsCheck.Finding, step: Int) -> UserError {
         UserError(
-            .badData, "\(finding.layer) is the first layer whose output is not finite: \(finding.value) in \(finding.shape)", at: "step \(step)",
+            .badData,
+            "\(finding.layer) is the first layer whose output is not finite: \(finding.value) in \(finding.shape)"
+                + (finding.operation.map { ", from the operation \($0)" } ?? ""), at: "step \(step)",
             advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step")
     }
 

@@ -23,7 +23,7 @@ private func run(_ controller: Controller, _ x: Tensor, _ firstRead: Tensor, _ s
     for t in 0..<steps {
         for b in 0..<batch { (outputs.floats + (b * steps + t) * width).update(from: sequence.output(t) + b * width, count: width) }
     }
-    let result = Tape.record(outputs, from: sequence.dependencies + [firstRead]) { gradient in
+    let result = Operation("controller").record(outputs, from: sequence.dependencies + [firstRead]) { gradient in
         let step = Tensor(zeros: [batch, width])
         for t in (0..<steps).reversed() {
             for b in 0..<batch {
@@ -42,7 +42,7 @@ private func run(_ controller: Controller, _ x: Tensor, _ firstRead: Tensor, _ s
         sequence.accumulateGradients()
     }
     let last = sequence.lastState.enumerated().map { index, tensor in
-        Tape.record(tensor, from: result) { gradient in
+        Operation("controller").record(tensor, from: result) { gradient in
             sequence.setLastStateGradient(index, gradient)
             result.node?.withZeroedGradient { _ in }
         }

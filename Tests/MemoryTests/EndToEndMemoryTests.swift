@@ -128,12 +128,59 @@ struct EndToEndMemoryTests {
             tape.backward(from: state, gradient: Tensor(repeating: 1, state.shape))
             return variables.map { $0.node?.gradient?.array ?? [] }
         }
-        let alone = gradients()
-        let before = Workers.count
-        Workers.count = 3
-        defer { Workers.count = before }
-        #expect(gradients() == alone)
+        let alone = withThreads(1) { gradients() }
+        #expect(withThreads(3) { gradients() } == alone)
         // Word 0 is padding and word 8 does not occur.
         for table in alone[..<4] { for word in [0, 8] { #expect(table[word * 100..<(word + 1) * 100].allSatisfy { $0 == 0 }) } }
+    }
+
+    @Test("a table that no hop reads has no gradient, but for that of the questions it is summed with")
+    func unusedTables() {
+        let (width, used) = (16, [0, 2])
+        for question in [0, 1] {
+            let tape = Tape()
+            let words = (0..<3).map { tape.variable(randomTensor("words \($0)", [9, width], deviation: 0.4)) }
+            let times = (0..<3).map { tape.variable(randomTensor("times \($0)", [4, width], deviation: 0.4)) }
+            // What was in memory before must not matter.
+            do { _ = Tensor(repeating: .nan, [stories.sentenceCount, 3, width]) }
+            let memory = EndToEndMemory(width: width, encoding: .position)
+            let state = memory(stories, EndToEndTables(words: words, times: times, hops: [(0, 2)], question: question)).state
+            do { _ = (0..<4).map { _ in Tensor(repeating: .nan, [stories.sentenceCount, 3, width]) } }
+            tape.backward(from: state, gradient: Tensor(repeating: 1, state.shape))
+            for table in 0..<3 {
+                let (word, time) = (words[table].node?.gradient?.array ?? [], times[table].node?.gradient?.array ?? [])
+                #expect(word.allSatisfy(\.isFinite) && time.allSatisfy(\.isFinite), "table \(table), questions of \(question)")
+                #expect(word.contains { $0 != 0 } == (used.contains(table) || table == question))
+                #expect(time.contains { $0 != 0 } == used.contains(table))
+            }
+        }
+    }
+
+    @Test("a sentence of 2,000 words has the paper's weights, and costs as many rows of them as it has words")
+    func longSentence() {
+        let (count, width) = (2_000, 3)
+        let words = randomTensor("words", [9, width], deviation: 0.4)
+        var stories = MemorizedStories()
+        let question = (0..<count).map { Int32(1 + $0 * $0 % 8) }
+        stories.add(sentences: [[1, 2, 3]], question: question)
+        let memory = EndToEndMemory(width: width, encoding: .position)
+        let tables = EndToEndTables(words: [words, randomTensor("values", [9, width], deviation: 0.4)], times: [], hops: [(0, 1)], question: 0)
+        // Before its first sentence there is the row of ones.
+        #expect(memory.weightRows == 1)
+        let attention = memory(stories, tables).attention
+        #expect(attention.array == [1])
+        #expect(memory.weightRows == 1 + 3 + count)
+        // Without a sentence the hop leaves the sum of the question's words as it is.
+        var alone = MemorizedStories()
+        alone.add(sentences: [], question: question)
+        let state = memory(alone, tables).state
+        #expect(memory.weightRows == 1 + 3 + count)
+        for k in 0..<width {
+            let sum = question.enumerated().reduce(0.0) { sum, word in
+                let (j, column) = (Double(word.offset + 1) / Double(count), Double(k + 1) / Double(width))
+                return sum + ((1 - j) - column * (1 - 2 * j)) * Double(words.floats[Int(word.element) * width + k])
+            }
+            #expect(abs(Double(state.floats[k]) - sum) < 1e-4 * max(1, abs(sum)), "unit \(k): \(state.floats[k]), expected \(sum)")
+        }
     }
 }

@@ -114,10 +114,7 @@ struct SlidingMemoryTests {
             tape.backward(from: state, gradient: randomTensor("gradient", state.shape))
             return [state.array] + variables.map { $0.node?.gradient?.array ?? [] }
         }
-        let alone = run()
-        let before = Workers.count
-        Workers.count = 3
-        defer { Workers.count = before }
-        #expect(run() == alone)
+        let alone = withThreads(1) { run() }
+        #expect(withThreads(3) { run() } == alone)
     }
 }

@@ -29,7 +29,7 @@ import Testing
     @Test(arguments: [false, true])
     func namesTheLayer(recompute: Bool) throws {
         let first = try #require(try finding(.decoderOnly, poison: "blocks.1.feedForward.output.weight", .nan, recompute: recompute))
-        #expect(first == NumericsCheck.Finding(layer: "blocks.1.feedForward.output", value: "nan", shape: [2, 9, 24]))
+        #expect(first == NumericsCheck.Finding(layer: "blocks.1.feedForward.output", value: "nan", shape: [2, 9, 24], operation: "linear"))
         let second = try #require(try finding(.encoderDecoder, poison: "decoder.layers.2.crossAttention.query.bias", .infinity, recompute: recompute))
         #expect(second.layer == "decoder.layers.2.crossAttention.query" && second.value == "inf")
     }

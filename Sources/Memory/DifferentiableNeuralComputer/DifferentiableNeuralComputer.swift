@@ -80,10 +80,10 @@ public struct DifferentiableNeuralComputer: SequenceCore {
         let trace = pass.trace.map { _ in MemoryStepTrace(allocatedMemory) }
         let values = sequence.run(observe: trace.map { trace in { trace.add($0) } })
         if let trace, let pictures = pass.trace { trace.record(to: pictures) }
-        let result = Tape.record(values, from: sequence.dependencies) { sequence.accumulateGradients($0) }
+        let result = Operation("differentiable neural computer").record(values, from: sequence.dependencies) { sequence.accumulateGradients($0) }
         // Gradients of the last state wait until the sequence runs backwards, which it does when its outputs have a gradient.
         let last = sequence.lastState.enumerated().map { index, tensor in
-            Tape.record(tensor, from: result) { gradient in
+            Operation("differentiable neural computer").record(tensor, from: result) { gradient in
                 sequence.setLastStateGradient(index, gradient)
                 result.node?.withZeroedGradient { _ in }
             }

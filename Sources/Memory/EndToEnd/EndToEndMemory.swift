@@ -2,6 +2,7 @@
 //
 // Legend: B stories, N sentences of all of them, D width, V vocabulary, M temporal rows, K hops, T tables that sentences are summed with.
 
+import Diagnostics
 import Tensors
 
 /// What the tables of the hops are, and how they are used.
@@ -10,7 +11,7 @@ public struct EndToEndTables {
     public var words: [Tensor]
     /// Temporal rows that go with the first tables, [M, D] each: row a - 1 for age a. None, or one for each of the T tables that hops use.
     public var times: [Tensor]
-    /// For each hop the tables of its input memory m and its output memory c; each below T, and different.
+    /// For each hop the tables of its input memory m and its output memory c, which differ. A table that no hop names is not read by sentences.
     public var hops: [(keys: Int, values: Int)]
     /// The table that questions are summed with.
     public var question: Int
@@ -48,7 +49,7 @@ public final class EndToEndMemory {
     ///   - rectifiedUnits: units that go through a rectifier after each hop.
     ///   - capacity: slots of a story, empty ones counted; `nil` for none that are empty.
     public init(width: Int, encoding: SentenceEncoding, rectifiedUnits: Int = 0, capacity: Int? = nil) {
-        precondition(width > 0 && rectifiedUnits >= 0 && rectifiedUnits <= width, "\(rectifiedUnits) rectified units of \(width)")
+        require(width > 0 && rectifiedUnits >= 0 && rectifiedUnits <= width, "\(rectifiedUnits) rectified units of \(width)")
         self.width = width
         self.rectifiedUnits = rectifiedUnits
         self.capacity = capacity
@@ -79,13 +80,17 @@ public final class EndToEndMemory {
         pass.run()
         let state = pass.finalState()
         let inputs = tables.words + tables.times + (tables.transition.map { [$0] } ?? [])
-        let recorded = Tape.record(state, from: inputs) { pass.accumulateGradients($0) }
+        let recorded = Operation("end-to-end memory").record(state, from: inputs) { pass.accumulateGradients($0) }
         return Output(state: recorded, attention: pass.attention)
     }
 
-    /// The weights, with rows for sentences of `length` words.
-    func weights(length: Int) -> EncodingWeights {
-        weights.require(length: length)
+    /// The weights, with rows for all sentences and questions of some stories.
+    func weights(of stories: MemorizedStories) -> EncodingWeights {
+        weights.require(stories.sentenceStarts)
+        weights.require(stories.questionStarts)
         return weights
     }
+
+    /// Rows of weights that the memory keeps.
+    package var weightRows: Int { weights.table.shape[0] }
 }

@@ -3,6 +3,7 @@
 // Legend: B stories, N sentences of all of them, D width, P D rounded up to a multiple of 16, V vocabulary, M temporal rows, K hops, T tables that
 // sentences are summed with, A all tables (a question's own table is the last), E words and ages of all sentences, R rows of the gathered table.
 
+import Diagnostics
 import Kernels
 import Tensors
 
@@ -18,7 +19,6 @@ struct BagEntries {
 
 /// What the two passes share.
 final class EndToEndPass {
-    private let kernels = Kernels.active
     private let memory: EndToEndMemory
     private let tables: EndToEndTables
     private let isLinear: Bool
@@ -40,6 +40,8 @@ final class EndToEndPass {
     private let slots: Tensor
     /// [K + 1, B, P]: u before each hop and after the last.
     private let states: Tensor
+    /// The form of those of one hop.
+    private let form: HopStates
     /// [K, N].
     let attention: Tensor
 
@@ -50,22 +52,26 @@ final class EndToEndPass {
         memoryTables = tables.memoryTables
         allTables = max(memoryTables, tables.question + 1)
         let vocabulary = tables.words.first?.shape[0] ?? 0
-        precondition(
+        let times = tables.times.first?.shape ?? [0, memory.width]
+        ages = times[0]
+        require(
             tables.words.count == allTables && tables.words.allSatisfy { $0.shape == [vocabulary, memory.width] },
-            "end-to-end memory: tables of words")
-        ages = tables.times.first?.shape[0] ?? 0
-        precondition(
-            tables.times.isEmpty
-                || tables.times.count == memoryTables && tables.times.allSatisfy { $0.shape == [tables.times[0].shape[0], memory.width] },
-            "end-to-end memory: temporal tables")
-        precondition(tables.hops.allSatisfy { $0.keys != $0.values }, "end-to-end memory: keys and values of a hop from one table")
-        if let transition = tables.transition { precondition(transition.shape == [memory.width, memory.width], "end-to-end memory: transition") }
-        precondition(stories.ages.count == stories.sentenceCount && stories.questionStarts.count == stories.count + 1, "end-to-end memory: stories")
+            "end-to-end memory: \(allTables) tables of words of width \(memory.width), given \(tables.words.map(\.shape))")
+        require(
+            tables.times.isEmpty || tables.times.count == memoryTables && tables.times.allSatisfy { $0.shape == times && times[1] == memory.width },
+            "end-to-end memory: \(memoryTables) temporal tables of width \(memory.width), given \(tables.times.map(\.shape))")
+        require(tables.hops.allSatisfy { $0.keys != $0.values }, "end-to-end memory: keys and values of a hop from one table in \(tables.hops)")
+        if let transition = tables.transition {
+            require(transition.shape == [memory.width, memory.width], "end-to-end memory: transition \(transition.shape) of states of \(memory.width)")
+        }
+        require(
+            stories.ages.count == stories.sentenceCount && stories.questionStarts.count == stories.count + 1,
+            "end-to-end memory: \(stories.ages.count) ages of \(stories.sentenceCount) sentences, \(stories.questionStarts.count - 1) questions of "
+                + "\(stories.count) stories")
         storyStarts = stories.storyStarts
 
         var gatherer = RowGatherer(vocabulary: vocabulary, ages: ages, entries: stories.words.count + stories.questionWords.count)
-        let longest = max(Self.longest(stories.sentenceStarts), Self.longest(stories.questionStarts))
-        let encoding = memory.weights(length: longest)
+        let encoding = memory.weights(of: stories)
         weights = encoding.table
         sentenceEntries = gatherer.entries(stories.words, stories.sentenceStarts, ages: ages > 0 ? stories.ages : nil, encoding)
         questionEntries = gatherer.entries(stories.questionWords, stories.questionStarts, ages: nil, encoding)
@@ -74,12 +80,7 @@ final class EndToEndPass {
         slots = Tensor(uninitialized: [sentences, memoryTables, padded])
         states = Tensor(zeros: [hops + 1, batch, padded])
         attention = Tensor(uninitialized: [hops, sentences])
-    }
-
-    private static func longest(_ starts: [Int32]) -> Int {
-        var longest: Int32 = 0
-        for index in 1..<max(1, starts.count) { longest = max(longest, starts[index] - starts[index - 1]) }
-        return Int(longest)
+        form = HopStates(rows: batch, width: width, stride: padded, rectifiedUnits: memory.rectifiedUnits)
     }
 
     /// Elements between rows of the gathered table.
@@ -117,9 +118,7 @@ final class EndToEndPass {
         }
         guard let transition = tables.transition else { return }
         for hop in 0..<hops {
-            multiplyMatrices(
-                state(hop + 1, 0), leadingC: padded, state(hop, 0), leadingA: padded, transition.floats, .transposed, leadingB: width, m: batch,
-                n: width, k: width)
+            form.multiply(state(hop + 1, 0), state(hop, 0), by: transition)
             forStories { stories in for story in stories { readSlots(hop, story) } }
         }
     }
@@ -173,7 +172,7 @@ final class EndToEndPass {
                 values: base + tables.hops[hop].values * padded, stride: slotStride, isLinear: isLinear, slots: count,
                 emptySlots: max(0, (memory.capacity ?? 0) - count), width: padded)
         }
-        for unit in width - memory.rectifiedUnits..<width where next[unit] < 0 { next[unit] = 0 }
+        form.rectify(row: next)
     }
 
     /// u after the last hop, [B, D].
@@ -187,7 +186,10 @@ final class EndToEndPass {
 
     /// Adds the gradients of all tables and of the transition, from that of the last state, [B, D].
     func accumulateGradients(_ gradient: Tensor) {
-        let slotGradient = Tensor(uninitialized: [sentences, memoryTables, padded])
+        // The first hop that reads a table stores the gradient of its slots, and others add to it; where none does it is 0.
+        let readTables = Set(tables.hops.flatMap { [$0.keys, $0.values] })
+        let slotShape: Shape = [sentences, memoryTables, padded]
+        let slotGradient = readTables.count == memoryTables ? Tensor(uninitialized: slotShape) : Tensor(zeros: slotShape)
         // The gradients of the states after and before a hop, which take turns.
         let stateGradients = Tensor(zeros: [2, batch, padded])
         var (after, before) = (stateGradients.floats, stateGradients.floats + batch * padded)
@@ -198,8 +200,8 @@ final class EndToEndPass {
             let (keys, values) = tables.hops[hop]
             let (addsKeys, addsValues) = (isStored[keys], isStored[values])
             (isStored[keys], isStored[values]) = (true, true)
-            if memory.rectifiedUnits > 0 { rectifyGradient(after, hop) }
-            if let transition = tables.transition { accumulateTransition(transition, hop, after: after, before: before) }
+            form.rectifyGradient(after, of: state(hop + 1, 0))
+            if let transition = tables.transition { form.multiplyGradient(transition, state: state(hop, 0), after: after, before: before) }
             forStories { stories in
                 for story in stories {
                     let (first, count) = range(story)
@@ -220,27 +222,6 @@ final class EndToEndPass {
         withExtendedLifetime(stateGradients) { accumulateTables(slotGradient, questionGradient: after) }
     }
 
-    /// Where a rectifier gave 0 no gradient goes through.
-    private func rectifyGradient(_ gradient: UnsafeMutablePointer<Float>, _ hop: Int) {
-        for story in 0..<batch {
-            let (values, row) = (state(hop + 1, story), gradient + story * padded)
-            for unit in width - memory.rectifiedUnits..<width where values[unit] <= 0 { row[unit] = 0 }
-        }
-    }
-
-    /// before = after H, and the gradient of H.
-    private func accumulateTransition(
-        _ transition: Tensor, _ hop: Int, after: UnsafeMutablePointer<Float>, before: UnsafeMutablePointer<Float>
-    ) {
-        multiplyMatrices(
-            before, leadingC: padded, after, leadingA: padded, transition.floats, leadingB: width, m: batch, n: width, k: width)
-        transition.node?.withGradient { target, accumulate in
-            multiplyMatrices(
-                target, leadingC: width, after, .transposed, leadingA: padded, state(hop, 0), leadingB: padded, m: width, n: width, k: batch,
-                beta: accumulate ? 1 : 0)
-        }
-    }
-
     /// Adds the gradients of the rows that were gathered to the tables'.
     private func accumulateTables(_ slotGradient: Tensor, questionGradient: UnsafeMutablePointer<Float>) {
         let tableGradient = Tensor(zeros: [max(rowCount, 1), allTables, padded])
@@ -253,8 +234,7 @@ final class EndToEndPass {
         Workers.parallel(memoryTables, minimum: max(1, (1 << 15) / max(sentences * padded, 1))) { part in
             kernels.bagSumsGradient(
                 tableGradient.floats + part.lowerBound * padded, tableStride: tableStride,
-                outGradient: slotGradient.floats + part.lowerBound * padded,
-                outStride: slotStride, rows: entries.rows.integers, weightRows: entries.weightRows.integers, offsets: entries.offsets.integers,
+                outGradient: slotGradient.floats + part.lowerBound * padded, outStride: slotStride, rows: entries.rows.integers, weightRows: entries.weightRows.integers, offsets: entries.offsets.integers,
                 weights: weights.floats, bags: sentences, tables: part.count, width: padded)
         }
         for index in 0..<allTables {
@@ -276,7 +256,7 @@ final class EndToEndPass {
     }
 }
 
-/// Numbers the words that occur, in the order in which they first do.
+/// The words that occur, numbered in the order in which they first do.
 private struct RowGatherer {
     private let ages: Int
     /// int32 [V]: the row of a word's place among those gathered, -1 before it occurs.
@@ -314,7 +294,7 @@ private struct RowGatherer {
                     entry += 1
                 }
                 if let bagAges {
-                    precondition(bagAges[bag] >= 1, "end-to-end memory: a sentence of age \(bagAges[bag])")
+                    require(bagAges[bag] >= 1, "end-to-end memory: a sentence of age \(bagAges[bag])")
                     row[entry] = min(bagAges[bag], Int32(ages)) - 1
                     weightRow[entry] = timeRow
                     entry += 1
@@ -327,7 +307,7 @@ private struct RowGatherer {
 
     @inline(__always)
     private mutating func place(_ word: Int32) -> Int32 {
-        precondition(word > 0 && word < vocabulary, "end-to-end memory: word \(word) of \(vocabulary)")
+        require(word > 0 && word < vocabulary, "end-to-end memory: word \(word) of \(vocabulary)")
         let known = places.integers[Int(word)]
         if known >= 0 { return known }
         let row = Int32(ages + count)

@@ -16,26 +16,40 @@ public enum SentenceEncoding: Sendable, Equatable {
 }
 
 /// The weights of all places that occur, as rows of a table; row 0 is all ones.
+///
+/// With position encoding a sentence's weights depend on its length: a length has rows from the first sentence that has it on. The table so never
+/// has more rows than words were read, whatever the lengths are.
 struct EncodingWeights {
-    let encoding: SentenceEncoding
+    private let encoding: SentenceEncoding
     /// D.
-    let width: Int
+    private let width: Int
     /// D rounded up to a multiple of 16: the columns of `table`, those beyond D zero.
-    let columns: Int
-    /// The longest sentence that `table` has rows for.
-    private(set) var longest: Int
+    private let columns: Int
+    /// Position encoding: the row of the first word of sentences of each length, -1 for lengths without rows.
+    private var firstRows: [Int32] = []
     /// [rows, columns].
     private(set) var table: Tensor
 
     init(_ encoding: SentenceEncoding, width: Int) {
         (self.encoding, self.width, columns) = (encoding, width, (width + 15) / 16 * 16)
-        (longest, table) = (0, Tensor(zeros: [1, 16]))
-        makeTable(longest: 16)
+        table = Tensor(zeros: [0, columns])
+        append(1) { _, _ in 1 }
+        guard case .releasedPosition(let places) = encoding else { return }
+        let (d, all) = (Float(width), Float(places))
+        append(places) { j, k in 1 + 4 * (k - (d + 1) / 2) * (j - (all + 1) / 2) / (d * all) }
     }
 
-    /// Sees to it that sentences of `length` words have their rows.
-    mutating func require(length: Int) {
-        if length > longest { makeTable(longest: max(length, 2 * longest)) }
+    /// Sees to it that sentences have the rows of their lengths. `starts` holds where each begins among the words, and the end of the last.
+    mutating func require(_ starts: [Int32]) {
+        guard encoding == .position else { return }
+        for index in starts.indices.dropFirst() {
+            let length = Int(starts[index] - starts[index - 1])
+            if length >= firstRows.count { firstRows += [Int32](repeating: -1, count: length + 1 - firstRows.count) }
+            if firstRows[length] >= 0 { continue }
+            firstRows[length] = Int32(table.shape[0])
+            let (d, all) = (Float(width), Float(length))
+            append(length) { j, k in (1 - j / all) - k / d * (1 - 2 * j / all) }
+        }
     }
 
     /// The row of word `place` (from 0) of a sentence of `length` words.
@@ -43,7 +57,7 @@ struct EncodingWeights {
     func row(place: Int, length: Int) -> Int32 {
         switch encoding {
         case .bag: 0
-        case .position: Int32(truncatingIfNeeded: 1 &+ length &* (length &- 1) / 2 &+ place)
+        case .position: firstRows[length] &+ Int32(truncatingIfNeeded: place)
         case .releasedPosition(let places): Int32(truncatingIfNeeded: min(place &+ 1, places))
         }
     }
@@ -53,29 +67,12 @@ struct EncodingWeights {
         if case .releasedPosition(let places) = encoding { Int32(places) } else { 0 }
     }
 
-    private mutating func makeTable(longest: Int) {
-        self.longest = longest
-        var rows = [[Float](repeating: 1, count: width)]
-        let d = Float(width)
-        switch encoding {
-        case .bag: break
-        case .position:
-            for length in 1...longest {
-                let all = Float(length)
-                for place in 1...length {
-                    let j = Float(place)
-                    rows.append((1...width).map { (1 - j / all) - Float($0) / d * (1 - 2 * j / all) })
-                }
-            }
-        case .releasedPosition(let places):
-            let all = Float(places)
-            for place in 1...places {
-                let j = Float(place)
-                rows.append((1...width).map { 1 + 4 * (Float($0) - (d + 1) / 2) * (j - (all + 1) / 2) / (d * all) })
-            }
-        }
-        let result = Tensor(zeros: [rows.count, columns])
-        for (row, values) in rows.enumerated() { for (column, value) in values.enumerated() { result.floats[row * columns + column] = value } }
-        table = result
+    /// Adds rows for the words j = 1 ... count, of the weights l[k, j].
+    private mutating func append(_ count: Int, _ weight: (_ j: Float, _ k: Float) -> Float) {
+        let known = table.shape[0]
+        let grown = Tensor(zeros: [known + count, columns])
+        grown.floats.update(from: table.floats, count: known * columns)
+        for j in 0..<count { for k in 0..<width { grown.floats[(known + j) * columns + k] = weight(Float(j + 1), Float(k + 1)) } }
+        table = grown
     }
 }

@@ -4,6 +4,7 @@
 // Legend: B sequences, T positions that something is predicted after, S words of a sequence: S - T before the first position, then the T words at the
 // positions; M window, D width, K hops, G tables.
 
+import Diagnostics
 import Tensors
 
 /// What the words of some sequences mean to the hops.
@@ -17,7 +18,6 @@ public struct SlidingMemoryTables {
     /// H, [D, D]: the state goes through it from hop to hop; `nil` leaves it as it is.
     public var transition: Tensor?
 
-    /// Tables side by side; their shapes are checked by `SlidingMemory`.
     /// Tables as described above; their shapes are checked where they are used.
     public init(words: [Tensor], times: [Tensor], hops: [(keys: Int, values: Int)], transition: Tensor? = nil) {
         self.words = words
@@ -39,13 +39,13 @@ public struct SlidingMemory: Sendable {
     /// The value of every unit of the first state.
     public let firstState: Float
 
+    /// A memory without parameters of its own: the tables are given with every call.
     /// - Parameters:
     ///   - width: D.
     ///   - rectifiedUnits: units that go through a rectifier after each hop, at most D.
     ///   - firstState: the paper's constant.
-    /// A memory without parameters of its own: the tables are given with every call.
     public init(width: Int, rectifiedUnits: Int = 0, firstState: Float = 0.1) {
-        precondition(width > 0 && rectifiedUnits >= 0 && rectifiedUnits <= width, "\(rectifiedUnits) rectified units of \(width)")
+        require(width > 0 && rectifiedUnits >= 0 && rectifiedUnits <= width, "\(rectifiedUnits) rectified units of \(width)")
         self.width = width
         self.rectifiedUnits = rectifiedUnits
         self.firstState = firstState
@@ -76,7 +76,7 @@ public struct SlidingMemory: Sendable {
         let pass = SlidingMemoryPass(self, tables, positions: positions, empty: empty)
         pass.run()
         let inputs = tables.words + tables.times + (tables.transition.map { [$0] } ?? [])
-        let state = Tape.record(pass.finalState(), from: inputs) { pass.accumulateGradients($0) }
+        let state = Operation("sliding memory").record(pass.finalState(), from: inputs) { pass.accumulateGradients($0) }
         return Output(state: state, attention: pass.attention)
     }
 }

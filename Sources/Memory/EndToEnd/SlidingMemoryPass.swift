@@ -3,12 +3,12 @@
 // Legend: B sequences, T positions, S words of a sequence, M window, D width, K hops, G tables; R positions of a block. A place in the window
 // is counted from the oldest word: place i of M is age M - i. Temporal rows are kept in that order.
 
+import Diagnostics
 import Kernels
 import Tensors
 
 /// What the two passes share.
 final class SlidingMemoryPass {
-    private let kernels = Kernels.active
     private let memory: SlidingMemory
     private let tables: SlidingMemoryTables
     private let empty: [Int]
@@ -23,25 +23,27 @@ final class SlidingMemoryPass {
     private let times: Tensor
     /// [K + 1, B T, D]: u before each hop and after the last.
     private let states: Tensor
+    /// The form of those of one hop.
+    private let form: HopStates
     /// [K, B, T, M].
     let attention: Tensor
 
     init(_ memory: SlidingMemory, _ tables: SlidingMemoryTables, positions: Int, empty: [Int]) {
         (self.memory, self.tables, self.empty, self.positions) = (memory, tables, empty, positions)
-        guard let words = tables.words.first, let times = tables.times.first else { preconditionFailure("sliding memory: no tables") }
-        precondition(
+        guard let words = tables.words.first, let times = tables.times.first else { fatalError("sliding memory: no tables") }
+        require(
             words.shape.rank == 3 && words.shape[2] == memory.width && tables.words.allSatisfy { $0.shape == words.shape },
             "sliding memory: words \(tables.words.map(\.shape)) for a width of \(memory.width)")
         (batch, self.words, window, width, hops) = (words.shape[0], words.shape[1], times.shape[0], memory.width, tables.hops.count)
         let (window, batch, count, width) = (window, batch, self.words, width)
-        precondition(
+        require(
             window > 0 && tables.times.count == tables.words.count && tables.times.allSatisfy { $0.shape == [window, width] },
             "sliding memory: temporal rows \(tables.times.map(\.shape))")
-        precondition(positions > 0 && positions <= count, "sliding memory: \(positions) positions of \(count) words")
-        precondition(
+        require(positions > 0 && positions <= count, "sliding memory: \(positions) positions of \(count) words")
+        require(
             empty.count == batch && empty.allSatisfy { $0 >= 0 && $0 <= count - positions },
             "sliding memory: \(empty) words that are none, of \(count)")
-        if let transition = tables.transition { precondition(transition.shape == [width, width], "sliding memory: transition \(transition.shape)") }
+        if let transition = tables.transition { require(transition.shape == [width, width], "sliding memory: transition \(transition.shape)") }
         rows = batch * positions
         blockRows = min(positions, max(16, min(64, (window / 4 + 15) / 16 * 16)))
         blockStride = (blockRows + window - 1 + 15) / 16 * 16
@@ -53,6 +55,7 @@ final class SlidingMemoryPass {
         states = Tensor(uninitialized: [hops + 1, rows, width])
         states.floats.update(repeating: memory.firstState, count: rows * width)
         attention = Tensor(uninitialized: [hops, batch, positions, window])
+        form = HopStates(rows: rows, width: width, stride: width, rectifiedUnits: memory.rectifiedUnits)
     }
 
     /// u of all positions before hop k, [B T, D].
@@ -95,8 +98,7 @@ final class SlidingMemoryPass {
             let (keys, values) = tables.hops[hop]
             let (current, next, scores) = (state(hop), state(hop + 1), probabilities(hop))
             if let transition = tables.transition {
-                multiplyMatrices(
-                    next, leadingC: width, current, leadingA: width, transition.floats, .transposed, leadingB: width, m: rows, n: width, k: width)
+                form.multiply(next, current, by: transition)
             } else {
                 next.update(from: current, count: rows * width)
             }
@@ -108,7 +110,7 @@ final class SlidingMemoryPass {
             }
             multiplyMatrices(
                 next, leadingC: width, scores, leadingA: window, timeRows(values), leadingB: width, m: rows, n: width, k: window, beta: 1)
-            rectify(next)
+            form.rectify(next)
         }
         // The pointers do not keep the tensor alive.
         withExtendedLifetime(scratch) {}
@@ -148,14 +150,6 @@ final class SlidingMemoryPass {
         }
     }
 
-    private func rectify(_ state: UnsafeMutablePointer<Float>) {
-        if memory.rectifiedUnits == 0 { return }
-        for row in 0..<rows {
-            let values = state + row * width
-            for unit in width - memory.rectifiedUnits..<width where values[unit] < 0 { values[unit] = 0 }
-        }
-    }
-
     /// u after the last hop, [B, T, D].
     func finalState() -> Tensor {
         let result = Tensor(uninitialized: [batch, positions, width])
@@ -169,7 +163,7 @@ final class SlidingMemoryPass {
     func accumulateGradients(_ gradient: Tensor) {
         let wordGradients = tables.words.map { Tensor(zeros: $0.shape) }
         let timeGradients = Tensor(zeros: times.shape)
-        // Of the states after and before a hop, which take turns.
+        // The gradients of the states after and before a hop, which take turns.
         let stateGradients = Tensor(uninitialized: [2, rows, width])
         var (after, before) = (stateGradients.floats, stateGradients.floats + rows * width)
         let scoreGradients = Tensor(uninitialized: [rows, window])
@@ -183,9 +177,9 @@ final class SlidingMemoryPass {
         }
         for hop in (0..<hops).reversed() {
             let (keys, values) = tables.hops[hop]
-            rectifyGradient(after, hop)
+            form.rectifyGradient(after, of: state(hop + 1))
             if let transition = tables.transition {
-                accumulateTransition(transition, hop, after: after, before: before)
+                form.multiplyGradient(transition, state: state(hop), after: after, before: before)
             } else {
                 before.update(from: after, count: rows * width)
             }
@@ -252,24 +246,5 @@ final class SlidingMemoryPass {
         multiplyMatrices(
             before + block.row * width, leadingC: width, band, leadingA: blockStride, keyRows, leadingB: width, m: block.count, n: width,
             k: block.columns, beta: 1)
-    }
-
-    /// Where a rectifier gave 0 no gradient goes through.
-    private func rectifyGradient(_ gradient: UnsafeMutablePointer<Float>, _ hop: Int) {
-        if memory.rectifiedUnits == 0 { return }
-        for row in 0..<rows {
-            let (values, target) = (state(hop + 1) + row * width, gradient + row * width)
-            for unit in width - memory.rectifiedUnits..<width where values[unit] <= 0 { target[unit] = 0 }
-        }
-    }
-
-    /// before = after H, and the gradient of H.
-    private func accumulateTransition(_ transition: Tensor, _ hop: Int, after: UnsafeMutablePointer<Float>, before: UnsafeMutablePointer<Float>) {
-        multiplyMatrices(before, leadingC: width, after, leadingA: width, transition.floats, leadingB: width, m: rows, n: width, k: width)
-        transition.node?.withGradient { target, accumulate in
-            multiplyMatrices(
-                target, leadingC: width, after, .transposed, leadingA: width, state(hop), leadingB: width, m: width, n: width, k: rows,
-                beta: accumulate ? 1 : 0)
-        }
     }
 }

@@ -57,10 +57,10 @@ public struct EraseAddMemory: SequenceCore {
             self, convert(x, to: .float32), from: state, EraseAddWeights(input: pass(inputWeight), hidden: pass(hiddenWeight), bias: pass(bias)),
             pass)
         let outputs = sequence.run(pass.trace)
-        let result = Tape.record(outputs, from: sequence.dependencies) { sequence.accumulateGradients($0) }
+        let result = Operation("erase/add memory").record(outputs, from: sequence.dependencies) { sequence.accumulateGradients($0) }
         let last = sequence.lastState.enumerated().map { index, tensor in
             // These gradients wait until the sequence runs backwards, which it does when its outputs have a gradient.
-            Tape.record(tensor, from: result) { gradient in
+            Operation("erase/add memory").record(tensor, from: result) { gradient in
                 sequence.setLastStateGradient(index, gradient)
                 result.node?.withZeroedGradient { _ in }
             }

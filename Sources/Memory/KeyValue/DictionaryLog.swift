@@ -6,26 +6,29 @@ import Foundation
 
 /// The file behind a ``DictionaryMemory``.
 ///
-/// The first line names the format, its version and the rules. Each further line is one change: a checksum, a word, and the fields of the change,
-/// separated by tabs. A checksum covers its line and, by starting from the checksum before it, all lines before, so that a line that is changed,
+/// The first line names the format, its version, the rules and the file's generation, a random number that no other file has: by it an owner knows
+/// the file that it has read, whatever has been renamed over it since. Each further line is one change: a checksum, a word, and the fields of the
+/// change, separated by tabs. A checksum covers its line and, by starting from the checksum before it, all lines before, so that a line that is changed,
 /// missing or out of place is found.
 ///
 /// What a crash can do: a change is one write at the end of the file, followed by fsync, so that it is there or is a last line that is not whole.
 /// Such a line is dropped, and cut off by the next change. Everything before it is intact, or is an error.
 ///
 /// Processes take turns by a lock of the file (flock). When the log has grown far beyond what it holds, it is written anew beside itself and renamed.
+/// Version 1 has no generation: such a file is read whole before each change, and the first change writes it anew.
 final class DictionaryLog {
     static let format = "mneme-dictionary"
-    static let version = 1
+    static let version = 2
 
     let path: String
     /// What was dropped from the end when the file was last read.
     private(set) var repair: String?
-    /// What has been read: the file's identity, the end of its last whole line, the checksum there, and the number of changes.
+    /// What has been read: the file's generation, the end of its last whole line, the checksum there, and the number of changes.
     private var state = State()
 
     private struct State {
-        var inode: UInt = 0
+        /// `nil` for a file of version 1.
+        var generation: String?
         var end = 0
         var checksum: UInt = 0
         var changes = 0
@@ -49,11 +52,11 @@ final class DictionaryLog {
 
     private func read(_ descriptor: Int32) throws -> DictionaryContents {
         let bytes = try bytes(descriptor, from: 0)
-        guard let end = bytes.firstIndex(of: UInt8(ascii: "\n")), var contents = Self.header(String(decoding: bytes[..<end], as: UTF8.self)) else {
-            throw UserError(.badData, "is no dictionary of version \(Self.version)", at: path, advice: "restore the file from a copy")
+        guard let end = bytes.firstIndex(of: UInt8(ascii: "\n")), let header = Header(bytes[..<end]) else {
+            throw UserError(.badData, "is no dictionary of version 1 or \(Self.version)", at: path, advice: "restore the file from a copy")
         }
-        state = State(inode: try identity(descriptor), end: end + 1, checksum: Self.checksum(0, bytes[...end]), changes: 0)
-        repair = nil
+        var contents = header.empty
+        state = State(generation: header.generation, end: end + 1, checksum: Self.checksum(0, bytes[...end]), changes: 0)
         try replay(bytes[(end + 1)...], into: &contents)
         return contents
     }
@@ -88,14 +91,19 @@ final class DictionaryLog {
     func append(_ change: DictionaryChange, to contents: inout DictionaryContents) throws -> Int {
         try locked { descriptor in
             var fresh = contents
-            if try identity(descriptor) != state.inode {
-                fresh = try read(descriptor)
-            } else {
+            if let generation = state.generation, try generation == self.generation(descriptor) {
                 try replay(bytes(descriptor, from: state.end)[...], into: &fresh)
+            } else {
+                fresh = try read(descriptor)
             }
             contents = fresh
             let touched = fresh.apply(change)
             if touched == 0 { return 0 }
+            if state.generation == nil {
+                try rewrite(fresh)
+                contents = fresh
+                return touched
+            }
             let (line, checksum) = Self.line(change, after: state.checksum)
             guard ftruncate(descriptor, off_t(state.end)) == 0 else { throw failure("cut off what a crash has left") }
             do {
@@ -125,7 +133,8 @@ final class DictionaryLog {
         guard descriptor >= 0 else { throw failure("create the file") }
         defer { close(descriptor) }
         do {
-            try Self.write(Self.bytes(of: contents), to: descriptor, at: 0, path)
+            let generation = UInt64.random(in: 0 ... .max)
+            try Self.write(Self.bytes(of: contents, generation: String(generation, radix: 16)), to: descriptor, at: 0, path)
             guard rename(partial, path) == 0 else { throw failure("rename the new file") }
         } catch {
             unlink(partial)
@@ -146,23 +155,24 @@ final class DictionaryLog {
             guard descriptor >= 0 else { throw failure("open the file") }
             defer { close(descriptor) }
             while flock(descriptor, LOCK_EX) != 0 { guard errno == EINTR else { throw failure("lock the file") } }
-            // The file may have been replaced while this process waited for it.
-            var status = stat()
-            guard stat(path, &status) == 0 else { throw failure("find the file") }
-            if UInt(status.st_ino) == (try identity(descriptor)) { return try body(descriptor) }
+            // The file may have been replaced while this process waited for it. While both are open, two files have two numbers.
+            var (named, opened) = (stat(), stat())
+            guard stat(path, &named) == 0 else { throw failure("find the file") }
+            guard fstat(descriptor, &opened) == 0 else { throw failure("look at the file") }
+            if named.st_ino == opened.st_ino, named.st_dev == opened.st_dev { return try body(descriptor) }
         }
     }
 
-    private func identity(_ descriptor: Int32) throws -> UInt {
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw failure("look at the file") }
-        return UInt(status.st_ino)
+    /// The generation that the first line of an open file names; `nil` where it names none.
+    private func generation(_ descriptor: Int32) throws -> String? {
+        let bytes = try bytes(descriptor, from: 0, atMost: 128)
+        return bytes.firstIndex(of: UInt8(ascii: "\n")).flatMap { Header(bytes[..<$0]) }?.generation
     }
 
-    private func bytes(_ descriptor: Int32, from start: Int) throws -> [UInt8] {
+    private func bytes(_ descriptor: Int32, from start: Int, atMost limit: Int = .max) throws -> [UInt8] {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw failure("look at the file") }
-        let size = Int(status.st_size) - start
+        let size = min(Int(status.st_size) - start, limit)
         guard size >= 0 else { throw UserError(.badData, "has become shorter than it was", at: path, advice: "restore the file from a copy") }
         var bytes = [UInt8](repeating: 0, count: size)
         var done = 0
@@ -195,9 +205,9 @@ final class DictionaryLog {
 
     // MARK: Lines
 
-    /// The bytes of a file that holds `contents` and nothing else.
-    static func bytes(of contents: DictionaryContents) -> [UInt8] {
-        var bytes = Array("\(format) \(version) \(contents.keyCase.rawValue) \(contents.duplicates.rawValue)\n".utf8)
+    /// The bytes of a file that holds `contents` and nothing else: without a generation one of version 1, the same for the same contents.
+    static func bytes(of contents: DictionaryContents, generation: String? = nil) -> [UInt8] {
+        var bytes = Array(Header(contents, generation: generation).line.utf8)
         var checksum = checksum(0, bytes[...])
         for entry in contents.entries {
             for value in entry.values {
@@ -209,13 +219,33 @@ final class DictionaryLog {
         return bytes
     }
 
-    /// The empty dictionary that a first line describes.
-    private static func header(_ line: String) -> DictionaryContents? {
-        let fields = line.split(separator: " ")
-        guard fields.count == 4, fields[0] == format, Int(fields[1]) == version, let keyCase = KeyCase(rawValue: String(fields[2])),
-            let duplicates = DuplicateRule(rawValue: String(fields[3]))
-        else { return nil }
-        return DictionaryContents(keyCase: keyCase, duplicates: duplicates)
+    /// What the first line says.
+    private struct Header {
+        /// The dictionary without an entry.
+        let empty: DictionaryContents
+        /// A number in hexadecimal; `nil` in version 1.
+        let generation: String?
+
+        init(_ contents: DictionaryContents, generation: String?) {
+            empty = DictionaryContents(keyCase: contents.keyCase, duplicates: contents.duplicates)
+            self.generation = generation
+        }
+
+        /// `nil` for a line, given without its end, of another format or version.
+        init?(_ line: ArraySlice<UInt8>) {
+            let fields = String(decoding: line, as: UTF8.self).split(separator: " ").map(String.init)
+            guard fields.count >= 4, fields[0] == format, fields.count == (fields[1] == "1" ? 4 : 5), ["1", "\(version)"].contains(fields[1]),
+                let keyCase = KeyCase(rawValue: fields[2]), let duplicates = DuplicateRule(rawValue: fields[3])
+            else { return nil }
+            empty = DictionaryContents(keyCase: keyCase, duplicates: duplicates)
+            generation = fields.count == 5 ? fields[4] : nil
+        }
+
+        /// The line with its end.
+        var line: String {
+            let rules = "\(empty.keyCase.rawValue) \(empty.duplicates.rawValue)"
+            return generation.map { "\(format) \(version) \(rules) \($0)\n" } ?? "\(format) 1 \(rules)\n"
+        }
     }
 
     private static func checksum(_ previous: UInt, _ bytes: ArraySlice<UInt8>) -> UInt {

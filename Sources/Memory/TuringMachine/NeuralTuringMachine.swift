@@ -123,10 +123,10 @@ public struct NeuralTuringMachine: SequenceCore {
         let sequence = TuringMachineSequence(
             self, convert(x, to: .float32), from: start, interfaceWeight: pass(interfaceWeight), interfaceBias: pass(interfaceBias), pass)
         let outputs = sequence.run(pass.trace)
-        let result = Tape.record(outputs, from: sequence.dependencies) { sequence.accumulateGradients($0) }
+        let result = Operation("neural Turing machine").record(outputs, from: sequence.dependencies) { sequence.accumulateGradients($0) }
         let last = sequence.lastState.enumerated().map { index, tensor in
             // These gradients wait until the sequence runs backwards, which it does when its outputs have a gradient.
-            Tape.record(tensor, from: result) { gradient in
+            Operation("neural Turing machine").record(tensor, from: result) { gradient in
                 sequence.lastStateGradients[index] = gradient
                 result.node?.withZeroedGradient { _ in }
             }

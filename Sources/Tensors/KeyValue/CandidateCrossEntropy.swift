@@ -115,7 +115,7 @@ public func candidateCrossEntropy(_ query: Tensor, _ table: Tensor, _ candidates
         total += Double(all - chosen)
         counted += 1
     }
-    let loss = Tape.record(Tensor(Float(total)), from: query, table) { gradient in
+    let loss = Operation("candidate cross-entropy").record(Tensor(Float(total)), from: query, table) { gradient in
         let scale = gradient.scalar
         let g = scores.values
         if scale != 1 { kernels.affine(g.floats, g.floats, scale: scale, offset: 0, g.count) }

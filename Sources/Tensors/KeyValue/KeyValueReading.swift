@@ -41,7 +41,7 @@ public func readKeyValues(_ query: Tensor, keys: Tensor, values: Tensor, facts: 
             for (i, fact) in range.enumerated() { kernels.addScaled(out, values.floats + fact * width, scale: p[i], width) }
         }
     }
-    let output = Tape.record(y, from: [query, keys, values]) { gradient in
+    let output = Operation("read key-values").record(y, from: [query, keys, values]) { gradient in
         let scores = Tensor(uninitialized: [facts.total])
         for b in 0..<facts.count {
             let (range, g) = (facts[b], gradient.floats + b * width)

@@ -81,7 +81,7 @@ public func sumBags(_ table: Tensor, _ bags: WeightedBags) -> Tensor {
             for i in range.dropFirst() { kernels.addScaled(row, source + Int(symbol[i]) * width, scale: weight[i], width) }
         }
     }
-    return Tape.record(y, from: table) { [node = table.node] gradient in
+    return Operation("sum bags").record(y, from: table) { [node = table.node] gradient in
         node?.withZeroedGradient { target in
             let (symbol, weight) = (bags.symbols.integers, bags.weights.floats)
             for bag in 0..<bags.count {

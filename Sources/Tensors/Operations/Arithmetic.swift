@@ -7,7 +7,7 @@ extension Tensor {
     public static func + (a: Tensor, b: Tensor) -> Tensor {
         let plan = BroadcastPlan(a.shape, b.shape)
         let y = plan.combine(.add, a.floats, b.floats)
-        return Tape.record(y, from: a, b) { gradient in
+        return Operation("add").record(y, from: a, b) { gradient in
             plan.accumulate(gradient, toFirst: a.node)
             plan.accumulate(gradient, toSecond: b.node)
         }
@@ -17,7 +17,7 @@ extension Tensor {
     public static func - (a: Tensor, b: Tensor) -> Tensor {
         let plan = BroadcastPlan(a.shape, b.shape)
         let y = plan.combine(.subtract, a.floats, b.floats)
-        return Tape.record(y, from: a, b) { gradient in
+        return Operation("subtract").record(y, from: a, b) { gradient in
             plan.accumulate(gradient, toFirst: a.node)
             plan.accumulate(gradient, scale: -1, toSecond: b.node)
         }
@@ -32,7 +32,7 @@ extension Tensor {
     public static func / (a: Tensor, b: Tensor) -> Tensor {
         let plan = BroadcastPlan(a.shape, b.shape)
         let y = plan.combine(.divide, a.floats, b.floats)
-        return Tape.record(y, from: a, b) { gradient in
+        return Operation("divide").record(y, from: a, b) { gradient in
             let quotient = BroadcastPlan(y.shape, b.shape).combine(.divide, gradient.floats, b.floats)
             plan.accumulate(quotient, toFirst: a.node)
             guard b.node != nil else { return }
@@ -46,7 +46,7 @@ extension Tensor {
     static func multiply(_ a: Tensor, _ b: Tensor, as shapeA: Shape, _ shapeB: Shape) -> Tensor {
         let plan = BroadcastPlan(shapeA, shapeB)
         let y = plan.combine(.multiply, a.floats, b.floats)
-        return Tape.record(y, from: a, b) { gradient in
+        return Operation("multiply").record(y, from: a, b) { gradient in
             if let node = a.node { plan.accumulateProductToFirst(gradient.floats, b.floats, node) }
             if let node = b.node { plan.accumulateProductToSecond(gradient.floats, a.floats, node) }
         }
@@ -71,7 +71,7 @@ public func maximum(_ a: Tensor, _ b: Tensor) -> Tensor { extremum(.maximum, a, 
 private func extremum(_ operation: BinaryOperation, _ a: Tensor, _ b: Tensor) -> Tensor {
     let plan = BroadcastPlan(a.shape, b.shape)
     let y = plan.combine(operation, a.floats, b.floats)
-    return Tape.record(y, from: a, b) { gradient in
+    return Operation("extremum").record(y, from: a, b) { gradient in
         let (shareA, shareB) = (Tensor(uninitialized: y.shape), Tensor(uninitialized: y.shape))
         let (g, pa, pb, outA, outB, run) = (gradient.floats, a.floats, b.floats, shareA.floats, shareB.floats, plan.run)
         let (stepA, stepB) = (plan.movesA ? 1 : 0, plan.movesB ? 1 : 0)
@@ -103,7 +103,7 @@ public func power(_ base: Tensor, _ exponent: Tensor) -> Tensor {
     kernels.unary(.logarithm, logarithm.floats, logarithm.floats, base.count)
     let y = plan.combine(.multiply, logarithm.floats, exponent.floats)
     kernels.unary(.exponential, y.floats, y.floats, y.count)
-    return Tape.record(y, from: base, exponent) { gradient in
+    return Operation("power").record(y, from: base, exponent) { gradient in
         if base.node != nil {
             // exponent * exp((exponent - 1) * log(base)): no division by the base.
             let less = Tensor(uninitialized: exponent.shape)

@@ -16,7 +16,7 @@ extension Tensor {
                 sum = next
             }
         }
-        return Tape.record(y, from: self) { [node] gradient in
+        return Operation("cumulative sum").record(y, from: self) { [node] gradient in
             let g = gradient.floats
             node?.withZeroedGradient { target in
                 for row in 0..<rows {
@@ -47,7 +47,7 @@ extension Tensor {
                 product = next
             }
         }
-        return Tape.record(y, from: self) { [x = self] gradient in
+        return Operation("cumulative product").record(y, from: self) { [x = self] gradient in
             let (input, output, g) = (x.floats, y.floats, gradient.floats)
             x.node?.withZeroedGradient { target in
                 for row in 0..<rows {

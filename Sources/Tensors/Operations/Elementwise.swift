@@ -11,7 +11,7 @@ extension Tensor {
     public func applying(_ function: UnaryFunction) -> Tensor {
         let y = Tensor(uninitialized: shape)
         kernels.unary(function, y.floats, floats, count)
-        return Tape.record(y, from: self) { [x = self] gradient in
+        return Operation(function.name).record(y, from: self) { [x = self] gradient in
             x.node?.withZeroedGradient { target in
                 kernels.unaryGradient(function, target, outputGradient: gradient.floats, input: x.floats, output: y.floats, x.count)
             }
@@ -51,7 +51,7 @@ extension Tensor {
     public func scaled(by scale: Float, offset: Float = 0) -> Tensor {
         let y = Tensor(uninitialized: shape)
         kernels.affine(y.floats, floats, scale: scale, offset: offset, count)
-        return Tape.record(y, from: self) { [node] gradient in
+        return Operation("affine").record(y, from: self) { [node] gradient in
             if scale == 1 { node?.accumulate(gradient) } else { node?.accumulateScaled(gradient, scale) }
         }
     }
@@ -61,7 +61,7 @@ extension Tensor {
         let (lower, upper) = (range.lowerBound, range.upperBound)
         let y = Tensor(uninitialized: shape)
         kernels.clamp(y.floats, floats, lower: lower, upper: upper, count)
-        return Tape.record(y, from: self) { [x = self] gradient in
+        return Operation("clamp").record(y, from: self) { [x = self] gradient in
             let (input, g, n) = (x.floats, gradient.floats, x.count)
             x.node?.withGradient { target, accumulate in
                 if accumulate {
@@ -80,7 +80,7 @@ extension Tensor {
         let y = Tensor(uninitialized: shape)
         let (input, output) = (floats, y.floats)
         for i in 0..<count { output[i] = pow(input[i], exponent) }
-        return Tape.record(y, from: self) { [x = self] gradient in
+        return Operation("power").record(y, from: self) { [x = self] gradient in
             let (input, g) = (x.floats, gradient.floats)
             x.node?.withZeroedGradient { target in
                 for i in 0..<x.count { target[i] += g[i] * exponent * pow(input[i], exponent - 1) }

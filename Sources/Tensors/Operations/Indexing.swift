@@ -23,7 +23,7 @@ public func takeAlongLastAxis(_ x: Tensor, _ indices: Tensor) -> Tensor {
             output[k] = input[row * columns + column]
         }
     }
-    return Tape.record(y, from: x) { [node = x.node] gradient in
+    return Operation("take along axis").record(y, from: x) { [node = x.node] gradient in
         node?.withZeroedGradient { target in
             for row in 0..<rows {
                 for k in row * taken..<(row + 1) * taken { target[row * columns + Int(indices.integers[k])] += gradient.floats[k] }
@@ -52,7 +52,7 @@ public func scatterAddAlongLastAxis(_ base: Tensor, _ values: Tensor, at indices
             output[row * columns + column] += source[k]
         }
     }
-    return Tape.record(y, from: base, values) { [baseNode = base.node, node = values.node] gradient in
+    return Operation("scatter along axis").record(y, from: base, values) { [baseNode = base.node, node = values.node] gradient in
         baseNode?.accumulate(gradient)
         node?.withZeroedGradient { target in
             for row in 0..<rows {
@@ -74,7 +74,7 @@ public func gatherRows(_ table: Tensor, _ indices: Tensor, batched: Bool = false
     for axis in (batched ? 2 : 1)..<table.shape.rank { shape = shape.inserting(table.shape[axis], at: shape.rank) }
     let y = Tensor(uninitialized: shape)
     for i in 0..<indices.count { (y.floats + i * rows.width).update(from: table.floats + rows.offset(i), count: rows.width) }
-    return Tape.record(y, from: table) { [node = table.node] gradient in
+    return Operation("take rows").record(y, from: table) { [node = table.node] gradient in
         node?.withZeroedGradient { target in
             for i in 0..<indices.count {
                 let row = target + rows.offset(i)
@@ -99,7 +99,7 @@ public func scatterAddRows(_ base: Tensor, _ values: Tensor, at indices: Tensor,
         let row = y.floats + rows.offset(i)
         kernels.add(row, row, values.floats + i * rows.width, rows.width)
     }
-    return Tape.record(y, from: base, values) { [baseNode = base.node, node = values.node] gradient in
+    return Operation("scatter rows").record(y, from: base, values) { [baseNode = base.node, node = values.node] gradient in
         baseNode?.accumulate(gradient)
         node?.withGradient { target, accumulate in
             for i in 0..<indices.count {

@@ -13,7 +13,7 @@ public func meanSquaredError(_ prediction: Tensor, _ target: Tensor) -> Tensor {
     let difference = Tensor(uninitialized: prediction.shape)
     kernels.subtract(difference.floats, prediction.floats, target.floats, count)
     let loss = Tensor(Float(kernels.sumOfSquares(difference.floats, count) / Double(count)))
-    return Tape.record(loss, from: prediction, target) { gradient in
+    return Operation("mean squared error").record(loss, from: prediction, target) { gradient in
         let scale = 2 * gradient.scalar / Float(count)
         prediction.node?.accumulateScaled(difference, scale)
         target.node?.accumulateScaled(difference, -scale)
@@ -34,7 +34,7 @@ public func binaryCrossEntropy(logits: Tensor, targets: Tensor) -> Tensor {
     for i in 0..<count { output[i] = -abs(x[i]) }
     kernels.unary(.softplus, output, output, count)
     for i in 0..<count { output[i] += max(x[i], 0) - t[i] * x[i] }
-    return Tape.record(y, from: logits, targets) { gradient in
+    return Operation("binary cross-entropy").record(y, from: logits, targets) { gradient in
         if let node = logits.node {
             let slope = Tensor(uninitialized: logits.shape)
             kernels.unary(.sigmoid, slope.floats, logits.floats, count)

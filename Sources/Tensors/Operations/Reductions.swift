@@ -51,7 +51,7 @@ extension Tensor {
         let (rows, columns) = (shape.rows, shape.columns)
         let y = Tensor(uninitialized: keepingAxis ? shape.replacingColumns(1) : shape.removing(-1))
         for row in 0..<rows { y.floats[row] = Float(kernels.sumOfSquares(floats + row * columns, columns).squareRoot()) }
-        return Tape.record(y, from: self) { [x = self] gradient in
+        return Operation("norm").record(y, from: self) { [x = self] gradient in
             x.node?.withZeroedGradient { target in
                 for row in 0..<rows where y.floats[row] > 0 {
                     kernels.addScaled(target + row * columns, x.floats + row * columns, scale: gradient.floats[row] / y.floats[row], columns)
@@ -70,7 +70,7 @@ extension Tensor {
             norms.floats[row] = norm
             kernels.affine(y.floats + row * columns, floats + row * columns, scale: 1 / max(norm, epsilon), offset: 0, columns)
         }
-        return Tape.record(y, from: self) { [node] gradient in
+        return Operation("sum").record(y, from: self) { [node] gradient in
             node?.withZeroedGradient { target in
                 for row in 0..<rows {
                     let (to, g, out) = (target + row * columns, gradient.floats + row * columns, y.floats + row * columns)
@@ -113,7 +113,7 @@ extension Tensor {
         let y = Tensor(zeros: result)
         layout.scatterAdd(from: floats, to: y.floats)
         if scale != 1 { kernels.affine(y.floats, y.floats, scale: scale, offset: 0, y.count) }
-        return Tape.record(y, from: self) { [node] gradient in
+        return Operation("sum").record(y, from: self) { [node] gradient in
             guard let node else { return }
             var source = gradient
             if scale != 1 {
@@ -143,7 +143,7 @@ extension Tensor {
                 }
             }
         }
-        return Tape.record(y, from: self) { [node] gradient in
+        return Operation("extremum").record(y, from: self) { [node] gradient in
             node?.withZeroedGradient { target in
                 for i in 0..<places.count { target[Int(places.integers[i])] += gradient.floats[i] }
             }

@@ -19,7 +19,7 @@ extension Tensor {
         plan.forEachRun { first, i, j in
             for k in 0..<run { out[first + k] = flag[first + k] != 0 ? b[j + k * stepB] : a[i + k * stepA] }
         }
-        return Tape.record(y, from: self, replacement) { [node] gradient in
+        return Operation("replace where").record(y, from: self, replacement) { [node] gradient in
             if node != nil { plan.accumulate(zeroing(gradient, where: chosen, isTrue: true), toFirst: node) }
             if replacement.node != nil { plan.accumulate(zeroing(gradient, where: chosen, isTrue: false), toSecond: replacement.node) }
         }

@@ -22,7 +22,7 @@ public func circularConvolution(_ weights: Tensor, _ kernel: Tensor) -> Tensor {
         kernels.addScaled(to + move, from, scale: scale, places - move)
         kernels.addScaled(to, from + places - move, scale: scale, move)
     }
-    return Tape.record(y, from: weights, kernel) { gradient in
+    return Operation("circular convolution").record(y, from: weights, kernel) { gradient in
         weights.node?.withZeroedGradient { target in
             forEachShift(rows, places, taps) { row, tap, move in
                 let (from, to) = (gradient.floats + row * places, target + row * places)
@@ -65,7 +65,7 @@ public func relativeShift(_ x: Tensor) -> Tensor {
         (y.floats + row * keys).update(from: x.floats + row * keys + move, count: keys - move)
         (y.floats + row * keys + keys - move).update(repeating: 0, count: move)
     }
-    return Tape.record(y, from: x) { [node = x.node] gradient in
+    return Operation("relative shift").record(y, from: x) { [node = x.node] gradient in
         node?.withZeroedGradient { target in
             for row in 0..<rows {
                 let move = queries - 1 - row % queries
@@ -93,7 +93,7 @@ public func reversedSequences(_ x: Tensor, lengths: [Int]) -> Tensor {
             (y.words + (b * length + t) * width).update(from: x.words + source * width, count: width)
         }
     }
-    return Tape.record(y, from: x) { [node = x.node] gradient in
+    return Operation("reversed sequences").record(y, from: x) { [node = x.node] gradient in
         node?.withZeroedGradient { target in
             for (b, real) in lengths.enumerated() {
                 for t in 0..<length {

@@ -9,7 +9,7 @@ extension Tensor {
     /// The same elements under another shape of the same count. Costs nothing.
     public func reshaped(to shape: Shape) -> Tensor {
         require(shape.count == count, "reshaped: \(self.shape) has not the elements of \(shape)")
-        return Tape.record(viewed(as: shape), from: self) { [node] gradient in node?.accumulate(gradient) }
+        return Operation("reshape").record(viewed(as: shape), from: self) { [node] gradient in node?.accumulate(gradient) }
     }
 
     /// All elements in one axis.
@@ -136,7 +136,7 @@ extension Tensor {
             (output + o * block + head).update(from: input + o * block, count: block - head)
             (output + o * block).update(from: input + o * block + block - head, count: head)
         }
-        return Tape.record(y, from: self) { [node] gradient in
+        return Operation("pad").record(y, from: self) { [node] gradient in
             let g = gradient.floats
             node?.withZeroedGradient { target in
                 for o in 0..<outer {
@@ -192,7 +192,7 @@ private func join(_ tensors: [Tensor], _ shape: Shape, axis: Int) -> Tensor {
         for o in 0..<outer { (to + o * block).update(from: from + o * piece, count: piece) }
         first += piece
     }
-    return Tape.record(y, from: tensors) { gradient in
+    return Operation("concatenate").record(y, from: tensors) { gradient in
         var first = 0
         for tensor in tensors {
             let piece = outer == 0 ? 0 : tensor.count / outer

@@ -44,7 +44,7 @@ public func cosineSimilarity(_ keys: Tensor, _ memory: Tensor, epsilon: Float = 
             for n in 0..<rows { out[h * rows + n] /= norm * memoryNorms.floats[b * rows + n] + epsilon }
         }
     }
-    return Tape.record(y, from: keys, memory) { gradient in
+    return Operation("cosine similarity").record(y, from: keys, memory) { gradient in
         // With d = |k| |m| + epsilon and c = k . m / d:  dc = (m dk + k dm) / d - c (|m| d|k| + |k| d|m|) / d
         let dots = Tensor(uninitialized: y.shape)
         let keyScales = Tensor(zeros: [batch * heads])

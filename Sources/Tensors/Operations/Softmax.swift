@@ -17,7 +17,7 @@ public func softmax(_ x: Tensor, scale: Float = 1, mask: Tensor? = nil) -> Tenso
     let y = Tensor(uninitialized: x.shape)
     let input = mask.map { masked(x, $0) } ?? x
     for row in 0..<rows { kernels.softmax(y.floats + row * columns, input.floats + row * columns, scale: scale, columns) }
-    return Tape.record(y, from: x) { [node = x.node] gradient in
+    return Operation("softmax").record(y, from: x) { [node = x.node] gradient in
         node?.withGradient { target, accumulate in
             let scratch = accumulate ? Tensor(uninitialized: [columns]) : nil
             for row in 0..<rows {
@@ -46,7 +46,7 @@ public func logSoftmax(_ x: Tensor, mask: Tensor? = nil) -> Tensor {
     }
     let included = mask.map { $0.expandedMask(to: x.shape) }
     if let included { zeroExcluded(y.floats, included) }
-    return Tape.record(y, from: x) { [node = x.node] gradient in
+    return Operation("log-softmax").record(y, from: x) { [node = x.node] gradient in
         node?.withZeroedGradient { target in
             // gradient - softmax * sum(gradient), over the included elements
             let probability = Tensor(uninitialized: [columns])
@@ -79,7 +79,7 @@ public func logSumExponential(_ x: Tensor, keepingAxis: Bool = false) -> Tensor 
     let (rows, columns) = (x.shape.rows, x.shape.columns)
     let y = Tensor(uninitialized: keepingAxis ? x.shape.replacingColumns(1) : x.shape.removing(-1))
     for row in 0..<rows { y.floats[row] = kernels.logSumExponential(x.floats + row * columns, columns) }
-    return Tape.record(y, from: x) { [x] gradient in
+    return Operation("log-sum-exp").record(y, from: x) { [x] gradient in
         x.node?.withZeroedGradient { target in
             let probability = Tensor(uninitialized: [columns])
             for row in 0..<rows where y.floats[row] > -.infinity {

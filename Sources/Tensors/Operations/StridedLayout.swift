@@ -195,7 +195,7 @@ extension Tensor {
             y = Tensor(uninitialized: shape, dataType)
             layout.copy(to: y.words, from: words + first)
         }
-        return Tape.record(y, from: self) { [node] gradient in
+        return Operation("reorder").record(y, from: self) { [node] gradient in
             guard let node else { return }
             if layout.isContiguous && gradient.count == node.shape.count {
                 node.accumulate(gradient)

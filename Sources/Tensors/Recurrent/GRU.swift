@@ -28,7 +28,7 @@ public func gru(
         shape, x: x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputBias, hiddenBias: hiddenBias,
         stateMask: stateMask)
     let outputs = sequence.run()
-    let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, inputBias, hiddenBias] + (hidden.map { [$0] } ?? [])) {
+    let result = Operation("GRU").record(outputs, from: [x, inputWeight, hiddenWeight, inputBias, hiddenBias] + (hidden.map { [$0] } ?? [])) {
         sequence.accumulateGradients($0)
     }
     return RecurrentOutput(outputs: result, cell: nil)

@@ -29,14 +29,14 @@ public func lstm(
     let sequence = LSTMSequence(
         shape, x: x, hidden: hidden, cell: cell, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: stateMask)
     let outputs = sequence.run()
-    let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, bias] + [hidden, cell].compactMap { $0 }) {
+    let result = Operation("LSTM").record(outputs, from: [x, inputWeight, hiddenWeight, bias] + [hidden, cell].compactMap { $0 }) {
         sequence.accumulateGradients($0)
     }
     let lastCell = sequence.cells.viewed(as: [shape.batch, shape.width], offset: shape.rows * shape.width)
     // The last cell's gradient waits until the sequence runs backwards, which it does when its outputs have a gradient.
     return RecurrentOutput(
         outputs: result,
-        cell: Tape.record(lastCell, from: result) { gradient in
+        cell: Operation("LSTM state").record(lastCell, from: result) { gradient in
             sequence.lastCellGradient = gradient
             result.node?.withZeroedGradient { _ in }
         })

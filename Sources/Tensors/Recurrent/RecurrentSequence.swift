@@ -21,7 +21,7 @@ public struct RecurrentOutput {
         let last = Tensor(uninitialized: [batch, width], outputs.dataType)
         let bytes = width * outputs.dataType.byteCount
         for b in 0..<batch { (last.bytes + b * bytes).copyMemory(from: outputs.bytes + ((b + 1) * steps - 1) * bytes, byteCount: bytes) }
-        return Tape.record(last, from: outputs) { [node = outputs.node] gradient in
+        return Operation("last state").record(last, from: outputs) { [node = outputs.node] gradient in
             let gradient = gradient.converted(to: .float32)
             node?.withZeroedGradient { target in
                 for b in 0..<batch {
@@ -157,7 +157,8 @@ struct SingleBiasLayer {
 
     /// Puts the layer on the tape.
     func recorded(_ outputs: Tensor, _ accumulateGradients: @escaping (Tensor) -> Void) -> RecurrentOutput {
-        let result = Tape.record(outputs, from: [x, inputWeight, hiddenWeight, bias] + (hidden.map { [$0] } ?? []), backward: accumulateGradients)
+        let result = Operation("recurrent layer").record(
+            outputs, from: [x, inputWeight, hiddenWeight, bias] + (hidden.map { [$0] } ?? []), backward: accumulateGradients)
         return RecurrentOutput(outputs: result, cell: nil)
     }
 }
