@@ -76,7 +76,8 @@ enum ProgramStart {
 
     private static func outcome(of body: (any Communicator) throws -> ExitCode, _ communicator: any Communicator) -> ExitCode {
         do {
-            try Kernels.validateEnvironment()
+            let instructionSet = ProcessInfo.processInfo.environment["MNEME_INSTRUCTION_SET"] ?? ""
+            try Kernels.choose(instructionSet: instructionSet.isEmpty ? nil : instructionSet, source: "MNEME_INSTRUCTION_SET")
             try BLAS.validateEnvironment()
             try MatrixProducts.validateEnvironment()
             Kernels.flushDenormals()

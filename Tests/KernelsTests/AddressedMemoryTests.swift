@@ -2,6 +2,7 @@
 
 import Foundation
 import Kernels
+import TestSupport
 import Testing
 
 /// An addressed memory in float64, and what the kernels get.
