@@ -101,8 +101,9 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
         correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int)
     /// The gradient of R rows of softmax in blocks, from scores: probability[r, c] = exp(scale * scores[r, c] - minus[r]) and
     /// gradient[r, c] = scale * probability[r, c] * (outputGradient[r, c] - inner[r]), both stored. minus[r] is the log-sum-exp of the whole row of
-    /// scale * scores, -infinity (nothing seen) counts as 0. Columns are seen as in `softmaxBlock`, zeros are stored where not seen. Rows of `scores` and `outputGradient` lie
-    /// `stride` apart, those of `gradient` and `probability` `outStride`. `probability` may be `scores`, `gradient` `outputGradient`.
+    /// scale * scores, -infinity (nothing seen) counts as 0. Columns are seen as in `softmaxBlock`, zeros are stored where not seen. Rows of `scores`
+    /// and `outputGradient` lie `stride` apart, those of `gradient` and `probability` `outStride`. `probability` may be `scores`, `gradient`
+    /// `outputGradient`.
     func softmaxBlockGradient(
         _ gradient: Elements, probability: Elements, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
         minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int)

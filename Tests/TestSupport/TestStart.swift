@@ -14,7 +14,7 @@ public func startTests() {
         let name = String(cString: value)
         try Kernels.choose(instructionSet: name.isEmpty ? nil : name, source: "MNEME_INSTRUCTION_SET")
     } catch {
-        fputs("\(error)\n", stderr)
+        FileHandle.standardError.write(Data("\(error)\n".utf8))
         exit(78)
     }
 }

@@ -60,11 +60,11 @@ extension AllocatedMemory {
     ///   - gradient: [stateCount], of the memory after the step; becomes that of the memory before it.
     ///   - next, previous: the frames after and before the step, as `step` left them.
     ///   - values: [E], the interface before its functions; becomes its gradient.
-    ///   - readGradient: [R, W], of what was read.
+    ///   - outputGradient: [R, W], of what was read.
     ///   - scratch: [scratch.count].
     func stepGradient(
         _ gradient: UnsafeMutablePointer<Float>, _ next: UnsafeMutablePointer<Float>, from previous: UnsafeMutablePointer<Float>,
-        _ values: UnsafeMutablePointer<Float>, readGradient: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>
+        _ values: UnsafeMutablePointer<Float>, outputGradient: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>
     ) {
         let (f, i, kernels) = (frame, interface, kernels)
         let s = self.scratch
@@ -78,7 +78,7 @@ extension AllocatedMemory {
 
         // Reads, and what the read weights are made of.
         kernels.rowProducts(
-            readWeightGradient, norms: nil, memory: next + f.matrix, vectors: readGradient, vectorStride: width, count: heads, isSquared: false,
+            readWeightGradient, norms: nil, memory: next + f.matrix, vectors: outputGradient, vectorStride: width, count: heads, isSquared: false,
             accumulate: true, f.shape)
         kernels.memoryReadWeightsGradient(
             backwardGradient: scratch + s.backward, contentGradient: scratch + s.content, forwardGradient: scratch + s.forward,
@@ -91,7 +91,7 @@ extension AllocatedMemory {
             first: 0, count: heads, scratch: scratch, kernels)
         kernels.addOuterProducts(
             matrixGradient, memory: next + f.matrix, rowScale: nil,
-            OuterProducts(readGradient, leftStride: width, next + f.readWeights, count: heads), nil, f.shape)
+            OuterProducts(outputGradient, leftStride: width, next + f.readWeights, count: heads), nil, f.shape)
 
         // Links.
         if configuration.sharpensLinks {
