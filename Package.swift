@@ -72,7 +72,8 @@ let modules: [Target] = [
 
 let tests: [Target] = [
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], exclude: ["Golden"]),
-    .target(name: "TestSupport", dependencies: ["Diagnostics", "Kernels", "Tensors", "Collectives"], path: "Tests/TestSupport"),
+    .target(name: "TestStart", path: "Tests/TestStart"),
+    .target(name: "TestSupport", dependencies: ["Diagnostics", "Kernels", "Tensors", "Collectives", "TestStart"], path: "Tests/TestSupport"),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Diagnostics"]),
     .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics", "CZlib", "Models", "NeuralNetworks", "Tensors"], exclude: ["Golden"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Diagnostics", "TestSupport"], exclude: ["Polynomials"]),
@@ -92,6 +93,15 @@ let tests: [Target] = [
     .testTarget(name: "BenchmarkTests", dependencies: ["Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
 ]
+
+// A module that may call kernels names the module that declares them too. Without that the build would not notice a change of their protocols: it
+// compiles a module again when one that it names has changed, and Kernels itself looks the same.
+for target in modules + tests {
+    let callsKernels = target.dependencies.contains {
+        if case .byNameItem(let name, _) = $0 { ["Kernels", "Tensors"].contains(name) } else { false }
+    }
+    if callsKernels { target.dependencies.append("KernelTypes") }
+}
 
 let package = Package(
     name: "mneme",

@@ -24,9 +24,17 @@ bool mneme_processor_supports_avx512(void) {
         && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-void mneme_processor_flush_denormals(void) {
+uint32_t mneme_processor_flush_denormals(void) {
     const unsigned flushToZero = 0x8000, denormalsAreZero = 0x0040;
-    _mm_setcsr(_mm_getcsr() | flushToZero | denormalsAreZero);
+    const unsigned mode = _mm_getcsr(), wanted = mode | flushToZero | denormalsAreZero;
+    if (mode != wanted) _mm_setcsr(wanted);
+    return mode;
+}
+
+void mneme_processor_restore_mode(uint32_t mode) {
+    const unsigned flushToZero = 0x8000, denormalsAreZero = 0x0040;
+    // Flags of exceptions that have been raised meanwhile may stay.
+    if ((mode & flushToZero) == 0 || (mode & denormalsAreZero) == 0) _mm_setcsr(mode);
 }
 
 void mneme_processor_pause(void) { _mm_pause(); }
@@ -35,7 +43,8 @@ void mneme_processor_pause(void) { _mm_pause(); }
 
 bool mneme_processor_supports_avx2(void) { return false; }
 bool mneme_processor_supports_avx512(void) { return false; }
-void mneme_processor_flush_denormals(void) {}
+uint32_t mneme_processor_flush_denormals(void) { return 0; }
+void mneme_processor_restore_mode(uint32_t mode) { (void)mode; }
 
 #if defined(__aarch64__)
 void mneme_processor_pause(void) { __asm__ volatile("isb" ::: "memory"); }

@@ -1,6 +1,6 @@
 // The list of SIMD kernels of memories that are read and written by weights over their rows, as in the Neural Turing Machine.
 //
-// Legend: N rows of the memory, W their width, S the stride: N rounded up to a multiple of 16. R reads, K writes, A heads, C shifts.
+// Legend: N rows of the memory, W their width, S the stride: N rounded up to a multiple of 16. K writes or vectors, C shifts.
 // The memory of a sequence is stored by columns, [W, S]: row i of the memory is element i of each. So every pass runs along vectors whatever W is.
 // What belongs to rows ([S]: weights, norms, scores) has the same stride; elements from N on are padding, which is 0 in the memory and in weights.
 
@@ -51,6 +51,13 @@ public struct HeadAddressing: Sendable, Equatable {
         self.squashesAdditions = squashesAdditions
     }
 
+    /// How far the farthest shift reaches, in rows.
+    public var reach: Int { max(abs(lowestShift), abs(lowestShift + shifts - 1)) }
+
+    /// Elements of scratch that `headWeights` and its gradient need: two rings of S elements with room for the reach, rounded up to a multiple of 16,
+    /// at either end.
+    public func scratchCount(_ shape: AddressedMemoryShape) -> Int { 2 * (shape.stride + 2 * ((reach + 15) / 16 * 16)) }
+
     /// Numbers of a head for memory rows of `width`.
     public func numbers(width: Int) -> Int { width + 3 + shifts }
 }
@@ -83,7 +90,7 @@ public struct OuterProducts {
     public var leftStride: Int
     /// [count, S].
     public var right: FloatInput
-    /// How many products are summed; 0 for none.
+    /// How many products are summed.
     public var count: Int
 
     /// Borrows both buffers for the calls that take them.
@@ -97,32 +104,38 @@ public struct OuterProducts {
 
 /// The kernels of addressed memories. One call is one sequence and one step.
 public protocol AddressedMemoryKernels {
-    /// out[a, i] = sum over w of keys[a, w] * memory[w, i] (added when `accumulate`), a < keyCount; norms[i], unless nil, the root of the sum of
-    /// squares of row i. Rows of `keys` lie `keyStride` apart, those of `out` S. All S elements are written.
-    func memoryScores(
-        _ out: FloatOutput, norms: FloatOutput?, memory: FloatInput, keys: FloatInput, keyStride: Int, keyCount: Int, accumulate: Bool,
+    /// out[k, i] = sum over w of vectors[k, w] * m[w, i], added when `accumulate`; m is the memory, or its squares where `isSquared`. norms[i],
+    /// unless nil, is the root of the sum of squares of row i; there are none of squares. Rows of `vectors` lie `vectorStride` apart, those of `out`
+    /// S. All S elements are written.
+    func rowProducts(
+        _ out: FloatOutput, norms: FloatOutput?, memory: FloatInput, vectors: FloatInput, vectorStride: Int, count: Int, isSquared: Bool,
+        accumulate: Bool, _ shape: AddressedMemoryShape)
+
+    /// out[k, w] = sum over i of weights[k, i] * m[w, i]; m is the memory, or its squares where `isSquared`. Rows of `out` lie `outStride` apart.
+    func rowSums(
+        _ out: FloatOutput, outStride: Int, memory: FloatInput, weights: FloatInput, count: Int, isSquared: Bool, _ shape: AddressedMemoryShape)
+
+    /// next[w, i] = memory[w, i] * retention[i] * (product over k of 1 - weights[k, i] erase[k, w]) + sum over k of weights[k, i] add[k, w], and
+    /// inverseNorms[i] = 1 / sqrt(epsilon + sum over w of next[w, i]^2). `retention` nil is ones, `inverseNorms` nil is not wanted. `next` may be
+    /// `memory`. Rows of `erase` and `add` are W long.
+    func writeRows(
+        _ next: FloatOutput, inverseNorms: FloatOutput?, epsilon: Float, memory: FloatInput, weights: FloatInput, erase: FloatInput, add: FloatInput,
+        count: Int, retention: FloatInput?, _ shape: AddressedMemoryShape)
+
+    /// The gradient of `writeRows`, but for that through the norms: `gradient` [W, S] of `next` becomes that of `memory`; weightGradient [K, S] and
+    /// retentionGradient [S] (nil: not wanted) are added to, eraseGradient and addGradient [K, W] stored. K is at least 1.
+    func writeRowsGradient(
+        _ gradient: FloatOutput, weightGradient: FloatOutput, eraseGradient: FloatOutput, addGradient: FloatOutput, retentionGradient: FloatOutput?,
+        memory: FloatInput, weights: FloatInput, erase: FloatInput, add: FloatInput, count: Int, retention: FloatInput?,
         _ shape: AddressedMemoryShape)
 
-    /// out[r, w] = sum over i of weights[r, i] * memory[w, i], r < count; rows of `out` lie `outStride` apart.
-    func memoryReads(
-        _ out: FloatOutput, outStride: Int, memory: FloatInput, weights: FloatInput, count: Int, _ shape: AddressedMemoryShape)
+    /// gradient[w, i] += rowScale[i] * memory[w, i] + the outer products; `rowScale` nil is zeros.
+    func addOuterProducts(
+        _ gradient: FloatOutput, memory: FloatInput, rowScale: FloatInput?, _ first: OuterProducts, _ second: OuterProducts?,
+        _ shape: AddressedMemoryShape)
 
-    /// next[w, i] = memory[w, i] * (product over k of 1 - weights[k, i] erase[k, w]) + sum over k of weights[k, i] add[k, w]. `next` may be `memory`.
-    /// Rows of `erase` and `add` are W long.
-    func memoryWrite(
-        _ next: FloatOutput, memory: FloatInput, weights: FloatInput, erase: FloatInput, add: FloatInput, count: Int, _ shape: AddressedMemoryShape)
-
-    /// The gradient of `memoryWrite` but for that of the memory, from `gradient`, [W, S], of `next`: added to weightGradient [K, S], stored in
-    /// eraseGradient and addGradient [K, W].
-    func memoryWriteGradient(
-        weightGradient: FloatOutput, eraseGradient: FloatOutput, addGradient: FloatOutput, gradient: FloatInput, memory: FloatInput,
-        weights: FloatInput, erase: FloatInput, add: FloatInput, count: Int, _ shape: AddressedMemoryShape)
-
-    /// The gradient of the memory before a step: gradient[w, i], of the memory after it, is multiplied by the product over k of 1 - weights[k, i]
-    /// erase[k, w] and gets the outer products, less decay[i] * memory[w, i] unless `decay` is nil.
-    func memoryGradient(
-        _ gradient: FloatOutput, memory: FloatInput, weights: FloatInput, erase: FloatInput, count: Int, decay: FloatInput?, _ first: OuterProducts,
-        _ second: OuterProducts, _ shape: AddressedMemoryShape)
+    /// gradient[w, i] += memory[w, i] * the outer products
+    func addScaledOuterProducts(_ gradient: FloatOutput, memory: FloatInput, _ products: OuterProducts, _ shape: AddressedMemoryShape)
 
     /// A head's numbers after their functions: key, softplus, sigmoid, softmax, 1 + softplus; returns the norm of the key. `out` may not be
     /// `numbers`.
@@ -144,7 +157,7 @@ public protocol AddressedMemoryKernels {
     /// - Parameters:
     ///   - numbers: as `headNumbers` left them; the key is not read.
     ///   - norms: [S], of the rows; keyNorm: of the key.
-    ///   - scratch: room for S + 2 C + 2 |shift| elements.
+    ///   - scratch: room for `addressing.scratchCount` elements.
     func headWeights(
         _ steps: AddressingSteps, previous: FloatInput, norms: FloatInput, keyNorm: Float, numbers: FloatInput, _ addressing: HeadAddressing,
         scratch: FloatOutput, _ shape: AddressedMemoryShape)
@@ -153,12 +166,12 @@ public protocol AddressedMemoryKernels {
     /// - Parameters:
     ///   - weightGradient: [S], of the weights; gets that of `previous`.
     ///   - keyFactors: [S], stored: the gradient of the key is the sum of keyFactors[i] * row i, less the returned factor times the key.
-    ///   - decay: [S], added to: what the gradient of row i loses of row i, beside keyFactors[i] * key.
+    ///   - rowScale: [S], subtracted from: the gradient of row i is keyFactors[i] * key and what is subtracted here times row i, negative.
     ///   - numberGradient: stored in the places behind the key.
-    ///   - scratch: room for three times as much as above.
+    ///   - scratch: as above.
     /// - Returns: see `keyFactors`.
     func headWeightsGradient(
-        weightGradient: FloatOutput, keyFactors: FloatOutput, decay: FloatOutput, numberGradient: FloatOutput, _ steps: AddressingSteps,
+        weightGradient: FloatOutput, keyFactors: FloatOutput, rowScale: FloatOutput, numberGradient: FloatOutput, _ steps: AddressingSteps,
         previous: FloatInput, norms: FloatInput, keyNorm: Float, numbers: FloatInput, _ addressing: HeadAddressing, scratch: FloatOutput,
         _ shape: AddressedMemoryShape
     ) -> Float

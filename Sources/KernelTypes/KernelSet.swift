@@ -1,7 +1,7 @@
 // The list of SIMD kernels: one protocol, implemented once in Sources/KernelsBaseline and compiled once for each instruction set.
 //
-// Legend: n elements, R rows, C columns; arrays are row-major and contiguous, and may be unaligned. `Elements` are float32 or bfloat16; those of one call
-// are of one type unless said otherwise, and a kernel stops the program at types that it does not serve.
+// Legend: n elements, R rows, C columns; arrays are row-major and contiguous, and may be unaligned. `Elements` are float32 or bfloat16; those of one
+// call are of one type unless said otherwise, and a kernel stops the program at types that it does not serve.
 // A kernel on bfloat16 computes in float32 and rounds each result once, to nearest even.
 // Unless said otherwise output and input of one type may be the same array, but arrays may not overlap in part.
 // Every reduction runs in a fixed order that depends on the sizes alone, so results repeat bit for bit.
@@ -40,6 +40,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     func addScaled(_ out: FloatOutput, _ a: FloatInput, scale: Float, _ n: Int)
     /// out[i] = min(max(a[i], lower), upper)
     func clamp(_ out: FloatOutput, _ a: FloatInput, lower: Float, upper: Float, _ n: Int)
+    /// out[i] = 1 / sqrt(a[i] + epsilon)
+    func inverseRoots(_ out: FloatOutput, _ a: FloatInput, epsilon: Float, _ n: Int)
     /// out[i] = function(a[i])
     func unary(_ function: UnaryFunction, _ out: FloatOutput, _ a: FloatInput, _ n: Int)
     /// gradient[i] += outputGradient[i] * function'(input[i]); `output` holds function(input).
@@ -97,10 +99,11 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     func softmaxBlock(
         _ out: Elements, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
         correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int)
-    /// The gradient of R rows of softmax in blocks, from scores: probability[r, c] = exp(scale * scores[r, c] - minus[r]) and gradient[r, c] = scale *
-    /// probability[r, c] * (outputGradient[r, c] - inner[r]), both stored. minus[r] is the log-sum-exp of the whole row of scale * scores, -infinity
-    /// (nothing seen) counts as 0. Columns are seen as in `softmaxBlock`, zeros are stored where not seen. Rows of `scores` and `outputGradient` lie
-    /// `stride` apart, those of `gradient` and `probability` `outStride`. `probability` may be `scores`, `gradient` `outputGradient`.
+    /// The gradient of R rows of softmax in blocks, from scores: probability[r, c] = exp(scale * scores[r, c] - minus[r]) and
+    /// gradient[r, c] = scale * probability[r, c] * (outputGradient[r, c] - inner[r]), both stored. minus[r] is the log-sum-exp of the whole row of
+    /// scale * scores, -infinity (nothing seen) counts as 0. Columns are seen as in `softmaxBlock`, zeros are stored where not seen. Rows of `scores`
+    /// and `outputGradient` lie `stride` apart, those of `gradient` and `probability` `outStride`. `probability` may be `scores`, `gradient`
+    /// `outputGradient`.
     func softmaxBlockGradient(
         _ gradient: Elements, probability: Elements, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
         minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int)
@@ -211,7 +214,7 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
 
     // MARK: an external memory with usage and links (one step of one sequence of a Differentiable Neural Computer)
     // N memory rows, W memory width, H read heads. A vector over memory rows has S elements (stride): a multiple of 16, those from N on hold 0.
-    // The memory is stored by columns, [W, S].
+    // What reads and writes the memory itself is in AddressedMemoryKernels.
 
     /// retention[n] = product over h of (1 - freeGates[h] readWeights[h, n]);
     /// usage = (previousUsage + writeWeights - previousUsage writeWeights) retention. writeWeights and readWeights [H, S]: of the step before.
@@ -263,32 +266,6 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     func sharpen(_ out: FloatOutput, _ a: FloatInput, power: Float, epsilon: Float, rows: Int, stride: Int)
     /// Its gradient: `gradient` of `output` becomes that of a; that of the power is returned.
     func sharpenGradient(_ gradient: FloatOutput, _ a: FloatInput, output: FloatInput, power: Float, epsilon: Float, stride: Int) -> Float
-
-    /// products[h, n] = sum over w of vectors[h, w] m[w, n] (added when `accumulates`), m the memory or its squares.
-    func memoryProducts(
-        _ products: FloatOutput, vectors: FloatInput, memory: FloatInput, heads: Int, width: Int, stride: Int, isSquared: Bool, accumulates: Bool)
-    /// sums[h, w] = sum over n of weights[h, n] m[w, n], m the memory or its squares.
-    func memorySums(_ sums: FloatOutput, weights: FloatInput, memory: FloatInput, heads: Int, width: Int, stride: Int, isSquared: Bool)
-    /// memoryGradient[w, n] += memory[w, n] scale[n] + sum over h of vectors[h, w] weights[h, n]
-    func addMemoryGradient(
-        _ memoryGradient: FloatOutput, vectors: FloatInput, weights: FloatInput, heads: Int, memory: FloatInput, scale: FloatInput, width: Int,
-        stride: Int)
-    /// memoryGradient[w, n] += memory[w, n] * sum over h of vectors[h, w] weights[h, n]
-    func addScaledMemoryGradient(
-        _ memoryGradient: FloatOutput, vectors: FloatInput, weights: FloatInput, heads: Int, memory: FloatInput, width: Int, stride: Int)
-    /// out[i] = 1 / sqrt(a[i] + epsilon)
-    func inverseRoots(_ out: FloatOutput, _ a: FloatInput, epsilon: Float, _ n: Int)
-    /// memory[w, n] = previous[w, n] retention[n] (1 - erase[w] weights[n]) + vector[w] weights[n], retention nil is ones; and
-    /// inverseNorms[n] = 1 / sqrt(epsilon + sum over w of memory[w, n]^2).
-    func writeMemory(
-        _ memory: FloatOutput, inverseNorms: FloatOutput, previous: FloatInput, weights: FloatInput, erase: FloatInput, vector: FloatInput,
-        retention: FloatInput?, epsilon: Float, width: Int, stride: Int)
-    /// Its gradient, but for the norms: memoryGradient becomes that of `previous`; weightGradient and retentionGradient are added to, the rest is
-    /// stored.
-    func writeMemoryGradient(
-        _ memoryGradient: FloatOutput, weightGradient: FloatOutput, eraseGradient: FloatOutput, vectorGradient: FloatOutput,
-        retentionGradient: FloatOutput?, previous: FloatInput, weights: FloatInput, erase: FloatInput, vector: FloatInput, retention: FloatInput?,
-        width: Int, stride: Int)
 
     /// One write of the link matrix [rows, S] and one step along it: links[i, j] = (1 - w[i] - w[j]) previous[i, j] + w[i] precedence[j], w =
     /// writeWeights, 0 on the diagonal; forward[h] = links readWeights[h], backward[h] = links^T readWeights[h]. rows: N rounded up to a multiple of

@@ -1,6 +1,7 @@
 // The threads that a process computes with, beside the one that asks for work.
 
 import CProcessor
+import Diagnostics
 import Synchronization
 
 #if canImport(Glibc)
@@ -15,7 +16,8 @@ import Synchronization
 ///
 /// Work is divided statically: which part computes what depends on the sizes and on `count` alone, never on timing, and no part is ever stolen.
 /// A call from within a part runs inline. When another thread has the pool at the moment, the caller runs all parts itself, one after the other,
-/// with the same division. Bodies must not throw, block on one another, or wait for other threads.
+/// with the same division. Bodies must not throw, block on one another, or wait for other threads. Denormal numbers are flushed to zero in every
+/// part, the caller's too, so that no result depends on which thread computed it; the caller's own mode is set back.
 public enum Workers {
     /// The most threads that a pool can have.
     public static let largestCount = 1024
@@ -59,7 +61,11 @@ public enum Workers {
     public static func parallel(_ count: Int, minimum: Int, _ body: (Range<Int>) -> Void) {
         let parts = parts(count, minimum: minimum)
         if parts <= 1 {
-            if count > 0 { body(0..<count) }
+            if count > 0 {
+                let mode = mneme_processor_flush_denormals()
+                body(0..<count)
+                mneme_processor_restore_mode(mode)
+            }
             return
         }
         withoutActuallyEscaping(body) { body in
@@ -177,8 +183,8 @@ private final class WorkerPool: @unchecked Sendable {
     private func giveBack() { isTaken.store(false, ordering: .releasing) }
 
     func resize(to count: Int) {
-        precondition(count >= 1 && count <= Workers.largestCount, "\(count) threads, of at least 1 and at most \(Workers.largestCount)")
-        precondition(!Workers.isWithinPart, "the number of threads cannot change within a divided call")
+        require(count >= 1 && count <= Workers.largestCount, "\(count) threads, of at least 1 and at most \(Workers.largestCount)")
+        require(!Workers.isWithinPart, "the number of threads cannot change within a divided call")
         while !take() { sched_yield() }
         defer { giveBack() }
         while started < count - 1 {
@@ -224,7 +230,11 @@ private final class WorkerPool: @unchecked Sendable {
 
     func run(parts: Int, context: UnsafeMutableRawPointer, _ task: WorkerTask) {
         let outer = mneme_thread_part()
-        defer { mneme_thread_set_part(outer) }
+        let mode = mneme_processor_flush_denormals()
+        defer {
+            mneme_thread_set_part(outer)
+            mneme_processor_restore_mode(mode)
+        }
         guard parts > 1, outer < 0, take() else {
             // Within a part, or another thread has the pool.
             for part in 0..<parts {
@@ -233,7 +243,7 @@ private final class WorkerPool: @unchecked Sendable {
             }
             return
         }
-        precondition(parts - 1 <= started, "\(parts) parts for \(started + 1) threads")
+        require(parts - 1 <= started, "\(parts) parts for \(started + 1) threads")
         remaining.store(parts - 1, ordering: .relaxed)
         for index in 0..<parts - 1 {
             slots[index].task = task

@@ -20,7 +20,7 @@ private func ranks(_ usage: FloatInput, _ j: Int, _ rows: Int) -> IntegerVector 
     let u = load(usage + j)
     var rank = IntegerVector.zero
     let before = Swift.min(j, rows)
-    let within = Swift.min(j &+ width, rows)
+    let within = Swift.min(j &+ laneCount, rows)
     var i = 0
     while i < before {
         rank &-= integers(splat(usage[i]) .<= u)
@@ -60,7 +60,7 @@ private func normalizeExponentials(_ out: FloatOutput, _ rows: Int, _ stride: In
     }
     let reciprocal = splat(1 / laneSum(sum))
     for i in blocks(rows) { store(out + i.offset, load(a + i.offset) * reciprocal) }
-    for i in Blocks(from: (rows &+ width &- 1) / width &* width, to: stride) { store(out + i.offset, Vector.zero) }
+    for i in Blocks(from: (rows &+ laneCount &- 1) / laneCount &* laneCount, to: stride) { store(out + i.offset, Vector.zero) }
 }
 
 extension VariantKernels {
@@ -77,7 +77,7 @@ extension VariantKernels {
             let (u, w) = (load(previousUsage + j), load(writeWeights + j))
             store(retention + j, kept)
             store(usage + j, (u + multiplySubtract(u, w, from: w)) * kept)
-            j &+= width
+            j &+= laneCount
         }
     }
 
@@ -95,7 +95,7 @@ extension VariantKernels {
             if let target = writeWeightGradient {
                 store(target + j, load(UnsafePointer(target) + j) + multiplySubtract(kept, u, from: kept))
             }
-            j &+= width
+            j &+= laneCount
         }
         for h in 0..<heads {
             let gate = splat(freeGates[h])
@@ -106,7 +106,7 @@ extension VariantKernels {
                 let target = readWeightGradient + (h &* stride &+ j)
                 sum = multiplySubtract(d, load(readWeights + (h &* stride &+ j)), from: sum)
                 store(target, multiplySubtract(d, gate, from: load(UnsafePointer(target))))
-                j &+= width
+                j &+= laneCount
             }
             freeGateGradient[h] = laneSum(sum)
         }
@@ -120,7 +120,7 @@ extension VariantKernels {
         var j = 0
         while j < stride {
             store(allocation + j, floats(ranks(usage, j, rows)))
-            j &+= width
+            j &+= laneCount
         }
         for i in 0..<rows { order[i] = Int32(truncatingIfNeeded: i) }
         for i in 0..<rows { order[Int(allocation[i].bitPattern)] = Int32(truncatingIfNeeded: i) }
@@ -172,13 +172,13 @@ extension VariantKernels {
             let w = multiplyAdd(a, load(allocation + j), c * load(content + j))
             store(weights + j, w)
             sum += w
-            j &+= width
+            j &+= laneCount
         }
         let kept = splat(1 - laneSum(sum))
         j = 0
         while j < stride {
             store(precedence + j, multiplyAdd(kept, load(previousPrecedence + j), load(UnsafePointer(weights) + j)))
-            j &+= width
+            j &+= laneCount
         }
     }
 
@@ -190,7 +190,7 @@ extension VariantKernels {
         while j < stride {
             inner = multiplyAdd(load(UnsafePointer(precedenceGradient) + j), load(previousPrecedence + j), inner)
             sum += load(writeWeights + j)
-            j &+= width
+            j &+= laneCount
         }
         let (product, kept) = (splat(laneSum(inner)), splat(1 - laneSum(sum)))
         j = 0
@@ -198,7 +198,7 @@ extension VariantKernels {
             let d = load(UnsafePointer(precedenceGradient) + j)
             store(writeWeightGradient + j, load(UnsafePointer(writeWeightGradient) + j) + (d - product))
             store(precedenceGradient + j, d * kept)
-            j &+= width
+            j &+= laneCount
         }
     }
 
@@ -215,7 +215,7 @@ extension VariantKernels {
             ofContent = multiplyAdd(d, load(content + j), ofContent)
             store(allocationGradient + j, a * d)
             store(contentGradient + j, c * d)
-            j &+= width
+            j &+= laneCount
         }
         let (sumA, sumC) = (laneSum(ofAllocation), laneSum(ofContent))
         return (writeGate * (sumA - sumC), allocationGate * sumA + (1 - allocationGate) * sumC)
@@ -230,7 +230,7 @@ extension VariantKernels {
             let end = j &+ stride
             while j < end {
                 store(weights + j, multiplyAdd(b, load(backward + j), multiplyAdd(c, load(content + j), f * load(forward + j))))
-                j &+= width
+                j &+= laneCount
             }
         }
     }
@@ -253,7 +253,7 @@ extension VariantKernels {
                 store(backwardGradient + j, b * d)
                 store(contentGradient + j, c * d)
                 store(forwardGradient + j, f * d)
-                j &+= width
+                j &+= laneCount
             }
             modeGradient[h] = laneSum(ofBackward)
             modeGradient[heads &+ h] = laneSum(ofContent)
@@ -284,7 +284,7 @@ extension VariantKernels {
             let cosine = load(UnsafePointer(cosines) + j) * (load(inverseNorms + j) * key)
             store(cosines + j, cosine)
             store(weights + j, cosine * beta)
-            j &+= width
+            j &+= laneCount
         }
         normalizeExponentials(weights, rows, stride)
     }
@@ -298,7 +298,7 @@ extension VariantKernels {
         var j = 0
         while j < stride {
             inner = multiplyAdd(load(weightGradient + j), load(weights + j), inner)
-            j &+= width
+            j &+= laneCount
         }
         let mean = splat(laneSum(inner))
         var sum = Vector.zero
@@ -311,7 +311,7 @@ extension VariantKernels {
             let dc = d * beta
             store(productGradient + j, dc * norm * key)
             store(normScale + j, multiplySubtract(pull * beta, norm * norm, from: load(UnsafePointer(normScale) + j)))
-            j &+= width
+            j &+= laneCount
         }
         let total = laneSum(sum)
         return (total, -total * strength * inverseKeyNorm * inverseKeyNorm)
@@ -322,7 +322,7 @@ extension VariantKernels {
         var j = 0
         while j < stride {
             store(out + j, s * logarithm(load(a + j) + e))
-            j &+= width
+            j &+= laneCount
         }
         normalizeExponentials(out, rows, stride)
     }
@@ -333,7 +333,7 @@ extension VariantKernels {
         var j = 0
         while j < stride {
             inner = multiplyAdd(load(UnsafePointer(gradient) + j), load(output + j), inner)
-            j &+= width
+            j &+= laneCount
         }
         let mean = splat(laneSum(inner))
         var sum = Vector.zero
@@ -343,7 +343,7 @@ extension VariantKernels {
             let d = load(output + j) * (load(UnsafePointer(gradient) + j) - mean)
             sum = multiplyAdd(d, logarithm(x), sum)
             store(gradient + j, d * s / x)
-            j &+= width
+            j &+= laneCount
         }
         return laneSum(sum)
     }

@@ -26,22 +26,22 @@ private func storeWeightedSum<Element: VectorElement>(
     _ out: UnsafeMutablePointer<Element>, _ weights: FloatInput, _ values: UnsafePointer<Element>, _ valueStride: Int, _ n: Int, _ headSize: Int
 ) {
     var first = 0
-    while first &+ 4 &* width <= headSize {
+    while first &+ 4 &* laneCount <= headSize {
         var (s0, s1, s2, s3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
         var value = values + first
         for j in 0..<n {
             let p = splat(weights[j])
             s0 = multiplyAdd(p, Element.vector(value), s0)
-            s1 = multiplyAdd(p, Element.vector(value + width), s1)
-            s2 = multiplyAdd(p, Element.vector(value + (2 &* width)), s2)
-            s3 = multiplyAdd(p, Element.vector(value + (3 &* width)), s3)
+            s1 = multiplyAdd(p, Element.vector(value + laneCount), s1)
+            s2 = multiplyAdd(p, Element.vector(value + (2 &* laneCount)), s2)
+            s3 = multiplyAdd(p, Element.vector(value + (3 &* laneCount)), s3)
             value += valueStride
         }
         Element.put(out + first, s0)
-        Element.put(out + (first &+ width), s1)
-        Element.put(out + (first &+ 2 &* width), s2)
-        Element.put(out + (first &+ 3 &* width), s3)
-        first &+= 4 &* width
+        Element.put(out + (first &+ laneCount), s1)
+        Element.put(out + (first &+ 2 &* laneCount), s2)
+        Element.put(out + (first &+ 3 &* laneCount), s3)
+        first &+= 4 &* laneCount
     }
     for i in Blocks(from: first, to: headSize) {
         var sum = Vector.zero

@@ -43,7 +43,7 @@ private struct MaskGenerator {
         threshold = splat(Int32(bitPattern: keepThreshold ^ 0x8000_0000))
         seed = finalized(key &+ golden)
         var steps = WordVector.zero
-        for lane in 0..<width / 2 { steps[lane] = UInt64(truncatingIfNeeded: lane) &* golden }
+        for lane in 0..<laneCount / 2 { steps[lane] = UInt64(truncatingIfNeeded: lane) &* golden }
         self.steps = steps
         word = seed &+ (first &>> 1) &* golden
     }
@@ -52,7 +52,7 @@ private struct MaskGenerator {
     @_transparent
     mutating func next() -> Mask {
         let hash = unsafeBitCast(finalized(WordVector(repeating: word) &+ steps), to: IntegerVector.self)
-        word = word &+ UInt64(truncatingIfNeeded: width / 2) &* golden
+        word = word &+ UInt64(truncatingIfNeeded: laneCount / 2) &* golden
         return (hash ^ splat(Int32.min)) .< threshold
     }
 }

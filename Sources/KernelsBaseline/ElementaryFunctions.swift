@@ -228,7 +228,7 @@ private func trigonometric(_ x: Vector, quarter: Int32) -> Vector {
     var value = sineShifted(x, quarter: quarter)
     let beyond = ~integers(magnitude(x) .<= splat(trigonometricLimit))
     if anyBit(beyond) {
-        for lane in 0..<width where beyond[lane] != 0 {
+        for lane in 0..<laneCount where beyond[lane] != 0 {
             value[lane] = Float(quarter == 0 ? sin(Double(x[lane])) : cos(Double(x[lane])))
         }
     }

@@ -61,4 +61,8 @@ extension VariantKernels {
     public func clamp(_ out: FloatOutput, _ a: FloatInput, lower: Float, upper: Float, _ n: Int) {
         for i in blocks(n) { store(out, i, atMost(atLeast(load(a, i), lower), upper)) }
     }
+
+    public func inverseRoots(_ out: FloatOutput, _ a: FloatInput, epsilon: Float, _ n: Int) {
+        for i in blocks(n) { store(out, i, splat(1) / (load(a, i) + splat(epsilon)).squareRoot()) }
+    }
 }

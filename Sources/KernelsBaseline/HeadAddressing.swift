@@ -11,13 +11,13 @@ private let smallestWeight: Float = 1e-16
 /// The lanes that belong to rows, 0 in those beyond.
 @inline(__always)
 private func rows(_ v: Vector, _ offset: Int, _ n: Int) -> Vector {
-    offset &+ width <= n ? v : lanes(before: n &- offset, v)
+    offset &+ laneCount <= n ? v : lanes(before: n &- offset, v)
 }
 
 /// The lanes that belong to rows, -infinity in those beyond.
 @inline(__always)
 private func rowsOrNone(_ v: Vector, _ offset: Int, _ n: Int) -> Vector {
-    if offset &+ width <= n { return v }
+    if offset &+ laneCount <= n { return v }
     return v.replacing(with: splat(-.infinity), where: laneIndices .>= splat(Int32(truncatingIfNeeded: n &- offset)))
 }
 
@@ -48,12 +48,6 @@ private func closeRing(_ ring: FloatOutput, _ n: Int, _ halo: Int) {
     }
 }
 
-/// The farthest shift.
-@inline(__always)
-private func reach(_ addressing: HeadAddressing) -> Int {
-    max(abs(addressing.lowestShift), abs(addressing.lowestShift &+ addressing.shifts &- 1))
-}
-
 /// out = key or tanh(key), of numbers cut to -limit ... limit; returns the sum of squares.
 @inline(never)
 private func storeKey(_ out: FloatOutput, _ numbers: FloatInput, _ limit: Float, _ squashes: Bool, _ n: Int) -> Double {
@@ -77,7 +71,7 @@ private struct HeadRing {
 
     @inline(__always)
     init(_ addressing: HeadAddressing, _ shape: AddressedMemoryShape, _ scratch: FloatOutput) {
-        (n, stride, halo) = (shape.rows, shape.stride, reach(addressing))
+        (n, stride, halo) = (shape.rows, shape.stride, addressing.reach)
         gated = scratch + (halo &+ 15) / 16 * 16
     }
 }
@@ -212,11 +206,11 @@ extension VariantKernels {
     }
 
     public func headWeightsGradient(
-        weightGradient: FloatOutput, keyFactors: FloatOutput, decay: FloatOutput, numberGradient: FloatOutput, _ steps: AddressingSteps,
+        weightGradient: FloatOutput, keyFactors: FloatOutput, rowScale: FloatOutput, numberGradient: FloatOutput, _ steps: AddressingSteps,
         previous: FloatInput, norms: FloatInput, keyNorm: Float, numbers: FloatInput, _ addressing: HeadAddressing, scratch: FloatOutput,
         _ shape: AddressedMemoryShape
     ) -> Float {
-        let (n, stride, halo) = (shape.rows, shape.stride, reach(addressing))
+        let (n, stride, halo) = (shape.rows, shape.stride, addressing.reach)
         let (behind, behindGradient) = (numbers + shape.width, numberGradient + shape.width)
         let (strength, gate, sharpness) = (behind[0], behind[1], behind[2 &+ addressing.shifts])
         let edge = (halo &+ 15) / 16 * 16
@@ -276,7 +270,7 @@ extension VariantKernels {
             let turned = factor * c
             keyDecay = multiplyAdd(turned, norm, keyDecay)
             let own = turned * splat(keyNorm) / norm
-            store(decay, i, load(UnsafePointer(decay), i) + own.replacing(with: Vector.zero, where: norm .== splat(0)))
+            store(rowScale, i, load(UnsafePointer(rowScale), i) - own.replacing(with: Vector.zero, where: norm .== splat(0)))
         }
         behindGradient[0] = laneSum(strengthGradient)
         return keyNorm > 0 ? laneSum(keyDecay) / keyNorm : 0

@@ -123,7 +123,7 @@ private func linkRows(
             v1 = row1.links(load(p1 + j), wj, pj)
             v2 = row2.links(load(p2 + j), wj, pj)
             v3 = row3.links(load(p3 + j), wj, pj)
-            if i >= j, i < j &+ width {
+            if i >= j, i < j &+ laneCount {
                 v0 = withoutDiagonal(v0, i, j)
                 v1 = withoutDiagonal(v1, i &+ 1, j)
                 v2 = withoutDiagonal(v2, i &+ 2, j)
@@ -147,7 +147,7 @@ private func linkRows(
         b.add(v2, r2)
         b.add(v3, r3)
         b.put(backward, j, stride)
-        j &+= width
+        j &+= laneCount
     }
     f0.putTotals(forward, i, stride)
     f1.putTotals(forward, i &+ 1, stride)
@@ -191,7 +191,7 @@ private func linkBlockGradient(
 ) -> Vector {
     var links = state.row.links(previous, wj, pj)
     var gradient = state.r.products(dbj, plus: state.df.products(rj, plus: g))
-    if i >= j, i < j &+ width {
+    if i >= j, i < j &+ laneCount {
         links = withoutDiagonal(links, i, j)
         gradient = withoutDiagonal(gradient, i, j)
     }
@@ -230,7 +230,7 @@ private func linkRowsGradient(
             store(writeGradient + j, column.dw)
             store(precedenceGradient + j, column.dp)
         }
-        j &+= width
+        j &+= laneCount
     }
     first.dr.addTotals(readGradient, i, stride)
     second.dr.addTotals(readGradient, i &+ 1, stride)

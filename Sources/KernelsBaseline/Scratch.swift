@@ -11,7 +11,7 @@ struct Scratch {
     private var vectors = (Half(), Half())
 
     /// Elements that half a scratch holds.
-    @_transparent static var count: Int { 16 &* width }
+    @_transparent static var count: Int { 16 &* laneCount }
 }
 
 /// Room for 16 vectors.

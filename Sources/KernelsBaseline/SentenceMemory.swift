@@ -30,26 +30,26 @@ private func storeProducts(_ scores: FloatOutput, _ query: FloatInput, _ rows: F
 @inline(__always)
 private func addWeightedRows(_ out: FloatOutput, _ weights: FloatInput, _ rows: FloatInput, _ stride: Int, _ n: Int, _ columns: Int) {
     var first = 0
-    while first &+ 2 &* width <= columns {
-        var (s0, s1) = (load(out + first), load(out + (first &+ width)))
+    while first &+ 2 &* laneCount <= columns {
+        var (s0, s1) = (load(out + first), load(out + (first &+ laneCount)))
         var (t0, t1) = (Vector.zero, Vector.zero)
         var row = rows + first
         for i in 0..<n / 2 {
             let (p, q) = (splat(weights[2 &* i]), splat(weights[2 &* i &+ 1]))
             s0 = multiplyAdd(p, load(row), s0)
-            s1 = multiplyAdd(p, load(row + width), s1)
+            s1 = multiplyAdd(p, load(row + laneCount), s1)
             t0 = multiplyAdd(q, load(row + stride), t0)
-            t1 = multiplyAdd(q, load(row + (stride &+ width)), t1)
+            t1 = multiplyAdd(q, load(row + (stride &+ laneCount)), t1)
             row += 2 &* stride
         }
         if n % 2 != 0 {
             let p = splat(weights[n &- 1])
             s0 = multiplyAdd(p, load(row), s0)
-            s1 = multiplyAdd(p, load(row + width), s1)
+            s1 = multiplyAdd(p, load(row + laneCount), s1)
         }
         store(out + first, s0 + t0)
-        store(out + (first &+ width), s1 + t1)
-        first &+= 2 &* width
+        store(out + (first &+ laneCount), s1 + t1)
+        first &+= 2 &* laneCount
     }
     while first < columns {
         var sum = load(out + first)
@@ -59,7 +59,7 @@ private func addWeightedRows(_ out: FloatOutput, _ weights: FloatInput, _ rows: 
             row += stride
         }
         store(out + first, sum)
-        first &+= width
+        first &+= laneCount
     }
 }
 
@@ -115,7 +115,7 @@ extension VariantKernels {
                     store(target + (block &* columns &+ lane), sum)
                     block &+= 1
                 }
-                lane &+= width
+                lane &+= laneCount
             }
         }
     }
@@ -154,7 +154,7 @@ extension VariantKernels {
                     }
                     block &+= 1
                 }
-                lane &+= width
+                lane &+= laneCount
             }
         }
     }

@@ -19,7 +19,7 @@ func largestScaled(_ a: FloatInput, scale: Float, _ n: Int) -> Float {
     var maximum = VectorMaximum()
     for i in blocks(n).full { maximum.add(load(a, i) * s) }
     // The last W elements, some of them for the second time; in a short row the padding repeats an element.
-    if n % width != 0 { maximum.add((n > width ? load(a + (n - width)) : load(a, Block(offset: 0, count: n), padding: a[0])) * s) }
+    if n % laneCount != 0 { maximum.add((n > laneCount ? load(a + (n - laneCount)) : load(a, Block(offset: 0, count: n), padding: a[0])) * s) }
     return maximum.largest
 }
 
@@ -77,11 +77,11 @@ private func storeSoftmax<Out: VectorElement>(
 ) -> Double {
     let s = splat(scale)
     let o = splat(offset)
-    let rest = n % width
+    let rest = n % laneCount
     let end = n - rest
     let firstSpan = min(end, sumSpan)
-    var m = largestScaled(a, scale: scale, n < width ? n : firstSpan)
-    if n < width {
+    var m = largestScaled(a, scale: scale, n < laneCount ? n : firstSpan)
+    if n < laneCount {
         let shift: Float = m == -.infinity ? 0 : m
         let i = Block(offset: 0, count: n)
         let e = lanes(before: n, boundedExponential(load(a, i) * s - splat(shift)))
@@ -89,7 +89,7 @@ private func storeSoftmax<Out: VectorElement>(
         store(out, i, e * splat(total == 0 ? 0 : Float(1 / total)) - o)
         return log(total) + Double(shift)
     }
-    let last = load(a + (n - width)) * s
+    let last = load(a + (n - laneCount)) * s
     if rest != 0 { m = max(m, horizontalMaximum(last)) }
     var shift: Float = m == -.infinity ? 0 : m
     var total = 0.0
@@ -111,10 +111,10 @@ private func storeSoftmax<Out: VectorElement>(
         }
     }
     let e = boundedExponential(last - splat(shift))
-    if rest != 0 { total += horizontalSum(lanes(from: width - rest, e)) }
+    if rest != 0 { total += horizontalSum(lanes(from: laneCount - rest, e)) }
     let reciprocal = splat(total == 0 ? 0 : Float(1 / total))
     for i in Blocks(from: 0, to: end).full { store(out, i, load(UnsafePointer(out), i) * reciprocal - o) }
-    if rest != 0 { store(out + (n - width), e * reciprocal - o) }
+    if rest != 0 { store(out + (n - laneCount), e * reciprocal - o) }
     return log(total) + Double(shift)
 }
 

@@ -19,3 +19,7 @@ public struct VariantKernels: KernelSet {
         #endif
     }
 }
+
+/// The layout of the kernels that this module was compiled with.
+@inline(never)
+public func compiledLayout() -> UInt64 { KernelLayout.number }

@@ -28,17 +28,17 @@ import KernelTypes
     /// A vector of the same size, seen as 64-bit words.
     typealias WordVector = SIMD8<UInt64>
     /// Lanes of a vector.
-    @_transparent var width: Int { 16 }
+    @_transparent var laneCount: Int { 16 }
 #elseif MNEME_FMA
     typealias Vector = SIMD8<Float>
     typealias IntegerVector = SIMD8<Int32>
     typealias WordVector = SIMD4<UInt64>
-    @_transparent var width: Int { 8 }
+    @_transparent var laneCount: Int { 8 }
 #else
     typealias Vector = SIMD4<Float>
     typealias IntegerVector = SIMD4<Int32>
     typealias WordVector = SIMD2<UInt64>
-    @_transparent var width: Int { 4 }
+    @_transparent var laneCount: Int { 4 }
 #endif
 
 /// True or false in each lane.
@@ -84,7 +84,7 @@ struct Block {
     /// Elements: 1 ... W.
     let count: Int
     /// True for W elements.
-    @_transparent var isFull: Bool { count == width }
+    @_transparent var isFull: Bool { count == laneCount }
 }
 
 /// The blocks of W elements of a range, the last of them perhaps shorter: `for i in blocks(n) { store(out, i, -load(a, i)) }`.
@@ -101,8 +101,8 @@ struct Blocks: Sequence, IteratorProtocol {
     @_transparent
     mutating func next() -> Block? {
         if offset >= end { return nil }
-        let block = Block(offset: offset, count: Swift.min(width, end &- offset))
-        offset &+= width
+        let block = Block(offset: offset, count: Swift.min(laneCount, end &- offset))
+        offset &+= laneCount
         return block
     }
 }
@@ -121,9 +121,9 @@ struct FullBlocks: Sequence, IteratorProtocol {
 
     @_transparent
     mutating func next() -> Block? {
-        if offset &+ width > end { return nil }
-        let block = Block(offset: offset, count: width)
-        offset &+= width
+        if offset &+ laneCount > end { return nil }
+        let block = Block(offset: offset, count: laneCount)
+        offset &+= laneCount
         return block
     }
 }
@@ -134,7 +134,7 @@ extension Blocks {
 
     /// The remainder; nil when the range is a multiple of W.
     @_transparent var rest: Block? {
-        let count = (end &- offset) % width
+        let count = (end &- offset) % laneCount
         return count == 0 ? nil : Block(offset: end &- count, count: count)
     }
 }

@@ -1,8 +1,8 @@
 // The element types of arrays, as the vectors of float32 that every kernel computes in.
 //
 // Legend: W the number of lanes of a vector.
-// A kernel that serves several element types is one generic function over pointers, which the compiler specialises for each; the kernel itself looks at
-// the types of its arrays and calls it. Where all arrays of a kernel have one type, `floatingType` says which.
+// A kernel that serves several element types is one generic function over pointers, which the compiler specialises for each; the kernel itself looks
+// at the types of its arrays and calls it. Where all arrays of a kernel have one type, `floatingType` says which.
 // The lane-wise loops below become one widening load (vpmovzxwd and a shift; punpcklwd on SSE2) and one narrowing store (vpmovdw, vpackusdw,
 // packssdw), read from the emitted code on all instruction sets. The conversions of the SIMD types themselves would become shared functions.
 
@@ -77,7 +77,7 @@ extension UInt16: VectorElement {
 @_transparent
 func widened(_ h: HalfVector) -> Vector {
     var v = IntegerVector.zero
-    for lane in 0..<width { v[lane] = Int32(truncatingIfNeeded: h[lane]) }
+    for lane in 0..<laneCount { v[lane] = Int32(truncatingIfNeeded: h[lane]) }
     return floats(v &<< splat(Int32(16)))
 }
 
@@ -90,7 +90,7 @@ func narrowed(_ v: Vector) -> HalfVector {
     let sum = pattern &+ odd &+ splat(Int32(0x7FFF))
     let rounded = sum.replacing(with: pattern | splat(Int32(0x0040_0000)), where: v .!= v)
     var h = HalfVector.zero
-    for lane in 0..<width { h[lane] = UInt16(truncatingIfNeeded: rounded[lane] &>> 16) }
+    for lane in 0..<laneCount { h[lane] = UInt16(truncatingIfNeeded: rounded[lane] &>> 16) }
     return h
 }
 

@@ -86,7 +86,8 @@ enum ProgramStart {
         // The library is loaded here, by the only thread that computes yet; everyone who asks for it later finds it.
         _ = OneDNN.isAvailable
         do {
-            try Kernels.validateEnvironment()
+            let instructionSet = environment["MNEME_INSTRUCTION_SET"] ?? ""
+            try Kernels.choose(instructionSet: instructionSet.isEmpty ? nil : instructionSet, source: "MNEME_INSTRUCTION_SET")
             try BLAS.validate(coreType: environment[BLAS.coreTypeVariable] ?? "")
             if let name = environment[matrixBackendVariable], !name.isEmpty {
                 MatrixProducts.force(try MatrixBackend.named(name, at: matrixBackendVariable))

@@ -1,7 +1,8 @@
-// The memory of a Differentiable Neural Computer on each instruction set: links and allocation against float64, the rest against the smallest set.
+// The memory of a Differentiable Neural Computer on each instruction set, against float64.
 
 import Foundation
 import Kernels
+import TestSupport
 import Testing
 
 @Suite("A memory with usage and links") struct AllocatedMemoryKernelTests {
@@ -166,105 +167,185 @@ import Testing
 
     // MARK: the rest
 
-    @Test(
-        "usage, weights and the matrix agree on all instruction sets", arguments: instructionSets.dropFirst(),
-        [(1, 1, 1), (5, 3, 2), (18, 5, 5), (40, 17, 4)])
-    func agreement(_ set: String, _ sizes: (rows: Int, width: Int, heads: Int)) throws {
-        let expected = everything(try kernelSet(instructionSets[0]), sizes.rows, sizes.width, sizes.heads)
-        let actual = everything(try kernelSet(set), sizes.rows, sizes.width, sizes.heads)
-        #expect(actual.count == expected.count)
-        for (a, e) in zip(actual, expected) { expectClose(a.values, e.values.map { Double($0) }, .relative(5e-5, floor: 0.05), e.name) }
+    /// The numbers as float64.
+    private func wide(_ values: [Float]) -> [Double] { values.map(Double.init) }
+
+    private func softmax(_ scores: [Double]) -> [Double] {
+        let largest = scores.max() ?? 0
+        let e = scores.map { exp($0 - largest) }
+        return e.map { $0 / e.reduce(0, +) }
     }
 
-    /// The results of every kernel but those above, on numbers that depend on the sizes alone. Right they are if the module Memory agrees with
-    /// PyTorch.
-    private func everything(_ kernels: any KernelSet, _ rows: Int, _ width: Int, _ heads: Int) -> [(name: String, values: [Float])] {
-        var generator = SeededGenerator(seed: UInt64(rows * 100 + width))
-        let stride = padded(rows, 16)
-        func fresh(_ count: Int) -> [Float] { [Float](repeating: 0, count: count) }
-        var results: [(name: String, values: [Float])] = []
+    @Test("usage and its gradient", arguments: instructionSets, [(1, 1), (5, 2), (18, 5), (40, 4)])
+    func usage(_ set: String, _ sizes: (rows: Int, heads: Int)) throws {
+        let kernels = try kernelSet(set)
+        let (rows, heads, stride) = (sizes.rows, sizes.heads, padded(sizes.rows, 16))
+        var generator = SeededGenerator(seed: UInt64(rows * 100 + heads))
         func vector(_ range: ClosedRange<Float> = 0...0.2) -> [Float] { vectors(&generator, 1, rows: rows, stride: stride, range) }
-        func perHead(_ range: ClosedRange<Float> = 0...0.2) -> [Float] { vectors(&generator, heads, rows: rows, stride: stride, range) }
-        let matrix = vectors(&generator, width, rows: rows, stride: stride, -1...1)
-        let (usage, w, r, gates) = (vector(0...0.9), vector(), perHead(), generator.floats(heads, 0...1))
-
-        var (newUsage, retention) = (fresh(stride), fresh(stride))
+        let (u, w, gates) = (vector(0...0.9), vector(), generator.floats(heads, 0...1))
+        let r = vectors(&generator, heads, rows: rows, stride: stride, 0...1)
+        func kept(_ n: Int, without: Int = -1) -> Double {
+            (0..<heads).reduce(1) { $1 == without ? $0 : $0 * (1 - Double(gates[$1]) * Double(r[$1 * stride + n])) }
+        }
+        func filled(_ n: Int) -> Double { Double(u[n]) + Double(w[n]) - Double(u[n]) * Double(w[n]) }
+        var (usage, retention) = ([Float](repeating: 7, count: stride), [Float](repeating: 7, count: stride))
         kernels.memoryUsage(
-            &newUsage, retention: &retention, previousUsage: usage, writeWeights: w, readWeights: r, freeGates: gates, heads: heads, stride: stride)
-        results += [("usage", newUsage), ("retention", retention)]
-        var (du, dpsi, dw, dr, df) = (vector(-1...1), vector(-1...1), vector(), perHead(), fresh(heads))
+            &usage, retention: &retention, previousUsage: u, writeWeights: w, readWeights: r, freeGates: gates, heads: heads, stride: stride)
+        expectClose(retention, (0..<stride).map { kept($0) }, .relative(1e-6, floor: 1e-2), "retention")
+        expectClose(usage, (0..<stride).map { filled($0) * kept($0) }, .relative(1e-6, floor: 1e-2), "usage")
+
+        let (given, givenRetention, givenWrite) = (vector(-1...1), vector(-1...1), vector())
+        let givenRead = vectors(&generator, heads, rows: rows, stride: stride, -1...1)
+        var (du, dRetention, dWrite, dRead, dGates) = (given, givenRetention, givenWrite, givenRead, [Float](repeating: 7, count: heads))
         kernels.memoryUsageGradient(
-            &du, retentionGradient: &dpsi, writeWeightGradient: &dw, readWeightGradient: &dr, freeGateGradient: &df, previousUsage: usage,
-            writeWeights: w,
-            retention: retention, readWeights: r, freeGates: gates, heads: heads, stride: stride)
-        results += [("du", du), ("dpsi", dpsi), ("dw", dw), ("dr", dr), ("df", df)]
+            &du, retentionGradient: &dRetention, writeWeightGradient: &dWrite, readWeightGradient: &dRead, freeGateGradient: &dGates,
+            previousUsage: u, writeWeights: w, retention: retention, readWeights: r, freeGates: gates, heads: heads, stride: stride)
+        let d = wide(given)
+        func total(_ n: Int) -> Double { Double(givenRetention[n]) + d[n] * filled(n) }
+        expectClose(du, (0..<stride).map { d[$0] * kept($0) * (1 - Double(w[$0])) }, .relative(2e-6, floor: 0.1), "gradient of usage")
+        expectClose(
+            dWrite, (0..<stride).map { Double(givenWrite[$0]) + d[$0] * kept($0) * (1 - Double(u[$0])) }, .relative(2e-6, floor: 0.1),
+            "of write weights")
+        expectClose(
+            dRead,
+            (0..<heads * stride).map { place in
+                let (h, n) = (place / stride, place % stride)
+                return Double(givenRead[place]) - total(n) * kept(n, without: h) * Double(gates[h])
+            },
+            .relative(2e-6, floor: 0.1), "of read weights")
+        expectClose(
+            dGates, (0..<heads).map { h in -(0..<stride).reduce(0) { $0 + total($1) * kept($1, without: h) * Double(r[h * stride + $1]) } },
+            .relative(5e-6, floor: 0.5), "of free gates")
+    }
 
-        let (a, c, p) = (vector(), vector(), vector())
-        var (weights, precedence, da, dc) = (fresh(stride), fresh(stride), fresh(stride), fresh(stride))
+    @Test("write weights, precedence and their gradients", arguments: instructionSets, [1, 5, 18, 40])
+    func writeWeights(_ set: String, _ rows: Int) throws {
+        let kernels = try kernelSet(set)
+        let stride = padded(rows, 16)
+        var generator = SeededGenerator(seed: UInt64(rows))
+        func vector(_ range: ClosedRange<Float> = 0...0.2) -> [Float] { vectors(&generator, 1, rows: rows, stride: stride, range) }
+        let (a, c, p, slope) = (vector(), vector(), vector(), vector(-1...1))
+        let (allocationGate, writeGate) = (Float(0.3), Float(0.7))
+        let mixed = (0..<stride).map { Double(allocationGate) * Double(a[$0]) + (1 - Double(allocationGate)) * Double(c[$0]) }
+        var (weights, precedence) = ([Float](repeating: 7, count: stride), [Float](repeating: 7, count: stride))
         kernels.memoryWriteWeights(
-            &weights, precedence: &precedence, previousPrecedence: p, allocation: a, content: c, allocationGate: 0.3, writeGate: 0.7, stride: stride)
-        let gateGradients = kernels.memoryWriteWeightsGradient(
-            allocationGradient: &da, contentGradient: &dc, weightGradient: du, allocation: a, content: c, allocationGate: 0.3, writeGate: 0.7,
-            stride: stride)
-        var (dp, dw2) = (vector(-1...1), vector())
-        kernels.memoryPrecedenceGradient(&dp, writeWeightGradient: &dw2, previousPrecedence: p, writeWeights: weights, stride: stride)
-        results += [("write weights", weights), ("precedence", precedence), ("da", da), ("dc", dc), ("dp", dp), ("dw through precedence", dw2)]
-        results.append(("gates", [gateGradients.allocationGate, gateGradients.writeGate]))
+            &weights, precedence: &precedence, previousPrecedence: p, allocation: a, content: c, allocationGate: allocationGate,
+            writeGate: writeGate, stride: stride)
+        let w = mixed.map { $0 * Double(writeGate) }
+        let sum = w.reduce(0, +)
+        expectClose(weights, w, .relative(1e-6, floor: 1e-2), "write weights")
+        expectClose(precedence, (0..<stride).map { (1 - sum) * Double(p[$0]) + w[$0] }, .relative(2e-6, floor: 0.1), "precedence")
 
-        var (modes, dm) = (generator.floats(3 * heads), fresh(3 * heads))
+        var (da, dc) = ([Float](repeating: 7, count: stride), [Float](repeating: 7, count: stride))
+        let gates = kernels.memoryWriteWeightsGradient(
+            allocationGradient: &da, contentGradient: &dc, weightGradient: slope, allocation: a, content: c, allocationGate: allocationGate,
+            writeGate: writeGate, stride: stride)
+        let d = wide(slope)
+        expectClose(da, d.map { $0 * Double(writeGate) * Double(allocationGate) }, .relative(1e-6, floor: 0.01), "gradient of allocation")
+        expectClose(dc, d.map { $0 * Double(writeGate) * (1 - Double(allocationGate)) }, .relative(1e-6, floor: 0.01), "of content")
+        expectClose(
+            [gates.allocationGate, gates.writeGate],
+            [
+                (0..<stride).reduce(0) { $0 + Double(writeGate) * d[$1] * (Double(a[$1]) - Double(c[$1])) },
+                (0..<stride).reduce(0) { $0 + d[$1] * mixed[$1] },
+            ], .relative(5e-6, floor: 0.1), "of the gates")
+
+        let (givenPrecedence, givenWeights) = (vector(-1...1), vector())
+        var (dp, dw) = (givenPrecedence, givenWeights)
+        kernels.memoryPrecedenceGradient(&dp, writeWeightGradient: &dw, previousPrecedence: p, writeWeights: weights, stride: stride)
+        let inner = (0..<stride).reduce(0) { $0 + Double(givenPrecedence[$1]) * Double(p[$1]) }
+        expectClose(dp, (0..<stride).map { (1 - sum) * Double(givenPrecedence[$0]) }, .relative(5e-6, floor: 0.1), "of the precedence")
+        // Padding may hold anything here: it belongs to no row.
+        expectClose(
+            Array(dw[0..<rows]), (0..<rows).map { Double(givenWeights[$0]) + Double(givenPrecedence[$0]) - inner }, .relative(5e-6, floor: 0.1),
+            "of write weights through the precedence")
+    }
+
+    @Test("read weights and their gradient", arguments: instructionSets, [(1, 1), (5, 2), (18, 5), (40, 4)])
+    func readWeights(_ set: String, _ sizes: (rows: Int, heads: Int)) throws {
+        let kernels = try kernelSet(set)
+        let (rows, heads, stride) = (sizes.rows, sizes.heads, padded(sizes.rows, 16))
+        var generator = SeededGenerator(seed: UInt64(rows * 10 + heads))
+        func perHead(_ range: ClosedRange<Float> = 0...0.2) -> [Float] { vectors(&generator, heads, rows: rows, stride: stride, range) }
+        let scores = generator.floats(3 * heads)
+        var modes = scores
         kernels.readModes(&modes, heads: heads)
-        let (b, f, content) = (perHead(), perHead(), perHead())
-        var (read, dback, dcont, dforw) = (fresh(heads * stride), fresh(heads * stride), fresh(heads * stride), fresh(heads * stride))
-        kernels.memoryReadWeights(&read, backward: b, content: content, forward: f, modes: modes, heads: heads, stride: stride)
+        let m = (0..<heads).map { h in softmax((0..<3).map { Double(scores[$0 * heads + h]) }) }
+        expectClose(modes, (0..<3 * heads).map { m[$0 % heads][$0 / heads] }, .relative(2e-6, floor: 1e-2), "modes")
+        let parts = [perHead(), perHead(), perHead()]
+        let slope = perHead(-1...1)
+        var out = [Float](repeating: 7, count: heads * stride)
+        kernels.memoryReadWeights(&out, backward: parts[0], content: parts[1], forward: parts[2], modes: modes, heads: heads, stride: stride)
+        let expected = (0..<heads * stride).map { place in (0..<3).reduce(0) { $0 + m[place / stride][$1] * Double(parts[$1][place]) } }
+        expectClose(out, expected, .relative(2e-6, floor: 1e-2), "read weights")
+        var gradients = [[Float]](repeating: [Float](repeating: 7, count: heads * stride), count: 3)
+        var dModes = [Float](repeating: 7, count: 3 * heads)
+        var (dBackward, dContent, dForward) = (gradients[0], gradients[1], gradients[2])
         kernels.memoryReadWeightsGradient(
-            backwardGradient: &dback, contentGradient: &dcont, forwardGradient: &dforw, modeGradient: &dm, weightGradient: dr, backward: b,
-            content: content,
-            forward: f, modes: modes, heads: heads, stride: stride)
-        results += [("modes", modes), ("read weights", read), ("dbackward", dback), ("dcontent", dcont), ("dforward", dforw), ("dmodes", dm)]
-
-        for squared in [false, true] {
-            let keys = generator.floats(heads * width, -1...1)
-            var (products, sums, gradient) = (perHead(), fresh(heads * width), matrix)
-            kernels.memoryProducts(
-                &products, vectors: keys, memory: matrix, heads: heads, width: width, stride: stride, isSquared: squared, accumulates: squared)
-            kernels.memorySums(&sums, weights: products, memory: matrix, heads: heads, width: width, stride: stride, isSquared: squared)
-            kernels.addMemoryGradient(
-                &gradient, vectors: keys, weights: products, heads: heads, memory: matrix, scale: usage, width: width, stride: stride)
-            kernels.addScaledMemoryGradient(&gradient, vectors: keys, weights: products, heads: heads, memory: matrix, width: width, stride: stride)
-            results += [("products", products), ("sums", sums), ("gradient of the matrix", gradient)]
-            var (cosines, out, dproducts, scale) = (Array(products[0..<stride]), fresh(stride), fresh(stride), vector())
-            kernels.contentWeights(&out, cosines: &cosines, inverseNorms: retention, inverseKeyNorm: 0.7, strength: 2, rows: rows, stride: stride)
-            let both = kernels.contentWeightsGradient(
-                &dproducts, normScale: &scale, weightGradient: du, weights: out, cosines: cosines, inverseNorms: retention, inverseKeyNorm: 0.7,
-                strength: 2,
-                stride: stride)
-            results += [
-                ("content", out), ("cosines", cosines), ("dproducts", dproducts), ("scales", scale), ("key", [both.strength, both.keyScale]),
-            ]
-        }
-
-        var (sharp, dsharp) = (fresh(stride), vector(-1...1))
-        kernels.sharpen(&sharp, usage, power: 2.5, epsilon: 1e-6, rows: rows, stride: stride)
-        let power = kernels.sharpenGradient(&dsharp, usage, output: sharp, power: 2.5, epsilon: 1e-3, stride: stride)
-        results += [("sharpened", sharp), ("dsharpened", dsharp), ("power", [power])]
-
-        let (erase, written) = (generator.floats(width, 0...1), generator.floats(width))
-        for wipes in [false, true] {
-            var (next, norms, dM, de, dv, dW, dP) = (fresh(width * stride), fresh(stride), matrix, fresh(width), fresh(width), vector(), vector())
-            retention.withUnsafeBufferPointer { kept in
-                kernels.writeMemory(
-                    &next, inverseNorms: &norms, previous: matrix, weights: w, erase: erase, vector: written,
-                    retention: wipes ? kept.baseAddress : nil,
-                    epsilon: 1e-6, width: width, stride: stride)
-                dP.withUnsafeMutableBufferPointer { target in
-                    kernels.writeMemoryGradient(
-                        &dM, weightGradient: &dW, eraseGradient: &de, vectorGradient: &dv, retentionGradient: wipes ? target.baseAddress : nil,
-                        previous: matrix,
-                        weights: w, erase: erase, vector: written, retention: wipes ? kept.baseAddress : nil, width: width, stride: stride)
-                }
+            backwardGradient: &dBackward, contentGradient: &dContent, forwardGradient: &dForward, modeGradient: &dModes, weightGradient: slope,
+            backward: parts[0], content: parts[1], forward: parts[2], modes: modes, heads: heads, stride: stride)
+        gradients = [dBackward, dContent, dForward]
+        for mode in 0..<3 {
+            let expected = (0..<heads * stride).map { m[$0 / stride][mode] * Double(slope[$0]) }
+            expectClose(gradients[mode], expected, .relative(2e-6, floor: 1e-2), "gradient of mode \(mode)")
+            let sums = (0..<heads).map { h in
+                (0..<stride).reduce(0) { $0 + Double(slope[h * stride + $1]) * Double(parts[mode][h * stride + $1]) }
             }
-            results += [("written", next), ("norms", Array(norms[0..<rows])), ("dM", dM), ("de", de), ("dv", dv), ("dW", dW), ("dretention", dP)]
+            expectClose(Array(dModes[mode * heads..<(mode + 1) * heads]), sums, .relative(5e-6, floor: 0.1), "of the weight of mode \(mode)")
         }
-        return results
+    }
+
+    @Test("content weights, sharpening and their gradients", arguments: instructionSets, [1, 5, 18, 40])
+    func content(_ set: String, _ rows: Int) throws {
+        let kernels = try kernelSet(set)
+        let stride = padded(rows, 16)
+        var generator = SeededGenerator(seed: UInt64(rows + 7))
+        func vector(_ range: ClosedRange<Float>) -> [Float] { vectors(&generator, 1, rows: rows, stride: stride, range) }
+        let (products, inverseNorms, slope, scales) = (vector(-2...2), vector(0.3...2), vector(-1...1), vector(-1...1))
+        let (inverseKeyNorm, strength) = (Float(0.7), Float(2))
+        var (cosines, weights) = (products, [Float](repeating: 7, count: stride))
+        kernels.contentWeights(
+            &weights, cosines: &cosines, inverseNorms: inverseNorms, inverseKeyNorm: inverseKeyNorm, strength: strength, rows: rows, stride: stride)
+        let cosine = (0..<rows).map { Double(products[$0]) * Double(inverseNorms[$0]) * Double(inverseKeyNorm) }
+        let w = softmax(cosine.map { $0 * Double(strength) })
+        let padding = [Double](repeating: 0, count: stride - rows)
+        expectClose(Array(cosines[0..<rows]), cosine, .relative(1e-6, floor: 1e-2), "cosines")
+        expectClose(weights, w + padding, .relative(5e-6, floor: 1e-3), "content weights")
+        var (dProducts, normScale) = ([Float](repeating: 7, count: stride), scales)
+        let both = kernels.contentWeightsGradient(
+            &dProducts, normScale: &normScale, weightGradient: slope, weights: weights, cosines: cosines, inverseNorms: inverseNorms,
+            inverseKeyNorm: inverseKeyNorm, strength: strength, stride: stride)
+        let inner = (0..<rows).reduce(0) { $0 + w[$1] * Double(slope[$1]) }
+        let ds = (0..<rows).map { w[$0] * (Double(slope[$0]) - inner) }
+        let dCosine = ds.map { $0 * Double(strength) }
+        expectClose(
+            Array(dProducts[0..<rows]), (0..<rows).map { dCosine[$0] * Double(inverseNorms[$0]) * Double(inverseKeyNorm) },
+            .relative(1e-5, floor: 0.05), "gradient of products")
+        expectClose(
+            Array(normScale[0..<rows]),
+            (0..<rows).map { Double(scales[$0]) - dCosine[$0] * cosine[$0] * Double(inverseNorms[$0]) * Double(inverseNorms[$0]) },
+            .relative(1e-5, floor: 0.1), "scales of rows")
+        expectClose(
+            [both.strength, both.keyScale],
+            [
+                (0..<rows).reduce(0) { $0 + ds[$1] * cosine[$1] },
+                -(0..<rows).reduce(0) { $0 + dCosine[$1] * cosine[$1] } * Double(inverseKeyNorm) * Double(inverseKeyNorm),
+            ], .relative(1e-5, floor: 0.1), "of strength and key")
+
+        let a = vector(0...0.9)
+        let (power, epsilon) = (2.5, 1e-3)
+        var (sharp, dSharp) = ([Float](repeating: 7, count: stride), slope)
+        kernels.sharpen(&sharp, a, power: Float(power), epsilon: Float(epsilon), rows: rows, stride: stride)
+        let raised = (0..<rows).map { pow(Double(a[$0]) + epsilon, power) }
+        let y = raised.map { $0 / raised.reduce(0, +) }
+        expectClose(sharp, y + padding, .relative(2e-5, floor: 1e-3), "sharpened")
+        let powerGradient = kernels.sharpenGradient(
+            &dSharp, a, output: sharp, power: Float(power), epsilon: Float(epsilon), stride: stride)
+        let mean = (0..<rows).reduce(0) { $0 + y[$1] * Double(slope[$1]) }
+        expectClose(
+            Array(dSharp[0..<rows]), (0..<rows).map { power * y[$0] * (Double(slope[$0]) - mean) / (Double(a[$0]) + epsilon) },
+            .relative(5e-5, floor: 0.5), "gradient of the sharpened")
+        let ofPower = (0..<rows).reduce(0) { $0 + y[$1] * (Double(slope[$1]) - mean) * log(Double(a[$1]) + epsilon) }
+        expectClose([powerGradient], [ofPower], .relative(2e-5, floor: 0.5), "of the power")
     }
 }

@@ -3,6 +3,7 @@
 
 import Foundation
 import Kernels
+import TestSupport
 import Testing
 
 /// Shapes around the vector widths and blocks of rows.

@@ -2,6 +2,7 @@
 
 import Foundation
 import Kernels
+import TestSupport
 import Testing
 
 /// softmax(scale * a), and log-sum-exp.

@@ -42,7 +42,8 @@ struct DropoutTests {
                                     k.dropout(
                                         out + start, a + start, key: key, first: first &+ UInt64(start), keepThreshold: threshold, scale: 2, piece)
                                     k.addDropout(
-                                        sum + start, sum + start, a + start, key: key, first: first &+ UInt64(start), keepThreshold: threshold, scale: 2, piece)
+                                        sum + start, sum + start, a + start, key: key, first: first &+ UInt64(start), keepThreshold: threshold,
+                                        scale: 2, piece)
                                 }
                             }
                         }
@@ -138,12 +139,18 @@ struct SelectionTests {
 
     @Test("an unknown instruction set is one clear line")
     func unknown() throws {
-        try Kernels.validate(instructionSet: nil)
-        try Kernels.validate(instructionSet: instructionSets[0])
-        let error = #expect(throws: UserError.self) { try Kernels.validate(instructionSet: "mmx") }
+        try Kernels.choose(instructionSet: nil, source: "a test")
+        try Kernels.choose(instructionSet: Kernels.active.instructionSet, source: "a test")
+        let error = #expect(throws: UserError.self) { try Kernels.choose(instructionSet: "mmx", source: "MNEME_INSTRUCTION_SET") }
         #expect(error?.exitCode == .configuration)
         #expect(error?.description.contains("MNEME_INSTRUCTION_SET") == true)
         #expect(error?.description.contains("mmx") == true)
+    }
+
+    @Test("the instruction set that the environment names is in use, in every suite")
+    func named() {
+        guard let wanted = ProcessInfo.processInfo.environment["MNEME_INSTRUCTION_SET"], !wanted.isEmpty else { return }
+        #expect(Kernels.active.instructionSet == wanted)
     }
 
     #if arch(x86_64)

@@ -9,20 +9,9 @@ import Testing
     }
     private func sigmoid(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
 
-    private func expectClose(_ actual: [Float], _ expected: [Double], _ tolerance: Double, _ what: String) {
-        for (index, (a, b)) in zip(actual, expected).enumerated() {
-            #expect(abs(Double(a) - b) <= tolerance * max(abs(b), 0.1), "\(what) at \(index): \(a), expected \(b)")
-        }
-    }
-
-    private func toBFloat16(_ x: [Float]) -> [UInt16] {
-        x.map { UInt16(truncatingIfNeeded: ($0.bitPattern &+ 0x7fff &+ ($0.bitPattern >> 16 & 1)) >> 16) }
-    }
-    private func fromBFloat16(_ x: [UInt16]) -> [Float] { x.map { Float(bitPattern: UInt32($0) << 16) } }
-
-    @Test(arguments: Kernels.available.map(\.instructionSet), [1, 3, 16, 17, 64, 131])
+    @Test(arguments: instructionSets, [1, 3, 16, 17, 64, 131])
     func lstmCell(_ set: String, _ n: Int) throws {
-        let kernels = try #require(Kernels.available.first { $0.instructionSet == set })
+        let kernels = try kernelSet(set)
         let (sums, previous) = (values(4 * n, 0.3), values(n, 1.1))
         var (gates, cell, hidden) = (sums, [Float](repeating: 0, count: n), [Float](repeating: 0, count: n))
         kernels.lstmCell(&hidden, cell: &cell, gates: &gates, previousCell: previous, n)
@@ -35,12 +24,12 @@ import Testing
             expectedCell.append(c)
             expectedHidden.append(o * tanh(c))
         }
-        expectClose(gates, expectedGates, 2e-6, "gates")
-        expectClose(cell, expectedCell, 4e-6, "cell")
-        expectClose(hidden, expectedHidden, 4e-6, "hidden")
+        expectClose(gates, expectedGates, .relative(2e-6, floor: 0.1), "gates")
+        expectClose(cell, expectedCell, .relative(4e-6, floor: 0.1), "cell")
+        expectClose(hidden, expectedHidden, .relative(4e-6, floor: 0.1), "hidden")
         var (gates16, cell16, hidden16) = (sums, [Float](repeating: 0, count: n), [UInt16](repeating: 0, count: n))
         kernels.lstmCell(&hidden16, cell: &cell16, gates: &gates16, previousCell: previous, n)
-        #expect(gates16 == gates && cell16 == cell && hidden16 == toBFloat16(hidden))
+        #expect(gates16 == gates && cell16 == cell && hidden16 == bfloat16(hidden))
 
         let (outputGradient, hiddenGradient, given) = (values(n, 2.2), values(n, 0.7), values(n, 1.9))
         var (gateGradient, cellGradient) = ([Float](repeating: 0, count: 4 * n), given)
@@ -58,22 +47,22 @@ import Testing
             expectedGradient[3 * n + j] = h * t * o * (1 - o)
             expectedCellGradient.append(c * f)
         }
-        expectClose(gateGradient, expectedGradient, 2e-5, "gate gradient")
-        expectClose(cellGradient, expectedCellGradient, 2e-5, "cell gradient")
-        let rounded = toBFloat16(outputGradient)
+        expectClose(gateGradient, expectedGradient, .relative(2e-5, floor: 0.1), "gate gradient")
+        expectClose(cellGradient, expectedCellGradient, .relative(2e-5, floor: 0.1), "cell gradient")
+        let rounded = bfloat16(outputGradient)
         var (low, lowCell, same, sameCell) = ([UInt16](repeating: 0, count: 4 * n), given, [Float](repeating: 0, count: 4 * n), given)
         kernels.lstmCellGradient(
             &low, cellGradient: &lowCell, gates: gates, cell: cell, previousCell: previous, outputGradient: rounded, hiddenGradient: hiddenGradient,
             n)
         kernels.lstmCellGradient(
-            &same, cellGradient: &sameCell, gates: gates, cell: cell, previousCell: previous, outputGradient: fromBFloat16(rounded),
+            &same, cellGradient: &sameCell, gates: gates, cell: cell, previousCell: previous, outputGradient: widened(rounded),
             hiddenGradient: hiddenGradient, n)
-        #expect(low == toBFloat16(same) && lowCell == sameCell)
+        #expect(low == bfloat16(same) && lowCell == sameCell)
     }
 
-    @Test(arguments: Kernels.available.map(\.instructionSet), [1, 3, 16, 17, 64, 131])
+    @Test(arguments: instructionSets, [1, 3, 16, 17, 64, 131])
     func gruCell(_ set: String, _ n: Int) throws {
-        let kernels = try #require(Kernels.available.first { $0.instructionSet == set })
+        let kernels = try kernelSet(set)
         let (sums, products, previous) = (values(3 * n, 0.3), values(3 * n, 0.9), values(n, 1.1))
         var (gates, state) = (sums, [Float](repeating: 0, count: n))
         kernels.gruCell(&state, gates: &gates, products: products, previous: previous, n)
@@ -85,8 +74,8 @@ import Testing
             for (gate, value) in [r, z, candidate].enumerated() { expectedGates[gate * n + j] = value }
             expectedState.append((1 - z) * candidate + z * Double(previous[j]))
         }
-        expectClose(gates, expectedGates, 8e-6, "gates")
-        expectClose(state, expectedState, 8e-6, "state")
+        expectClose(gates, expectedGates, .relative(8e-6, floor: 0.1), "gates")
+        expectClose(state, expectedState, .relative(8e-6, floor: 0.1), "state")
 
         let (outputGradient, given) = (values(n, 2.2), values(n, 1.9))
         let candidateProduct = Array(products[(2 * n)...])
@@ -108,10 +97,10 @@ import Testing
             expectedProduct[2 * n + j] = sum * r
             expectedGiven.append(h * z)
         }
-        expectClose(inputGradient, expectedInput, 5e-5, "input gradient")
-        expectClose(productGradient, expectedProduct, 5e-5, "product gradient")
-        expectClose(stateGradient, expectedGiven, 5e-5, "state gradient")
-        let rounded = toBFloat16(outputGradient)
+        expectClose(inputGradient, expectedInput, .relative(5e-5, floor: 0.1), "input gradient")
+        expectClose(productGradient, expectedProduct, .relative(5e-5, floor: 0.1), "product gradient")
+        expectClose(stateGradient, expectedGiven, .relative(5e-5, floor: 0.1), "state gradient")
+        let rounded = bfloat16(outputGradient)
         var (low, lowProduct, lowState) = ([UInt16](repeating: 0, count: 3 * n), [UInt16](repeating: 0, count: 3 * n), given)
         kernels.gruCellGradient(
             &low, productGradient: &lowProduct, stateGradient: &lowState, gates: gates, candidateProduct: candidateProduct, previous: previous,
@@ -119,7 +108,7 @@ import Testing
         stateGradient = given
         kernels.gruCellGradient(
             &inputGradient, productGradient: &productGradient, stateGradient: &stateGradient, gates: gates, candidateProduct: candidateProduct,
-            previous: previous, outputGradient: fromBFloat16(rounded), n)
-        #expect(low == toBFloat16(inputGradient) && lowProduct == toBFloat16(productGradient) && lowState == stateGradient)
+            previous: previous, outputGradient: widened(rounded), n)
+        #expect(low == bfloat16(inputGradient) && lowProduct == bfloat16(productGradient) && lowState == stateGradient)
     }
 }

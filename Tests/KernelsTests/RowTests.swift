@@ -2,6 +2,7 @@
 
 import Foundation
 import Kernels
+import TestSupport
 import Testing
 
 @Suite("Reductions, softmax and normalisation")

@@ -2,6 +2,7 @@
 
 import Foundation
 import Kernels
+import TestSupport
 import Testing
 
 /// Sizes around every vector width, and some beyond.
@@ -37,51 +38,42 @@ struct SeededGenerator: RandomNumberGenerator {
     }
 }
 
-/// The error of one element: in units in the last place of the expected value, or relative to max(|expected|, floor).
-enum Tolerance {
-    case ulps(Double)
-    case relative(Double, floor: Double)
+/// Expects results to be close to float64 ones, as `Tolerance` says.
+func expectClose(
+    _ actual: [Float], _ expected: [Double], _ tolerance: Tolerance, _ what: String = "", sourceLocation: SourceLocation = #_sourceLocation
+) {
+    if let problem = tolerance.problem(actual, expected) { Issue.record("\(what): \(problem)", sourceLocation: sourceLocation) }
 }
 
-/// Compares lengths, then values, and reports the worst element. NaN must meet NaN and an infinity the same infinity.
-func expectClose(
-    _ actual: [Float], _ expected: [Double], _ tolerance: Tolerance, _ what: String = "", inputs: [Float]? = nil,
-    sourceLocation: SourceLocation = #_sourceLocation
-) {
-    guard actual.count == expected.count else {
-        Issue.record("\(what): \(actual.count) elements, expected \(expected.count)", sourceLocation: sourceLocation)
-        return
+/// Scratch memory of exactly the documented size, full of NaN, between two runs of canaries.
+final class GuardedMemory {
+    private let memory: UnsafeMutableBufferPointer<UInt32>
+    private let count: Int
+    private static let guards = 64
+    private static let canary: UInt32 = 0x7FC0_CA9A
+
+    init(_ count: Int) {
+        self.count = count
+        memory = .allocate(capacity: count + 2 * Self.guards)
+        memory.initialize(repeating: Self.canary)
+        for i in 0..<count { pointer[i] = .nan }
     }
-    var worst = 0.0
-    var worstIndex = -1
-    for (index, (a, e)) in zip(actual, expected).enumerated() {
-        let error: Double
-        let rounded = Float(e)
-        if a.isNaN || rounded.isNaN {
-            error = a.isNaN && rounded.isNaN ? 0 : .infinity
-        } else if a.isInfinite || rounded.isInfinite {
-            error = a == rounded ? 0 : .infinity
-        } else {
-            switch tolerance {
-            case .ulps: error = abs(Double(a) - e) / Double(rounded.ulp)
-            case .relative(_, let floor): error = abs(Double(a) - e) / max(abs(e), floor)
-            }
-        }
-        if error > worst { (worst, worstIndex) = (error, index) }
+
+    deinit { memory.deallocate() }
+
+    /// The first of `count` elements.
+    var pointer: FloatOutput {
+        UnsafeMutableRawPointer(memory.baseAddress.unsafelyUnwrapped + Self.guards).assumingMemoryBound(to: Float.self)
     }
-    let (bound, unit): (Double, String) =
-        switch tolerance {
-        case .ulps(let bound): (bound, "ulp")
-        case .relative(let bound, _): (bound, "relative")
+
+    /// Records an issue where a canary is gone.
+    func expectIntact(_ what: String, sourceLocation: SourceLocation = #_sourceLocation) {
+        for i in 0..<Self.guards {
+            #expect(memory[Self.guards - 1 - i] == Self.canary, "\(what) wrote \(i + 1) before its scratch", sourceLocation: sourceLocation)
+            #expect(
+                memory[Self.guards + count + i] == Self.canary, "\(what) wrote at element \(count + i) of a scratch of \(count)",
+                sourceLocation: sourceLocation)
         }
-    if worst > bound {
-        let input = inputs.map { " for input \($0[worstIndex])" } ?? ""
-        Issue.record(
-            """
-            \(what): element \(worstIndex) of \(actual.count) is \(actual[worstIndex]), expected \(expected[worstIndex])\(input): \
-            error \(worst) \(unit), bound \(bound)
-            """,
-            sourceLocation: sourceLocation)
     }
 }
 

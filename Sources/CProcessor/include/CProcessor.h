@@ -12,8 +12,12 @@ bool mneme_processor_supports_avx2(void);
 /// True when processor and operating system support x86-64-v4: AVX-512 F, BW, CD, DQ and VL.
 bool mneme_processor_supports_avx512(void);
 
-/// Flushes denormal results to zero and reads denormal operands as zero, in the calling thread. Nothing on processors other than x86-64.
-void mneme_processor_flush_denormals(void);
+/// Flushes denormal results to zero and reads denormal operands as zero, in the calling thread; returns the mode before. Nothing on processors other
+/// than x86-64.
+uint32_t mneme_processor_flush_denormals(void);
+
+/// Sets the floating-point mode of the calling thread back to what `mneme_processor_flush_denormals` returned.
+void mneme_processor_restore_mode(uint32_t mode);
 
 /// Tells the processor that the calling thread waits in a loop.
 void mneme_processor_pause(void);

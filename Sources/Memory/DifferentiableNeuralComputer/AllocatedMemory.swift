@@ -60,7 +60,7 @@ struct AllocatedMemory: FrameCell {
         output: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
     ) {
         let (f, i, kernels) = (frame, interface, kernels)
-        let (stride, heads, width) = (f.stride, f.heads, f.width)
+        let (stride, heads) = (f.stride, f.heads)
         let z = next + f.interface
         activate(z, values, kernels)
 
@@ -76,10 +76,10 @@ struct AllocatedMemory: FrameCell {
         kernels.memoryWriteWeights(
             next + f.writeWeights, precedence: next + f.precedence, previousPrecedence: previous + f.precedence, allocation: next + f.allocation,
             content: next + f.writeContent, allocationGate: z[i.allocationGate], writeGate: z[i.writeGate], stride: stride)
-        kernels.writeMemory(
-            next + f.matrix, inverseNorms: next + f.inverseNorms, previous: previous + f.matrix, weights: next + f.writeWeights, erase: z + i.erase,
-            vector: z + i.writeVector, retention: configuration.erasesFreedRows ? UnsafePointer(next + f.retention) : nil, epsilon: Self.normEpsilon,
-            width: width, stride: stride)
+        kernels.writeRows(
+            next + f.matrix, inverseNorms: next + f.inverseNorms, epsilon: Self.normEpsilon, memory: previous + f.matrix,
+            weights: next + f.writeWeights, erase: z + i.erase, add: z + i.writeVector, count: 1,
+            retention: configuration.erasesFreedRows ? UnsafePointer(next + f.retention) : nil, f.shape)
         kernels.linkMemory(
             next + f.links, forward: next + f.rawForward, backward: next + f.rawBackward, previous: previous + f.links,
             writeWeights: next + f.writeWeights, precedence: previous + f.precedence, readWeights: previous + f.readWeights, heads: f.paddedHeads,
@@ -99,8 +99,8 @@ struct AllocatedMemory: FrameCell {
             next + f.readWeights, backward: next + f.backward, content: next + f.content, forward: next + f.forward, modes: z + i.modes, heads: heads,
             stride: stride)
         for h in heads..<f.paddedHeads { (next + f.readWeights + h * stride).update(repeating: 0, count: stride) }
-        kernels.memorySums(
-            output, weights: next + f.readWeights, memory: next + f.matrix, heads: heads, width: width, stride: stride, isSquared: false)
+        kernels.rowSums(
+            output, outStride: f.width, memory: next + f.matrix, weights: next + f.readWeights, count: heads, isSquared: false, f.shape)
     }
 
     /// Applies the functions of the interface. Masks stay values of the logistic function: their floor is added where they are used.
@@ -129,13 +129,15 @@ struct AllocatedMemory: FrameCell {
         if configuration.masksKeys {
             let (masked, squares) = (scratch, scratch + count * width)
             maskedKeys(masked, squares, keys: keys, masks: z + i.readMasks + first * width, count: count * width)
-            kernels.memoryProducts(
-                norms, vectors: squares, memory: memory + f.matrix, heads: count, width: width, stride: stride, isSquared: true, accumulates: false)
+            kernels.rowProducts(
+                norms, norms: nil, memory: memory + f.matrix, vectors: squares, vectorStride: width, count: count, isSquared: true, accumulate: false,
+                f.shape)
             kernels.inverseRoots(norms, norms, epsilon: Self.normEpsilon, count * stride)
             vectors = masked
         }
-        kernels.memoryProducts(
-            cosines, vectors: vectors, memory: memory + f.matrix, heads: count, width: width, stride: stride, isSquared: false, accumulates: false)
+        kernels.rowProducts(
+            cosines, norms: nil, memory: memory + f.matrix, vectors: vectors, vectorStride: width, count: count, isSquared: false, accumulate: false,
+            f.shape)
         for h in 0..<count {
             // Under a mask, the squared norm of the key is the product of the key with the key times the squared mask.
             let square = kernels.dot(keys + h * width, vectors + h * width, width)
@@ -165,9 +167,9 @@ struct AllocatedMemory: FrameCell {
     func completeState(_ state: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>) {
         let f = frame
         scratch.update(repeating: 1, count: f.width)
-        kernels.memoryProducts(
-            state + f.inverseNorms, vectors: scratch, memory: state + f.matrix, heads: 1, width: f.width, stride: f.stride, isSquared: true,
-            accumulates: false)
+        kernels.rowProducts(
+            state + f.inverseNorms, norms: nil, memory: state + f.matrix, vectors: scratch, vectorStride: f.width, count: 1, isSquared: true,
+            accumulate: false, f.shape)
         kernels.inverseRoots(state + f.inverseNorms, state + f.inverseNorms, epsilon: Self.normEpsilon, f.stride)
     }
 }

@@ -77,9 +77,9 @@ extension AllocatedMemory {
         let retentionGradient = scratch + s.retention
 
         // Reads, and what the read weights are made of.
-        kernels.memoryProducts(
-            readWeightGradient, vectors: outputGradient, memory: next + f.matrix, heads: heads, width: width, stride: stride, isSquared: false,
-            accumulates: true)
+        kernels.rowProducts(
+            readWeightGradient, norms: nil, memory: next + f.matrix, vectors: outputGradient, vectorStride: width, count: heads, isSquared: false,
+            accumulate: true, f.shape)
         kernels.memoryReadWeightsGradient(
             backwardGradient: scratch + s.backward, contentGradient: scratch + s.content, forwardGradient: scratch + s.forward,
             modeGradient: dz + i.modes, weightGradient: readWeightGradient, backward: next + f.backward, content: next + f.content,
@@ -89,11 +89,9 @@ extension AllocatedMemory {
             next, memory: next, weights: next + f.content, cosines: next + f.cosines, weightGradient: scratch + s.content,
             matrixGradient: matrixGradient,
             first: 0, count: heads, scratch: scratch, kernels)
-        kernels.fill(scratch + s.normScales, 0, stride)
-        kernels.addMemoryGradient(
-            matrixGradient, vectors: outputGradient, weights: next + f.readWeights, heads: heads, memory: next + f.matrix,
-            scale: scratch + s.normScales,
-            width: width, stride: stride)
+        kernels.addOuterProducts(
+            matrixGradient, memory: next + f.matrix, rowScale: nil,
+            OuterProducts(outputGradient, leftStride: width, next + f.readWeights, count: heads), nil, f.shape)
 
         // Links.
         if configuration.sharpensLinks {
@@ -120,10 +118,10 @@ extension AllocatedMemory {
         // The write.
         kernels.fill(retentionGradient, 0, stride)
         let wipes = configuration.erasesFreedRows
-        kernels.writeMemoryGradient(
-            matrixGradient, weightGradient: writeWeightGradient, eraseGradient: dz + i.erase, vectorGradient: dz + i.writeVector,
-            retentionGradient: wipes ? retentionGradient : nil, previous: previous + f.matrix, weights: next + f.writeWeights, erase: z + i.erase,
-            vector: z + i.writeVector, retention: wipes ? UnsafePointer(next + f.retention) : nil, width: width, stride: stride)
+        kernels.writeRowsGradient(
+            matrixGradient, weightGradient: writeWeightGradient, eraseGradient: dz + i.erase, addGradient: dz + i.writeVector,
+            retentionGradient: wipes ? retentionGradient : nil, memory: previous + f.matrix, weights: next + f.writeWeights, erase: z + i.erase,
+            add: z + i.writeVector, count: 1, retention: wipes ? UnsafePointer(next + f.retention) : nil, f.shape)
         let gates = kernels.memoryWriteWeightsGradient(
             allocationGradient: scratch + s.allocation, contentGradient: scratch + s.content, weightGradient: writeWeightGradient,
             allocation: next + f.allocation, content: next + f.writeContent, allocationGate: z[i.allocationGate], writeGate: z[i.writeGate],
@@ -180,7 +178,7 @@ extension AllocatedMemory {
                 for w in 0..<width { maskGradient[w] = result.keyScale * keys[h * width + w] * keys[h * width + w] }
             }
         }
-        kernels.memorySums(sums, weights: products, memory: memory + f.matrix, heads: count, width: width, stride: stride, isSquared: false)
+        kernels.rowSums(sums, outStride: width, memory: memory + f.matrix, weights: products, count: count, isSquared: false, f.shape)
         if isMasked {
             let maskGradient = dz + i.readMasks + first * width
             let masks = z + i.readMasks + first * width
@@ -188,21 +186,19 @@ extension AllocatedMemory {
                 keyGradient[w] += squares[w] * sums[w]
                 maskGradient[w] += 2 * keys[w] * sums[w]
             }
-            kernels.memorySums(sums, weights: normScales, memory: memory + f.matrix, heads: count, width: width, stride: stride, isSquared: true)
+            kernels.rowSums(sums, outStride: width, memory: memory + f.matrix, weights: normScales, count: count, isSquared: true, f.shape)
             for w in 0..<count * width {
                 let m = Self.maskFloor + (1 - Self.maskFloor) * masks[w]
                 maskGradient[w] = (1 - Self.maskFloor) * m * (maskGradient[w] + sums[w])
             }
-            kernels.addScaledMemoryGradient(
-                matrixGradient, vectors: squares, weights: normScales, heads: count, memory: memory + f.matrix, width: width, stride: stride)
-            kernels.fill(normScales, 0, stride)
+            kernels.addScaledOuterProducts(
+                matrixGradient, memory: memory + f.matrix, OuterProducts(squares, leftStride: width, normScales, count: count), f.shape)
         } else {
             kernels.add(keyGradient, keyGradient, sums, count * width)
         }
-        kernels.addMemoryGradient(
-            matrixGradient, vectors: isMasked ? masked : keys, weights: products, heads: count, memory: memory + f.matrix, scale: normScales,
-            width: width,
-            stride: stride)
+        kernels.addOuterProducts(
+            matrixGradient, memory: memory + f.matrix, rowScale: isMasked ? nil : UnsafePointer(normScales),
+            OuterProducts(isMasked ? masked : keys, leftStride: width, products, count: count), nil, f.shape)
     }
 
     /// The gradient of the interface before its functions and its clipping, in place of its values.

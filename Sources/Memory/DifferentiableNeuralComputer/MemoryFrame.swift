@@ -2,6 +2,7 @@
 //
 // Legend: N memory rows, W width, R read heads, E interface width, S = N rounded up to a multiple of 16.
 
+import Kernels
 import Tensors
 
 /// The places of the parts of a frame: the memory after a step, and how it came to be. In elements; every part begins on 64 bytes.
@@ -13,6 +14,8 @@ struct MemoryFrame {
     let heads: Int
     /// S.
     let stride: Int
+    /// The extents of the matrix, as its kernels take them.
+    var shape: AddressedMemoryShape { AddressedMemoryShape(rows: rows, width: width) }
     /// N rounded up to a multiple of 4: rows of the link matrix.
     let linkRows: Int
     /// R rounded up to a multiple of 4.

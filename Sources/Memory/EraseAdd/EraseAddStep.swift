@@ -42,8 +42,11 @@ struct EraseAddStep: FrameCell {
         kernels.softmax(weight, input, scale: 1, shape.rows)
         for i in shape.rows..<shape.stride { weight[i] = 0 }
         kernels.unary(.sigmoid, erase, input + shape.rows, shape.width)
-        kernels.memoryWrite(next + memory, memory: previous + memory, weights: weight, erase: erase, add: value, count: 1, shape)
-        kernels.memoryReads(output, outStride: shape.width, memory: next + memory, weights: weight, count: 1, shape)
+        kernels.writeRows(
+            next + memory, inverseNorms: nil, epsilon: 0, memory: previous + memory, weights: weight, erase: erase, add: value, count: 1,
+            retention: nil, shape)
+        kernels.rowSums(
+            output, outStride: shape.width, memory: next + memory, weights: weight, count: 1, isSquared: false, shape)
     }
 
     func stepGradient(
@@ -54,18 +57,16 @@ struct EraseAddStep: FrameCell {
         let (weightGradient, slope) = (scratch, scratch + shape.stride)
         let (eraseGradient, addGradient) = (slope + shape.rows, slope + shape.rows + shape.width)
         // The read after the write.
-        kernels.memoryScores(
-            weightGradient, norms: nil, memory: next + memory, keys: outputGradient, keyStride: shape.width, keyCount: 1, accumulate: false, shape)
-        let none = OuterProducts(outputGradient, leftStride: 0, weight, count: 0)
-        kernels.memoryGradient(
-            memoryGradient, memory: next + memory, weights: weight, erase: erase, count: 0, decay: nil,
-            OuterProducts(outputGradient, leftStride: shape.width, weight, count: 1), none, shape)
+        kernels.rowProducts(
+            weightGradient, norms: nil, memory: next + memory, vectors: outputGradient, vectorStride: shape.width, count: 1, isSquared: false,
+            accumulate: false, shape)
+        kernels.addOuterProducts(
+            memoryGradient, memory: next + memory, rowScale: nil, OuterProducts(outputGradient, leftStride: shape.width, weight, count: 1), nil,
+            shape)
         // The write.
-        kernels.memoryWriteGradient(
-            weightGradient: weightGradient, eraseGradient: eraseGradient, addGradient: addGradient, gradient: memoryGradient,
-            memory: previous + memory, weights: weight, erase: erase, add: input + shape.rows + shape.width, count: 1, shape)
-        kernels.memoryGradient(
-            memoryGradient, memory: previous + memory, weights: weight, erase: erase, count: 1, decay: nil, none, none, shape)
+        kernels.writeRowsGradient(
+            memoryGradient, weightGradient: weightGradient, eraseGradient: eraseGradient, addGradient: addGradient, retentionGradient: nil,
+            memory: previous + memory, weights: weight, erase: erase, add: input + shape.rows + shape.width, count: 1, retention: nil, shape)
         for w in 0..<shape.width { eraseGradient[w] *= erase[w] * (1 - erase[w]) }
         kernels.softmaxGradient(slope, outputGradient: weightGradient, probability: weight, scale: 1, shape.rows)
         input.update(from: slope, count: inputWidth)

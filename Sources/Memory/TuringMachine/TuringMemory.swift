@@ -43,8 +43,8 @@ struct TuringMemory: FrameCell {
     private let ringCount: Int
     /// [A, S], [S], [P].
     private var keyFactors: Int { ringCount }
-    private var decay: Int { ringCount + heads * shape.stride }
-    private var slopes: Int { decay + shape.stride }
+    private var rowScale: Int { ringCount + heads * shape.stride }
+    private var slopes: Int { rowScale + shape.stride }
 
     init(_ configuration: NeuralTuringMachineConfiguration) {
         addressing = HeadAddressing(
@@ -68,8 +68,7 @@ struct TuringMemory: FrameCell {
         results = layout.place(inputWidth)
         keyNorms = layout.place(heads)
         self.layout = layout
-        // Three rings with a halo on either side.
-        ringCount = 3 * (stride + 2 * ((max(abs(configuration.shifts.lowerBound), abs(configuration.shifts.upperBound)) + 31) / 16 * 16))
+        ringCount = addressing.scratchCount(shape)
     }
 
     var outputWidth: Int { reads * shape.width }
@@ -98,17 +97,18 @@ struct TuringMemory: FrameCell {
         }
         kernels.writeVectors(
             erase: result + erase, add: result + add, numbers: input + erase, additions: input + add, addressing, width: writes * shape.width)
-        kernels.memoryScores(
-            next + addressingSteps, norms: norm, memory: before, keys: result, keyStride: numbersPerHead, keyCount: heads, accumulate: false, shape)
+        kernels.rowProducts(
+            next + addressingSteps, norms: norm, memory: before, vectors: result, vectorStride: numbersPerHead, count: heads, isSquared: false,
+            accumulate: false, shape)
         for head in 0..<heads {
             kernels.headWeights(
                 steps(next, head), previous: previous + weights + head * shape.stride, norms: norm, keyNorm: next[keyNorms + head],
                 numbers: result + head * numbersPerHead, addressing, scratch: scratch, shape)
         }
-        kernels.memoryReads(output, outStride: shape.width, memory: before, weights: next + weights, count: reads, shape)
-        kernels.memoryWrite(
-            next + memory, memory: before, weights: next + weights + reads * shape.stride, erase: result + erase, add: result + add, count: writes,
-            shape)
+        kernels.rowSums(output, outStride: shape.width, memory: before, weights: next + weights, count: reads, isSquared: false, shape)
+        kernels.writeRows(
+            next + memory, inverseNorms: nil, epsilon: 0, memory: before, weights: next + weights + reads * shape.stride, erase: result + erase,
+            add: result + add, count: writes, retention: nil, shape)
     }
 
     func stepGradient(
@@ -117,35 +117,36 @@ struct TuringMemory: FrameCell {
     ) {
         let (result, norm, before, afterWeights) = (next + results, next + norms, previous + memory, next + weights)
         let (memoryGradient, weightGradient) = (gradient + memory, gradient + weights)
-        let (slope, keyFactors, decay) = (scratch + slopes, scratch + keyFactors, scratch + decay)
+        let (slope, keyFactors, rowScale) = (scratch + slopes, scratch + keyFactors, scratch + rowScale)
         let writeWeights = afterWeights + reads * shape.stride
         // Reads and writes.
-        kernels.memoryScores(
-            weightGradient, norms: nil, memory: before, keys: outputGradient, keyStride: shape.width, keyCount: reads, accumulate: true, shape)
-        kernels.memoryWriteGradient(
-            weightGradient: weightGradient + reads * shape.stride, eraseGradient: slope + erase, addGradient: slope + add, gradient: memoryGradient,
-            memory: before, weights: writeWeights, erase: result + erase, add: result + add, count: writes, shape)
+        kernels.rowProducts(
+            weightGradient, norms: nil, memory: before, vectors: outputGradient, vectorStride: shape.width, count: reads, isSquared: false,
+            accumulate: true, shape)
+        kernels.writeRowsGradient(
+            memoryGradient, weightGradient: weightGradient + reads * shape.stride, eraseGradient: slope + erase, addGradient: slope + add,
+            retentionGradient: nil, memory: before, weights: writeWeights, erase: result + erase, add: result + add, count: writes, retention: nil,
+            shape)
         kernels.writeVectorsGradient(
             eraseGradient: slope + erase, addGradient: slope + add, numbers: input + erase, additions: input + add, erase: result + erase,
             add: result + add, addressing, width: writes * shape.width)
         // Addressing.
-        kernels.fill(decay, 0, shape.stride)
+        kernels.fill(rowScale, 0, shape.stride)
         for head in 0..<heads {
             let first = head * shape.stride
             let (headResult, headSlope) = (result + head * numbersPerHead, slope + head * numbersPerHead)
             let keyDecay = kernels.headWeightsGradient(
-                weightGradient: weightGradient + first, keyFactors: keyFactors + first, decay: decay, numberGradient: headSlope, steps(next, head),
+                weightGradient: weightGradient + first, keyFactors: keyFactors + first, rowScale: rowScale, numberGradient: headSlope, steps(next, head),
                 previous: previous + weights + first, norms: norm, keyNorm: next[keyNorms + head], numbers: headResult, addressing, scratch: scratch,
                 shape)
-            kernels.memoryReads(headSlope, outStride: shape.width, memory: before, weights: keyFactors + first, count: 1, shape)
+            kernels.rowSums(headSlope, outStride: shape.width, memory: before, weights: keyFactors + first, count: 1, isSquared: false, shape)
             kernels.addScaled(headSlope, headResult, scale: -keyDecay, shape.width)
             kernels.headNumbersGradient(
                 headSlope, numbers: input + head * numbersPerHead, results: headResult, addressing, width: shape.width)
         }
         // The memory before the step.
-        kernels.memoryGradient(
-            memoryGradient, memory: before, weights: writeWeights, erase: result + erase, count: writes, decay: decay,
-            OuterProducts(outputGradient, leftStride: shape.width, afterWeights, count: reads),
+        kernels.addOuterProducts(
+            memoryGradient, memory: before, rowScale: rowScale, OuterProducts(outputGradient, leftStride: shape.width, afterWeights, count: reads),
             OuterProducts(result, leftStride: numbersPerHead, keyFactors, count: heads), shape)
         input.update(from: slope, count: inputWidth)
     }

@@ -1,0 +1,1 @@
+// This module has nothing to call: it runs `mneme_tests_start` of TestSupport when the test program is loaded.
