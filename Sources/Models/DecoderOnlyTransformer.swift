@@ -33,8 +33,8 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
         let width = configuration.width
         let normal = Initializer.normal(standardDeviation: 0.02)
         let residual = Initializer.normal(standardDeviation: 0.02 / Float(2 * configuration.layers).squareRoot())
-        tokenEmbedding = Embedding(store, "tokenEmbedding", rows: vocabularySize, width: width, initializer: normal)
-        positionEmbedding = Embedding(store, "positionEmbedding", rows: configuration.context, width: width, initializer: normal)
+        tokenEmbedding = Embedding(store, "tokenEmbedding", rows: vocabularySize, width: width, initializer: normal, gradient: .dense)
+        positionEmbedding = Embedding(store, "positionEmbedding", rows: configuration.context, width: width, initializer: normal, gradient: .dense)
         blocks = (0..<configuration.layers).map { [store] index in
             let path = "blocks.\(index)"
             return Block(

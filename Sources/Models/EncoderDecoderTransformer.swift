@@ -45,7 +45,8 @@ public final class EncoderDecoderTransformer: LanguageModel {
         let (width, heads, rate) = (configuration.width, configuration.heads, configuration.dropout)
         let store = store
         embedding = Embedding(
-            store, "embedding", rows: vocabularySize, width: width, initializer: .normal(standardDeviation: 1 / Float(width).squareRoot()))
+            store, "embedding", rows: vocabularySize, width: width, initializer: .normal(standardDeviation: 1 / Float(width).squareRoot()),
+            gradient: .dense)
         positions = Self.sinusoids(count: configuration.context, width: width)
         func selfAttention(_ path: String) -> SelfAttention {
             SelfAttention(store, path, width: width, heads: heads, initializer: .xavierUniform, outputInitializer: .xavierUniform, dropoutRate: rate)

@@ -30,12 +30,13 @@ public final class KeyValueMemoryNetwork: TrainableModel {
         self.configuration = configuration
         self.symbolCount = symbolCount
         let (width, start) = (configuration.width, Initializer.normal(standardDeviation: Float(configuration.deviation)))
-        symbols = store.add("symbols.weight", [symbolCount, width], start)
+        // Where all rows are candidates, they make the gradient dense.
+        symbols = store.add("symbols.weight", [symbolCount, width], start, gradient: .rows)
         let mapCount = configuration.mapsLastHop ? configuration.hops : configuration.hops - 1
         hopMaps = (0..<mapCount).map { [store] hop in
             store.add("hops.\(hop).weight", [width, width], configuration.hopStart == .normal ? start : .zeros)
         }
-        answerSymbols = configuration.sharesAnswerTable ? symbols : store.add("answers.weight", [symbolCount, width], start)
+        answerSymbols = configuration.sharesAnswerTable ? symbols : store.add("answers.weight", [symbolCount, width], start, gradient: .rows)
         memory = [MemoryDeclaration("facts", [factCount, 2, width], axes: ["fact", "part", "unit"], lifetime: .run)]
     }
 

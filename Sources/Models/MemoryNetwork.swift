@@ -55,14 +55,16 @@ public final class MemoryNetwork: TrainableModel {
         let store = store
         let words = Initializer.paddedNormal(standardDeviation: configuration.deviation)
         let dense = Initializer.normal(standardDeviation: configuration.deviation)
-        func table(_ name: String) -> Parameter { store.add(name, [vocabularySize, configuration.width], words, decays: false) }
+        let isTied = configuration.tiedOutput && classCount == nil
+        func table(_ name: String, isTied: Bool = false) -> Parameter {
+            store.add(name, [vocabularySize, configuration.width], words, decays: false, gradient: isTied ? .dense : .rows)
+        }
         let isAdjacent = configuration.tying == .adjacent
         let names = isAdjacent ? (0...configuration.hops).map { "memory.\($0)" } : ["memory.input", "memory.output"]
         question = isAdjacent ? nil : table("question.words")
-        memoryTables = names.map { table("\($0).words") }
+        memoryTables = names.map { table("\($0).words", isTied: isTied && $0 == names.last) }
         times = configuration.temporal ? names.map { store.add("\($0).times", [slotCount, configuration.width], dense, decays: false) } : []
         transition = configuration.transition ? store.add("transition", [configuration.width, configuration.width], dense) : nil
-        let isTied = configuration.tiedOutput && classCount == nil
         output = isTied ? memoryTables[memoryTables.count - 1] : store.add("output.weight", [self.classCount, configuration.width], dense)
         outputOffset = classCount == nil ? Self.withoutPadding(self.classCount) : nil
     }

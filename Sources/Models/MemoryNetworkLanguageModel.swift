@@ -92,7 +92,10 @@ public final class MemoryNetworkLanguageModel: TextLanguageModel {
         let (store, normal) = (store, Initializer.normal(standardDeviation: options.deviation))
         let isAdjacent = options.tying == .adjacent
         let names = isAdjacent ? (0...options.hops).map { "memory.\($0)" } : ["memory.input", "memory.output"]
-        tables = names.map { Embedding(store, "\($0).words", rows: vocabularySize, width: width, initializer: normal) }
+        tables = names.map {
+            Embedding(
+                store, "\($0).words", rows: vocabularySize, width: width, initializer: normal, gradient: isAdjacent && $0 == names.last ? .dense : .rows)
+        }
         times = names.map { store.add("\($0).times", [options.memory, width], normal) }
         transition = options.transition ? store.add("transition", [width, width], normal) : nil
         output = isAdjacent ? tables[options.hops].weight : store.add("output.weight", [vocabularySize, width], normal)

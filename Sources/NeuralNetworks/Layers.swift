@@ -54,8 +54,9 @@ public struct Embedding {
     public let weight: Parameter
 
     /// Declares `path.weight`.
-    public init(_ store: ParameterStore, _ path: String, rows: Int, width: Int, initializer: Initializer) {
-        weight = store.add("\(path).weight", [rows, width], initializer)
+    /// - Parameter gradient: dense for a table that something uses as a whole, such as an output layer that it is tied to.
+    public init(_ store: ParameterStore, _ path: String, rows: Int, width: Int, initializer: Initializer, gradient: GradientForm = .rows) {
+        weight = store.add("\(path).weight", [rows, width], initializer, gradient: gradient)
     }
 
     /// int32 [...] to [..., D], each row times `scale`; float32.

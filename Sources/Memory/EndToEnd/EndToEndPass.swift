@@ -238,9 +238,9 @@ final class EndToEndPass {
                 weights: weights.floats, bags: sentences, tables: part.count, width: padded)
         }
         for index in 0..<allTables {
-            tables.words[index].node?.withZeroedGradient { target in
+            tables.words[index].node?.withGradientRows { rows in
                 for row in ages..<max(ages, rowCount) {
-                    add(tableGradient.floats + (row * allTables + index) * padded, to: target + Int(distinctWords.integers[row - ages]) * width)
+                    add(tableGradient.floats + (row * allTables + index) * padded, to: rows[Int(distinctWords.integers[row - ages])])
                 }
             }
             guard index < tables.times.count else { continue }

@@ -138,9 +138,9 @@ public func candidateCrossEntropy(_ query: Tensor, _ table: Tensor, _ candidates
                     for i in segments[b] { kernels.addScaled(target + b * width, table.floats + Int(rows[i]) * width, scale: g.floats[i], width) }
                 }
             }
-            table.node?.withZeroedGradient { target in
+            table.node?.withGradientRows { gradientRows in
                 for b in 0..<batch {
-                    for i in segments[b] { kernels.addScaled(target + Int(rows[i]) * width, query.floats + b * width, scale: g.floats[i], width) }
+                    for i in segments[b] { kernels.addScaled(gradientRows[Int(rows[i])], query.floats + b * width, scale: g.floats[i], width) }
                 }
             }
         }

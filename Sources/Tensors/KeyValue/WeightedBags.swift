@@ -82,11 +82,11 @@ public func sumBags(_ table: Tensor, _ bags: WeightedBags) -> Tensor {
         }
     }
     return Operation("sum bags").record(y, from: table) { [node = table.node] gradient in
-        node?.withZeroedGradient { target in
+        node?.withGradientRows { rows in
             let (symbol, weight) = (bags.symbols.integers, bags.weights.floats)
             for bag in 0..<bags.count {
                 for i in bags.segments[bag] {
-                    kernels.addScaled(target + Int(symbol[i]) * width, gradient.floats + bag * width, scale: weight[i], width)
+                    kernels.addScaled(rows[Int(symbol[i])], gradient.floats + bag * width, scale: weight[i], width)
                 }
             }
         }
