@@ -45,7 +45,7 @@ let systemLibraries: [Target] = [
 let modules: [Target] = [
     .target(name: "Diagnostics"),
     .target(name: "Configuration", dependencies: ["Diagnostics", yams]),
-    .target(name: "KernelTypes"),
+    .target(name: "KernelTypes", dependencies: ["Diagnostics"]),
     .target(name: "CProcessor"),
     .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
     .target(name: "Tensors", dependencies: ["Kernels", "CProcessor", "COpenBLAS", "COneDNN", "Diagnostics"]),

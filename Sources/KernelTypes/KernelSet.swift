@@ -1,6 +1,7 @@
 // The list of SIMD kernels: one protocol, implemented once in Sources/KernelsBaseline and compiled once for each instruction set.
 //
-// Legend: n elements, R rows, C columns; arrays are float32 or bfloat16 as their pointers say, row-major and contiguous, and may be unaligned.
+// Legend: n elements, R rows, C columns; arrays are row-major and contiguous, and may be unaligned. `Elements` are float32 or bfloat16; those of one call
+// are of one type unless said otherwise, and a kernel stops the program at types that it does not serve.
 // A kernel on bfloat16 computes in float32 and rounds each result once, to nearest even.
 // Unless said otherwise output and input of one type may be the same array, but arrays may not overlap in part.
 // Every reduction runs in a fixed order that depends on the sizes alone, so results repeat bit for bit.
@@ -23,12 +24,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
 
     /// out[i] = value
     func fill(_ out: FloatOutput, _ value: Float, _ n: Int)
-    /// out[i] = a[i] + b[i]
-    func add(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int)
-    func add(_ out: FloatOutput, _ a: FloatInput, _ b: BFloatInput, _ n: Int)
-    func add(_ out: FloatOutput, _ a: BFloatInput, _ b: BFloatInput, _ n: Int)
-    func add(_ out: BFloatOutput, _ a: BFloatInput, _ b: BFloatInput, _ n: Int)
-    func add(_ out: BFloatOutput, _ a: BFloatInput, _ b: FloatInput, _ n: Int)
+    /// out[i] = a[i] + b[i], each of any type; but not bfloat16 from two float32 arrays.
+    func add(_ out: Elements, _ a: Elements, _ b: Elements, _ n: Int)
     /// out[i] = a[i] - b[i]
     func subtract(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int)
     /// out[i] = a[i] * b[i]
@@ -51,33 +48,16 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
 
     // MARK: rows
 
-    /// out[r, c] = a[r, c] + row[c]
-    func addRow(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
-    func addRow(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int)
     /// row[c] += sum over r of a[r, c], added in float32 in blocks of rows.
-    func accumulateColumnSums(_ row: FloatOutput, _ a: FloatInput, rows: Int, columns: Int)
-    func accumulateColumnSums(_ row: FloatOutput, _ a: BFloatInput, rows: Int, columns: Int)
+    func accumulateColumnSums(_ row: FloatOutput, _ a: Elements, rows: Int, columns: Int)
     /// out[r, c] = geluTanh(a[r, c] + row[c]); `a` may not be `out`.
-    func addRowGELU(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
-    func addRowGELU(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int)
+    func addRowGELU(_ out: Elements, _ a: Elements, row: FloatInput, rows: Int, columns: Int)
     /// gradient[r, c] = outputGradient[r, c] * geluTanh'(a[r, c] + row[c]) (stored, not accumulated)
-    func addRowGELUGradient(_ gradient: FloatOutput, outputGradient: FloatInput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
-    func addRowGELUGradient(_ gradient: BFloatOutput, outputGradient: BFloatInput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int)
+    func addRowGELUGradient(_ gradient: Elements, outputGradient: Elements, _ a: Elements, row: FloatInput, rows: Int, columns: Int)
     /// out[r, c] = max(0, a[r, c] + row[c]); NaN stays.
-    func addRowRectifier(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int)
-    func addRowRectifier(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int)
+    func addRowRectifier(_ out: Elements, _ a: Elements, row: FloatInput, rows: Int, columns: Int)
     /// gradient[i] = outputGradient[i] where output[i] > 0, else 0 (stored, not accumulated)
-    func rectifierGradient(_ gradient: FloatOutput, outputGradient: FloatInput, output: FloatInput, _ n: Int)
-    func rectifierGradient(_ gradient: BFloatOutput, outputGradient: BFloatInput, output: BFloatInput, _ n: Int)
-
-    // MARK: rows of a table
-
-    /// out[i, c] = scale * table[indices[i], c] for i < count, c < width. Indices must be rows of the table: they are not checked.
-    func embeddingGather(_ out: FloatOutput, table: FloatInput, indices: UnsafePointer<Int32>, count: Int, width: Int, scale: Float)
-    func embeddingGather(_ out: FloatOutput, table: BFloatInput, indices: UnsafePointer<Int32>, count: Int, width: Int, scale: Float)
-    /// tableGradient[indices[i], c] += scale * outputGradient[i, c], i in order.
-    func embeddingScatter(
-        _ tableGradient: FloatOutput, outputGradient: FloatInput, indices: UnsafePointer<Int32>, count: Int, width: Int, scale: Float)
+    func rectifierGradient(_ gradient: Elements, outputGradient: Elements, output: Elements, _ n: Int)
 
     // MARK: reductions
 
@@ -101,59 +81,34 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     /// log(sum(exp(a))), max-subtracted.
     func logSumExponential(_ a: FloatInput, _ n: Int) -> Float
     /// One row of cross-entropy over n classes with label smoothing e: target distribution (1 - e) one-hot + e / n uniform.
-    /// Overwrites `logits` with softmax(logits) - target distribution. Returns (loss, negative log-likelihood of target), nats.
-    func crossEntropy(_ logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (loss: Float, negativeLogLikelihood: Float)
-    /// The same with softmax(logits) - target distribution written to `gradient`, each probability within 1.5 ulp; `logits` are only read.
-    func crossEntropy(_ gradient: BFloatOutput, logits: FloatInput, target: Int, labelSmoothing: Float, _ n: Int) -> (
-        loss: Float, negativeLogLikelihood: Float
-    )
+    /// `gradient` gets softmax(logits) - target distribution, each probability within 1.5 ulp where it is bfloat16; float32 may take the place of
+    /// `logits`. Returns (loss, negative log-likelihood of target), nats.
+    func crossEntropy(
+        _ gradient: Elements, logits: FloatInput, target: Int, labelSmoothing: Float, _ n: Int
+    ) -> (loss: Float, negativeLogLikelihood: Float)
 
     // MARK: softmax in blocks of columns (attention that never holds a whole matrix of scores)
 
-    /// The largest scale * a[c]; -infinity for n = 0. NaN is passed over: it comes out of the exponentials.
-    func scaledMaximum(_ a: FloatInput, scale: Float, _ n: Int) -> Float
-    /// out[c] = exp(scale * a[c] - minus), for arguments up to 88; returns the sum of the exponentials before rounding. `minus` -infinity (nothing
-    /// seen yet) counts as 0.
-    func exponentialRow(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float
-    func exponentialRow(_ out: BFloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float
-    /// gradient[c] = scale * probability[c] * (outputGradient[c] - inner)  (stored)
-    func softmaxGradientRow(_ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, inner: Float, scale: Float, _ n: Int)
-    func softmaxGradientRow(_ gradient: BFloatOutput, outputGradient: FloatInput, probability: FloatInput, inner: Float, scale: Float, _ n: Int)
-    /// The same from scores: probability[c] = exp(scale * scores[c] - minus) and gradient[c] = scale * probability[c] * (outputGradient[c] - inner),
-    /// both stored. `minus` is the log-sum-exp of the whole row of scale * scores. `probability` may be `scores`, `gradient` `outputGradient`.
-    func softmaxGradientRow(
-        _ gradient: FloatOutput, probability: FloatOutput, outputGradient: FloatInput, scores: FloatInput, minus: Float, inner: Float, scale: Float,
-        _ n: Int)
-    func softmaxGradientRow(
-        _ gradient: BFloatOutput, probability: BFloatOutput, outputGradient: FloatInput, scores: FloatInput, minus: Float, inner: Float, scale: Float,
-        _ n: Int)
     /// One block of columns of R rows of softmax in blocks (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018).
     /// Row r of `scores` begins at r * stride, and its first min(C, max(0, firstVisible + r)) columns are seen; firstVisible = C shows all.
     /// maximum[r] and sum[r] are what earlier blocks gave, at first -infinity and 0; both are brought up to date, correction[r] is the factor
     /// exp(old maximum - new maximum) for what has been accumulated before, and out[r, c] = exp(scale * scores[r, c] - maximum[r]), 0 where
     /// not seen. A row that has seen nothing has correction 1. Row r of `out` begins at r * outStride; `out` may be `scores`.
     func softmaxBlock(
-        _ out: FloatOutput, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
+        _ out: Elements, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
         correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int)
-    func softmaxBlock(
-        _ out: BFloatOutput, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
-        correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int)
-    /// `softmaxGradientRow` from scores for a block of R rows: minus[r] and inner[r] for each row, columns seen as in `softmaxBlock`, zeros stored
-    /// where not seen. Rows of `scores` and `outputGradient` lie `stride` apart, those of `gradient` and `probability` `outStride`.
+    /// The gradient of R rows of softmax in blocks, from scores: probability[r, c] = exp(scale * scores[r, c] - minus[r]) and gradient[r, c] = scale *
+    /// probability[r, c] * (outputGradient[r, c] - inner[r]), both stored. minus[r] is the log-sum-exp of the whole row of scale * scores, -infinity
+    /// (nothing seen) counts as 0. Columns are seen as in `softmaxBlock`, zeros are stored where not seen. Rows of `scores` and `outputGradient` lie
+    /// `stride` apart, those of `gradient` and `probability` `outStride`. `probability` may be `scores`, `gradient` `outputGradient`.
     func softmaxBlockGradient(
-        _ gradient: FloatOutput, probability: FloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
-        minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int)
-    func softmaxBlockGradient(
-        _ gradient: BFloatOutput, probability: BFloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
+        _ gradient: Elements, probability: Elements, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
         minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int)
 
     /// One query over n keys, none masked: out = softmax(scale * query keys^T) values, K columns. Rows of keys and values lie `keyStride` and
     /// `valueStride` apart. `scratch` has room for n + K elements. With no keys out is 0.
     func attendRow(
-        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float,
-        scratch: FloatOutput, keyCount: Int, headSize: Int)
-    func attendRow(
-        _ out: BFloatOutput, query: BFloatInput, keys: BFloatInput, keyStride: Int, values: BFloatInput, valueStride: Int, scale: Float,
+        _ out: Elements, query: Elements, keys: Elements, keyStride: Int, values: Elements, valueStride: Int, scale: Float,
         scratch: FloatOutput, keyCount: Int, headSize: Int)
 
     // MARK: normalisation
@@ -161,57 +116,28 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     /// Layer normalisation of each row: out = (a - mean) * reciprocalDeviation * gain + bias, biased variance. `bias` may be nil.
     /// mean[r] and reciprocalDeviation[r] are written for the gradient.
     func layerNorm(
-        _ out: FloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
-        epsilon: Float, rows: Int, columns: Int)
-    func layerNorm(
-        _ out: BFloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
-        epsilon: Float, rows: Int, columns: Int)
-    func layerNorm(
-        _ out: BFloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: BFloatInput, gain: FloatInput, bias: FloatInput?,
+        _ out: Elements, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
         epsilon: Float, rows: Int, columns: Int)
     /// inputGradient (stored when `accumulate` is false, else added to); gainGradient and biasGradient (either may be nil) are added to.
     func layerNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: FloatInput,
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: Elements,
         _ a: FloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int)
-    func layerNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: BFloatInput,
-        _ a: FloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int)
-    func layerNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: BFloatInput,
-        _ a: BFloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int)
     /// Root-mean-square normalisation: out = a * reciprocalRoot * gain.
-    func rmsNorm(_ out: FloatOutput, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int)
-    func rmsNorm(_ out: BFloatOutput, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int)
-    func rmsNorm(_ out: BFloatOutput, reciprocalRoot: FloatOutput, _ a: BFloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int)
+    func rmsNorm(_ out: Elements, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int)
     /// As `layerNormGradient`.
     func rmsNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: FloatInput, _ a: FloatInput,
-        gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int)
-    func rmsNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: BFloatInput, _ a: FloatInput,
-        gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int)
-    func rmsNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: BFloatInput, _ a: BFloatInput,
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: Elements, _ a: FloatInput,
         gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int)
 
     // MARK: dropout
 
     /// out[i] = a[i] * scale where hash(key, first + i) as a 32-bit integer is below `keepThreshold`, else 0. A counter-based generator:
     /// element i depends on key and first + i alone, so any part of a mask can be made again, in any order and at any vector width.
-    func dropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
-    func dropout(_ out: BFloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
-    func dropout(_ out: BFloatOutput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
-    /// The same, added: out[i] += ...
-    func addDropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
-    /// The same, added to another array: out[i] = residual[i] + ...
+    /// Each array of any type.
+    func dropout(_ out: Elements, _ a: Elements, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
+    /// The same, added to another array, which may be `out`: out[i] = residual[i] + ... Each array of any type; but bfloat16 only from bfloat16.
     func addDropout(
-        _ out: FloatOutput, _ residual: FloatInput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
-    func addDropout(
-        _ out: FloatOutput, _ residual: FloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
-    func addDropout(
-        _ out: FloatOutput, _ residual: BFloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
-    func addDropout(
-        _ out: BFloatOutput, _ residual: BFloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
+        _ out: Elements, _ residual: Elements, _ a: Elements, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int)
 
     // MARK: optimizers (one pass; `gradient` is only read; g = gradientScale * gradient, for all but AdamW plus weightDecay * value).
     // Where `lowPrecision` is not nil the new values are also written there, rounded to bfloat16.
@@ -234,10 +160,10 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     func adagrad(
         _ value: FloatOutput, _ accumulator: FloatOutput, _ gradient: FloatInput, _ settings: UpdateSettings, lowPrecision: BFloatOutput?, _ n: Int)
 
-    // MARK: bfloat16 (bit patterns; round to nearest even, NaN stays NaN)
+    // MARK: conversion
 
-    func toBFloat16(_ out: BFloatOutput, _ a: FloatInput, _ n: Int)
-    func fromBFloat16(_ out: FloatOutput, _ a: BFloatInput, _ n: Int)
+    /// out[i] = a[i], each of any type; bfloat16 is rounded to nearest even, NaN stays NaN. The same array is left alone.
+    func convert(_ out: Elements, _ a: Elements, _ n: Int)
 
     // MARK: memories whose slots are bags of table rows. D is a multiple of 16; T tables lie side by side, so that a row of all of them is T D long.
 
@@ -267,16 +193,12 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
 
     /// A step of an LSTM. `gates` [4n] holds sums of products of the input, forget, candidate and output gate and gets sigmoid, sigmoid, tanh,
     /// sigmoid of them: i, f, g, o. cell = f * previousCell + i * g; hidden = o * tanh(cell).
-    func lstmCell(_ hidden: FloatOutput, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int)
-    func lstmCell(_ hidden: BFloatOutput, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int)
+    func lstmCell(_ hidden: Elements, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int)
     /// Its gradient. `gates` as `lstmCell` left them. outputGradient + hiddenGradient: of `hidden`. `cellGradient` holds what later steps give to
     /// `cell` and gets the gradient of `previousCell`. gateGradient [4n] (may be `gates`): of the sums of products, stored.
     func lstmCellGradient(
-        _ gateGradient: FloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
-        outputGradient: FloatInput, hiddenGradient: FloatInput, _ n: Int)
-    func lstmCellGradient(
-        _ gateGradient: BFloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
-        outputGradient: BFloatInput, hiddenGradient: FloatInput, _ n: Int)
+        _ gateGradient: Elements, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
+        outputGradient: Elements, hiddenGradient: FloatInput, _ n: Int)
     /// A step of a GRU. `gates` [3n] holds the products of the input for the reset, update and candidate gate, `products` [3n] those of `previous`:
     /// r = sigmoid(gates + products), z likewise, candidate = tanh(gates + r * products), which `gates` gets. state = (1 - z) candidate + z previous.
     func gruCell(_ state: FloatOutput, gates: FloatOutput, products: FloatInput, previous: FloatInput, _ n: Int)
@@ -284,11 +206,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
     /// `state`; `stateGradient` gets the part of the gradient of `previous` that does not go through `products`. inputGradient, productGradient [3n]:
     /// stored.
     func gruCellGradient(
-        _ inputGradient: FloatOutput, productGradient: FloatOutput, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
-        previous: FloatInput, outputGradient: FloatInput, _ n: Int)
-    func gruCellGradient(
-        _ inputGradient: BFloatOutput, productGradient: BFloatOutput, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
-        previous: FloatInput, outputGradient: BFloatInput, _ n: Int)
+        _ inputGradient: Elements, productGradient: Elements, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
+        previous: FloatInput, outputGradient: Elements, _ n: Int)
 
     // MARK: an external memory with usage and links (one step of one sequence of a Differentiable Neural Computer)
     // N memory rows, W memory width, H read heads. A vector over memory rows has S elements (stride): a multiple of 16, those from N on hold 0.
@@ -382,4 +301,10 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
         _ linkGradient: FloatOutput, readWeightGradient: FloatOutput, writeWeightGradient: FloatOutput, precedenceGradient: FloatOutput,
         forwardGradient: FloatInput, backwardGradient: FloatInput, previous: FloatInput, writeWeights: FloatInput, precedence: FloatInput,
         readWeights: FloatInput, heads: Int, rows: Int, stride: Int)
+}
+
+extension KernelSet {
+    /// out[i] = a[i] + b[i], float32.
+    @inlinable @inline(__always)
+    public func add(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int) { add(Elements(out), Elements(a), Elements(b), n) }
 }

@@ -35,17 +35,6 @@ private func storeExponentials<Out: VectorElement>(
     return Float(total)
 }
 
-/// gradient = scale * probability * (outputGradient - inner)
-@inline(__always)
-private func storeGradient<Out: VectorElement>(
-    _ gradient: UnsafeMutablePointer<Out>, _ outputGradient: FloatInput, _ probability: FloatInput, _ inner: Float, _ scale: Float, _ n: Int
-) {
-    let d = splat(inner)
-    let s = splat(scale)
-    for i in blocks(n).full { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - d)) }
-    if let i = blocks(n).rest { store(gradient, i, s * load(probability, i) * (load(outputGradient, i) - d)) }
-}
-
 /// probability = exp(scale * scores - minus), gradient = scale * probability * (outputGradient - inner), in block i.
 @inline(__always)
 private func storeGradientBlock(
@@ -93,7 +82,7 @@ private func seenColumns(_ row: Int, _ firstVisible: Int, _ columns: Int) -> Int
 }
 
 /// One block of columns of softmax in blocks.
-@inline(__always)
+@inline(never)
 private func storeSoftmaxBlock<Out: VectorElement>(
     _ out: UnsafeMutablePointer<Out>, _ outStride: Int, _ scores: FloatInput, _ stride: Int, _ scale: Float, _ maximum: FloatOutput,
     _ sum: FloatOutput, _ correction: FloatOutput, _ firstVisible: Int, _ rows: Int, _ columns: Int,
@@ -124,7 +113,7 @@ private func seenMaximum(_ a: FloatInput, _ scale: Float, _ n: Int) -> Float {
 }
 
 /// The gradient of a block of rows, with the probabilities made again from the scores.
-@inline(__always)
+@inline(never)
 private func storeGradientBlocks<Out: VectorElement>(
     _ gradient: UnsafeMutablePointer<Out>, _ probability: UnsafeMutablePointer<Out>, _ outStride: Int, _ outputGradient: FloatInput,
     _ scores: FloatInput, _ stride: Int, _ minus: FloatInput, _ inner: FloatInput, _ scale: Float, _ firstVisible: Int, _ rows: Int, _ columns: Int,
@@ -141,79 +130,33 @@ private func storeGradientBlocks<Out: VectorElement>(
 }
 
 extension VariantKernels {
-    public func scaledMaximum(_ a: FloatInput, scale: Float, _ n: Int) -> Float {
-        n == 0 ? -.infinity : largestScaled(a, scale: scale, n)
-    }
-
-    public func exponentialRow(_ out: FloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float {
-        var scratch = Scratch()
-        return storeExponentials(out, a, scale, minus, n, &scratch)
-    }
-
-    public func exponentialRow(_ out: BFloatOutput, _ a: FloatInput, scale: Float, minus: Float, _ n: Int) -> Float {
-        var scratch = Scratch()
-        return storeExponentials(out, a, scale, minus, n, &scratch)
-    }
-
-    public func softmaxGradientRow(
-        _ gradient: FloatOutput, outputGradient: FloatInput, probability: FloatInput, inner: Float, scale: Float, _ n: Int
-    ) {
-        storeGradient(gradient, outputGradient, probability, inner, scale, n)
-    }
-
-    public func softmaxGradientRow(
-        _ gradient: BFloatOutput, outputGradient: FloatInput, probability: FloatInput, inner: Float, scale: Float, _ n: Int
-    ) {
-        storeGradient(gradient, outputGradient, probability, inner, scale, n)
-    }
-
-    public func softmaxGradientRow(
-        _ gradient: FloatOutput, probability: FloatOutput, outputGradient: FloatInput, scores: FloatInput, minus: Float, inner: Float, scale: Float,
-        _ n: Int
-    ) {
-        var scratch = Scratch()
-        storeGradientRow(gradient, probability, outputGradient, scores, minus, inner, scale, n, &scratch)
-    }
-
-    public func softmaxGradientRow(
-        _ gradient: BFloatOutput, probability: BFloatOutput, outputGradient: FloatInput, scores: FloatInput, minus: Float, inner: Float, scale: Float,
-        _ n: Int
-    ) {
-        var scratch = Scratch()
-        storeGradientRow(gradient, probability, outputGradient, scores, minus, inner, scale, n, &scratch)
-    }
-
     public func softmaxBlock(
-        _ out: FloatOutput, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
+        _ out: Elements, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
         correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int
     ) {
         var scratch = Scratch()
-        storeSoftmaxBlock(out, outStride, scores, stride, scale, maximum, sum, correction, firstVisible, rows, columns, &scratch)
-    }
-
-    public func softmaxBlock(
-        _ out: BFloatOutput, outStride: Int, scores: FloatInput, stride: Int, scale: Float, maximum: FloatOutput, sum: FloatOutput,
-        correction: FloatOutput, firstVisible: Int, rows: Int, columns: Int
-    ) {
-        var scratch = Scratch()
-        storeSoftmaxBlock(out, outStride, scores, stride, scale, maximum, sum, correction, firstVisible, rows, columns, &scratch)
+        switch floatingType("softmaxBlock", out) {
+        case .float32:
+            storeSoftmaxBlock(out.floats, outStride, scores, stride, scale, maximum, sum, correction, firstVisible, rows, columns, &scratch)
+        case .bfloat16:
+            storeSoftmaxBlock(out.bfloats, outStride, scores, stride, scale, maximum, sum, correction, firstVisible, rows, columns, &scratch)
+        }
     }
 
     public func softmaxBlockGradient(
-        _ gradient: FloatOutput, probability: FloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
+        _ gradient: Elements, probability: Elements, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
         minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int
     ) {
         var scratch = Scratch()
-        storeGradientBlocks(
-            gradient, probability, outStride, outputGradient, scores, stride, minus, inner, scale, firstVisible, rows, columns, &scratch)
-    }
-
-    public func softmaxBlockGradient(
-        _ gradient: BFloatOutput, probability: BFloatOutput, outStride: Int, outputGradient: FloatInput, scores: FloatInput, stride: Int,
-        minus: FloatInput, inner: FloatInput, scale: Float, firstVisible: Int, rows: Int, columns: Int
-    ) {
-        var scratch = Scratch()
-        storeGradientBlocks(
-            gradient, probability, outStride, outputGradient, scores, stride, minus, inner, scale, firstVisible, rows, columns, &scratch)
+        switch floatingType("softmaxBlockGradient", gradient, probability) {
+        case .float32:
+            storeGradientBlocks(
+                gradient.floats, probability.floats, outStride, outputGradient, scores, stride, minus, inner, scale, firstVisible, rows, columns,
+                &scratch)
+        case .bfloat16:
+            storeGradientBlocks(
+                gradient.bfloats, probability.bfloats, outStride, outputGradient, scores, stride, minus, inner, scale, firstVisible, rows, columns,
+                &scratch)
+        }
     }
 }

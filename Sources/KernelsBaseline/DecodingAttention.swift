@@ -5,7 +5,7 @@
 import KernelTypes
 
 /// scratch[j] = the product of the query with key j, j < n; scratch[n...] becomes the query as float32.
-@inline(__always)
+@inline(never)
 private func storeScores<Element: VectorElement>(
     _ scratch: FloatOutput, _ query: UnsafePointer<Element>, _ keys: UnsafePointer<Element>, _ keyStride: Int, _ n: Int, _ headSize: Int
 ) {
@@ -21,7 +21,7 @@ private func storeScores<Element: VectorElement>(
 }
 
 /// out = the sum of weights[j] * row j of values, j < n.
-@inline(__always)
+@inline(never)
 private func storeWeightedSum<Element: VectorElement>(
     _ out: UnsafeMutablePointer<Element>, _ weights: FloatInput, _ values: UnsafePointer<Element>, _ valueStride: Int, _ n: Int, _ headSize: Int
 ) {
@@ -52,20 +52,19 @@ private func storeWeightedSum<Element: VectorElement>(
 
 extension VariantKernels {
     public func attendRow(
-        _ out: FloatOutput, query: FloatInput, keys: FloatInput, keyStride: Int, values: FloatInput, valueStride: Int, scale: Float,
+        _ out: Elements, query: Elements, keys: Elements, keyStride: Int, values: Elements, valueStride: Int, scale: Float,
         scratch: FloatOutput, keyCount n: Int, headSize: Int
     ) {
-        storeScores(scratch, query, keys, keyStride, n, headSize)
+        let type = floatingType("attendRow", out, query, keys)
+        _ = floatingType("attendRow", out, values)
+        switch type {
+        case .float32: storeScores(scratch, query.floats, keys.floats, keyStride, n, headSize)
+        case .bfloat16: storeScores(scratch, query.bfloats, keys.bfloats, keyStride, n, headSize)
+        }
         softmax(scratch, scratch, scale: scale, n)
-        storeWeightedSum(out, scratch, values, valueStride, n, headSize)
-    }
-
-    public func attendRow(
-        _ out: BFloatOutput, query: BFloatInput, keys: BFloatInput, keyStride: Int, values: BFloatInput, valueStride: Int, scale: Float,
-        scratch: FloatOutput, keyCount n: Int, headSize: Int
-    ) {
-        storeScores(scratch, query, keys, keyStride, n, headSize)
-        softmax(scratch, scratch, scale: scale, n)
-        storeWeightedSum(out, scratch, values, valueStride, n, headSize)
+        switch type {
+        case .float32: storeWeightedSum(out.floats, scratch, values.floats, valueStride, n, headSize)
+        case .bfloat16: storeWeightedSum(out.bfloats, scratch, values.bfloats, valueStride, n, headSize)
+        }
     }
 }

@@ -78,7 +78,7 @@ private func added(_ r: Vector, _ v: Vector, _ mask: Mask) -> Vector {
 }
 
 /// out = dropped a
-@inline(__always)
+@inline(never)
 private func drop<Out: VectorElement, A: VectorElement>(
     _ out: UnsafeMutablePointer<Out>, _ a: UnsafePointer<A>, _ key: UInt64, _ first: UInt64, _ keepThreshold: UInt32, _ scale: Float, _ n: Int
 ) {
@@ -97,7 +97,7 @@ private func drop<Out: VectorElement, A: VectorElement>(
 }
 
 /// out = residual + dropped a
-@inline(__always)
+@inline(never)
 private func addDropped<Out: VectorElement, R: VectorElement, A: VectorElement>(
     _ out: UnsafeMutablePointer<Out>, _ residual: UnsafePointer<R>, _ a: UnsafePointer<A>, _ key: UInt64, _ first: UInt64, _ keepThreshold: UInt32,
     _ scale: Float, _ n: Int
@@ -117,43 +117,26 @@ private func addDropped<Out: VectorElement, R: VectorElement, A: VectorElement>(
 }
 
 extension VariantKernels {
-    public func dropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
-        drop(out, a, key, first, keepThreshold, scale, n)
-    }
-
-    public func dropout(_ out: BFloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
-        drop(out, a, key, first, keepThreshold, scale, n)
-    }
-
-    public func dropout(_ out: BFloatOutput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
-        drop(out, a, key, first, keepThreshold, scale, n)
-    }
-
-    public func addDropout(_ out: FloatOutput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
-        addDropped(out, UnsafePointer(out), a, key, first, keepThreshold, scale, n)
+    public func dropout(_ out: Elements, _ a: Elements, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int) {
+        switch (out.type, a.type) {
+        case (.float32, .float32): drop(out.floats, a.floats, key, first, keepThreshold, scale, n)
+        case (.float32, .bfloat16): drop(out.floats, a.bfloats, key, first, keepThreshold, scale, n)
+        case (.bfloat16, .float32): drop(out.bfloats, a.floats, key, first, keepThreshold, scale, n)
+        case (.bfloat16, .bfloat16): drop(out.bfloats, a.bfloats, key, first, keepThreshold, scale, n)
+        default: refuseTypes("dropout", out.type, a.type)
+        }
     }
 
     public func addDropout(
-        _ out: FloatOutput, _ residual: FloatInput, _ a: FloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int
+        _ out: Elements, _ residual: Elements, _ a: Elements, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int
     ) {
-        addDropped(out, residual, a, key, first, keepThreshold, scale, n)
-    }
-
-    public func addDropout(
-        _ out: FloatOutput, _ residual: FloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int
-    ) {
-        addDropped(out, residual, a, key, first, keepThreshold, scale, n)
-    }
-
-    public func addDropout(
-        _ out: FloatOutput, _ residual: BFloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int
-    ) {
-        addDropped(out, residual, a, key, first, keepThreshold, scale, n)
-    }
-
-    public func addDropout(
-        _ out: BFloatOutput, _ residual: BFloatInput, _ a: BFloatInput, key: UInt64, first: UInt64, keepThreshold: UInt32, scale: Float, _ n: Int
-    ) {
-        addDropped(out, residual, a, key, first, keepThreshold, scale, n)
+        switch (out.type, residual.type, a.type) {
+        case (.float32, .float32, .float32): addDropped(out.floats, residual.floats, a.floats, key, first, keepThreshold, scale, n)
+        case (.float32, .float32, .bfloat16): addDropped(out.floats, residual.floats, a.bfloats, key, first, keepThreshold, scale, n)
+        case (.float32, .bfloat16, .float32): addDropped(out.floats, residual.bfloats, a.floats, key, first, keepThreshold, scale, n)
+        case (.float32, .bfloat16, .bfloat16): addDropped(out.floats, residual.bfloats, a.bfloats, key, first, keepThreshold, scale, n)
+        case (.bfloat16, .bfloat16, .bfloat16): addDropped(out.bfloats, residual.bfloats, a.bfloats, key, first, keepThreshold, scale, n)
+        default: refuseTypes("addDropout", out.type, residual.type, a.type)
+        }
     }
 }

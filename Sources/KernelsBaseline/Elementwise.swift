@@ -5,7 +5,7 @@
 import KernelTypes
 
 /// out = a + b
-@inline(__always)
+@inline(never)
 private func addArrays<Out: VectorElement, A: VectorElement, B: VectorElement>(
     _ out: UnsafeMutablePointer<Out>, _ a: UnsafePointer<A>, _ b: UnsafePointer<B>, _ n: Int
 ) {
@@ -18,24 +18,17 @@ extension VariantKernels {
         for i in blocks(n) { store(out, i, v) }
     }
 
-    public func add(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int) {
-        addArrays(out, a, b, n)
-    }
-
-    public func add(_ out: FloatOutput, _ a: FloatInput, _ b: BFloatInput, _ n: Int) {
-        addArrays(out, a, b, n)
-    }
-
-    public func add(_ out: FloatOutput, _ a: BFloatInput, _ b: BFloatInput, _ n: Int) {
-        addArrays(out, a, b, n)
-    }
-
-    public func add(_ out: BFloatOutput, _ a: BFloatInput, _ b: BFloatInput, _ n: Int) {
-        addArrays(out, a, b, n)
-    }
-
-    public func add(_ out: BFloatOutput, _ a: BFloatInput, _ b: FloatInput, _ n: Int) {
-        addArrays(out, a, b, n)
+    public func add(_ out: Elements, _ a: Elements, _ b: Elements, _ n: Int) {
+        switch (out.type, a.type, b.type) {
+        case (.float32, .float32, .float32): addArrays(out.floats, a.floats, b.floats, n)
+        case (.float32, .float32, .bfloat16): addArrays(out.floats, a.floats, b.bfloats, n)
+        case (.float32, .bfloat16, .float32): addArrays(out.floats, b.floats, a.bfloats, n)
+        case (.float32, .bfloat16, .bfloat16): addArrays(out.floats, a.bfloats, b.bfloats, n)
+        case (.bfloat16, .bfloat16, .bfloat16): addArrays(out.bfloats, a.bfloats, b.bfloats, n)
+        case (.bfloat16, .bfloat16, .float32): addArrays(out.bfloats, a.bfloats, b.floats, n)
+        case (.bfloat16, .float32, .bfloat16): addArrays(out.bfloats, b.bfloats, a.floats, n)
+        default: refuseTypes("add", out.type, a.type, b.type)
+        }
     }
 
     public func subtract(_ out: FloatOutput, _ a: FloatInput, _ b: FloatInput, _ n: Int) {

@@ -6,8 +6,8 @@ import KernelTypes
 
 /// Adds dy * gain and dy * gain * x^ of block i to two sums.
 @inline(__always)
-private func addTerms<DY: VectorElement, X: VectorElement>(
-    _ i: Block, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>, _ gain: FloatInput, _ mean: Vector, _ scale: Vector, to gradients: inout VectorSum,
+private func addTerms<DY: VectorElement>(
+    _ i: Block, _ dy: UnsafePointer<DY>, _ x: FloatInput, _ gain: FloatInput, _ mean: Vector, _ scale: Vector, to gradients: inout VectorSum,
     _ products: inout VectorSum
 ) {
     let g = load(dy, i) * load(gain, i)
@@ -17,7 +17,7 @@ private func addTerms<DY: VectorElement, X: VectorElement>(
 
 /// The sum of a row.
 @inline(__always)
-private func rowSum<X: VectorElement>(_ x: UnsafePointer<X>, _ n: Int) -> Double {
+private func rowSum(_ x: FloatInput, _ n: Int) -> Double {
     var total = 0.0
     for span in Spans(n) {
         var sum = VectorSum()
@@ -30,7 +30,7 @@ private func rowSum<X: VectorElement>(_ x: UnsafePointer<X>, _ n: Int) -> Double
 
 /// The sum of (x - mean)^2 of a row.
 @inline(__always)
-private func rowSumOfSquares<X: VectorElement>(_ x: UnsafePointer<X>, minus mean: Float, _ n: Int) -> Double {
+private func rowSumOfSquares(_ x: FloatInput, minus mean: Float, _ n: Int) -> Double {
     let m = splat(mean)
     var total = 0.0
     for span in Spans(n) {
@@ -58,9 +58,9 @@ private struct Moments {
 /// The moments of a row, in one pass over deviations from its first element. Where that lies so far out that the sums lose digits (four standard
 /// deviations), in two passes.
 @inline(__always)
-private func moments<X: VectorElement>(_ x: UnsafePointer<X>, _ n: Int) -> Moments {
+private func moments(_ x: FloatInput, _ n: Int) -> Moments {
     if n == 0 { return Moments() }
-    let first = load(x, Block(offset: 0, count: 1))[0]
+    let first = x[0]
     let origin = splat(first)
     var sum = 0.0
     var squares = 0.0
@@ -89,9 +89,9 @@ private func moments<X: VectorElement>(_ x: UnsafePointer<X>, _ n: Int) -> Momen
 }
 
 /// Layer normalisation of all rows.
-@inline(__always)
-private func normalize<Y: VectorElement, X: VectorElement>(
-    _ out: UnsafeMutablePointer<Y>, _ mean: FloatOutput, _ reciprocalDeviation: FloatOutput, _ a: UnsafePointer<X>, _ gain: FloatInput,
+@inline(never)
+private func normalize<Y: VectorElement>(
+    _ out: UnsafeMutablePointer<Y>, _ mean: FloatOutput, _ reciprocalDeviation: FloatOutput, _ a: FloatInput, _ gain: FloatInput,
     _ bias: FloatInput?, _ epsilon: Float, _ rows: Int, _ columns: Int
 ) {
     var next = rows == 0 ? Moments() : moments(a, columns)
@@ -124,8 +124,8 @@ private struct GradientMeans {
 
 /// The means that the gradient of a row subtracts.
 @inline(__always)
-private func gradientMeans<DY: VectorElement, X: VectorElement>(
-    _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>, _ gain: FloatInput, _ mean: Float, _ reciprocal: Float, _ n: Int
+private func gradientMeans<DY: VectorElement>(
+    _ dy: UnsafePointer<DY>, _ x: FloatInput, _ gain: FloatInput, _ mean: Float, _ reciprocal: Float, _ n: Int
 ) -> GradientMeans {
     let m = splat(mean)
     let scale = splat(reciprocal)
@@ -153,8 +153,8 @@ private struct GradientRow {
 
 /// dx = (dy * gain - mean of that - x^ * mean of products) * scale in block i, stored or added.
 @inline(__always)
-private func storeGradient<DY: VectorElement, X: VectorElement>(
-    _ i: Block, _ dx: FloatOutput, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>, _ gain: FloatInput, _ row: GradientRow
+private func storeGradient<DY: VectorElement>(
+    _ i: Block, _ dx: FloatOutput, _ dy: UnsafePointer<DY>, _ x: FloatInput, _ gain: FloatInput, _ row: GradientRow
 ) {
     let normal = (load(x, i) - row.mean) * row.scale
     let g = multiplySubtract(normal, row.product, from: load(dy, i) * load(gain, i) - row.gradient) * row.scale
@@ -163,8 +163,8 @@ private func storeGradient<DY: VectorElement, X: VectorElement>(
 
 /// gainGradient += dy * x^ and biasGradient += dy in block i.
 @inline(__always)
-private func addRowGradients<DY: VectorElement, X: VectorElement>(
-    _ i: Block, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>, _ row: GradientRow
+private func addRowGradients<DY: VectorElement>(
+    _ i: Block, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ dy: UnsafePointer<DY>, _ x: FloatInput, _ row: GradientRow
 ) {
     let d = load(dy, i)
     if let gainGradient { store(gainGradient, i, multiplyAdd(d, (load(x, i) - row.mean) * row.scale, load(gainGradient, i))) }
@@ -174,8 +174,8 @@ private func addRowGradients<DY: VectorElement, X: VectorElement>(
 /// The gradients of a row. Those of gain and bias come first, since the input's may take the place of what they read, and in a loop of their own,
 /// since stores that hit the cache would wait in line behind stores that miss it.
 @inline(__always)
-private func storeGradients<DY: VectorElement, X: VectorElement>(
-    _ dx: FloatOutput, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ dy: UnsafePointer<DY>, _ x: UnsafePointer<X>,
+private func storeGradients<DY: VectorElement>(
+    _ dx: FloatOutput, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ dy: UnsafePointer<DY>, _ x: FloatInput,
     _ gain: FloatInput, _ row: GradientRow, _ n: Int
 ) {
     if let gainGradient, let biasGradient {
@@ -192,10 +192,10 @@ private func storeGradients<DY: VectorElement, X: VectorElement>(
 }
 
 /// The gradient of layer normalisation, all rows.
-@inline(__always)
-private func normalizeGradient<DY: VectorElement, X: VectorElement>(
+@inline(never)
+private func normalizeGradient<DY: VectorElement>(
     _ inputGradient: FloatOutput, _ accumulate: Bool, _ gainGradient: FloatOutput?, _ biasGradient: FloatOutput?, _ outputGradient: UnsafePointer<DY>,
-    _ a: UnsafePointer<X>, _ gain: FloatInput, _ mean: FloatInput, _ reciprocalDeviation: FloatInput, _ rows: Int, _ columns: Int
+    _ a: FloatInput, _ gain: FloatInput, _ mean: FloatInput, _ reciprocalDeviation: FloatInput, _ rows: Int, _ columns: Int
 ) {
     for r in 0..<rows {
         let x = a + r &* columns
@@ -210,9 +210,9 @@ private func normalizeGradient<DY: VectorElement, X: VectorElement>(
 }
 
 /// Root-mean-square normalisation of all rows.
-@inline(__always)
-private func normalizeRoot<Y: VectorElement, X: VectorElement>(
-    _ out: UnsafeMutablePointer<Y>, _ reciprocalRoot: FloatOutput, _ a: UnsafePointer<X>, _ gain: FloatInput, _ epsilon: Float, _ rows: Int,
+@inline(never)
+private func normalizeRoot<Y: VectorElement>(
+    _ out: UnsafeMutablePointer<Y>, _ reciprocalRoot: FloatOutput, _ a: FloatInput, _ gain: FloatInput, _ epsilon: Float, _ rows: Int,
     _ columns: Int
 ) {
     var next = rows == 0 ? 0 : rowSumOfSquares(a, minus: 0, columns)
@@ -230,9 +230,9 @@ private func normalizeRoot<Y: VectorElement, X: VectorElement>(
 }
 
 /// The gradient of root-mean-square normalisation, all rows: that of layer normalisation about a mean of 0, without the mean of dy * gain.
-@inline(__always)
-private func normalizeRootGradient<DY: VectorElement, X: VectorElement>(
-    _ inputGradient: FloatOutput, _ accumulate: Bool, _ gainGradient: FloatOutput?, _ outputGradient: UnsafePointer<DY>, _ a: UnsafePointer<X>,
+@inline(never)
+private func normalizeRootGradient<DY: VectorElement>(
+    _ inputGradient: FloatOutput, _ accumulate: Bool, _ gainGradient: FloatOutput?, _ outputGradient: UnsafePointer<DY>, _ a: FloatInput,
     _ gain: FloatInput, _ reciprocalRoot: FloatInput, _ rows: Int, _ columns: Int
 ) {
     for r in 0..<rows {
@@ -248,86 +248,39 @@ private func normalizeRootGradient<DY: VectorElement, X: VectorElement>(
 
 extension VariantKernels {
     public func layerNorm(
-        _ out: FloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
+        _ out: Elements, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
         epsilon: Float, rows: Int, columns: Int
     ) {
-        normalize(out, mean, reciprocalDeviation, a, gain, bias, epsilon, rows, columns)
-    }
-
-    public func layerNorm(
-        _ out: BFloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: FloatInput, gain: FloatInput, bias: FloatInput?,
-        epsilon: Float, rows: Int, columns: Int
-    ) {
-        normalize(out, mean, reciprocalDeviation, a, gain, bias, epsilon, rows, columns)
-    }
-
-    public func layerNorm(
-        _ out: BFloatOutput, mean: FloatOutput, reciprocalDeviation: FloatOutput, _ a: BFloatInput, gain: FloatInput, bias: FloatInput?,
-        epsilon: Float, rows: Int, columns: Int
-    ) {
-        normalize(out, mean, reciprocalDeviation, a, gain, bias, epsilon, rows, columns)
+        switch floatingType("layerNorm", out) {
+        case .float32: normalize(out.floats, mean, reciprocalDeviation, a, gain, bias, epsilon, rows, columns)
+        case .bfloat16: normalize(out.bfloats, mean, reciprocalDeviation, a, gain, bias, epsilon, rows, columns)
+        }
     }
 
     public func layerNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: FloatInput,
-        _ a: FloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient dy: Elements,
+        _ a: FloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation scale: FloatInput, rows: Int, columns: Int
     ) {
-        normalizeGradient(
-            inputGradient, accumulate, gainGradient, biasGradient, outputGradient, a, gain, mean, reciprocalDeviation, rows, columns)
+        switch floatingType("layerNormGradient", dy) {
+        case .float32: normalizeGradient(inputGradient, accumulate, gainGradient, biasGradient, dy.floats, a, gain, mean, scale, rows, columns)
+        case .bfloat16: normalizeGradient(inputGradient, accumulate, gainGradient, biasGradient, dy.bfloats, a, gain, mean, scale, rows, columns)
+        }
     }
 
-    public func layerNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: BFloatInput,
-        _ a: FloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int
-    ) {
-        normalizeGradient(
-            inputGradient, accumulate, gainGradient, biasGradient, outputGradient, a, gain, mean, reciprocalDeviation, rows, columns)
-    }
-
-    public func layerNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, biasGradient: FloatOutput?, outputGradient: BFloatInput,
-        _ a: BFloatInput, gain: FloatInput, mean: FloatInput, reciprocalDeviation: FloatInput, rows: Int, columns: Int
-    ) {
-        normalizeGradient(
-            inputGradient, accumulate, gainGradient, biasGradient, outputGradient, a, gain, mean, reciprocalDeviation, rows, columns)
-    }
-
-    public func rmsNorm(
-        _ out: FloatOutput, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int
-    ) {
-        normalizeRoot(out, reciprocalRoot, a, gain, epsilon, rows, columns)
-    }
-
-    public func rmsNorm(
-        _ out: BFloatOutput, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int
-    ) {
-        normalizeRoot(out, reciprocalRoot, a, gain, epsilon, rows, columns)
-    }
-
-    public func rmsNorm(
-        _ out: BFloatOutput, reciprocalRoot: FloatOutput, _ a: BFloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int
-    ) {
-        normalizeRoot(out, reciprocalRoot, a, gain, epsilon, rows, columns)
+    public func rmsNorm(_ out: Elements, reciprocalRoot: FloatOutput, _ a: FloatInput, gain: FloatInput, epsilon: Float, rows: Int, columns: Int) {
+        switch floatingType("rmsNorm", out) {
+        case .float32: normalizeRoot(out.floats, reciprocalRoot, a, gain, epsilon, rows, columns)
+        case .bfloat16: normalizeRoot(out.bfloats, reciprocalRoot, a, gain, epsilon, rows, columns)
+        }
     }
 
     public func rmsNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: FloatInput, _ a: FloatInput,
+        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient dy: Elements, _ a: FloatInput,
         gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int
     ) {
-        normalizeRootGradient(inputGradient, accumulate, gainGradient, outputGradient, a, gain, reciprocalRoot, rows, columns)
-    }
-
-    public func rmsNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: BFloatInput, _ a: FloatInput,
-        gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int
-    ) {
-        normalizeRootGradient(inputGradient, accumulate, gainGradient, outputGradient, a, gain, reciprocalRoot, rows, columns)
-    }
-
-    public func rmsNormGradient(
-        _ inputGradient: FloatOutput, accumulate: Bool, gainGradient: FloatOutput?, outputGradient: BFloatInput, _ a: BFloatInput,
-        gain: FloatInput, reciprocalRoot: FloatInput, rows: Int, columns: Int
-    ) {
-        normalizeRootGradient(inputGradient, accumulate, gainGradient, outputGradient, a, gain, reciprocalRoot, rows, columns)
+        switch floatingType("rmsNormGradient", dy) {
+        case .float32: normalizeRootGradient(inputGradient, accumulate, gainGradient, dy.floats, a, gain, reciprocalRoot, rows, columns)
+        case .bfloat16: normalizeRootGradient(inputGradient, accumulate, gainGradient, dy.bfloats, a, gain, reciprocalRoot, rows, columns)
+        }
     }
 }

@@ -22,7 +22,7 @@ private func lstmBlock<Element: VectorElement>(
     store(hidden, i, output * hyperbolicTangent(next))
 }
 
-@inline(__always)
+@inline(never)
 private func lstmRow<Element: VectorElement>(
     _ hidden: UnsafeMutablePointer<Element>, _ cell: FloatOutput, _ gates: FloatOutput, _ previousCell: FloatInput, _ n: Int
 ) {
@@ -50,7 +50,7 @@ private func lstmGradientBlock<Element: VectorElement>(
     store(cellGradient, i, c * forget)
 }
 
-@inline(__always)
+@inline(never)
 private func lstmGradientRow<Element: VectorElement>(
     _ gateGradient: UnsafeMutablePointer<Element>, _ cellGradient: FloatOutput, _ gates: FloatInput, _ cell: FloatInput, _ previousCell: FloatInput,
     _ outputGradient: UnsafePointer<Element>, _ hiddenGradient: FloatInput, _ n: Int
@@ -97,7 +97,7 @@ private func gruGradientBlock<Element: VectorElement>(
     store(stateGradient, i, h * update)
 }
 
-@inline(__always)
+@inline(never)
 private func gruGradientRow<Element: VectorElement>(
     _ inputGradient: UnsafeMutablePointer<Element>, _ productGradient: UnsafeMutablePointer<Element>, _ stateGradient: FloatOutput,
     _ gates: FloatInput, _ candidateProduct: FloatInput, _ previous: FloatInput, _ outputGradient: UnsafePointer<Element>, _ n: Int
@@ -111,26 +111,21 @@ private func gruGradientRow<Element: VectorElement>(
 }
 
 extension VariantKernels {
-    public func lstmCell(_ hidden: FloatOutput, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int) {
-        lstmRow(hidden, cell, gates, previousCell, n)
-    }
-
-    public func lstmCell(_ hidden: BFloatOutput, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int) {
-        lstmRow(hidden, cell, gates, previousCell, n)
-    }
-
-    public func lstmCellGradient(
-        _ gateGradient: FloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
-        outputGradient: FloatInput, hiddenGradient: FloatInput, _ n: Int
-    ) {
-        lstmGradientRow(gateGradient, cellGradient, gates, cell, previousCell, outputGradient, hiddenGradient, n)
+    public func lstmCell(_ hidden: Elements, cell: FloatOutput, gates: FloatOutput, previousCell: FloatInput, _ n: Int) {
+        switch floatingType("lstmCell", hidden) {
+        case .float32: lstmRow(hidden.floats, cell, gates, previousCell, n)
+        case .bfloat16: lstmRow(hidden.bfloats, cell, gates, previousCell, n)
+        }
     }
 
     public func lstmCellGradient(
-        _ gateGradient: BFloatOutput, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
-        outputGradient: BFloatInput, hiddenGradient: FloatInput, _ n: Int
+        _ gateGradient: Elements, cellGradient: FloatOutput, gates: FloatInput, cell: FloatInput, previousCell: FloatInput,
+        outputGradient dy: Elements, hiddenGradient: FloatInput, _ n: Int
     ) {
-        lstmGradientRow(gateGradient, cellGradient, gates, cell, previousCell, outputGradient, hiddenGradient, n)
+        switch floatingType("lstmCellGradient", gateGradient, dy) {
+        case .float32: lstmGradientRow(gateGradient.floats, cellGradient, gates, cell, previousCell, dy.floats, hiddenGradient, n)
+        case .bfloat16: lstmGradientRow(gateGradient.bfloats, cellGradient, gates, cell, previousCell, dy.bfloats, hiddenGradient, n)
+        }
     }
 
     public func gruCell(_ state: FloatOutput, gates: FloatOutput, products: FloatInput, previous: FloatInput, _ n: Int) {
@@ -139,16 +134,14 @@ extension VariantKernels {
     }
 
     public func gruCellGradient(
-        _ inputGradient: FloatOutput, productGradient: FloatOutput, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
-        previous: FloatInput, outputGradient: FloatInput, _ n: Int
+        _ inputGradient: Elements, productGradient: Elements, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
+        previous: FloatInput, outputGradient dy: Elements, _ n: Int
     ) {
-        gruGradientRow(inputGradient, productGradient, stateGradient, gates, candidateProduct, previous, outputGradient, n)
-    }
-
-    public func gruCellGradient(
-        _ inputGradient: BFloatOutput, productGradient: BFloatOutput, stateGradient: FloatOutput, gates: FloatInput, candidateProduct: FloatInput,
-        previous: FloatInput, outputGradient: BFloatInput, _ n: Int
-    ) {
-        gruGradientRow(inputGradient, productGradient, stateGradient, gates, candidateProduct, previous, outputGradient, n)
+        switch floatingType("gruCellGradient", inputGradient, productGradient, dy) {
+        case .float32:
+            gruGradientRow(inputGradient.floats, productGradient.floats, stateGradient, gates, candidateProduct, previous, dy.floats, n)
+        case .bfloat16:
+            gruGradientRow(inputGradient.bfloats, productGradient.bfloats, stateGradient, gates, candidateProduct, previous, dy.bfloats, n)
+        }
     }
 }

@@ -15,7 +15,7 @@ private func sumOfEight<Element: VectorElement>(_ a: UnsafePointer<Element>, _ i
 
 /// row[c] += sum over r of a[r, c]. Sixteen rows at a time are added as a tree before they are added to `row`: rows are read from end to end, which
 /// memory likes, and the rounding error grows with R / 16 rather than with R.
-@inline(__always)
+@inline(never)
 private func addColumnSums<Element: VectorElement>(_ row: FloatOutput, _ a: UnsafePointer<Element>, _ rows: Int, _ columns: Int) {
     var r = 0
     while r &+ 16 <= rows {
@@ -32,59 +32,54 @@ private func addColumnSums<Element: VectorElement>(_ row: FloatOutput, _ a: Unsa
     }
 }
 
-/// out = geluTanh(a + row), one row.
-@inline(__always)
-private func geluRow<Element: VectorElement>(_ out: FloatOutput, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int) {
-    for i in blocks(n).full { store(out, i, geluTanh(load(a, i) + load(row, i))) }
-    if let i = blocks(n).rest { store(out, i, geluTanh(load(a, i) + load(row, i))) }
-}
-
-/// gradient = outputGradient * geluTanh'(a + row), one row.
-@inline(__always)
-private func geluGradientRow<Element: VectorElement>(
-    _ gradient: FloatOutput, _ outputGradient: UnsafePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int
-) {
-    for i in blocks(n).full { store(gradient, i, load(outputGradient, i) * geluTanhDerivative(load(a, i) + load(row, i))) }
-    if let i = blocks(n).rest { store(gradient, i, load(outputGradient, i) * geluTanhDerivative(load(a, i) + load(row, i))) }
-}
-
-/// `geluRow` into bfloat16 for all rows.
-@inline(__always)
-private func geluRows(_ out: BFloatOutput, _ a: BFloatInput, _ row: FloatInput, _ rows: Int, _ columns: Int, _ scratch: UnsafeMutableRawPointer) {
-    let wide = scratch.assumingMemoryBound(to: Float.self)
-    for r in 0..<rows {
-        let first = r &* columns
-        for run in ScratchRuns(columns) {
-            geluRow(wide, a + first + run.start, row + run.start, run.count)
-            narrowRow(out + first + run.start, wide, run.count)
-        }
-    }
-}
-
-/// `geluGradientRow` into bfloat16 for all rows.
-@inline(__always)
-private func geluGradientRows(
-    _ gradient: BFloatOutput, _ outputGradient: BFloatInput, _ a: BFloatInput, _ row: FloatInput, _ rows: Int, _ columns: Int,
+/// out = geluTanh(a + row), all rows.
+@inline(never)
+private func geluRows<Element: VectorElement>(
+    _ out: UnsafeMutablePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ rows: Int, _ columns: Int,
     _ scratch: UnsafeMutableRawPointer
 ) {
-    let wide = scratch.assumingMemoryBound(to: Float.self)
     for r in 0..<rows {
-        let first = r &* columns
         for run in ScratchRuns(columns) {
-            geluGradientRow(wide, outputGradient + first + run.start, a + first + run.start, row + run.start, run.count)
-            narrowRow(gradient + first + run.start, wide, run.count)
+            let (x, bias) = (a + (r &* columns &+ run.start), row + run.start)
+            let result = out + (r &* columns &+ run.start)
+            let y = Element.workspace(result, or: scratch.assumingMemoryBound(to: Float.self))
+            for i in blocks(run.count).full { store(y, i, geluTanh(load(x, i) + load(bias, i))) }
+            if let i = blocks(run.count).rest { store(y, i, geluTanh(load(x, i) + load(bias, i))) }
+            Element.finish(result, from: y, run.count)
         }
     }
 }
 
-/// out = max(0, a + row), one row.
-@inline(__always)
-private func rectifierRow<Element: VectorElement>(_ out: UnsafeMutablePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ n: Int) {
-    for i in blocks(n) { store(out, i, atLeast(load(a, i) + load(row, i), 0)) }
+/// gradient = outputGradient * geluTanh'(a + row), all rows.
+@inline(never)
+private func geluGradientRows<Element: VectorElement>(
+    _ gradient: UnsafeMutablePointer<Element>, _ outputGradient: UnsafePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ rows: Int,
+    _ columns: Int, _ scratch: UnsafeMutableRawPointer
+) {
+    for r in 0..<rows {
+        for run in ScratchRuns(columns) {
+            let first = r &* columns &+ run.start
+            let (x, dy, bias) = (a + first, outputGradient + first, row + run.start)
+            let g = Element.workspace(gradient + first, or: scratch.assumingMemoryBound(to: Float.self))
+            for i in blocks(run.count).full { store(g, i, load(dy, i) * geluTanhDerivative(load(x, i) + load(bias, i))) }
+            if let i = blocks(run.count).rest { store(g, i, load(dy, i) * geluTanhDerivative(load(x, i) + load(bias, i))) }
+            Element.finish(gradient + first, from: g, run.count)
+        }
+    }
+}
+
+/// out = max(0, a + row), all rows.
+@inline(never)
+private func rectifierRows<Element: VectorElement>(
+    _ out: UnsafeMutablePointer<Element>, _ a: UnsafePointer<Element>, _ row: FloatInput, _ rows: Int, _ columns: Int
+) {
+    for r in 0..<rows {
+        for i in blocks(columns) { store(out + r &* columns, i, atLeast(load(a + r &* columns, i) + load(row, i), 0)) }
+    }
 }
 
 /// gradient = outputGradient where output > 0, else 0
-@inline(__always)
+@inline(never)
 private func maskGradient<Element: VectorElement>(
     _ gradient: UnsafeMutablePointer<Element>, _ outputGradient: UnsafePointer<Element>, _ output: UnsafePointer<Element>, _ n: Int
 ) {
@@ -92,57 +87,40 @@ private func maskGradient<Element: VectorElement>(
 }
 
 extension VariantKernels {
-    public func addRow(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
-        for r in 0..<rows { add(out + r &* columns, a + r &* columns, row, columns) }
-    }
-
-    public func addRow(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int) {
-        for r in 0..<rows { add(out + r &* columns, a + r &* columns, row, columns) }
-    }
-
-    public func accumulateColumnSums(_ row: FloatOutput, _ a: FloatInput, rows: Int, columns: Int) {
-        addColumnSums(row, a, rows, columns)
-    }
-
-    public func accumulateColumnSums(_ row: FloatOutput, _ a: BFloatInput, rows: Int, columns: Int) {
-        addColumnSums(row, a, rows, columns)
-    }
-
-    public func addRowGELU(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
-        for r in 0..<rows { geluRow(out + r &* columns, a + r &* columns, row, columns) }
-    }
-
-    public func addRowGELU(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int) {
-        var scratch = Scratch()
-        geluRows(out, a, row, rows, columns, &scratch)
-    }
-
-    public func addRowGELUGradient(_ gradient: FloatOutput, outputGradient: FloatInput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
-        for r in 0..<rows {
-            geluGradientRow(gradient + r &* columns, outputGradient + r &* columns, a + r &* columns, row, columns)
+    public func accumulateColumnSums(_ row: FloatOutput, _ a: Elements, rows: Int, columns: Int) {
+        switch floatingType("accumulateColumnSums", a) {
+        case .float32: addColumnSums(row, a.floats, rows, columns)
+        case .bfloat16: addColumnSums(row, a.bfloats, rows, columns)
         }
     }
 
-    public func addRowGELUGradient(
-        _ gradient: BFloatOutput, outputGradient: BFloatInput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int
-    ) {
+    public func addRowGELU(_ out: Elements, _ a: Elements, row: FloatInput, rows: Int, columns: Int) {
         var scratch = Scratch()
-        geluGradientRows(gradient, outputGradient, a, row, rows, columns, &scratch)
+        switch floatingType("addRowGELU", out, a) {
+        case .float32: geluRows(out.floats, a.floats, row, rows, columns, &scratch)
+        case .bfloat16: geluRows(out.bfloats, a.bfloats, row, rows, columns, &scratch)
+        }
     }
 
-    public func addRowRectifier(_ out: FloatOutput, _ a: FloatInput, row: FloatInput, rows: Int, columns: Int) {
-        for r in 0..<rows { rectifierRow(out + r &* columns, a + r &* columns, row, columns) }
+    public func addRowGELUGradient(_ gradient: Elements, outputGradient: Elements, _ a: Elements, row: FloatInput, rows: Int, columns: Int) {
+        var scratch = Scratch()
+        switch floatingType("addRowGELUGradient", gradient, outputGradient, a) {
+        case .float32: geluGradientRows(gradient.floats, outputGradient.floats, a.floats, row, rows, columns, &scratch)
+        case .bfloat16: geluGradientRows(gradient.bfloats, outputGradient.bfloats, a.bfloats, row, rows, columns, &scratch)
+        }
     }
 
-    public func addRowRectifier(_ out: BFloatOutput, _ a: BFloatInput, row: FloatInput, rows: Int, columns: Int) {
-        for r in 0..<rows { rectifierRow(out + r &* columns, a + r &* columns, row, columns) }
+    public func addRowRectifier(_ out: Elements, _ a: Elements, row: FloatInput, rows: Int, columns: Int) {
+        switch floatingType("addRowRectifier", out, a) {
+        case .float32: rectifierRows(out.floats, a.floats, row, rows, columns)
+        case .bfloat16: rectifierRows(out.bfloats, a.bfloats, row, rows, columns)
+        }
     }
 
-    public func rectifierGradient(_ gradient: FloatOutput, outputGradient: FloatInput, output: FloatInput, _ n: Int) {
-        maskGradient(gradient, outputGradient, output, n)
-    }
-
-    public func rectifierGradient(_ gradient: BFloatOutput, outputGradient: BFloatInput, output: BFloatInput, _ n: Int) {
-        maskGradient(gradient, outputGradient, output, n)
+    public func rectifierGradient(_ gradient: Elements, outputGradient: Elements, output: Elements, _ n: Int) {
+        switch floatingType("rectifierGradient", gradient, outputGradient, output) {
+        case .float32: maskGradient(gradient.floats, outputGradient.floats, output.floats, n)
+        case .bfloat16: maskGradient(gradient.bfloats, outputGradient.bfloats, output.bfloats, n)
+        }
     }
 }

@@ -71,7 +71,7 @@ private func storeSpan<Out: VectorElement>(
 /// A row is done in spans of 4,096. Exponentials are taken relative to the largest element so far, or one that is at most `headroom` below it, so
 /// that each element is read from memory once. A remainder is done as the last W elements: read before anything is stored, those done already
 /// counted once, and stored last.
-@inline(__always)
+@inline(never)
 private func storeSoftmax<Out: VectorElement>(
     _ out: UnsafeMutablePointer<Out>, _ a: FloatInput, scale: Float, offset: Float, _ n: Int, _ scratch: UnsafeMutableRawPointer
 ) -> Double {
@@ -146,25 +146,24 @@ extension VariantKernels {
         return Float(Double(m) + log(total))
     }
 
-    public func crossEntropy(_ logits: FloatOutput, target: Int, labelSmoothing: Float, _ n: Int) -> (loss: Float, negativeLogLikelihood: Float) {
+    public func crossEntropy(
+        _ gradient: Elements, logits: FloatInput, target: Int, labelSmoothing: Float, _ n: Int
+    ) -> (loss: Float, negativeLogLikelihood: Float) {
         let targetLogit = Double(logits[target])
         let mean = labelSmoothing == 0 ? 0 : sum(logits, n) / Double(n)
+        let offset = labelSmoothing / Float(n)
         var scratch = Scratch()
-        let logTotal = storeSoftmax(logits, logits, scale: 1, offset: labelSmoothing / Float(n), n, &scratch)
-        logits[target] -= 1 - labelSmoothing
-        return losses(logTotal: logTotal, targetLogit, mean, labelSmoothing)
-    }
-
-    public func crossEntropy(_ gradient: BFloatOutput, logits: FloatInput, target: Int, labelSmoothing: Float, _ n: Int) -> (
-        loss: Float, negativeLogLikelihood: Float
-    ) {
-        let targetLogit = Double(logits[target])
-        let mean = labelSmoothing == 0 ? 0 : sum(logits, n) / Double(n)
-        var scratch = Scratch()
-        let logTotal = storeSoftmax(gradient, logits, scale: 1, offset: labelSmoothing / Float(n), n, &scratch)
-        let e = Double(labelSmoothing)
-        let last = splat(Float(exp(targetLogit - logTotal) - (1 - e) - e / Double(n)))
-        store(gradient + target, Block(offset: 0, count: 1), last)
+        let logTotal: Double
+        switch floatingType("crossEntropy", gradient) {
+        case .float32:
+            logTotal = storeSoftmax(gradient.floats, logits, scale: 1, offset: offset, n, &scratch)
+            gradient.floats[target] -= 1 - labelSmoothing
+        case .bfloat16:
+            logTotal = storeSoftmax(gradient.bfloats, logits, scale: 1, offset: offset, n, &scratch)
+            let e = Double(labelSmoothing)
+            let last = splat(Float(exp(targetLogit - logTotal) - (1 - e) - e / Double(n)))
+            store(gradient.bfloats + target, Block(offset: 0, count: 1), last)
+        }
         return losses(logTotal: logTotal, targetLogit, mean, labelSmoothing)
     }
 

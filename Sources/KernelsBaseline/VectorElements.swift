@@ -1,7 +1,8 @@
 // The element types of arrays, as the vectors of float32 that every kernel computes in.
 //
 // Legend: W the number of lanes of a vector.
-// A kernel that takes several element types is one generic function, inlined into each public form of it.
+// A kernel that serves several element types is one generic function over pointers, which the compiler specialises for each; the kernel itself looks at
+// the types of its arrays and calls it. Where all arrays of a kernel have one type, `floatingType` says which.
 // The lane-wise loops below become one widening load (vpmovzxwd and a shift; punpcklwd on SSE2) and one narrowing store (vpmovdw, vpackusdw,
 // packssdw), read from the emitted code on all instruction sets. The conversions of the SIMD types themselves would become shared functions.
 
@@ -146,4 +147,36 @@ func load<Element: VectorElement>(_ p: UnsafePointer<Element>, _ i: Block, paddi
 @inline(__always)
 func store<Element: VectorElement>(_ p: UnsafeMutablePointer<Element>, _ i: Block, _ v: Vector) {
     Element.put(p, i, v)
+}
+
+// MARK: the choice of the type
+
+/// The type of a kernel's array; int32 stops the program.
+@_transparent
+func floatingType(_ kernel: StaticString, _ a: Elements) -> FloatingType {
+    switch a.type {
+    case .float32: return .float32
+    case .bfloat16: return .bfloat16
+    case .int32: refuseTypes(kernel, a.type)
+    }
+}
+
+/// The type of two arrays of a kernel; different ones stop the program.
+@_transparent
+func floatingType(_ kernel: StaticString, _ a: Elements, _ b: Elements) -> FloatingType {
+    switch (a.type, b.type) {
+    case (.float32, .float32): return .float32
+    case (.bfloat16, .bfloat16): return .bfloat16
+    default: refuseTypes(kernel, a.type, b.type)
+    }
+}
+
+/// The type of three arrays of a kernel; different ones stop the program.
+@_transparent
+func floatingType(_ kernel: StaticString, _ a: Elements, _ b: Elements, _ c: Elements) -> FloatingType {
+    switch (a.type, b.type, c.type) {
+    case (.float32, .float32, .float32): return .float32
+    case (.bfloat16, .bfloat16, .bfloat16): return .bfloat16
+    default: refuseTypes(kernel, a.type, b.type, c.type)
+    }
 }

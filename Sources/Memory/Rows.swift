@@ -38,6 +38,6 @@ func repeated(_ x: Tensor, _ batch: Int) -> Tensor {
     let result = Tensor(uninitialized: Shape([batch] + (0..<x.shape.rank).map { x.shape[$0] }))
     for b in 0..<batch { (result.floats + b * x.count).update(from: x.floats, count: x.count) }
     return Operation("repeat").record(result, from: x) { [node = x.node, count = x.count] gradient in
-        node?.withZeroedGradient { kernels.accumulateColumnSums($0, gradient.floats, rows: batch, columns: count) }
+        node?.withZeroedGradient { kernels.accumulateColumnSums($0, gradient.elements, rows: batch, columns: count) }
     }
 }

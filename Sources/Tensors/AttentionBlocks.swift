@@ -12,17 +12,8 @@ struct AttentionDropout {
 
     private func first(_ head: Int, _ query: Int, _ key: Int) -> UInt64 { UInt64(head) << 48 | UInt64(query) << 24 | UInt64(key) }
 
-    /// Drops elements of a block of float32, rows `stride` apart, in place.
-    func apply(_ block: UnsafeMutablePointer<Float>, sequence: Int, head: Int, query: Int, key: Int, rows: Int, columns: Int, stride: Int) {
-        for row in 0..<rows {
-            kernels.dropout(
-                block + row * stride, block + row * stride, key: keys[sequence], first: first(head, query + row, key),
-                keepThreshold: rate.keepThreshold, scale: rate.scale, columns)
-        }
-    }
-
-    /// The same of bfloat16.
-    func apply(_ block: UnsafeMutablePointer<UInt16>, sequence: Int, head: Int, query: Int, key: Int, rows: Int, columns: Int, stride: Int) {
+    /// Drops elements of a block, rows `stride` apart, in place.
+    func apply(_ block: Elements, sequence: Int, head: Int, query: Int, key: Int, rows: Int, columns: Int, stride: Int) {
         for row in 0..<rows {
             kernels.dropout(
                 block + row * stride, block + row * stride, key: keys[sequence], first: first(head, query + row, key),
@@ -126,9 +117,7 @@ struct AttentionComputation {
 
     /// Packed rows from row `row` on, as a product reads them.
     func packed(_ memory: UnsafeMutablePointer<Float>, row: Int = 0, _ transposition: Transposition = .none) -> MatrixOperand {
-        if dataType == .float32 { return MatrixOperand(memory + row * headSize, leading: headSize, transposition) }
-        let halves = UnsafeMutableRawPointer(memory).assumingMemoryBound(to: UInt16.self)
-        return MatrixOperand(halves + row * headSize, leading: headSize, transposition)
+        MatrixOperand(Elements(memory, dataType) + row * headSize, leading: headSize, transposition)
     }
 
     /// Memory of its own for each thread, [threads, elements].
@@ -193,20 +182,12 @@ struct AttentionComputation {
         maximum: UnsafeMutablePointer<Float>, sum: UnsafeMutablePointer<Float>, correction: UnsafeMutablePointer<Float>
     ) -> MatrixOperand {
         let (rows, columns) = (block.rows, block.columns)
-        if dataType == .float32 {
-            kernels.softmaxBlock(
-                memory, outStride: columns, scores: scores, stride: columns, scale: scale, maximum: maximum, sum: sum, correction: correction,
-                firstVisible: block.firstVisible, rows: rows, columns: columns)
-            dropout?.apply(memory, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
-            return MatrixOperand(memory, leading: columns)
-        }
-        return memory.withMemoryRebound(to: UInt16.self, capacity: 2 * rows * columns) { memory in
-            kernels.softmaxBlock(
-                memory, outStride: columns, scores: scores, stride: columns, scale: scale, maximum: maximum, sum: sum, correction: correction,
-                firstVisible: block.firstVisible, rows: rows, columns: columns)
-            dropout?.apply(memory, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
-            return MatrixOperand(memory, leading: columns)
-        }
+        let weights = Elements(memory, dataType)
+        kernels.softmaxBlock(
+            weights, outStride: columns, scores: scores, stride: columns, scale: scale, maximum: maximum, sum: sum, correction: correction,
+            firstVisible: block.firstVisible, rows: rows, columns: columns)
+        dropout?.apply(weights, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
+        return MatrixOperand(weights, leading: columns)
     }
 
     /// Writes rows of one head, each divided by its divisor (zeros where that is 0), `width` apart.
@@ -217,12 +198,16 @@ struct AttentionComputation {
         for row in 0..<rows {
             let values = mixed + row * headSize
             let scale = divisors[row] > 0 ? 1 / divisors[row] : 0
-            if dataType == .float32 {
-                kernels.affine(output.floats + first + row * width, values, scale: scale, offset: 0, headSize)
-            } else {
-                kernels.affine(values, values, scale: scale, offset: 0, headSize)
-                kernels.toBFloat16(output.bfloats + first + row * width, values, headSize)
-            }
+            kernels.affine(values, values, scale: scale, offset: 0, headSize)
+            kernels.convert(output.elements + first + row * width, Elements(values), headSize)
         }
+    }
+}
+
+extension MatrixOperand {
+    /// A matrix of either floating type.
+    init(_ elements: Elements, leading: Int, _ transposition: Transposition = .none) {
+        self.init(elements.floats, leading: leading, transposition)
+        dataType = elements.type
     }
 }

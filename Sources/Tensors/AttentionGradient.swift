@@ -16,12 +16,8 @@ private struct GradientTarget {
         let first = operand.place(sequence: sequence, row: row, head: head, headSize: headSize)
         for i in 0..<count {
             let (place, values) = (first + i * operand.stride, rows + i * headSize)
-            switch (gradient.dataType, accumulates) {
-            case (.float32, false): (gradient.floats + place).update(from: values, count: headSize)
-            case (.float32, true): kernels.add(gradient.floats + place, gradient.floats + place, values, headSize)
-            case (_, false): kernels.toBFloat16(gradient.bfloats + place, values, headSize)
-            case (_, true): kernels.add(gradient.bfloats + place, gradient.bfloats + place, values, headSize)
-            }
+            let target = gradient.elements + place
+            if accumulates { kernels.add(target, target, Elements(values), headSize) } else { kernels.convert(target, Elements(values), headSize) }
         }
     }
 }
@@ -80,8 +76,8 @@ extension AttentionComputation {
             let valueRows = keyRows + keys * headSize
             let inner = valueRows + keys * headSize
             let work = BlockMemory(
-                scores: scores, scoreGradient: scores + block, probabilities: scores + 2 * block, roundedGradient: scores + 3 * block,
-                dataType: dataType)
+                scores: scores, scoreGradient: scores + block, probabilities: dataType == .float32 ? scores : scores + 2 * block,
+                operandGradient: scores + (dataType == .float32 ? block : 3 * block))
             pack(key, b, row: 0, h, count: realKeys(b), into: keyRows)
             pack(value, b, row: 0, h, count: realKeys(b), into: valueRows)
             kernels.fill(keyGradient, 0, 2 * keys * headSize)
@@ -123,10 +119,9 @@ extension AttentionComputation {
     private struct BlockMemory {
         let scores: UnsafeMutablePointer<Float>
         let scoreGradient: UnsafeMutablePointer<Float>
-        /// Only for bfloat16; float32 results replace what they were computed from.
+        /// Probabilities and the scores' gradient in the operands' type; float32 results replace what they were computed from.
         let probabilities: UnsafeMutablePointer<Float>
-        let roundedGradient: UnsafeMutablePointer<Float>
-        let dataType: DataType
+        let operandGradient: UnsafeMutablePointer<Float>
     }
 
     /// The probabilities of a block (after dropout) and the gradient of its scores before scaling, in the operands' type.
@@ -142,23 +137,14 @@ extension AttentionComputation {
         multiplyMatrices(
             into: MatrixOperand(work.scoreGradient, leading: columns), packed(outputRows), packed(valueRows, row: block.key, .transposed), m: rows,
             n: columns, k: headSize)
-        dropout?.apply(work.scoreGradient, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
-        if dataType == .float32 {
-            kernels.softmaxBlockGradient(
-                work.scoreGradient, probability: work.scores, outStride: columns, outputGradient: work.scoreGradient, scores: work.scores,
-                stride: columns, minus: minus, inner: inner, scale: scale, firstVisible: block.firstVisible, rows: rows, columns: columns)
-            dropout?.apply(work.scores, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
-            return (MatrixOperand(work.scores, leading: columns), MatrixOperand(work.scoreGradient, leading: columns))
-        }
-        return work.probabilities.withMemoryRebound(to: UInt16.self, capacity: rows * columns) { probabilities in
-            work.roundedGradient.withMemoryRebound(to: UInt16.self, capacity: rows * columns) { roundedGradient in
-                kernels.softmaxBlockGradient(
-                    roundedGradient, probability: probabilities, outStride: columns, outputGradient: work.scoreGradient, scores: work.scores,
-                    stride: columns, minus: minus, inner: inner, scale: scale, firstVisible: block.firstVisible, rows: rows, columns: columns)
-                dropout?.apply(probabilities, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
-                return (MatrixOperand(probabilities, leading: columns), MatrixOperand(roundedGradient, leading: columns))
-            }
-        }
+        dropout?.apply(
+            Elements(work.scoreGradient), sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
+        let (probability, gradient) = (Elements(work.probabilities, dataType), Elements(work.operandGradient, dataType))
+        kernels.softmaxBlockGradient(
+            gradient, probability: probability, outStride: columns, outputGradient: work.scoreGradient, scores: work.scores, stride: columns,
+            minus: minus, inner: inner, scale: scale, firstVisible: block.firstVisible, rows: rows, columns: columns)
+        dropout?.apply(probability, sequence: b, head: h, query: block.query, key: block.key, rows: rows, columns: columns, stride: columns)
+        return (MatrixOperand(probability, leading: columns), MatrixOperand(gradient, leading: columns))
     }
 
     /// inner[r] = the product of row r of the output's gradient with row r of the output, one head.
@@ -168,13 +154,9 @@ extension AttentionComputation {
         let width = heads * headSize
         for row in 0..<rows {
             let place = first + row * width
-            if dataType == .float32 {
-                inner[row] = kernels.dot(gradient.floats + place, output.floats + place, headSize)
-            } else {
-                kernels.fromBFloat16(scratch, gradient.bfloats + place, headSize)
-                kernels.fromBFloat16(scratch + headSize, output.bfloats + place, headSize)
-                inner[row] = kernels.dot(scratch, scratch + headSize, headSize)
-            }
+            kernels.convert(Elements(scratch), gradient.elements + place, headSize)
+            kernels.convert(Elements(scratch + headSize), output.elements + place, headSize)
+            inner[row] = kernels.dot(scratch, scratch + headSize, headSize)
         }
     }
 }

@@ -27,17 +27,10 @@ extension AttentionComputation {
                 for t in 0..<queries {
                     let place = query.place(sequence: b, row: t, head: h, headSize: headSize)
                     let target = (b * queries + t) * width + h * headSize
-                    if dataType == .float32 {
-                        kernels.attendRow(
-                            output.floats + target, query: query.tensor.floats + place, keys: key.tensor.floats + keyPlace, keyStride: key.stride,
-                            values: value.tensor.floats + valuePlace, valueStride: value.stride, scale: scale, scratch: scratch,
-                            keyCount: realKeys(b), headSize: headSize)
-                    } else {
-                        kernels.attendRow(
-                            output.bfloats + target, query: query.tensor.bfloats + place, keys: key.tensor.bfloats + keyPlace, keyStride: key.stride,
-                            values: value.tensor.bfloats + valuePlace, valueStride: value.stride, scale: scale, scratch: scratch,
-                            keyCount: realKeys(b), headSize: headSize)
-                    }
+                    kernels.attendRow(
+                        output.elements + target, query: query.tensor.elements + place, keys: key.tensor.elements + keyPlace, keyStride: key.stride,
+                        values: value.tensor.elements + valuePlace, valueStride: value.stride, scale: scale, scratch: scratch,
+                        keyCount: realKeys(b), headSize: headSize)
                 }
             }
         }

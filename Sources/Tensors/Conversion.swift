@@ -6,25 +6,13 @@ import Kernels
 
 /// out += x, in the type of `out`; both may be float32 or bfloat16.
 func addElements(_ out: Tensor, _ x: Tensor) {
-    parallelElements(out.count) { start, count in
-        switch (out.dataType, x.dataType) {
-        case (.float32, .float32): kernels.add(out.floats + start, out.floats + start, x.floats + start, count)
-        case (.float32, _): kernels.add(out.floats + start, out.floats + start, x.bfloats + start, count)
-        case (_, .float32): kernels.add(out.bfloats + start, out.bfloats + start, x.floats + start, count)
-        default: kernels.add(out.bfloats + start, out.bfloats + start, x.bfloats + start, count)
-        }
-    }
+    addElements(out, out, x)
 }
 
-/// out = a + b; out float32, the others float32 or bfloat16.
+/// out = a + b, each float32 or bfloat16; but not bfloat16 from two float32 tensors.
 func addElements(_ out: Tensor, _ a: Tensor, _ b: Tensor) {
     parallelElements(out.count) { start, count in
-        switch (a.dataType, b.dataType) {
-        case (.float32, .float32): kernels.add(out.floats + start, a.floats + start, b.floats + start, count)
-        case (.float32, _): kernels.add(out.floats + start, a.floats + start, b.bfloats + start, count)
-        case (_, .float32): kernels.add(out.floats + start, b.floats + start, a.bfloats + start, count)
-        default: kernels.add(out.floats + start, a.bfloats + start, b.bfloats + start, count)
-        }
+        kernels.add(out.elements + start, a.elements + start, b.elements + start, count)
     }
 }
 
@@ -33,25 +21,13 @@ extension Tensor {
     public func converted(to type: DataType) -> Tensor {
         if type == dataType { return stopGradient() }
         let result = Tensor(uninitialized: shape, type)
-        parallelElements(count) { start, count in
-            if type == .bfloat16 {
-                kernels.toBFloat16(result.bfloats + start, floats + start, count)
-            } else {
-                kernels.fromBFloat16(result.floats + start, bfloats + start, count)
-            }
-        }
+        parallelElements(count) { start, count in kernels.convert(result.elements + start, elements + start, count) }
         return result
     }
 
     /// Writes the values to `memory` as float32.
     func convert(to memory: UnsafeMutablePointer<Float>) {
-        parallelElements(count) { start, count in
-            if dataType == .float32 {
-                (memory + start).update(from: floats + start, count: count)
-            } else {
-                kernels.fromBFloat16(memory + start, bfloats + start, count)
-            }
-        }
+        parallelElements(count) { start, count in kernels.convert(Elements(memory + start), elements + start, count) }
     }
 }
 

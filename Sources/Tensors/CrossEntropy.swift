@@ -63,7 +63,8 @@ private func crossEntropyInPlace(
             continue
         }
         require(target < classes, "crossEntropy: target \(target) of \(classes) classes")
-        let result = kernels.crossEntropy(logits + row * classes, target: target, labelSmoothing: labelSmoothing, classes)
+        let values = logits + row * classes
+        let result = kernels.crossEntropy(Elements(values), logits: values, target: target, labelSmoothing: labelSmoothing, classes)
         loss += Double(result.loss)
         negativeLogLikelihood += Double(result.negativeLogLikelihood)
         perPosition[row] = result.negativeLogLikelihood

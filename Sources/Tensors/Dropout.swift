@@ -114,17 +114,7 @@ struct DropoutMask {
         let y = Tensor(uninitialized: x.shape, type)
         let (threshold, scale) = (rate.keepThreshold, rate.scale)
         forEachSpan { key, start, first, count in
-            switch (y.dataType, x.dataType) {
-            case (.float32, .float32):
-                kernels.dropout(y.floats + start, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
-            case (.float32, _):
-                kernels.fromBFloat16(y.floats + start, x.bfloats + start, count)
-                kernels.dropout(y.floats + start, y.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
-            case (_, .float32):
-                kernels.dropout(y.bfloats + start, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
-            default:
-                kernels.dropout(y.bfloats + start, x.bfloats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
-            }
+            kernels.dropout(y.elements + start, x.elements + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
         }
         return y
     }
@@ -133,21 +123,9 @@ struct DropoutMask {
     func add(_ y: Tensor, _ residual: Tensor, _ x: Tensor) {
         let (threshold, scale) = (rate.keepThreshold, rate.scale)
         forEachSpan { key, start, first, count in
-            let out = y.floats + start
-            switch (residual.dataType, x.dataType) {
-            case (.float32, .float32):
-                kernels.addDropout(
-                    out, residual.floats + start, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
-            case (.float32, _):
-                kernels.addDropout(
-                    out, residual.floats + start, x.bfloats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
-            case (_, .float32):
-                kernels.fromBFloat16(out, residual.bfloats + start, count)
-                kernels.addDropout(out, x.floats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
-            default:
-                kernels.addDropout(
-                    out, residual.bfloats + start, x.bfloats + start, key: key, first: first, keepThreshold: threshold, scale: scale, count)
-            }
+            kernels.addDropout(
+                y.elements + start, residual.elements + start, x.elements + start, key: key, first: first, keepThreshold: threshold, scale: scale,
+                count)
         }
     }
 

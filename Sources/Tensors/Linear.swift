@@ -63,11 +63,7 @@ func accumulateColumnSums(_ gradient: Tensor, into node: Node) {
     let columns = gradient.shape.columns
     node.withZeroedGradient { target in
         parallelRowSums(gradient.shape.rows, columns: columns, into: target, count: columns) { first, rows, sums in
-            if gradient.dataType == .float32 {
-                kernels.accumulateColumnSums(sums, gradient.floats + first * columns, rows: rows, columns: columns)
-            } else {
-                kernels.accumulateColumnSums(sums, gradient.bfloats + first * columns, rows: rows, columns: columns)
-            }
+            kernels.accumulateColumnSums(sums, gradient.elements + first * columns, rows: rows, columns: columns)
         }
     }
 }
@@ -102,11 +98,9 @@ private func addBiasAndActivate(_ y: Tensor, _ product: Tensor, bias: Tensor, _ 
     let (columns, row) = (y.shape.columns, bias.floats)
     parallelRows(y.shape.rows, columns: columns) { first, rows in
         let start = first * columns
-        switch (activation, y.dataType) {
-        case (.gelu, .float32): kernels.addRowGELU(y.floats + start, product.floats + start, row: row, rows: rows, columns: columns)
-        case (.gelu, _): kernels.addRowGELU(y.bfloats + start, product.bfloats + start, row: row, rows: rows, columns: columns)
-        case (.rectifier, .float32): kernels.addRowRectifier(y.floats + start, product.floats + start, row: row, rows: rows, columns: columns)
-        case (.rectifier, _): kernels.addRowRectifier(y.bfloats + start, product.bfloats + start, row: row, rows: rows, columns: columns)
+        switch activation {
+        case .gelu: kernels.addRowGELU(y.elements + start, product.elements + start, row: row, rows: rows, columns: columns)
+        case .rectifier: kernels.addRowRectifier(y.elements + start, product.elements + start, row: row, rows: rows, columns: columns)
         }
     }
 }
@@ -117,18 +111,13 @@ private func activationGradient(_ gradient: Tensor, product: Tensor, bias: Tenso
     let (columns, row) = (product.shape.columns, bias.floats)
     parallelRows(product.shape.rows, columns: columns) { first, rows in
         let start = first * columns
-        switch (activation, product.dataType) {
-        case (.gelu, .float32):
+        switch activation {
+        case .gelu:
             kernels.addRowGELUGradient(
-                result.floats + start, outputGradient: gradient.floats + start, product.floats + start, row: row, rows: rows, columns: columns)
-        case (.gelu, _):
-            kernels.addRowGELUGradient(
-                result.bfloats + start, outputGradient: gradient.bfloats + start, product.bfloats + start, row: row, rows: rows, columns: columns)
-        case (.rectifier, .float32):
-            kernels.rectifierGradient(result.floats + start, outputGradient: gradient.floats + start, output: product.floats + start, rows * columns)
-        case (.rectifier, _):
+                result.elements + start, outputGradient: gradient.elements + start, product.elements + start, row: row, rows: rows, columns: columns)
+        case .rectifier:
             kernels.rectifierGradient(
-                result.bfloats + start, outputGradient: gradient.bfloats + start, output: product.bfloats + start, rows * columns)
+                result.elements + start, outputGradient: gradient.elements + start, output: product.elements + start, rows * columns)
         }
     }
     return result

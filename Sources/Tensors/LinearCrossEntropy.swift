@@ -134,11 +134,7 @@ private struct ChunkedCrossEntropy {
             }
             if let target = results.biasGradient {
                 let sums = Tensor(zeros: [leading])
-                if isRounded {
-                    kernels.accumulateColumnSums(sums.floats, gradient.bfloats, rows: part, columns: leading)
-                } else {
-                    kernels.accumulateColumnSums(sums.floats, gradient.floats, rows: part, columns: leading)
-                }
+                kernels.accumulateColumnSums(sums.floats, gradient.elements, rows: part, columns: leading)
                 kernels.add(target.floats, target.floats, sums.floats, classes)
             }
         }
@@ -160,13 +156,9 @@ private struct ChunkedCrossEntropy {
                 let target = Int(targets[row])
                 require(target < classes, "linearCrossEntropy: target \(target) of \(classes) classes")
                 let values = logits.floats + row * logits.shape[1]
-                let result: (loss: Float, negativeLogLikelihood: Float)
-                if let rounded {
-                    result = kernels.crossEntropy(
-                        rounded.bfloats + row * rounded.shape[1], logits: values, target: target, labelSmoothing: labelSmoothing, classes)
-                } else {
-                    result = kernels.crossEntropy(values, target: target, labelSmoothing: labelSmoothing, classes)
-                }
+                let gradient = rounded ?? logits
+                let result = kernels.crossEntropy(
+                    gradient.elements + row * gradient.shape[1], logits: values, target: target, labelSmoothing: labelSmoothing, classes)
                 losses[row] = result.loss
                 positions[row] = result.negativeLogLikelihood
             }
@@ -181,7 +173,7 @@ private func scaleElements(_ x: Tensor, by factor: Float) {
     } else {
         let wide = x.converted(to: .float32)
         kernels.affine(wide.floats, wide.floats, scale: factor, offset: 0, x.count)
-        kernels.toBFloat16(x.bfloats, wide.floats, x.count)
+        kernels.convert(x.elements, wide.elements, x.count)
     }
 }
 

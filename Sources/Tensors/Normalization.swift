@@ -24,15 +24,9 @@ public func layerNorm(_ x: Tensor, gain: Tensor, bias: Tensor?, epsilon: Float =
     let (gains, biases) = (gain.floats, bias.map { UnsafePointer($0.floats) })
     parallelRows(rows, columns: columns) { first, count in
         let start = first * columns
-        if y.dataType == .float32 {
-            kernels.layerNorm(
-                y.floats + start, mean: mean + first, reciprocalDeviation: deviation + first, x.floats + start, gain: gains, bias: biases,
-                epsilon: epsilon, rows: count, columns: columns)
-        } else {
-            kernels.layerNorm(
-                y.bfloats + start, mean: mean + first, reciprocalDeviation: deviation + first, x.floats + start, gain: gains, bias: biases,
-                epsilon: epsilon, rows: count, columns: columns)
-        }
+        kernels.layerNorm(
+            y.elements + start, mean: mean + first, reciprocalDeviation: deviation + first, x.floats + start, gain: gains, bias: biases,
+            epsilon: epsilon, rows: count, columns: columns)
     }
     let backward = { (gradient: Tensor) in
         let (mean, deviation) = (statistics.floats, statistics.floats + rows)
@@ -40,17 +34,10 @@ public func layerNorm(_ x: Tensor, gain: Tensor, bias: Tensor?, epsilon: Float =
             withOptionalSums(gain.node, bias?.node, columns) { sums, hasGain, hasBias in
                 parallelRowSums(rows, columns: columns, into: sums, count: 2 * columns) { first, count, sums in
                     let start = first * columns
-                    if gradient.dataType == .float32 {
-                        kernels.layerNormGradient(
-                            target + start, accumulate: accumulate, gainGradient: hasGain ? sums : nil, biasGradient: hasBias ? sums + columns : nil,
-                            outputGradient: gradient.floats + start, x.floats + start, gain: gain.floats, mean: mean + first,
-                            reciprocalDeviation: deviation + first, rows: count, columns: columns)
-                    } else {
-                        kernels.layerNormGradient(
-                            target + start, accumulate: accumulate, gainGradient: hasGain ? sums : nil, biasGradient: hasBias ? sums + columns : nil,
-                            outputGradient: gradient.bfloats + start, x.floats + start, gain: gain.floats, mean: mean + first,
-                            reciprocalDeviation: deviation + first, rows: count, columns: columns)
-                    }
+                    kernels.layerNormGradient(
+                        target + start, accumulate: accumulate, gainGradient: hasGain ? sums : nil, biasGradient: hasBias ? sums + columns : nil,
+                        outputGradient: gradient.elements + start, x.floats + start, gain: gain.floats, mean: mean + first,
+                        reciprocalDeviation: deviation + first, rows: count, columns: columns)
                 }
             }
         }
@@ -71,30 +58,18 @@ public func rmsNorm(_ x: Tensor, gain: Tensor, epsilon: Float = 1e-6, outputType
     let roots = Tensor(uninitialized: [rows])
     parallelRows(rows, columns: columns) { first, count in
         let start = first * columns
-        if y.dataType == .float32 {
-            kernels.rmsNorm(
-                y.floats + start, reciprocalRoot: roots.floats + first, x.floats + start, gain: gain.floats, epsilon: epsilon, rows: count,
-                columns: columns)
-        } else {
-            kernels.rmsNorm(
-                y.bfloats + start, reciprocalRoot: roots.floats + first, x.floats + start, gain: gain.floats, epsilon: epsilon, rows: count,
-                columns: columns)
-        }
+        kernels.rmsNorm(
+            y.elements + start, reciprocalRoot: roots.floats + first, x.floats + start, gain: gain.floats, epsilon: epsilon, rows: count,
+            columns: columns)
     }
     return Operation("RMS norm").record(y, from: x, gain) { gradient in
         withInputGradient(x) { target, accumulate in
             withOptionalSums(gain.node, nil, columns) { sums, hasGain, _ in
                 parallelRowSums(rows, columns: columns, into: sums, count: 2 * columns) { first, count, sums in
                     let start = first * columns
-                    if gradient.dataType == .float32 {
-                        kernels.rmsNormGradient(
-                            target + start, accumulate: accumulate, gainGradient: hasGain ? sums : nil, outputGradient: gradient.floats + start,
-                            x.floats + start, gain: gain.floats, reciprocalRoot: roots.floats + first, rows: count, columns: columns)
-                    } else {
-                        kernels.rmsNormGradient(
-                            target + start, accumulate: accumulate, gainGradient: hasGain ? sums : nil, outputGradient: gradient.bfloats + start,
-                            x.floats + start, gain: gain.floats, reciprocalRoot: roots.floats + first, rows: count, columns: columns)
-                    }
+                    kernels.rmsNormGradient(
+                        target + start, accumulate: accumulate, gainGradient: hasGain ? sums : nil, outputGradient: gradient.elements + start,
+                        x.floats + start, gain: gain.floats, reciprocalRoot: roots.floats + first, rows: count, columns: columns)
                 }
             }
         }

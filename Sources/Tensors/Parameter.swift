@@ -204,7 +204,7 @@ public final class ParameterStore {
         resetPackedOperands()
         guard let operands, let values = values.baseAddress else { return }
         Workers.parallel(flatCount, minimum: 1 << 16) { range in
-            kernels.toBFloat16(operands + range.lowerBound, values + range.lowerBound, range.count)
+            kernels.convert(Elements(operands + range.lowerBound, .bfloat16), Elements(values + range.lowerBound), range.count)
         }
     }
 

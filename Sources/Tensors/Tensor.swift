@@ -1,12 +1,7 @@
 // The tensor: a shape over shared storage, and, while a tape records, its place on that tape.
 
-/// What the elements of a tensor are.
-public enum DataType: UInt8, Sendable {
-    case float32, bfloat16, int32
-
-    /// Bytes of one element.
-    public var byteCount: Int { self == .bfloat16 ? 2 : 4 }
-}
+import Kernels
+@_exported import enum KernelTypes.DataType
 
 /// An n-dimensional array, row-major and contiguous.
 ///
@@ -103,6 +98,10 @@ public struct Tensor {
     /// The first element, whatever the elements are.
     @inline(__always)
     public var bytes: UnsafeMutableRawPointer { storage.pointer + offset * dataType.byteCount }
+
+    /// The first element with the type, whatever it is, as kernels take it.
+    @inline(__always)
+    public var elements: Elements { Elements(bytes, dataType) }
 
     /// The elements of a float32 tensor as an array. Cost: a copy.
     public var array: [Float] { Array(UnsafeBufferPointer(start: floats, count: count)) }

@@ -73,7 +73,7 @@ import Training
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         let result = try decoder.decode(KernelBenchmarkResult.self, from: Data(run.standardOutput.utf8))
         #expect(result.bandwidthGigabytesPerSecond > 0 && result.peakGflopsPerSecond > 0)
-        for name in ["softmax", "crossEntropy", "layerNorm", "layerNormGradient", "addRowGELU", "dropout", "adamW", "toBFloat16", "embeddingGather"] {
+        for name in ["softmax", "crossEntropy", "layerNorm", "layerNormGradient", "addRowGELU", "dropout", "adamW", "convert"] {
             #expect(Set(result.kernels.filter { $0.kernel == name }.map(\.residence)) == ["cache", "memory"], "\(name)")
         }
         #expect(result.kernels.allSatisfy { $0.ratio > 0 && $0.seconds > 0 && $0.seconds <= $0.secondsMedian })

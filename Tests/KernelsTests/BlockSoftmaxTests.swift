@@ -15,56 +15,30 @@ private func reference(_ a: ArraySlice<Float>, _ scale: Double = 1) -> (probabil
 
 @Suite("Softmax in blocks")
 struct BlockSoftmaxTests {
-    @Test("rows of attention equal their naive twins", arguments: instructionSets)
-    func rows(name: String) throws {
-        let k = try kernelSet(name)
-        var generator = SeededGenerator(seed: 41)
-        for n in sizes + [5000] {
-            for scale: Float in [0.125, 1, -1] {
-                let (a, d) = (generator.floats(n, -8...8), generator.floats(n))
-                let m = k.scaledMaximum(a, scale: scale, n)
-                #expect(m == a.map { $0 * scale }.max() ?? -.infinity)
-                let minus = n == 0 ? 0 : m
-                let e = a.map { exp(Double($0 * scale) - Double(minus)) }
-                var (out, half) = ([Float](repeating: 0, count: n), [UInt16](repeating: 0, count: n))
-                let sum = k.exponentialRow(&out, a, scale: scale, minus: minus, n)
-                expectClose(out, e, .relative(2e-6, floor: 1e-30), "exponentialRow, n = \(n)")
-                expectClose([sum], [e.reduce(0, +)], .relative(1e-6, floor: 1e-6), "sum, n = \(n)")
-                #expect(k.exponentialRow(&half, a, scale: scale, minus: minus, n) == sum)
-                #expect(half == bfloat16(out))
-
-                let p = out
-                let expected = (0..<n).map { Double(scale) * Double(p[$0]) * (Double(d[$0]) - 0.25) }
-                k.softmaxGradientRow(&out, outputGradient: d, probability: p, inner: 0.25, scale: scale, n)
-                expectClose(out, expected, .relative(5e-7, floor: 1), "softmaxGradientRow, n = \(n)")
-                k.softmaxGradientRow(&half, outputGradient: d, probability: p, inner: 0.25, scale: scale, n)
-                #expect(half == bfloat16(out))
-
-                var (q, hq) = (p, half)
-                k.softmaxGradientRow(&out, probability: &q, outputGradient: d, scores: a, minus: minus, inner: 0.25, scale: scale, n)
-                #expect(patterns(q) == patterns(p))
-                expectClose(out, expected, .relative(5e-7, floor: 1), "softmaxGradientRow from scores, n = \(n)")
-                k.softmaxGradientRow(&half, probability: &hq, outputGradient: d, scores: a, minus: minus, inner: 0.25, scale: scale, n)
-                #expect(half == bfloat16(out) && hq == bfloat16(p))
-            }
-        }
-    }
-
     @Test("exponentials of masked and broken rows", arguments: instructionSets)
     func limits(name: String) throws {
         let k = try kernelSet(name)
-        var out = [Float](repeating: 7, count: 21)
-        let masked = [Float](repeating: -.infinity, count: 21)
-        #expect(k.exponentialRow(&out, masked, scale: 1, minus: -.infinity, 21) == 0)
-        #expect(out == [Float](repeating: 0, count: 21))
-        #expect(k.exponentialRow(&out, masked, scale: 1, minus: 3, 21) == 0)
+        let n = 21
+        /// Softmax of one row in one block, from the maximum so far; all columns are seen.
+        func run(_ scores: [Float], from start: Float) -> (out: [Float], maximum: Float, sum: Float) {
+            var (out, maximum, sum, correction) = ([Float](repeating: 7, count: n), [start], [Float(0)], [Float(7)])
+            k.softmaxBlock(
+                &out, outStride: n, scores: scores, stride: n, scale: 1, maximum: &maximum, sum: &sum, correction: &correction, firstVisible: n,
+                rows: 1, columns: n)
+            return (out, maximum[0], sum[0])
+        }
+        let masked = [Float](repeating: -.infinity, count: n)
+        for start in [-Float.infinity, 3] {
+            let result = run(masked, from: start)
+            #expect(result.out == [Float](repeating: 0, count: n) && result.maximum == start && result.sum == 0)
+        }
         var broken = masked
         broken[20] = .nan
-        #expect(k.exponentialRow(&out, broken, scale: 1, minus: -.infinity, 21).isNaN)
-        #expect(out[20].isNaN && out[19] == 0)
-        #expect(k.scaledMaximum(broken, scale: 1, 21) == -.infinity)
-        let low: [Float] = [-87.3, -87.8, -88.5, -1000, 0]
-        _ = k.exponentialRow(&out, low, scale: 1, minus: 0, 5)
+        let result = run(broken, from: -.infinity)
+        #expect(result.sum.isNaN && result.out[20].isNaN && result.out[19] == 0 && result.maximum == -.infinity)
+        var low = masked
+        low.replaceSubrange(0..<5, with: [-87.3, -87.8, -88.5, -1000, 0])
+        let out = run(low, from: -.infinity).out
         #expect(out[0] > 0 && out[1] == 0 && out[2] == 0 && out[3] == 0 && out[4] == 1)
     }
 
@@ -212,7 +186,7 @@ struct BlockSoftmaxTests {
                 let target = Int.random(in: 0..<n, using: &generator)
                 var (half, whole) = ([UInt16](repeating: 0, count: n), a)
                 let result = k.crossEntropy(&half, logits: a, target: target, labelSmoothing: smoothing, n)
-                let other = k.crossEntropy(&whole, target: target, labelSmoothing: smoothing, n)
+                let other = k.crossEntropy(&whole, logits: a, target: target, labelSmoothing: smoothing, n)
                 expectClose(
                     [result.loss, result.negativeLogLikelihood], [Double(other.loss), Double(other.negativeLogLikelihood)], .relative(1e-6, floor: 1),
                     "loss, n = \(n)")

@@ -42,7 +42,7 @@ struct DropoutTests {
                                     k.dropout(
                                         out + start, a + start, key: key, first: first &+ UInt64(start), keepThreshold: threshold, scale: 2, piece)
                                     k.addDropout(
-                                        sum + start, a + start, key: key, first: first &+ UInt64(start), keepThreshold: threshold, scale: 2, piece)
+                                        sum + start, sum + start, a + start, key: key, first: first &+ UInt64(start), keepThreshold: threshold, scale: 2, piece)
                                 }
                             }
                         }
@@ -107,7 +107,7 @@ struct BFloat16Tests {
         for repeats in [1, 3, 20] {
             let a = (0..<repeats).flatMap { _ in cases.map { Float(bitPattern: $0.0) } }
             var out = [UInt16](repeating: 0, count: a.count)
-            k.toBFloat16(&out, a, a.count)
+            k.convert(&out, a, a.count)
             #expect(out == (0..<repeats).flatMap { _ in cases.map(\.1) })
         }
     }
@@ -118,8 +118,8 @@ struct BFloat16Tests {
         let all = (0...UInt16.max).map { $0 }
         var wide = [Float](repeating: 0, count: all.count)
         var narrow = [UInt16](repeating: 0, count: all.count)
-        k.fromBFloat16(&wide, all, all.count)
-        k.toBFloat16(&narrow, wide, all.count)
+        k.convert(&wide, all, all.count)
+        k.convert(&narrow, wide, all.count)
         for (pattern, back) in zip(all, narrow) {
             let isNaN = pattern & 0x7FFF > 0x7F80
             #expect(back == (isNaN ? pattern | 0x40 : pattern))

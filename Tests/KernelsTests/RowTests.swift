@@ -111,7 +111,10 @@ struct RowTests {
                 let logTotal = log(total) + m
                 expectClose([k.logSumExponential(a, n)], [logTotal], .relative(3e-7, floor: 1), "logSumExponential, n = \(n)")
                 var gradient = a
-                let (loss, likelihood) = k.crossEntropy(&gradient, target: target, labelSmoothing: smoothing, n)
+                let (loss, likelihood) = gradient.withUnsafeMutableBufferPointer { p in
+                    let values = p.baseAddress.unsafelyUnwrapped
+                    return k.crossEntropy(values, logits: values, target: target, labelSmoothing: smoothing, n)
+                }
                 let e = Double(smoothing)
                 let mean = a.reduce(0.0) { $0 + Double($1) } / Double(n)
                 expectClose([likelihood], [logTotal - Double(a[target])], .relative(5e-7, floor: 1), "likelihood, n = \(n)")

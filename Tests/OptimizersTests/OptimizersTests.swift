@@ -65,7 +65,12 @@ struct OptimizerTests {
         optimizer.step(
             values: &values, gradients: gradients, ranges: ranges, learningRate: 0.1, gradientScale: 0.5, step: 1, lowPrecision: &copy)
         var rounded = [UInt16](repeating: 0, count: count)
-        Kernels.active.toBFloat16(&rounded, values, count)
+        rounded.withUnsafeMutableBufferPointer { rounded in
+            values.withUnsafeBufferPointer { values in
+                guard let target = rounded.baseAddress, let source = values.baseAddress else { return }
+                Kernels.active.convert(Elements(target, .bfloat16), Elements(source), count)
+            }
+        }
         for index in 0..<count {
             let isUpdated = ranges.contains { ($0.offset..<$0.offset + $0.count).contains(index) }
             #expect(copy[index] == (isUpdated ? rounded[index] : 7))

@@ -24,7 +24,7 @@ private struct PaddedMatrix {
             return
         }
         tensor = Tensor(uninitialized: values.shape, .bfloat16)
-        Kernels.active.toBFloat16(tensor.bfloats, values.floats, values.count)
+        Kernels.active.convert(tensor.elements, values.elements, values.count)
     }
 
     subscript(row: Int, column: Int) -> Double { value(row * leading + column) }

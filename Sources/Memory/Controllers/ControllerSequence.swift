@@ -149,7 +149,7 @@ package final class ControllerSequence {
                     let values = layer.values.floats + row * layer.gates
                     let output = target + b * targetStride
                     if let cells = layer.cells {
-                        kernels.lstmCell(output, cell: cells.floats + next * width, gates: values, previousCell: cells.floats + row * width, width)
+                        kernels.lstmCell(Elements(output), cell: cells.floats + next * width, gates: values, previousCell: cells.floats + row * width, width)
                     } else {
                         kernels.unary(configuration.activation == .rectifier ? .rectifier : .hyperbolicTangent, values, values, width)
                         output.update(from: values, count: width)
@@ -224,9 +224,9 @@ package final class ControllerSequence {
                     let hiddenGradient = d + b * layer.columns + layer.below
                     if let cells = layer.cells, let cellGradient = layer.cellGradient {
                         kernels.lstmCellGradient(
-                            values, cellGradient: cellGradient.floats + b * width, gates: values, cell: cells.floats + next * width,
-                            previousCell: cells.floats + row * width, outputGradient: source + b * sourceStride, hiddenGradient: hiddenGradient,
-                            width)
+                            Elements(values), cellGradient: cellGradient.floats + b * width, gates: values, cell: cells.floats + next * width,
+                            previousCell: cells.floats + row * width, outputGradient: Elements(source + b * sourceStride),
+                            hiddenGradient: hiddenGradient, width)
                     } else {
                         activationGradient(
                             values, source + b * sourceStride, configuration.hasHiddenState ? hiddenGradient : nil, scratch.floats + b * 2 * width)
@@ -246,7 +246,9 @@ package final class ControllerSequence {
             kernels.add(scratch, a, b, width)
             total = UnsafePointer(scratch)
         }
-        if configuration.activation == .rectifier { return kernels.rectifierGradient(values, outputGradient: total, output: values, width) }
+        if configuration.activation == .rectifier {
+            return kernels.rectifierGradient(Elements(values), outputGradient: Elements(total), output: Elements(values), width)
+        }
         let result = scratch + width
         kernels.fill(result, 0, width)
         kernels.unaryGradient(.hyperbolicTangent, result, outputGradient: total, input: values, output: values, width)
@@ -262,7 +264,7 @@ package final class ControllerSequence {
                     into: MatrixOperand(target, leading: layer.columns), MatrixOperand(layer.values, .transposed), MatrixOperand(layer.operands),
                     m: layer.gates, n: layer.columns, k: rows, beta: accumulate ? 1 : 0)
             }
-            layer.bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, layer.values.floats, rows: rows, columns: layer.gates) }
+            layer.bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, layer.values.elements, rows: rows, columns: layer.gates) }
             guard let inputWeight = layer.inputWeight else { continue }
             inputWeight.node?.withGradientTensor { target, accumulate in
                 multiplyMatrices(

@@ -129,7 +129,7 @@ final class DifferentiableNeuralComputerSequence {
                 bias: weights.interfaceBias.floats)
             if let gain = weights.gain, let means, let deviations {
                 kernels.layerNorm(
-                    values.floats + row * count, mean: means.floats + row, reciprocalDeviation: deviations.floats + row,
+                    values.elements + row * count, mean: means.floats + row, reciprocalDeviation: deviations.floats + row,
                     projected.floats + row * count,
                     gain: gain.floats, bias: weights.normBias.map { UnsafePointer($0.floats) }, epsilon: Self.normEpsilon, rows: batch, columns: count
                 )
@@ -311,7 +311,7 @@ final class DifferentiableNeuralComputerSequence {
             // The kernel reads the gradient to the end before it stores, row by row; a row of its own keeps that from mattering.
             let target = scratch(b) + memory.scratch.values
             kernels.layerNormGradient(
-                target, accumulate: false, gainGradient: gainGradient, biasGradient: biasGradient, outputGradient: gradient + b * count,
+                target, accumulate: false, gainGradient: gainGradient, biasGradient: biasGradient, outputGradient: Elements(gradient + b * count),
                 projected + b * count, gain: gain, mean: means + b, reciprocalDeviation: deviations + b, rows: 1, columns: count)
             (gradient + b * count).update(from: target, count: count)
         }
@@ -325,7 +325,7 @@ final class DifferentiableNeuralComputerSequence {
                 n: width,
                 k: rows, beta: accumulate ? 1 : 0)
         }
-        weights.interfaceBias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, values.floats, rows: rows, columns: count) }
+        weights.interfaceBias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, values.elements, rows: rows, columns: count) }
         if let gain { weights.gain?.node?.accumulate(gain) }
         if let normBias { weights.normBias?.node?.accumulate(normBias) }
     }

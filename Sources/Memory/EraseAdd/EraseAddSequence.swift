@@ -211,7 +211,7 @@ final class EraseAddSequence {
                 into: MatrixOperand(target, leading: width), MatrixOperand(values, first: batch * numbers, .transposed),
                 MatrixOperand(controller.allOutputs), m: numbers, n: width, k: rows - batch, beta: 1)
         }
-        layer.bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, values.floats, rows: rows, columns: numbers) }
+        layer.bias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, values.elements, rows: rows, columns: numbers) }
         if let node = x.node {
             let part = Tensor(uninitialized: [rows, inputs])
             multiplyMatrices(into: MatrixOperand(part), MatrixOperand(values), MatrixOperand(layer.input), m: rows, n: inputs, k: numbers)

@@ -132,7 +132,7 @@ extension TuringMachineSequence {
                 into: MatrixOperand(target, leading: width), MatrixOperand(rawNumbers, .transposed), MatrixOperand(controller.allOutputs), m: numbers,
                 n: width, k: rows, beta: accumulate ? 1 : 0)
         }
-        interfaceBias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, rawNumbers.floats, rows: rows, columns: numbers) }
+        interfaceBias.node?.withZeroedGradient { kernels.accumulateColumnSums($0, rawNumbers.elements, rows: rows, columns: numbers) }
         initial[0]?.node?.accumulate(memoriesByRows(buffers.memory.floats, batch: batch, shape))
         for (tensor, first, count) in [(initial[1], 0, reads), (initial[2], reads, writes)] {
             guard let node = tensor?.node else { continue }

@@ -156,14 +156,14 @@ struct ProductCall {
             call.c = MatrixOperand(result)
             if beta != 0 {
                 Workers.parallel(m, minimum: minimum) { rows in
-                    for row in rows { kernels.fromBFloat16(result.floats + row * n, c.bfloats + row * c.leading, n) }
+                    for row in rows { kernels.convert(result.elements + row * n, c.elements + row * c.leading, n) }
                 }
             }
         }
         call.run(.openBLAS)
         if let result {
             Workers.parallel(m, minimum: minimum) { rows in
-                for row in rows { kernels.toBFloat16(c.bfloats + row * c.leading, result.floats + row * n, n) }
+                for row in rows { kernels.convert(c.elements + row * c.leading, result.elements + row * n, n) }
             }
         }
         withExtendedLifetime((copyOfA, copyOfB, result)) {}
@@ -180,7 +180,7 @@ extension MatrixOperand {
         let copy = Tensor(uninitialized: [rows, columns])
         let original = self
         Workers.parallel(rows, minimum: max(1, (1 << 15) / max(columns, 1))) { range in
-            for row in range { kernels.fromBFloat16(copy.floats + row * columns, original.bfloats + row * original.leading, columns) }
+            for row in range { kernels.convert(copy.elements + row * columns, original.elements + row * original.leading, columns) }
         }
         self = MatrixOperand(copy, leading: columns, original.transposition)
         return copy

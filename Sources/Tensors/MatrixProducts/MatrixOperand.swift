@@ -1,5 +1,7 @@
 // What goes into a matrix product, and what comes out.
 
+import Kernels
+
 /// Whether a matrix operand is used as stored or transposed.
 public enum Transposition: Sendable {
     case none, transposed
@@ -63,5 +65,5 @@ public struct MatrixOperand {
     var floats: UnsafeMutablePointer<Float> { pointer.assumingMemoryBound(to: Float.self) }
 
     @inline(__always)
-    var bfloats: UnsafeMutablePointer<UInt16> { pointer.assumingMemoryBound(to: UInt16.self) }
+    var elements: Elements { Elements(pointer, dataType) }
 }

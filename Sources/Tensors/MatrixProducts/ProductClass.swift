@@ -122,9 +122,6 @@ struct ObservedProduct: Sendable {
         var random = RandomStream(key: key)
         let values = Tensor(uninitialized: transposition == .none ? [rows, columns] : [columns, rows])
         for index in 0..<values.count { values.floats[index] = random.nextUniform() - 0.5 }
-        if operandType == .float32 { return values }
-        let rounded = Tensor(uninitialized: values.shape, .bfloat16)
-        kernels.toBFloat16(rounded.bfloats, values.floats, values.count)
-        return rounded
+        return values.converted(to: operandType)
     }
 }

@@ -60,11 +60,7 @@ private final class ElmanSequence {
                     let row = v + (first + b) * width
                     let state = h + (first + batch + b) * stateBytes
                     kernels.unary(.hyperbolicTangent, row, row, width)
-                    if type == .float32 {
-                        state.copyMemory(from: row, byteCount: stateBytes)
-                    } else {
-                        kernels.toBFloat16(state.assumingMemoryBound(to: UInt16.self), row, width)
-                    }
+                    kernels.convert(Elements(state, type), Elements(row), width)
                     (outputs.bytes + (b * shape.steps + step) * stateBytes).copyMemory(from: state, byteCount: stateBytes)
                 }
             }
@@ -87,13 +83,9 @@ private final class ElmanSequence {
                 for b in rows {
                     let (row, outputRow) = ((first + b) * width, (b * shape.steps + step) * width)
                     let total = dh + b * width
-                    if type == .float32 {
-                        kernels.add(total, total, outputGradient.floats + outputRow, width)
-                    } else {
-                        kernels.add(total, total, outputGradient.bfloats + outputRow, width)
-                    }
+                    kernels.add(Elements(total), Elements(total), outputGradient.elements + outputRow, width)
                     kernels.unaryGradient(.hyperbolicTangent, sums + row, outputGradient: total, input: v + row, output: v + row, width)
-                    if type != .float32 { kernels.toBFloat16(operand.bfloats + row, sums + row, width) }
+                    kernels.convert(operand.elements + row, Elements(sums + row), width)
                 }
             }
             if step > 0 || layer.hidden?.node != nil {

@@ -91,12 +91,8 @@ private final class GRUSequence {
                     kernels.gruCell(h + next * width, gates: g + row * shape.gates, products: product, previous: h + row * width, width)
                     (candidateProducts.floats + row * width).update(from: product + 2 * width, count: width)
                     let target = outputs.bytes + (b * shape.steps + step) * stateBytes
-                    if type == .float32 {
-                        target.copyMemory(from: h + next * width, byteCount: stateBytes)
-                    } else {
-                        kernels.toBFloat16(operands.bfloats + next * width, h + next * width, width)
-                        target.copyMemory(from: operands.bytes + next * stateBytes, byteCount: stateBytes)
-                    }
+                    kernels.convert(operands.elements + next * width, Elements(h + next * width), width)
+                    target.copyMemory(from: operands.bytes + next * stateBytes, byteCount: stateBytes)
                 }
             }
             mask?.store(h + (first + batch) * width, to: operands.bytes + (first + batch) * stateBytes)
@@ -120,17 +116,10 @@ private final class GRUSequence {
                     let row = first + b
                     let (gateRow, outputRow) = (row * shape.gates, (b * shape.steps + step) * width)
                     let candidateProduct = candidateProducts.floats + row * width
-                    if type == .float32 {
-                        kernels.gruCellGradient(
-                            inputGradient.floats + gateRow, productGradient: productGradient.floats + gateRow, stateGradient: dh + b * width,
-                            gates: g + gateRow, candidateProduct: candidateProduct, previous: h + row * width,
-                            outputGradient: outputGradient.floats + outputRow, width)
-                    } else {
-                        kernels.gruCellGradient(
-                            inputGradient.bfloats + gateRow, productGradient: productGradient.bfloats + gateRow, stateGradient: dh + b * width,
-                            gates: g + gateRow, candidateProduct: candidateProduct, previous: h + row * width,
-                            outputGradient: outputGradient.bfloats + outputRow, width)
-                    }
+                    kernels.gruCellGradient(
+                        inputGradient.elements + gateRow, productGradient: productGradient.elements + gateRow, stateGradient: dh + b * width,
+                        gates: g + gateRow, candidateProduct: candidateProduct, previous: h + row * width,
+                        outputGradient: outputGradient.elements + outputRow, width)
                 }
             }
             if step > 0 || hidden?.node != nil {

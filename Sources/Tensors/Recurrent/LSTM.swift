@@ -93,15 +93,8 @@ private final class LSTMSequence {
                 for b in rows {
                     let (row, next) = (first + b, first + batch + b)
                     let target = h + next * stateBytes
-                    if type == .float32 {
-                        kernels.lstmCell(
-                            target.assumingMemoryBound(to: Float.self), cell: c + next * width, gates: g + row * shape.gates,
-                            previousCell: c + row * width, width)
-                    } else {
-                        kernels.lstmCell(
-                            target.assumingMemoryBound(to: UInt16.self), cell: c + next * width, gates: g + row * shape.gates,
-                            previousCell: c + row * width, width)
-                    }
+                    kernels.lstmCell(
+                        Elements(target, type), cell: c + next * width, gates: g + row * shape.gates, previousCell: c + row * width, width)
                     (outputs.bytes + (b * shape.steps + step) * stateBytes).copyMemory(from: target, byteCount: stateBytes)
                 }
             }
@@ -125,15 +118,9 @@ private final class LSTMSequence {
                 for b in rows {
                     let (row, next) = (first + b, first + batch + b)
                     let (gateRow, outputRow) = (row * shape.gates, (b * shape.steps + step) * width)
-                    if type == .float32 {
-                        kernels.lstmCellGradient(
-                            gateGradient.floats + gateRow, cellGradient: dc + b * width, gates: g + gateRow, cell: c + next * width,
-                            previousCell: c + row * width, outputGradient: outputGradient.floats + outputRow, hiddenGradient: dh + b * width, width)
-                    } else {
-                        kernels.lstmCellGradient(
-                            gateGradient.bfloats + gateRow, cellGradient: dc + b * width, gates: g + gateRow, cell: c + next * width,
-                            previousCell: c + row * width, outputGradient: outputGradient.bfloats + outputRow, hiddenGradient: dh + b * width, width)
-                    }
+                    kernels.lstmCellGradient(
+                        gateGradient.elements + gateRow, cellGradient: dc + b * width, gates: g + gateRow, cell: c + next * width,
+                        previousCell: c + row * width, outputGradient: outputGradient.elements + outputRow, hiddenGradient: dh + b * width, width)
                 }
             }
             if step > 0 || hidden?.node != nil {

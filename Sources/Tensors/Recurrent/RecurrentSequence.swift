@@ -98,11 +98,7 @@ struct RecurrentShape {
             states.bytes.initializeMemory(as: UInt8.self, repeating: 0, count: batch * width * type.byteCount)
             return states
         }
-        switch (type, initial.dataType) {
-        case (.float32, _): initial.convert(to: states.floats)
-        case (_, .float32): kernels.toBFloat16(states.bfloats, initial.floats, initial.count)
-        default: states.bfloats.update(from: initial.bfloats, count: initial.count)
-        }
+        kernels.convert(states.elements, initial.elements, initial.count)
         return states
     }
 
@@ -183,13 +179,13 @@ struct StateMask {
     func store(_ states: UnsafePointer<Float>, to target: UnsafeMutableRawPointer) {
         guard let scratch else { return kernels.multiply(target.assumingMemoryBound(to: Float.self), states, values.floats, values.count) }
         kernels.multiply(scratch.floats, states, values.floats, values.count)
-        kernels.toBFloat16(target.assumingMemoryBound(to: UInt16.self), scratch.floats, values.count)
+        kernels.convert(Elements(target, .bfloat16), scratch.elements, values.count)
     }
 
     /// states *= mask in place, of the type that the mask was made for.
     func apply(to states: UnsafeMutableRawPointer) {
         guard let scratch else { return store(UnsafePointer(states.assumingMemoryBound(to: Float.self)), to: states) }
-        kernels.fromBFloat16(scratch.floats, states.assumingMemoryBound(to: UInt16.self), values.count)
+        kernels.convert(scratch.elements, Elements(states, .bfloat16), values.count)
         store(scratch.floats, to: states)
     }
 }

@@ -95,12 +95,8 @@ private final class ResetBeforeSequence {
                     (h + next * width).update(from: candidate, count: width)
                     kernels.addProduct(h + next * width, gate + width, difference, width)
                     let target = outputs.bytes + (b * shape.steps + step) * stateBytes
-                    if type == .float32 {
-                        target.copyMemory(from: h + next * width, byteCount: stateBytes)
-                    } else {
-                        kernels.toBFloat16(operands.bfloats + next * width, h + next * width, width)
-                        target.copyMemory(from: operands.bytes + next * stateBytes, byteCount: stateBytes)
-                    }
+                    kernels.convert(operands.elements + next * width, Elements(h + next * width), width)
+                    target.copyMemory(from: operands.bytes + next * stateBytes, byteCount: stateBytes)
                 }
             }
             layer.mask?.store(h + (first + batch) * width, to: operands.bytes + (first + batch) * stateBytes)
@@ -112,10 +108,9 @@ private final class ResetBeforeSequence {
     @inline(__always)
     private func storeReset(_ row: Int, _ reset: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>) {
         let width = shape.width
-        if shape.type == .float32 { return kernels.multiply(resetOperands.floats + row * width, reset, operands.floats + row * width, width) }
-        kernels.fromBFloat16(scratch, operands.bfloats + row * width, width)
+        kernels.convert(Elements(scratch), operands.elements + row * width, width)
         kernels.multiply(scratch, scratch, reset, width)
-        kernels.toBFloat16(resetOperands.bfloats + row * width, scratch, width)
+        kernels.convert(resetOperands.elements + row * width, Elements(scratch), width)
     }
 
     /// Backpropagation through time, from the gradient of the outputs.
@@ -143,11 +138,7 @@ private final class ResetBeforeSequence {
                     let total = dh + b * width
                     // [update's gradient | candidate's | work]
                     let part = scratch.floats + b * 3 * width
-                    if type == .float32 {
-                        kernels.add(total, total, outputGradient.floats + outputRow, width)
-                    } else {
-                        kernels.add(total, total, outputGradient.bfloats + outputRow, width)
-                    }
+                    kernels.add(Elements(total), Elements(total), outputGradient.elements + outputRow, width)
                     let work = part + 2 * width
                     kernels.subtract(work, h + row * width, candidate, width)
                     kernels.multiply(work, work, total, width)
@@ -172,11 +163,7 @@ private final class ResetBeforeSequence {
                     let (work, operand) = (part + width, part + 2 * width)
                     kernels.fill(part, 0, width)
                     if readsState {
-                        if type == .float32 {
-                            operand.update(from: operands.floats + row * width, count: width)
-                        } else {
-                            kernels.fromBFloat16(operand, operands.bfloats + row * width, width)
-                        }
+                        kernels.convert(Elements(operand), operands.elements + row * width, width)
                         kernels.multiply(work, operand, dp + b * width, width)
                         kernels.unaryGradient(.sigmoid, part, outputGradient: work, input: reset, output: reset, width)
                         kernels.multiply(work, dp + b * width, reset, width)
@@ -209,11 +196,7 @@ private final class ResetBeforeSequence {
 
     @inline(__always)
     private func store(_ values: UnsafePointer<Float>, to target: Tensor, _ place: Int, _ count: Int) {
-        if target.dataType == .float32 {
-            (target.floats + place).update(from: values, count: count)
-        } else {
-            kernels.toBFloat16(target.bfloats + place, values, count)
-        }
+        kernels.convert(target.elements + place, Elements(values), count)
     }
 
     /// The hidden weight's gradient: two thirds from the states, one from the states behind the reset gate.

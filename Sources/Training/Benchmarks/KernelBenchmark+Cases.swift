@@ -28,7 +28,7 @@ extension KernelBenchmark {
             Case(kernel: "softmaxBlock", types: "float32", bytes: 8, columns: 512, flops: 24) { x, rows in
                 blocks(rows) { first, count in
                     k.softmaxBlock(
-                        x.b + first, outStride: 512, scores: x.a + first, stride: 512, scale: 0.125, maximum: maximum, sum: sum,
+                        x.eb + first, outStride: 512, scores: x.a + first, stride: 512, scale: 0.125, maximum: maximum, sum: sum,
                         correction: correction, firstVisible: 512, rows: count, columns: 512)
                 }
             },
@@ -42,7 +42,7 @@ extension KernelBenchmark {
             Case(kernel: "softmaxBlockGradient", types: "float32", bytes: 16, columns: 512, flops: 24) { x, rows in
                 blocks(rows) { first, count in
                     k.softmaxBlockGradient(
-                        x.d + first, probability: x.c + first, outStride: 512, outputGradient: x.b + first, scores: x.a + first, stride: 512,
+                        x.ed + first, probability: x.ec + first, outStride: 512, outputGradient: x.b + first, scores: x.a + first, stride: 512,
                         minus: minus, inner: inner, scale: 0.125, firstVisible: 512, rows: count, columns: 512)
                 }
             },
@@ -54,7 +54,7 @@ extension KernelBenchmark {
                 }
             },
             Case(kernel: "crossEntropy", types: "float32", bytes: 8, columns: 50_257, flops: 23) { x, rows in
-                for r in 0..<rows { _ = k.crossEntropy(x.a + r * 50_257, target: r, labelSmoothing: 0, 50_257) }
+                for r in 0..<rows { _ = k.crossEntropy(x.ea + r * 50_257, logits: x.a + r * 50_257, target: r, labelSmoothing: 0, 50_257) }
             },
             Case(kernel: "crossEntropy", types: "float32 -> bfloat16", bytes: 6, columns: 50_257, flops: 23) { x, rows in
                 for r in 0..<rows { _ = k.crossEntropy(x.hb + r * 50_257, logits: x.a + r * 50_257, target: r, labelSmoothing: 0, 50_257) }
@@ -76,22 +76,19 @@ extension KernelBenchmark {
         let (mean, scale) = (statistics.floats, statistics.floats + (1 << 17))
         return [
             Case(kernel: "layerNorm", types: "float32", bytes: 8, columns: width, flops: 8) { x, rows in
-                k.layerNorm(x.b, mean: mean, reciprocalDeviation: scale, x.a, gain: gain, bias: bias, epsilon: 1e-5, rows: rows, columns: width)
+                k.layerNorm(x.eb, mean: mean, reciprocalDeviation: scale, x.a, gain: gain, bias: bias, epsilon: 1e-5, rows: rows, columns: width)
             },
             Case(kernel: "layerNorm", types: "float32 -> bfloat16", bytes: 6, columns: width, flops: 8) { x, rows in
                 k.layerNorm(x.hb, mean: mean, reciprocalDeviation: scale, x.a, gain: gain, bias: bias, epsilon: 1e-5, rows: rows, columns: width)
             },
-            Case(kernel: "layerNorm", types: "bfloat16", bytes: 4, columns: width, flops: 8) { x, rows in
-                k.layerNorm(x.hb, mean: mean, reciprocalDeviation: scale, x.ha, gain: gain, bias: bias, epsilon: 1e-5, rows: rows, columns: width)
-            },
             Case(kernel: "layerNormGradient", types: "float32", bytes: 12, columns: width, flops: 14) { x, rows in
                 k.layerNormGradient(
-                    x.c, accumulate: false, gainGradient: gainGradient, biasGradient: biasGradient, outputGradient: x.b, x.a, gain: gain, mean: mean,
+                    x.c, accumulate: false, gainGradient: gainGradient, biasGradient: biasGradient, outputGradient: x.eb, x.a, gain: gain, mean: mean,
                     reciprocalDeviation: scale, rows: rows, columns: width)
             },
             Case(kernel: "layerNormGradient, added", types: "float32", bytes: 16, columns: width, flops: 15) { x, rows in
                 k.layerNormGradient(
-                    x.c, accumulate: true, gainGradient: gainGradient, biasGradient: biasGradient, outputGradient: x.b, x.a, gain: gain, mean: mean,
+                    x.c, accumulate: true, gainGradient: gainGradient, biasGradient: biasGradient, outputGradient: x.eb, x.a, gain: gain, mean: mean,
                     reciprocalDeviation: scale, rows: rows, columns: width)
             },
             Case(kernel: "layerNormGradient", types: "bfloat16, float32 -> float32", bytes: 10, columns: width, flops: 14) { x, rows in
@@ -100,14 +97,14 @@ extension KernelBenchmark {
                     reciprocalDeviation: scale, rows: rows, columns: width)
             },
             Case(kernel: "rmsNorm", types: "float32", bytes: 8, columns: width, flops: 4) { x, rows in
-                k.rmsNorm(x.b, reciprocalRoot: scale, x.a, gain: gain, epsilon: 1e-5, rows: rows, columns: width)
+                k.rmsNorm(x.eb, reciprocalRoot: scale, x.a, gain: gain, epsilon: 1e-5, rows: rows, columns: width)
             },
             Case(kernel: "rmsNorm", types: "float32 -> bfloat16", bytes: 6, columns: width, flops: 4) { x, rows in
                 k.rmsNorm(x.hb, reciprocalRoot: scale, x.a, gain: gain, epsilon: 1e-5, rows: rows, columns: width)
             },
             Case(kernel: "rmsNormGradient", types: "float32", bytes: 12, columns: width, flops: 10) { x, rows in
                 k.rmsNormGradient(
-                    x.c, accumulate: false, gainGradient: gainGradient, outputGradient: x.b, x.a, gain: gain, reciprocalRoot: scale, rows: rows,
+                    x.c, accumulate: false, gainGradient: gainGradient, outputGradient: x.eb, x.a, gain: gain, reciprocalRoot: scale, rows: rows,
                     columns: width)
             },
             Case(kernel: "rmsNormGradient", types: "bfloat16, float32 -> float32", bytes: 10, columns: width, flops: 10) { x, rows in
@@ -124,38 +121,32 @@ extension KernelBenchmark {
         let rowValues = Tensor(repeating: 0.25, [2 * width])
         let (row, sums) = (rowValues.floats, rowValues.floats + width)
         var cases = [
-            Case(kernel: "addRow", types: "float32", bytes: 8, columns: width, flops: 1) { x, rows in
-                k.addRow(x.b, x.a, row: row, rows: rows, columns: width)
-            },
-            Case(kernel: "addRow", types: "bfloat16", bytes: 4, columns: width, flops: 1) { x, rows in
-                k.addRow(x.hb, x.ha, row: row, rows: rows, columns: width)
-            },
             Case(kernel: "addRowGELU", types: "float32", bytes: 8, columns: width, flops: 28) { x, rows in
-                k.addRowGELU(x.b, x.a, row: row, rows: rows, columns: width)
+                k.addRowGELU(x.eb, x.ea, row: row, rows: rows, columns: width)
             },
             Case(kernel: "addRowGELU", types: "bfloat16", bytes: 4, columns: width, flops: 28) { x, rows in
                 k.addRowGELU(x.hb, x.ha, row: row, rows: rows, columns: width)
             },
             Case(kernel: "addRowGELUGradient", types: "float32", bytes: 12, columns: width, flops: 36) { x, rows in
-                k.addRowGELUGradient(x.c, outputGradient: x.b, x.a, row: row, rows: rows, columns: width)
+                k.addRowGELUGradient(x.ec, outputGradient: x.eb, x.ea, row: row, rows: rows, columns: width)
             },
             Case(kernel: "addRowGELUGradient", types: "bfloat16", bytes: 6, columns: width, flops: 36) { x, rows in
                 k.addRowGELUGradient(x.hc, outputGradient: x.hb, x.ha, row: row, rows: rows, columns: width)
             },
             Case(kernel: "addRowRectifier", types: "float32", bytes: 8, columns: width, flops: 2) { x, rows in
-                k.addRowRectifier(x.b, x.a, row: row, rows: rows, columns: width)
+                k.addRowRectifier(x.eb, x.ea, row: row, rows: rows, columns: width)
             },
             Case(kernel: "addRowRectifier", types: "bfloat16", bytes: 4, columns: width, flops: 2) { x, rows in
                 k.addRowRectifier(x.hb, x.ha, row: row, rows: rows, columns: width)
             },
             Case(kernel: "rectifierGradient", types: "float32", bytes: 12, columns: width, flops: 1) { x, rows in
-                k.rectifierGradient(x.c, outputGradient: x.b, output: x.a, rows * width)
+                k.rectifierGradient(x.ec, outputGradient: x.eb, output: x.ea, rows * width)
             },
             Case(kernel: "rectifierGradient", types: "bfloat16", bytes: 6, columns: width, flops: 1) { x, rows in
                 k.rectifierGradient(x.hc, outputGradient: x.hb, output: x.ha, rows * width)
             },
             Case(kernel: "accumulateColumnSums", types: "float32", bytes: 4, columns: width, flops: 1) { x, rows in
-                k.accumulateColumnSums(sums, x.a, rows: rows, columns: width)
+                k.accumulateColumnSums(sums, x.ea, rows: rows, columns: width)
             },
             Case(kernel: "accumulateColumnSums", types: "bfloat16", bytes: 2, columns: width, flops: 1) { x, rows in
                 k.accumulateColumnSums(sums, x.ha, rows: rows, columns: width)
@@ -176,16 +167,16 @@ extension KernelBenchmark {
         let keep: UInt32 = 3_865_470_566
         return [
             Case(kernel: "dropout", types: "float32", bytes: 8, columns: 1024, flops: 11) { x, rows in
-                k.dropout(x.b, x.a, key: 1, first: 0, keepThreshold: keep, scale: 1.1, rows * 1024)
+                k.dropout(x.eb, x.ea, key: 1, first: 0, keepThreshold: keep, scale: 1.1, rows * 1024)
             },
             Case(kernel: "dropout", types: "bfloat16", bytes: 4, columns: 1024, flops: 11) { x, rows in
                 k.dropout(x.hb, x.ha, key: 1, first: 0, keepThreshold: keep, scale: 1.1, rows * 1024)
             },
             Case(kernel: "addDropout", types: "float32", bytes: 12, columns: 1024, flops: 12) { x, rows in
-                k.addDropout(x.c, x.a, x.b, key: 1, first: 0, keepThreshold: keep, scale: 1.1, rows * 1024)
+                k.addDropout(x.ec, x.ea, x.eb, key: 1, first: 0, keepThreshold: keep, scale: 1.1, rows * 1024)
             },
             Case(kernel: "addDropout", types: "float32, bfloat16 -> float32", bytes: 10, columns: 1024, flops: 12) { x, rows in
-                k.addDropout(x.c, x.a, x.hb, key: 1, first: 0, keepThreshold: keep, scale: 1.1, rows * 1024)
+                k.addDropout(x.ec, x.ea, x.hb, key: 1, first: 0, keepThreshold: keep, scale: 1.1, rows * 1024)
             },
         ]
     }
@@ -202,39 +193,30 @@ extension KernelBenchmark {
                 k.adamW(x.a, x.b, x.c, x.d, fixed, lowPrecision: nil, rows * 1024)
             },
             Case(kernel: "adamW", types: "float32, copied to bfloat16", bytes: 30, columns: 1024, flops: 14) { x, rows in
-                k.adamW(x.a, x.b, x.c, x.d, fixed, lowPrecision: x.hd, rows * 1024)
+                k.adamW(x.a, x.b, x.c, x.d, fixed, lowPrecision: x.hd.bfloats, rows * 1024)
             },
             Case(kernel: "sgd", types: "float32, copied to bfloat16", bytes: 22, columns: 1024, flops: 7) { x, rows in
-                k.sgd(x.a, x.b, x.d, fixed, lowPrecision: x.hd, rows * 1024)
+                k.sgd(x.a, x.b, x.d, fixed, lowPrecision: x.hd.bfloats, rows * 1024)
             },
             Case(kernel: "sumOfSquares", types: "float32", bytes: 4, columns: 1024, flops: 2) { x, rows in _ = k.sumOfSquares(x.a, rows * 1024) },
             Case(kernel: "isFinite", types: "float32", bytes: 4, columns: 1024, flops: 2) { x, rows in _ = k.isFinite(x.a, rows * 1024) },
         ]
     }
 
-    /// Conversions, sums of two arrays, and rows of a table.
+    /// Conversions and sums of two arrays.
     private static func movingCases(_ k: any KernelSet) -> [Case] {
         [
-            Case(kernel: "toBFloat16", types: "float32 -> bfloat16", bytes: 6, columns: 1024, flops: 0) { x, rows in
-                k.toBFloat16(x.hb, x.a, rows * 1024)
+            Case(kernel: "convert", types: "float32 -> bfloat16", bytes: 6, columns: 1024, flops: 0) { x, rows in
+                k.convert(x.hb, x.ea, rows * 1024)
             },
-            Case(kernel: "fromBFloat16", types: "bfloat16 -> float32", bytes: 6, columns: 1024, flops: 0) { x, rows in
-                k.fromBFloat16(x.b, x.ha, rows * 1024)
+            Case(kernel: "convert", types: "bfloat16 -> float32", bytes: 6, columns: 1024, flops: 0) { x, rows in
+                k.convert(x.eb, x.ha, rows * 1024)
             },
             Case(kernel: "add", types: "float32", bytes: 12, columns: 1024, flops: 1) { x, rows in k.add(x.c, x.a, x.b, rows * 1024) },
             Case(kernel: "add", types: "float32, bfloat16 -> float32", bytes: 10, columns: 1024, flops: 1) { x, rows in
-                k.add(x.c, x.a, x.hb, rows * 1024)
+                k.add(x.ec, x.ea, x.hb, rows * 1024)
             },
             Case(kernel: "add", types: "bfloat16", bytes: 6, columns: 1024, flops: 1) { x, rows in k.add(x.hc, x.ha, x.hb, rows * 1024) },
-            Case(kernel: "embeddingGather", types: "float32", bytes: 8, columns: 768, flops: 1) { x, rows in
-                k.embeddingGather(x.b, table: x.a, indices: x.indices(rows), count: rows, width: 768, scale: 1)
-            },
-            Case(kernel: "embeddingGather", types: "bfloat16 -> float32", bytes: 6, columns: 768, flops: 1) { x, rows in
-                k.embeddingGather(x.b, table: x.ha, indices: x.indices(rows), count: rows, width: 768, scale: 1)
-            },
-            Case(kernel: "embeddingScatter", types: "float32", bytes: 12, columns: 768, flops: 2) { x, rows in
-                k.embeddingScatter(x.b, outputGradient: x.a, indices: x.indices(rows), count: rows, width: 768, scale: 1)
-            },
         ]
     }
 }

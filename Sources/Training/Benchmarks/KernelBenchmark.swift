@@ -60,22 +60,12 @@ package struct KernelBenchmark {
     struct Arrays {
         private let tensors: [Tensor]
         private let halves: [Tensor]
-        private let fewIndices: Tensor
-        private let manyIndices: Tensor
 
         init(count: Int) {
             tensors = (0..<4).map { _ in Tensor(uninitialized: [count]) }
             // Of the first one a kernel may read as many bytes as there are in all, and no other array.
             halves = (0..<4).map { Tensor(uninitialized: [$0 == 0 ? count : count / 2]) }
-            func indices(below size: Int) -> Tensor {
-                var random = RandomStream(key: 9)
-                return Tensor((0..<size).map { _ in Int32(random.nextUniform() * Float(size - 1)) }, [size])
-            }
-            (fewIndices, manyIndices) = (indices(below: 128), indices(below: 1 << 16))
         }
-
-        /// Rows of a table in cache, or of one in memory.
-        func indices(_ rows: Int) -> UnsafePointer<Int32> { UnsafePointer(rows <= 128 ? fewIndices.integers : manyIndices.integers) }
 
         /// Fills the first `count` elements of every array with numbers in -2 ... 2, those of `c` with positive ones (it serves as second moment).
         func fill(_ count: Int) {
@@ -90,20 +80,25 @@ package struct KernelBenchmark {
                 for index in stride(from: period, to: count, by: period) {
                     (tensor.floats + index).update(from: tensor.floats, count: min(period, count - index))
                 }
-                k.toBFloat16(half(number), tensor.floats, count)
+                k.convert(half(number), tensor.elements, count)
             }
         }
 
-        private func half(_ number: Int) -> BFloatOutput { BFloatOutput(OpaquePointer(halves[number].floats)) }
+        private func half(_ number: Int) -> Elements { Elements(halves[number].bytes, .bfloat16) }
         var a: FloatOutput { tensors[0].floats }
         var b: FloatOutput { tensors[1].floats }
         var c: FloatOutput { tensors[2].floats }
         var d: FloatOutput { tensors[3].floats }
+        /// The same with their type.
+        var ea: Elements { Elements(a) }
+        var eb: Elements { Elements(b) }
+        var ec: Elements { Elements(c) }
+        var ed: Elements { Elements(d) }
         /// The same numbers as bfloat16.
-        var ha: BFloatOutput { half(0) }
-        var hb: BFloatOutput { half(1) }
-        var hc: BFloatOutput { half(2) }
-        var hd: BFloatOutput { half(3) }
+        var ha: Elements { half(0) }
+        var hb: Elements { half(1) }
+        var hc: Elements { half(2) }
+        var hd: Elements { half(3) }
     }
 
     /// Bytes that a pass moves in cache and in memory.

@@ -79,7 +79,7 @@ package enum ProcessorMeasurement {
         for index in 0..<values.count { values.floats[index] = random.nextUniform() - 0.5 }
         guard type == .bfloat16 else { return values }
         let rounded = Tensor(uninitialized: shape, .bfloat16)
-        Kernels.active.toBFloat16(rounded.bfloats, values.floats, values.count)
+        Kernels.active.convert(rounded.elements, values.elements, values.count)
         return rounded
     }
 
