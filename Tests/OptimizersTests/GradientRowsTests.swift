@@ -106,12 +106,12 @@ struct GradientRowsTests {
         let count = gradients.count
         let optimizer = try makeOptimizer(configuration, parameterCount: count)
         var values = (0..<count).map { Float($0 % 101) * 0.02 - 1 }
-        var copy = [UInt16](repeating: 0, count: count)
+        // Rounded to the nearest, halves to even.
+        var copy = values.map { UInt16(truncatingIfNeeded: ($0.bitPattern + 0x7FFF + $0.bitPattern >> 16 & 1) >> 16) }
         copy.withUnsafeMutableBufferPointer { copy in
             values.withUnsafeMutableBufferPointer { values in
                 gradients.withUnsafeBufferPointer { gradients in
                     guard let to = copy.baseAddress, let values = values.baseAddress, let from = gradients.baseAddress else { return }
-                    Kernels.active.toBFloat16(to, values, count)
                     for step in 1...3 {
                         optimizer.step(
                             values: values, gradients: from, ranges: ranges, learningRate: 0.1, gradientScale: 0.7, step: step, lowPrecision: to)
