@@ -65,7 +65,8 @@ public protocol KernelSet: AddressedMemoryKernels, Sendable {
 
     /// The sum of a, accumulated in several float32 lanes and combined in float64.
     func sum(_ a: FloatInput, _ n: Int) -> Double
-    /// The sum of squares of a, accumulated in float64 at least every 4,096 elements.
+    /// The sum of squares of a, accumulated in float64 every 4,096 elements. Within such a span, 64 zeros that begin at a multiple of 64 may be left out:
+    /// the bits are the same.
     func sumOfSquares(_ a: FloatInput, _ n: Int) -> Double
     /// The sum of a[i] * b[i], float32.
     func dot(_ a: FloatInput, _ b: FloatInput, _ n: Int) -> Float

@@ -12,12 +12,15 @@ public struct ParameterRange: Sendable, Equatable {
     public var count: Int
     /// True when weight decay applies: matrices and embeddings, not biases and normalisation gains.
     public var decays: Bool
+    /// The gradients where they are rows; `nil` where they are in the flat gradient memory.
+    public var rows: GradientRows?
 
     /// A range of the flat parameter memory, in elements.
-    public init(offset: Int, count: Int, decays: Bool) {
+    public init(offset: Int, count: Int, decays: Bool, rows: GradientRows? = nil) {
         self.offset = offset
         self.count = count
         self.decays = decays
+        self.rows = rows
     }
 }
 
@@ -56,8 +59,10 @@ public protocol Optimizer: AnyObject {
     ///
     /// - Parameters:
     ///   - values: P parameters, updated.
-    ///   - gradients: P gradients, read only.
-    ///   - ranges: what to update; other parameters and their state stay as they are.
+    ///   - gradients: P gradients, read only, and not read where a range has rows.
+    ///   - ranges: what to update; other parameters and their state stay as they are. A range with rows is updated as if the others were zero: only
+    ///     its rows are visited where a rule leaves a parameter without gradient as it is (SGD without momentum and Adagrad, without weight decay),
+    ///     all of them where their state or value decays.
     ///   - learningRate: of this step, as the schedule gave it.
     ///   - gradientScale: every gradient is multiplied by this first (1 / token count, times `clipFactor`).
     ///   - step: the number of this update, from 1.

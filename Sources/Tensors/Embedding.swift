@@ -12,7 +12,7 @@ import Kernels
 ///   - indices: int32 of any shape, each in 0 ..< V.
 ///   - scale: multiplies every row (sqrt(D) in Vaswani et al. 2017, section 3.4).
 /// - Returns: [indices..., D].
-/// - Complexity: n D reads and writes; backward touches n rows only (the table's gradient is zeroed once a step).
+/// - Complexity: n D reads and writes; backward touches n rows (a dense gradient of the table is zeroed once a step; one of rows is not).
 public func embedding(_ table: Tensor, _ indices: Tensor, scale: Float = 1) -> Tensor {
     require(table.shape.rank == 2, "embedding: the table has shape \(table.shape), not [V, D]")
     let (size, width, count) = (table.shape[0], table.shape[1], indices.count)
@@ -28,8 +28,8 @@ public func embedding(_ table: Tensor, _ indices: Tensor, scale: Float = 1) -> T
         }
     }
     return Operation("embedding").record(y, from: table) { gradient in
-        table.node?.withZeroedGradient { target in
-            for i in 0..<count { kernels.addScaled(target + Int(indices.integers[i]) * width, gradient.floats + i * width, scale: scale, width) }
+        table.node?.withGradientRows { rows in
+            for i in 0..<count { kernels.addScaled(rows[Int(indices.integers[i])], gradient.floats + i * width, scale: scale, width) }
         }
     }
 }

@@ -61,11 +61,11 @@ public final class Node {
     public func accumulate(_ contribution: Tensor) {
         require(contribution.count == shape.count, "a gradient of shape \(contribution.shape) for a value of shape \(shape)")
         guard let parameter else { return gather(contribution) }
-        let gradient = parameter.gradient.floats
+        parameter.makeGradientDense()
         if parameter.hasGradient {
-            addElements(parameter.gradient, contribution)
+            addElements(parameter.denseGradient, contribution)
         } else {
-            contribution.convert(to: gradient)
+            contribution.convert(to: parameter.denseGradient.floats)
             parameter.hasGradient = true
         }
     }
@@ -86,7 +86,8 @@ public final class Node {
     @inline(__always)
     package func withGradientTensor(_ body: (_ gradient: Tensor, _ accumulate: Bool) -> Void) {
         if let parameter {
-            body(parameter.gradient, parameter.hasGradient)
+            parameter.makeGradientDense()
+            body(parameter.denseGradient, parameter.hasGradient)
             parameter.hasGradient = true
             return
         }
@@ -112,7 +113,8 @@ public final class Node {
             return accumulate(contribution)
         }
         if let parameter {
-            body(parameter.gradient.floats, parameter.hasGradient)
+            parameter.makeGradientDense()
+            body(parameter.denseGradient.floats, parameter.hasGradient)
             parameter.hasGradient = true
             return
         }
@@ -136,5 +138,10 @@ public final class Node {
             if !accumulate { kernels.fill(gradient, 0, count) }
             body(gradient)
         }
+    }
+    /// As `withZeroedGradient`, for a table [V, D] to some of whose rows `body` adds: a parameter whose gradient is rows gets those rows alone.
+    public func withGradientRows(_ body: (_ rows: GradientRowTarget) -> Void) {
+        if let rows = parameter?.gatheringRows() { return body(GradientRowTarget(rows)) }
+        withZeroedGradient { body(GradientRowTarget(dense: $0, width: shape.columns)) }
     }
 }

@@ -35,8 +35,14 @@ public final class Parameter {
     public internal(set) var offset = 0
     /// The values: a window into the store's flat memory.
     public internal(set) var value: Tensor
-    /// The gradient: a window into the store's flat gradient memory.
-    public internal(set) var gradient: Tensor
+    /// What form the gradient has, as it was declared.
+    public let gradientForm: GradientForm
+    /// The window into the store's flat gradient memory. Undefined as long as the gradient is rows.
+    var denseGradient: Tensor
+    /// Where rows gather; `nil` for a parameter whose gradient is dense, and without gradient memory.
+    private var rows: RowGradient?
+    /// Whether the gradient of this step is in `rows`.
+    private var holdsRows = false
     /// The values in the type of activations, as operand of matrix products: `value` itself, or a window into the store's bfloat16 copy.
     public internal(set) var operand: Tensor
     /// Makes products of a constant parameter with few rows faster; `nil` for parameters that are trained.
@@ -46,22 +52,59 @@ public final class Parameter {
     /// False until the first contribution of a step, which is stored instead of added.
     public internal(set) var hasGradient = false
 
-    /// Writes zeros to a gradient that got no contribution in this step.
+    /// The gradient: a window into the store's flat gradient memory. Rows are made dense by reading it, and are dense until the step ends; before their
+    /// first contribution it is 0.
+    public var gradient: Tensor {
+        makeGradientDense()
+        if gradientForm == .rows, !hasGradient { kernels.fill(denseGradient.floats, 0, denseGradient.storage.byteCount == 0 ? 0 : shape.count) }
+        return denseGradient
+    }
+
+    /// The gradient of this step where it is rows; `nil` where it is dense, or not there.
+    public var rowGradient: RowGradient? { holdsRows ? rows : nil }
+
+    /// Writes a gradient that is rows to the flat gradient memory, where it stays until the step ends: V x D writes.
+    public func makeGradientDense() {
+        guard holdsRows else { return }
+        holdsRows = false
+        rows?.scatter(to: denseGradient.floats)
+    }
+
+    /// Where rows gather in this step; `nil` when they gather in dense memory.
+    func gatheringRows() -> RowGradient? {
+        guard let rows else { return nil }
+        if hasGradient { return rowGradient }
+        rows.clear()
+        (hasGradient, holdsRows) = (true, true)
+        return rows
+    }
+
+    /// Makes a gradient that got no contribution in this step zero.
     func zeroMissingGradient() {
-        if hasGradient { return }
-        kernels.fill(gradient.floats, 0, shape.count)
+        if hasGradient || gatheringRows() != nil { return }
+        kernels.fill(denseGradient.floats, 0, shape.count)
         hasGradient = true
     }
 
-    init(name: String, shape: Shape, decays: Bool, index: Int, initializer: Initializer) {
+    /// Forgets the gradient.
+    func clearGradient() { (hasGradient, holdsRows) = (false, false) }
+
+    /// Gives it its place in gradient memory.
+    func placeGradient(_ storage: Storage) {
+        denseGradient = Tensor(storage: storage, offset: offset, shape: shape, dataType: .float32)
+        if gradientForm == .rows { rows = RowGradient(tableRows: shape[0], width: shape[1]) }
+    }
+
+    init(name: String, shape: Shape, decays: Bool, index: Int, initializer: Initializer, gradientForm: GradientForm) {
         self.name = name
         self.shape = shape
         self.decays = decays
         self.index = index
         self.initializer = initializer
+        self.gradientForm = gradientForm
         let nothing = Tensor(storage: Storage(byteCount: 0), offset: 0, shape: shape, dataType: .float32)
         value = nothing
-        gradient = nothing
+        denseGradient = nothing
         operand = nothing
     }
 }
@@ -86,10 +129,16 @@ public final class ParameterStore {
     public init() {}
 
     /// Declares a parameter. Names must be unique.
-    public func add(_ name: String, _ shape: Shape, _ initializer: Initializer, decays: Bool? = nil) -> Parameter {
-        precondition(flatValues == nil, "parameter \(name) was added after allocation")
-        precondition(names[name] == nil, "two parameters are named \(name)")
-        let parameter = Parameter(name: name, shape: shape, decays: decays ?? (shape.rank >= 2), index: parameters.count, initializer: initializer)
+    /// - Parameter gradient: `.rows` for a table [V, D] of which a step reads few rows. Whatever its operations contribute, and whoever reads it, the
+    ///   gradient is bit for bit the dense one; a contribution to the whole table makes it dense for that step.
+    public func add(
+        _ name: String, _ shape: Shape, _ initializer: Initializer, decays: Bool? = nil, gradient: GradientForm = .dense
+    ) -> Parameter {
+        require(flatValues == nil, "parameter \(name) was added after allocation")
+        require(names[name] == nil, "two parameters are named \(name)")
+        require(gradient == .dense || shape.rank == 2, "the gradient of \(name), of shape \(shape), has no rows")
+        let parameter = Parameter(
+            name: name, shape: shape, decays: decays ?? (shape.rank >= 2), index: parameters.count, initializer: initializer, gradientForm: gradient)
         names[name] = parameter.index
         parameters.append(parameter)
         return parameter
@@ -108,7 +157,7 @@ public final class ParameterStore {
     ///   - activations: the type of activations and of operands of matrix products. With bfloat16 the store keeps a rounded copy of all values
     ///     (the values themselves stay float32), which the optimizer or `refreshOperands` brings up to date.
     public func allocate(seed: UInt64, gradients: Bool = true, activations: DataType = .float32) {
-        precondition(flatValues == nil, "the store was already allocated")
+        require(flatValues == nil, "the store was already allocated")
         flatCount = 0
         activationType = activations
         for parameter in parameters {
@@ -118,13 +167,14 @@ public final class ParameterStore {
         let values = Storage(byteCount: max(flatCount, 1) * 4)
         let gradientStorage = gradients ? Storage(byteCount: max(flatCount, 1) * 4) : nil
         kernels.fill(values.pointer.assumingMemoryBound(to: Float.self), 0, flatCount)
-        if let gradientStorage { kernels.fill(gradientStorage.pointer.assumingMemoryBound(to: Float.self), 0, flatCount) }
         flatValues = values
         flatGradients = gradientStorage
         for parameter in parameters {
             parameter.value = Tensor(storage: values, offset: parameter.offset, shape: parameter.shape, dataType: .float32)
             if let gradientStorage {
-                parameter.gradient = Tensor(storage: gradientStorage, offset: parameter.offset, shape: parameter.shape, dataType: .float32)
+                parameter.placeGradient(gradientStorage)
+                let written = parameter.gradientForm == .rows ? parameter.shape.count : 0
+                kernels.fill(parameter.denseGradient.floats + written, 0, (parameter.shape.count + 15) / 16 * 16 - written)
             }
             initialize(parameter, seed: seed)
             parameter.activationType = activations
@@ -160,20 +210,25 @@ public final class ParameterStore {
 
     /// The flat values, padding included (padding is zero).
     public var values: UnsafeMutableBufferPointer<Float> { flat(flatValues) }
-    /// The flat gradients, padding included (padding is zero).
-    public var gradients: UnsafeMutableBufferPointer<Float> { flat(flatGradients) }
+    /// The flat gradients, padding included (padding is zero). Gradients that are rows are made dense.
+    public var gradients: UnsafeMutableBufferPointer<Float> {
+        for parameter in parameters where parameter.gradientForm == .rows { _ = parameter.gradient }
+        return gradientMemory
+    }
+    /// The memory of the flat gradients as it stands, undefined where a gradient is rows.
+    public var gradientMemory: UnsafeMutableBufferPointer<Float> { flat(flatGradients) }
 
     private func flat(_ storage: Storage?) -> UnsafeMutableBufferPointer<Float> {
-        guard let storage else { preconditionFailure("the store has no such memory: call allocate first") }
+        guard let storage else { fatalError("the store has no such memory: call allocate first") }
         return UnsafeMutableBufferPointer(start: storage.pointer.assumingMemoryBound(to: Float.self), count: flatCount)
     }
 
     /// Forgets the gradients of the last step: the next contribution to each is stored, not added.
     public func clearGradients() {
-        for parameter in parameters { parameter.hasGradient = false }
+        for parameter in parameters { parameter.clearGradient() }
     }
 
-    /// Writes zeros to the gradients that got no contribution.
+    /// Makes the gradients that got no contribution zero.
     public func zeroMissingGradients() {
         for parameter in parameters { parameter.zeroMissingGradient() }
     }

@@ -13,7 +13,8 @@ struct StepSums {
     var measure = 0.0
 }
 
-/// Runs the micro-batches of a step and leaves the sum over all lanes of all ranks in the store's gradients.
+/// Runs the micro-batches of a step and leaves the sum over all lanes of all ranks in the store's gradients. Gradients that are rows gather over the
+/// micro-batches of one rank as rows; between ranks, and in the tree, they are dense.
 final class GradientReduction {
     private let store: ParameterStore
     private let communicator: any Communicator
@@ -56,7 +57,7 @@ final class GradientReduction {
             sums.loss += Double(result.loss.scalar)
             sums.tokens += Double(result.count)
             if let buckets, index == count - 1 {
-                buckets.begin(gradients: store.gradients, communicator: communicator)
+                buckets.begin(gradients: store.gradientMemory, communicator: communicator)
                 for parameter in isMarked.indices { isMarked[parameter] = false }
                 tape.onProgress = { [self] parameter in
                     guard failure == nil else { return }
@@ -64,6 +65,7 @@ final class GradientReduction {
                         if let parameter {
                             guard store.parameters.indices.contains(parameter.index), store.parameters[parameter.index] === parameter else { return }
                             isMarked[parameter.index] = true
+                            parameter.makeGradientDense()
                             try buckets.markReady(parameter.index)
                         } else {
                             try buckets.poll()
@@ -77,7 +79,10 @@ final class GradientReduction {
         }
         store.zeroMissingGradients()
         if let buckets {
-            for (index, done) in isMarked.enumerated() where !done { try buckets.markReady(index) }
+            for (index, done) in isMarked.enumerated() where !done {
+                store.parameters[index].makeGradientDense()
+                try buckets.markReady(index)
+            }
             try buckets.finish()
             try withUnsafeTemporaryAllocation(of: Double.self, capacity: 3) { buffer in
                 (buffer[0], buffer[1], buffer[2]) = (sums.loss, sums.tokens, sums.measure)
@@ -98,9 +103,10 @@ final class GradientReduction {
             tape.backward(from: result.loss)
             groupSums.append([Double(result.loss.scalar), Double(result.count), measure(index)])
             store.zeroMissingGradients()
-            accumulator.add(store.gradients)
+            // One group on one rank is its own sum.
+            if tree.groupCount > 1 { accumulator.add(store.gradients) }
         }
-        try tree.allReduce(store.gradients, communicator: communicator)
+        if tree.size > 1 { try tree.allReduce(store.gradients, communicator: communicator) }
         let sums = try tree.sum(groupSums, communicator: communicator)
         return StepSums(loss: sums[0], tokens: sums[1], measure: sums[2])
     }

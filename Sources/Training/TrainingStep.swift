@@ -55,7 +55,7 @@ package final class TrainingStep {
     private let optimizer: any Optimizer
     private let update: Update
     private let microBatches: Int
-    private let ranges: [ParameterRange]
+    private var ranges: [ParameterRange]
     private let reduction: GradientReduction
 
     /// - Parameters:
@@ -104,7 +104,10 @@ package final class TrainingStep {
         let sums = try reduction.run(microBatches, compute: compute, measure: measure)
         let meanLoss = sums.loss / max(sums.tokens, 1)
         let scale = update.scale(tokens: sums.tokens)
-        let norm = gradientNorm(of: UnsafeBufferPointer(store.gradients), scale: scale)
+        for parameter in store.parameters where parameter.gradientForm == .rows {
+            ranges[parameter.index].rows = parameter.rowGradient.map { GradientRows(numbers: $0.rows, values: $0.values, width: $0.width) }
+        }
+        let norm = gradientNorm(of: UnsafeBufferPointer(store.gradientMemory), ranges: ranges, scale: scale)
         guard norm.isFinite else {
             throw UserError(
                 .badData,
@@ -112,7 +115,7 @@ package final class TrainingStep {
                     + "with a loss of \(meanLoss.isNaN ? "nan" : "\(meanLoss)")",
                 at: "step \(step)", advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
         }
-        guard let values = store.values.baseAddress, let gradients = store.gradients.baseAddress else { preconditionFailure("no parameters") }
+        guard let values = store.values.baseAddress, let gradients = store.gradientMemory.baseAddress else { fatalError("no parameters") }
         func apply(_ ranges: [ParameterRange], _ factor: Double) {
             optimizer.step(
                 values: values, gradients: gradients, ranges: ranges, learningRate: learningRate, gradientScale: scale * factor, step: step,
@@ -122,14 +125,14 @@ package final class TrainingStep {
         case .all: apply(ranges, clipFactor(norm: norm, clip: update.clip))
         case .parameter:
             for range in ranges {
-                let own = gradientNorm(of: UnsafeBufferPointer(start: gradients + range.offset, count: range.count), scale: scale)
-                apply([range], clipFactor(norm: own, clip: update.clip))
+                apply([range], clipFactor(norm: gradientNorm(of: gradients, in: range, scale: scale), clip: update.clip))
             }
         }
         return Outcome(loss: meanLoss, tokens: Int(sums.tokens), gradientNorm: norm, measuredNorm: sums.measure.squareRoot() * scale)
     }
     /// The first parameter whose gradient has no finite norm.
     private var firstNotFinite: String? {
-        store.parameters.first { !gradientNorm(of: UnsafeBufferPointer(start: $0.gradient.floats, count: $0.shape.count)).isFinite }?.name
+        guard let gradients = store.gradientMemory.baseAddress else { return nil }
+        return store.parameters.first { !gradientNorm(of: gradients, in: ranges[$0.index]).isFinite }?.name
     }
 }

@@ -26,6 +26,23 @@ struct RowTests {
         }
     }
 
+    @Test("a group of 64 zeros within a span may be left out of a sum of squares", arguments: instructionSets)
+    func leftOutGroups(name: String) throws {
+        let k = try kernelSet(name)
+        var generator = SeededGenerator(seed: 12)
+        for n in [4096, 1000, 130] {
+            var (all, kept) = ([] as [Float], [] as [Float])
+            for first in stride(from: 0, to: n, by: 64) {
+                let count = min(64, n - first)
+                let isKept = count < 64 || first / 64 % 3 == 1
+                let group = isKept ? generator.floats(count) : [Float](repeating: 0, count: count)
+                all += group
+                if isKept { kept += group }
+            }
+            #expect(k.sumOfSquares(kept, kept.count).bitPattern == k.sumOfSquares(all, n).bitPattern, "n = \(n)")
+        }
+    }
+
     @Test("NaN and infinity are seen wherever they stand", arguments: instructionSets)
     func notFinite(name: String) throws {
         let k = try kernelSet(name)

@@ -20,7 +20,7 @@ package struct Benchmark: Sendable {
     /// Every benchmark: training steps by rising cost, decoding, then parts of a step.
     package static let all: [Benchmark] =
         TrainingWorkload.all.map(training) + MemoryWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [
-            memoryCost, attention, kernels, tape,
+            memoryCost, attention, kernels, tape, rowGradients,
         ]
 
     /// The benchmark of that name.
@@ -61,6 +61,13 @@ package struct Benchmark: Sendable {
     private static let tape = Benchmark(name: TapeBenchmark.name, summary: TapeBenchmark.summary) { settings, communicator, report in
         settings.applyThreads()
         try TapeBenchmark(settings: settings).run(report)
+        try communicator.barrier()
+    }
+
+    private static let rowGradients = Benchmark(
+        name: RowGradientBenchmark.name, summary: RowGradientBenchmark.summary
+    ) { settings, communicator, report in
+        if communicator.rank == 0 { try RowGradientBenchmark(settings: settings).run(report) }
         try communicator.barrier()
     }
 }

@@ -65,17 +65,16 @@ package struct TrainingBenchmark {
         try communicator.barrier()
         let peak = try communicator.allReduced(ProcessorMeasurement.matrixMultiplyRate(settings.precision.activations), .sum)
 
-        let model = workload.makeModel(settings)
+        let lanes = Array(communicator.rank * workload.lanesPerRank..<(communicator.rank + 1) * workload.lanesPerRank)
+        let (model, batch) = workload.prepare(settings, lanes: lanes)
         settings.allocate(model.store, gradients: true)
         let optimizer = try makeOptimizer(workload.optimizer, parameterCount: model.store.flatCount)
         let trainingStep = TrainingStep(
             store: model.store, optimizer: optimizer, update: TrainingStep.Update(clip: workload.optimizer.clip), communicator: communicator)
-        let lanes = Array(communicator.rank * workload.lanesPerRank..<(communicator.rank + 1) * workload.lanesPerRank)
-        let batch = workload.batch(lanes: lanes)
         let hasDropout = workload.hasDropout(settings)
         func compute(_ step: Int, _ tape: Tape) -> SummedLoss {
             let dropout = hasDropout ? DropoutContext(seed: TrainingWorkload.seed, step: step, lanes: lanes) : nil
-            return model.loss(batch, ForwardPass(tape: tape, dropout: dropout))
+            return batch.loss(ForwardPass(tape: tape, dropout: dropout))
         }
         let cache = MatrixProductCache(directory: settings.cacheDirectory)
         try BackendAgreement(communicator, directory: nil, cache: cache, measures: true) { _ in }

@@ -17,8 +17,8 @@ public struct Segments {
 
     /// - Parameter starts: n + 1 places, the first one 0, none below the one before it.
     public init(starts: [Int32]) {
-        precondition(starts.first == 0, "segments start at 0")
-        precondition(zip(starts, starts.dropFirst()).allSatisfy { $0 <= $1 }, "segments that run backwards")
+        require(starts.first == 0, "segments start at 0")
+        require(zip(starts, starts.dropFirst()).allSatisfy { $0 <= $1 }, "segments that run backwards")
         self.starts = Tensor(starts, [starts.count])
     }
 
@@ -45,7 +45,7 @@ public struct WeightedBags {
     ///   - weights: one for each symbol.
     public init(starts: [Int32], symbols: [Int32], weights: [Float]) {
         segments = Segments(starts: starts)
-        precondition(
+        require(
             symbols.count == segments.total && weights.count == symbols.count,
             "\(symbols.count) symbols and \(weights.count) weights in bags of \(segments.total)")
         self.symbols = Tensor(symbols, [symbols.count])
@@ -82,11 +82,11 @@ public func sumBags(_ table: Tensor, _ bags: WeightedBags) -> Tensor {
         }
     }
     return Operation("sum bags").record(y, from: table) { [node = table.node] gradient in
-        node?.withZeroedGradient { target in
+        node?.withGradientRows { rows in
             let (symbol, weight) = (bags.symbols.integers, bags.weights.floats)
             for bag in 0..<bags.count {
                 for i in bags.segments[bag] {
-                    kernels.addScaled(target + Int(symbol[i]) * width, gradient.floats + bag * width, scale: weight[i], width)
+                    kernels.addScaled(rows[Int(symbol[i])], gradient.floats + bag * width, scale: weight[i], width)
                 }
             }
         }

@@ -1,0 +1,105 @@
+// Training with gradients that are rows against the same with dense ones: the same bits on any number of ranks.
+
+import Collectives
+import Diagnostics
+import NeuralNetworks
+import Optimizers
+import Tensors
+import Testing
+import Training
+
+@Suite("Training with gradients of rows")
+struct RowGradientTests {
+    private static let (size, width) = (300, 8)
+
+    /// A table, and a layer behind it.
+    private struct Network {
+        let store = ParameterStore()
+        let table: Parameter
+        let layer: Parameter
+
+        init(_ form: GradientForm) {
+            layer = store.add("layer", [5, width], .xavierUniform)
+            table = store.add("table", [size, width], .normal(standardDeviation: 0.3), gradient: form)
+            store.allocate(seed: 4)
+        }
+
+        /// The loss of a few symbols, the table read twice, once in a part that is computed again.
+        func loss(_ step: Int, _ group: Int, _ tape: Tape) -> SummedLoss {
+            let count = 12 + group
+            let symbols = Tensor((0..<count).map { Int32(($0 * $0 * 7 + step * 31 + group * 13) % (size / 2)) }, [count])
+            let first = embedding(tape.parameter(table), symbols, scale: 2)
+            let second = recomputed([], on: tape) { _, tape in embedding(tape.parameter(table), symbols) }
+            let targets = Tensor((0..<count).map { Int32(($0 + step) % 5) }, [count])
+            return linearCrossEntropy(first + second, weight: tape.operand(layer), targets: targets)
+        }
+    }
+
+    /// Values, norms and losses after a few steps of four groups, as bits.
+    private func train(
+        _ form: GradientForm, _ configuration: OptimizerConfiguration, clip: Double = 0, per scope: ClipScope = .all,
+        _ communicator: any Communicator = SingleProcess(), reproducible: Bool = false, groups: Int = 4, isHidden: Bool = false
+    ) throws -> [UInt64] {
+        let network = Network(form)
+        let tree = reproducible ? try ReproducibleTree(groupCount: groups, size: communicator.size) : nil
+        let own = tree?.groups(ofRank: communicator.rank) ?? Array(stride(from: communicator.rank, to: groups, by: communicator.size))
+        let step = TrainingStep(
+            store: network.store, optimizer: try makeOptimizer(configuration, parameterCount: network.store.flatCount),
+            update: .init(clip: clip, clipPer: scope), communicator: communicator, tree: tree, microBatches: own.count, bucketBytes: 4096)
+        let window = network.table.offset..<network.table.offset + network.table.shape.count
+        if isHidden { for index in window { network.store.gradientMemory[index] = .nan } }
+        var bits: [UInt64] = []
+        for number in 1...4 {
+            let outcome = try step.run(step: number, learningRate: configuration.learningRate) { index, tape in
+                network.loss(number, own[index], tape)
+            }
+            bits += [outcome.loss.bitPattern, outcome.gradientNorm.bitPattern]
+        }
+        if isHidden { #expect(network.store.gradientMemory[window].allSatisfy { $0.isNaN }, "the memory of the dense gradient was written") }
+        return bits + network.store.values.map { UInt64($0.bitPattern) }
+    }
+
+    private static let optimizers = [
+        OptimizerConfiguration(kind: .adamw, learningRate: 0.01), OptimizerConfiguration(kind: .sgd, learningRate: 0.5),
+        OptimizerConfiguration(kind: .sgd, learningRate: 0.1, momentum: 0.9, nesterov: true), OptimizerConfiguration(kind: .rmsprop, learningRate: 0.01),
+        OptimizerConfiguration(kind: .adagrad, learningRate: 0.1),
+    ]
+
+    @Test("every optimizer, plain and clipped, over micro-batches; the dense memory is neither read nor written", arguments: optimizers.indices)
+    func oneRank(_ index: Int) throws {
+        let optimizer = Self.optimizers[index]
+        for (clip, scope) in [(0, .all), (0.05, .all), (0.02, .parameter)] as [(Double, ClipScope)] {
+            let dense = try train(.dense, optimizer, clip: clip, per: scope)
+            #expect(try train(.rows, optimizer, clip: clip, per: scope, isHidden: true) == dense, "clip \(clip) per \(scope)")
+            let group = try train(.dense, optimizer, clip: clip, per: scope, reproducible: true, groups: 1)
+            #expect(try train(.rows, optimizer, clip: clip, per: scope, reproducible: true, groups: 1, isHidden: true) == group)
+        }
+    }
+
+    @Test("1, 2 and 4 ranks, in buckets and along the tree", arguments: [1, 2, 4], [false, true])
+    func ranks(size: Int, reproducible: Bool) throws {
+        let optimizer = Self.optimizers[0]
+        let both = try LoopbackCommunicator.run(size: size) { communicator in
+            try [GradientForm.dense, .rows].map { try train($0, optimizer, clip: 0.05, communicator, reproducible: reproducible) }
+        }
+        for results in both {
+            #expect(results[1] == results[0])
+            #expect(results[1] == both[0][1])
+        }
+    }
+
+    @Test("a table whose gradient is not finite is named")
+    func notFinite() throws {
+        let network = Network(.rows)
+        network.table.value.floats[0] = .infinity
+        let optimizer = try makeOptimizer(Self.optimizers[1], parameterCount: network.store.flatCount)
+        let step = TrainingStep(store: network.store, optimizer: optimizer, update: .init(), communicator: SingleProcess())
+        network.store.gradientMemory.update(repeating: 0)
+        #expect {
+            try step.run(step: 1, learningRate: 1) { _, tape in
+                let rows = embedding(tape.parameter(network.table), Tensor([0, 1] as [Int32], [2]))
+                return SummedLoss(loss: (rows * rows).sum(), negativeLogLikelihood: 1, count: 1, perPosition: [])
+            }
+        } throws: { "\($0)".contains("first that of table") }
+    }
+}
