@@ -15,6 +15,9 @@ public enum RecurrentCell: String, Sendable, CaseIterable {
     /// The gated recurrent unit with the reset gate before the product, as Cho et al. 2014 wrote it. Its weights are not those of `gru`.
     case gruResetBefore = "gru-reset-before"
 
+    /// What a layer remembers.
+    var stateParts: [String] { self == .lstm ? ["hidden", "cell"] : ["hidden"] }
+
     /// Rows of a weight for each unit.
     public var gatesPerUnit: Int {
         switch self {
@@ -104,7 +107,7 @@ public struct RecurrentStack: SequenceCore {
                 hiddenBias: hasSingleBias ? nil : store.add("\(layer).hiddenBias", [gates], isForgetSet ? .zeros : uniform))
         }
         memory = (0..<layers).flatMap { index in
-            (cell == .lstm ? ["hidden", "cell"] : ["hidden"]).map {
+            cell.stateParts.map {
                 MemoryDeclaration("\(path).\(index).\($0)", [width], axes: ["unit"], lifetime: lifetime)
             }
         }
@@ -114,42 +117,34 @@ public struct RecurrentStack: SequenceCore {
     public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
         var x = x
         var next = MemoryState([])
-        let perLayer = cell == .lstm ? 2 : 1
+        let parts = cell.stateParts
         for (index, layer) in layers.enumerated() {
             if index > 0 { x = dropout(x, rate: options.dropout, pass.dropout) }
             x = variationalDropout(x, rate: options.inputDropout, pass.dropout)
-            let before = state.map { Array($0.tensors[index * perLayer..<(index + 1) * perLayer]) } ?? []
-            let result = run(layer, x, before, pass)
-            x = pass.checked(result.outputs, layer.inputWeight)
-            next.tensors.append(convert(result.hidden, to: .float32))
-            if let cell = result.cell { next.tensors.append(cell) }
+            var before = CellState()
+            for (offset, part) in parts.enumerated() { before[part] = state?.tensors[index * parts.count + offset] }
+            let (outputs, after) = run(layer, x, before, pass)
+            x = pass.checked(outputs, layer.inputWeight)
+            next.tensors += parts.compactMap { after[$0] }
         }
         record(x, pass.trace)
         return (x, next)
     }
 
-    private func run(_ layer: Layer, _ x: Tensor, _ state: [Tensor], _ pass: ForwardPass) -> RecurrentOutput {
+    private func run(_ layer: Layer, _ x: Tensor, _ state: CellState, _ pass: ForwardPass) -> (outputs: Tensor, state: CellState) {
         let (inputWeight, hiddenWeight) = (pass.operand(layer.inputWeight), pass.operand(layer.hiddenWeight))
         let (inputBias, hiddenBias) = (pass(layer.inputBias), layer.hiddenBias.map { pass($0) })
-        let bias = hiddenBias.map { inputBias + $0 } ?? inputBias
         var mask: Tensor?
         if options.stateDropout > 0, let context = pass.dropout {
             mask = dropout(Tensor(repeating: 1, [x.shape[0], outputWidth]), rate: options.stateDropout, context)
         }
-        switch cell {
-        case .elman:
-            return elman(x, hidden: state.first, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: mask)
-        case .lstm:
-            return lstm(
-                x, hidden: state.first, cell: state.last, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: mask)
-        case .gru:
-            guard let hiddenBias else { preconditionFailure("a GRU has two biases") }
+        if cell == .gru, let hiddenBias {
             return gru(
-                x, hidden: state.first, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputBias, hiddenBias: hiddenBias,
-                stateMask: mask)
-        case .gruResetBefore:
-            return gruResetBefore(x, hidden: state.first, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: mask)
+                x, from: state, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputBias, hiddenBias: hiddenBias, stateMask: mask)
         }
+        let bias = hiddenBias.map { inputBias + $0 } ?? inputBias
+        let function = cell == .elman ? elman : cell == .lstm ? lstm : gruResetBefore
+        return function(x, state, inputWeight, hiddenWeight, bias, mask)
     }
 
     /// Shows what the units of the last layer did for the first sequence.

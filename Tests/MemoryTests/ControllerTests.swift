@@ -6,48 +6,62 @@ import TestSupport
 import Tensors
 import Testing
 
-/// A controller alone: what it reads at step t > 0 is a fixed function of its output at t - 1, a running sum scaled by 0.3, cut or repeated to the
-/// width.
-private func run(_ controller: Controller, _ x: Tensor, _ firstRead: Tensor, _ state: [Tensor]?, _ pass: ForwardPass) -> Tensor {
-    let sequence = ControllerSequence(controller, x, from: state, pass)
-    let (batch, steps, width, reads) = (sequence.batch, sequence.steps, sequence.width, sequence.reads)
-    for t in 0..<steps {
+/// A controller alone, as a cell: what it reads at step t > 0 is a fixed function of its output at t - 1, scaled by 0.3, cut or repeated to the width.
+private final class ControllerAlone: Cell {
+    private let work: ControllerSteps
+    private let firstRead: Tensor
+    private let gradient: Tensor
+    let initialState: CellState
+
+    init(_ controller: Controller, _ x: Tensor, _ firstRead: Tensor, _ state: CellState, _ pass: ForwardPass) {
+        work = ControllerSteps(controller, x, from: state, pass)
+        (self.firstRead, initialState, gradient) = (firstRead, state, Tensor(zeros: [work.batch, work.width]))
+    }
+
+    let operation = Operation("controller")
+    var batch: Int { work.batch }
+    var steps: Int { work.steps }
+    var outputWidth: Int { work.width }
+    var outputType: DataType { .float32 }
+    var state: [StatePart] { work.state }
+    var inputs: [Tensor] { work.inputs + [firstRead] }
+
+    func step(_ t: Int, into outputs: StepRows) {
         for b in 0..<batch {
-            for v in 0..<reads {
-                sequence.readRow(t, b)[v] = t == 0 ? firstRead.floats[b * reads + v] : 0.3 * sequence.output(t - 1)[b * width + v % width]
+            for v in 0..<work.reads {
+                work.readRow(t, b)[v] = t == 0 ? firstRead.floats[b * work.reads + v] : 0.3 * work.output(t - 1)[b * work.width + v % work.width]
             }
         }
-        sequence.step(t)
+        work.step(t)
+        for b in 0..<batch { outputs.floats(b).update(from: work.output(t) + b * work.width, count: work.width) }
     }
-    let outputs = Tensor(uninitialized: [batch, steps, width])
-    for t in 0..<steps {
-        for b in 0..<batch { (outputs.floats + (b * steps + t) * width).update(from: sequence.output(t) + b * width, count: width) }
-    }
-    let result = Operation("controller").record(outputs, from: sequence.dependencies + [firstRead]) { gradient in
-        let step = Tensor(zeros: [batch, width])
-        for t in (0..<steps).reversed() {
-            for b in 0..<batch {
-                for h in 0..<width {
-                    step.floats[b * width + h] = gradient.floats[(b * steps + t) * width + h]
-                }
-                if t < steps - 1 {
-                    for v in 0..<reads { step.floats[b * width + v % width] += 0.3 * sequence.readGradientRow(b)[v] }
-                }
-            }
-            sequence.stepGradient(t, step.floats)
+
+    func lastState(_ outputs: Tensor) -> CellState { work.lastState() }
+    func startBackward(_ lastState: CellState) { work.startBackward(lastState) }
+
+    func stepBackward(_ t: Int, from outputs: StepRows) {
+        for b in 0..<batch {
+            let row = gradient.floats + b * work.width
+            row.update(from: outputs.floats(b), count: work.width)
+            if t < steps - 1 { for v in 0..<work.reads { row[v % work.width] += 0.3 * work.readGradientRow(b)[v] } }
         }
+        work.stepBackward(t, gradient.floats)
+    }
+
+    func finishBackward() {
         firstRead.node?.withZeroedGradient { target in
-            for b in 0..<batch { for v in 0..<reads { target[b * reads + v] += sequence.readGradientRow(b)[v] } }
+            for b in 0..<batch { for v in 0..<work.reads { target[b * work.reads + v] += work.readGradientRow(b)[v] } }
         }
-        sequence.accumulateGradients()
+        work.finishBackward()
     }
-    let last = sequence.lastState.enumerated().map { index, tensor in
-        Operation("controller").record(tensor, from: result) { gradient in
-            sequence.setLastStateGradient(index, gradient)
-            result.node?.withZeroedGradient { _ in }
-        }
-    }
-    return concatenate(([result] + last).map { $0.reshaped(to: [$0.count]) }, axis: 0)
+}
+
+private func run(_ controller: Controller, _ x: Tensor, _ firstRead: Tensor, _ state: [Tensor], _ pass: ForwardPass) -> Tensor {
+    let declarations = controller.memory("core.controller")
+    let before = state.isEmpty ? [:] : MemoryState(state).cellState(of: declarations, path: "core")
+    let (outputs, last) = scan(ControllerAlone(controller, x, firstRead, before, pass))
+    let parts = [outputs] + MemoryState(last, as: declarations, path: "core").tensors
+    return concatenate(parts.map { $0.reshaped(to: [$0.count]) }, axis: 0)
 }
 
 @Suite("Controllers")
@@ -77,7 +91,7 @@ struct ControllerTests {
         let controller = Controller(store, "controller", inputs: 2, reads: 1, ControllerConfiguration(.feedForward, width: 7, activation: .rectifier))
         store.allocate(seed: 8)
         let report = checkGradients(inputs: [randomTensor("x", [3, 3, 2]), randomTensor("read", [3, 1])], store: store, step: 1e-3) { tape, inputs in
-            run(controller, inputs[0], inputs[1], nil, ForwardPass(tape: tape))
+            run(controller, inputs[0], inputs[1], [], ForwardPass(tape: tape))
         }
         #expect(report.passes(worst: 2e-2, ofNorm: 1e-2), "\(report)")
     }
@@ -88,7 +102,7 @@ struct ControllerTests {
         let controller = Controller(store, "controller", inputs: 3, reads: 2, ControllerConfiguration(.lstm, width: 6))
         store.allocate(seed: 3)
         let x = randomTensor("x", [2, 5, 3])
-        let sequence = ControllerSequence(controller, x, from: nil, ForwardPass())
+        let sequence = ControllerSteps(controller, x, from: [:], ForwardPass())
         for t in 0..<5 {
             for b in 0..<2 { sequence.readRow(t, b).update(repeating: 0, count: 2) }
             sequence.step(t)
@@ -101,6 +115,7 @@ struct ControllerTests {
                 for h in 0..<6 { #expect(abs(sequence.output(t)[b * 6 + h] - expected.outputs.floats[(b * 5 + t) * 6 + h]) < 1e-6) }
             }
         }
-        #expect(zip(sequence.lastState[1].array, expected.cell!.array).allSatisfy { abs($0 - $1) < 1e-6 })
+        let (cell, expectedCell) = (sequence.lastState()["controller.0.cell"]?.array ?? [], expected.state["cell"]?.array ?? [])
+        #expect(cell.count == 12 && expectedCell.count == 12 && zip(cell, expectedCell).allSatisfy { abs($0 - $1) < 1e-6 })
     }
 }

@@ -7,30 +7,34 @@ import TestSupport
 import Tensors
 import Testing
 
-/// The outputs, the last hidden state and the last cell, one after another.
-private func flattened(_ result: RecurrentOutput) -> Tensor {
-    let parts = [result.outputs, result.hidden] + (result.cell.map { [$0] } ?? [])
-    return concatenate(parts.map { $0.reshaped(to: [$0.count]) }, axis: 0)
+private typealias Output = (outputs: Tensor, state: CellState)
+
+/// The outputs, the last hidden state and the last cell, one after another, float32.
+private func flattened(_ result: Output) -> Tensor {
+    let parts = [result.outputs, result.state["hidden"], result.state["cell"]].compactMap { $0 }
+    return concatenate(parts.map { convert($0, to: .float32).reshaped(to: [$0.count]) }, axis: 0)
 }
 
-private func run(_ kind: String, _ inputs: [String: Tensor]) -> RecurrentOutput {
-    let (x, hidden, mask) = (inputs["x"]!, inputs["hidden"], inputs["stateMask"])
+private func run(_ kind: String, _ inputs: [String: Tensor]) -> Output {
+    let (x, mask) = (inputs["x"]!, inputs["stateMask"])
     let (inputWeight, hiddenWeight) = (inputs["inputWeight"]!, inputs["hiddenWeight"]!)
+    var state = CellState()
+    for part in ["hidden", "cell"] { state[part] = inputs[part] }
     switch kind {
     case "lstm":
         return lstm(
-            x, hidden: hidden, cell: inputs["cell"], inputWeight: inputWeight, hiddenWeight: hiddenWeight,
-            bias: inputs["inputBias"]! + inputs["hiddenBias"]!, stateMask: mask)
+            x, from: state, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputs["inputBias"]! + inputs["hiddenBias"]!,
+            stateMask: mask)
     case "gru":
         return gru(
-            x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputs["inputBias"]!,
+            x, from: state, inputWeight: inputWeight, hiddenWeight: hiddenWeight, inputBias: inputs["inputBias"]!,
             hiddenBias: inputs["hiddenBias"]!, stateMask: mask)
     case "gru-reset-before":
         return gruResetBefore(
-            x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputs["inputBias"]!, stateMask: mask)
+            x, from: state, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputs["inputBias"]!, stateMask: mask)
     default:
         return elman(
-            x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputs["inputBias"]! + inputs["hiddenBias"]!,
+            x, from: state, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: inputs["inputBias"]! + inputs["hiddenBias"]!,
             stateMask: mask)
     }
 }
@@ -166,9 +170,8 @@ struct RecurrentTests {
             let exact = bothPasses(values) { flattened(run(kind, $0)) }
             let low = bothPasses(rounded) { inputs in
                 let result = run(kind, inputs)
-                #expect(result.outputs.dataType == .bfloat16 && result.hidden.dataType == .bfloat16)
-                let parts = [result.outputs, result.hidden] + (result.cell.map { [$0] } ?? [])
-                return concatenate(parts.map { convert($0, to: .float32).reshaped(to: [$0.count]) }, axis: 0)
+                #expect(result.outputs.dataType == .bfloat16 && result.state["hidden"]?.dataType == .float32)
+                return flattened(result)
             }
             for (key, expected) in exact {
                 let error = relativeError(low[key]!, expected)
@@ -185,19 +188,20 @@ struct RecurrentTests {
         values["x"] = x.split([2, 4], axis: 1)[0]
         let first = run(kind, values)
         values["x"] = x.split([2, 4], axis: 1)[1]
-        values["hidden"] = first.hidden
-        values["cell"] = first.cell
+        for part in ["hidden", "cell"] { values[part] = first.state[part] }
         let second = run(kind, values)
         let joined = concatenate([first.outputs, second.outputs], axis: 1)
         #expect(relativeError(joined.array, whole.outputs.array) < 1e-6)
-        #expect(relativeError(second.hidden.array, whole.hidden.array) < 1e-6)
-        if let cell = whole.cell { #expect(relativeError(second.cell!.array, cell.array) < 1e-6) }
+        for part in ["hidden", "cell"] {
+            #expect((second.state[part] == nil) == (whole.state[part] == nil))
+            if let value = whole.state[part] { #expect(relativeError(second.state[part]!.array, value.array) < 1e-6) }
+        }
     }
 
     @Test("a loss of the last cell alone reaches all inputs")
     func cellAlone() {
         let values = inputs("lstm", batch: 2, steps: 3, inputs: 4, width: 5)
-        let gradients = bothPasses(values) { run("lstm", $0).cell! }
+        let gradients = bothPasses(values) { run("lstm", $0).state["cell"]! }
         for (key, gradient) in gradients { #expect(gradient.contains { $0 != 0 }, "\(key)") }
     }
 

@@ -5,6 +5,7 @@
 // p precedence, L links.
 
 import Kernels
+import Tensors
 
 /// One step of the memory. A value without state: frames and scratch memory are the caller's.
 ///
@@ -17,7 +18,8 @@ import Kernels
 /// 5. L[t](i, j) = (1 - w(i) - w(j)) L[t-1](i, j) + w(i) p[t-1](j), 0 for i = j; p[t] = (1 - sum of w) p[t-1] + w
 /// 6. of each read head: r[t] = backward mode * L^T r[t-1] + content mode * softmax(strength cos(M[t], key)) + forward mode * L r[t-1];
 ///    it reads M[t]^T r[t]
-struct AllocatedMemory {
+struct AllocatedMemory: FrameCell {
+    let operation = Operation("differentiable neural computer")
     let configuration: DifferentiableNeuralComputerConfiguration
     let interface: MemoryInterface
     let frame: MemoryFrame
@@ -40,16 +42,22 @@ struct AllocatedMemory {
         scratch = GradientScratch(frame, interface)
     }
 
+    var layout: FrameLayout { frame.layout }
+    var inputWidth: Int { interface.count }
+    var outputWidth: Int { frame.heads * frame.width }
+    var readHeads: Int { frame.heads }
+    var scratchCount: Int { scratch.count }
+
     /// Writes to the memory and reads from it.
     /// - Parameters:
     ///   - next: the frame after the step; written.
     ///   - previous: the frame before it.
     ///   - values: [E], the interface before its functions.
-    ///   - reads: [R, W]; written.
+    ///   - output: [R, W], what is read; written.
     ///   - scratch: [scratch.count].
     func step(
         _ next: UnsafeMutablePointer<Float>, from previous: UnsafeMutablePointer<Float>, _ values: UnsafePointer<Float>,
-        reads: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
+        output: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
     ) {
         let (f, i, kernels) = (frame, interface, kernels)
         let (stride, heads, width) = (f.stride, f.heads, f.width)
@@ -92,7 +100,7 @@ struct AllocatedMemory {
             stride: stride)
         for h in heads..<f.paddedHeads { (next + f.readWeights + h * stride).update(repeating: 0, count: stride) }
         kernels.memorySums(
-            reads, weights: next + f.readWeights, memory: next + f.matrix, heads: heads, width: width, stride: stride, isSquared: false)
+            output, weights: next + f.readWeights, memory: next + f.matrix, heads: heads, width: width, stride: stride, isSquared: false)
     }
 
     /// Applies the functions of the interface. Masks stay values of the logistic function: their floor is added where they are used.

@@ -60,11 +60,11 @@ extension AllocatedMemory {
     ///   - gradient: [stateCount], of the memory after the step; becomes that of the memory before it.
     ///   - next, previous: the frames after and before the step, as `step` left them.
     ///   - values: [E], the interface before its functions; becomes its gradient.
-    ///   - readGradient: [R, W], of what was read.
+    ///   - outputGradient: [R, W], of what was read.
     ///   - scratch: [scratch.count].
     func stepGradient(
         _ gradient: UnsafeMutablePointer<Float>, _ next: UnsafeMutablePointer<Float>, from previous: UnsafeMutablePointer<Float>,
-        _ values: UnsafeMutablePointer<Float>, readGradient: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>
+        _ values: UnsafeMutablePointer<Float>, outputGradient: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>
     ) {
         let (f, i, kernels) = (frame, interface, kernels)
         let s = self.scratch
@@ -78,7 +78,7 @@ extension AllocatedMemory {
 
         // Reads, and what the read weights are made of.
         kernels.memoryProducts(
-            readWeightGradient, vectors: readGradient, memory: next + f.matrix, heads: heads, width: width, stride: stride, isSquared: false,
+            readWeightGradient, vectors: outputGradient, memory: next + f.matrix, heads: heads, width: width, stride: stride, isSquared: false,
             accumulates: true)
         kernels.memoryReadWeightsGradient(
             backwardGradient: scratch + s.backward, contentGradient: scratch + s.content, forwardGradient: scratch + s.forward,
@@ -91,7 +91,7 @@ extension AllocatedMemory {
             first: 0, count: heads, scratch: scratch, kernels)
         kernels.fill(scratch + s.normScales, 0, stride)
         kernels.addMemoryGradient(
-            matrixGradient, vectors: readGradient, weights: next + f.readWeights, heads: heads, memory: next + f.matrix,
+            matrixGradient, vectors: outputGradient, weights: next + f.readWeights, heads: heads, memory: next + f.matrix,
             scale: scratch + s.normScales,
             width: width, stride: stride)
 

@@ -17,6 +17,7 @@ public struct DifferentiableNeuralComputer: SequenceCore {
     public let configuration: DifferentiableNeuralComputerConfiguration
     public let outputWidth: Int
     public let memory: [MemoryDeclaration]
+    private let path: String
     private let controller: Controller
     /// [E, C], [E].
     private let interfaceWeight: Parameter
@@ -32,7 +33,7 @@ public struct DifferentiableNeuralComputer: SequenceCore {
         lifetime: MemoryLifetime = .sequence
     ) {
         let (rows, width, heads) = (configuration.rows, configuration.width, configuration.readHeads)
-        self.configuration = configuration
+        (self.configuration, self.path) = (configuration, path)
         let allocatedMemory = AllocatedMemory(configuration)
         let count = allocatedMemory.interface.count
         let controller = Controller(store, "\(path).controller", inputs: inputs, reads: heads * width, configuration.controller)
@@ -64,31 +65,21 @@ public struct DifferentiableNeuralComputer: SequenceCore {
     ///   With a tape it keeps 4 (N^2 + N W + (9 + 5 R) N) bytes a step and sequence, N and R rounded up to whole registers, and the controller's
     ///   activations; with `recompute` about 2 sqrt(T) times that instead of T times.
     public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
-        let parts = DifferentiableNeuralComputerSequence.memoryParts
-        precondition(state == nil || state!.tensors.count == memory.count, "a Differentiable Neural Computer has \(memory.count) pieces of memory")
-        for (tensor, declaration) in zip(state?.tensors ?? [], memory) {
-            precondition(
-                tensor.count == x.shape[0] * declaration.shape.count && tensor.dataType == .float32,
-                "\(declaration.name): \(tensor.shape) for \(x.shape[0]) sequences of \(declaration.shape)")
-        }
-        let sequence = DifferentiableNeuralComputerSequence(
-            allocatedMemory, ControllerSequence(controller, convert(x, to: .float32), from: state.map { Array($0.tensors[parts...]) }, pass),
-            .init(
-                interfaceWeight: pass(interfaceWeight), interfaceBias: pass(interfaceBias), gain: interfaceNorm.map { pass($0.weight) },
-                normBias: interfaceNorm.map { pass($0.bias) }),
-            from: state.map { Array($0.tensors[..<parts]) }, keepsFrames: pass.tape != nil)
+        let frame = allocatedMemory.frame
+        let interface = SteeringLayer(
+            weight: pass(interfaceWeight), bias: pass(interfaceBias),
+            normalization: interfaceNorm.map { (pass($0.weight), pass($0.bias)) }, limit: configuration.interfaceClip)
         let trace = pass.trace.map { _ in MemoryStepTrace(allocatedMemory) }
-        let values = sequence.run(observe: trace.map { trace in { trace.add($0) } })
+        let (outputs, last) = scan(
+            MemoryScan(
+                allocatedMemory, controller, interface, convert(x, to: .float32), from: state?.cellState(of: memory, path: path) ?? [:],
+                pass.tape == nil ? .none : configuration.recompute ? .segments : .all,
+                operationsPerStep: frame.linkRows * frame.stride + 8 * frame.width * frame.stride + 2048, pass,
+                observe: trace.map { trace in { trace.add($1) } }))
         if let trace, let pictures = pass.trace { trace.record(to: pictures) }
-        let result = Operation("differentiable neural computer").record(values, from: sequence.dependencies) { sequence.accumulateGradients($0) }
-        // Gradients of the last state wait until the sequence runs backwards, which it does when its outputs have a gradient.
-        let last = sequence.lastState.enumerated().map { index, tensor in
-            Operation("differentiable neural computer").record(tensor, from: result) { gradient in
-                sequence.setLastStateGradient(index, gradient)
-                result.node?.withZeroedGradient { _ in }
-            }
-        }
-        return (convert(pass.checked(bypassDropout(result, pass), interfaceWeight), to: x.dataType), MemoryState(last))
+        return (
+            convert(pass.checked(bypassDropout(outputs, pass), interfaceWeight), to: x.dataType), MemoryState(last, as: memory, path: path)
+        )
     }
 
     /// Dropout of the controller's part of the outputs.

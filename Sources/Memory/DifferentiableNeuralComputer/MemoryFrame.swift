@@ -2,6 +2,8 @@
 //
 // Legend: N memory rows, W width, R read heads, E interface width, S = N rounded up to a multiple of 16.
 
+import Tensors
+
 /// The places of the parts of a frame: the memory after a step, and how it came to be. In elements; every part begins on 64 bytes.
 ///
 /// Vectors over memory rows have S elements, and heads come in fours: what is added holds zeros, so that kernels work on whole registers.
@@ -32,9 +34,6 @@ struct MemoryFrame {
     let writeWeights: Int
     /// [S]: 1 / norm of each memory row; of the state because the next step uses it.
     let inverseNorms: Int
-    /// Elements of the state.
-    let stateCount: Int
-
     // How it came to be.
 
     /// [S]: what the free gates leave of each row's usage.
@@ -61,42 +60,36 @@ struct MemoryFrame {
     let keyNorms: Int
     /// [E]: the interface after its functions.
     let interface: Int
-    /// Elements of a frame.
-    let count: Int
+    /// The same places by name.
+    let layout: FrameLayout
 
     init(_ configuration: DifferentiableNeuralComputerConfiguration, _ interfaceCount: Int) {
         func rounded(_ n: Int, _ unit: Int) -> Int { (n + unit - 1) / unit * unit }
-        var end = 0
-        func place(_ count: Int) -> Int {
-            defer { end += rounded(count, 16) }
-            return end
-        }
         (rows, width, heads) = (configuration.rows, configuration.width, configuration.readHeads)
-        stride = rounded(rows, 16)
-        linkRows = rounded(rows, 4)
-        paddedHeads = rounded(heads, 4)
-        _ = place(linkRows * stride)
-        matrix = place(width * stride)
-        usage = place(stride)
-        precedence = place(stride)
-        readWeights = place(paddedHeads * stride)
-        writeWeights = place(stride)
-        inverseNorms = place(stride)
-        stateCount = end
-        retention = place(stride)
-        allocation = place(stride)
-        order = place(stride)
-        content = place(paddedHeads * stride)
-        writeContent = place(stride)
-        cosines = place(paddedHeads * stride)
-        writeCosines = place(stride)
-        forward = place(paddedHeads * stride)
-        backward = place(paddedHeads * stride)
-        rawForward = configuration.sharpensLinks ? place(paddedHeads * stride) : forward
-        rawBackward = configuration.sharpensLinks ? place(paddedHeads * stride) : backward
-        maskedNorms = place(configuration.masksKeys ? (heads + 1) * stride : 0)
-        keyNorms = place(heads + 1)
-        interface = place(interfaceCount)
-        count = end
+        (stride, linkRows, paddedHeads) = (rounded(rows, 16), rounded(rows, 4), rounded(heads, 4))
+        var layout = FrameLayout()
+        _ = layout.place("links", rows: rows, rows, stride: stride, padded: linkRows)
+        matrix = layout.place("matrix", rows: rows, width, stride: stride, liesByColumns: true)
+        usage = layout.place("usage", rows, stride: stride, isVector: true)
+        precedence = layout.place("precedence", rows, stride: stride, isVector: true)
+        readWeights = layout.place("readWeights", rows: heads, rows, stride: stride, padded: paddedHeads)
+        writeWeights = layout.place("writeWeights", rows, stride: stride, isVector: true)
+        inverseNorms = layout.place(stride)
+        layout.endState()
+        retention = layout.place(stride)
+        allocation = layout.place(stride)
+        order = layout.place(stride)
+        content = layout.place(paddedHeads * stride)
+        writeContent = layout.place(stride)
+        cosines = layout.place(paddedHeads * stride)
+        writeCosines = layout.place(stride)
+        forward = layout.place(paddedHeads * stride)
+        backward = layout.place(paddedHeads * stride)
+        rawForward = configuration.sharpensLinks ? layout.place(paddedHeads * stride) : forward
+        rawBackward = configuration.sharpensLinks ? layout.place(paddedHeads * stride) : backward
+        maskedNorms = layout.place(configuration.masksKeys ? (heads + 1) * stride : 0)
+        keyNorms = layout.place(heads + 1)
+        interface = layout.place(interfaceCount)
+        self.layout = layout
     }
 }

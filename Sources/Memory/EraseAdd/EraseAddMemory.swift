@@ -2,6 +2,7 @@
 //
 // Legend: B sequences, T steps, I input width, H units, N memory rows, W their width, P = N + 2 W numbers of a step.
 
+import Kernels
 import NeuralNetworks
 import Tensors
 
@@ -53,18 +54,16 @@ public struct EraseAddMemory: SequenceCore {
     /// - Complexity: a step costs 2 B (H (H + W) + P H) flops of products and passes over B N W numbers: two forwards, five backwards. Keeps T B (N W
     ///   + N) numbers for the backward pass.
     public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
-        let sequence = EraseAddSequence(
-            self, convert(x, to: .float32), from: state, EraseAddWeights(input: pass(inputWeight), hidden: pass(hiddenWeight), bias: pass(bias)),
-            pass)
-        let outputs = sequence.run(pass.trace)
-        let result = Operation("erase/add memory").record(outputs, from: sequence.dependencies) { sequence.accumulateGradients($0) }
-        let last = sequence.lastState.enumerated().map { index, tensor in
-            // These gradients wait until the sequence runs backwards, which it does when its outputs have a gradient.
-            Operation("erase/add memory").record(tensor, from: result) { gradient in
-                sequence.setLastStateGradient(index, gradient)
-                result.node?.withZeroedGradient { _ in }
-            }
-        }
-        return (convert(pass.checked(result, inputWeight), to: x.dataType), MemoryState(last))
+        let step = EraseAddStep(rows: rows, width: width)
+        let interface = SteeringLayer(weight: pass(hiddenWeight), bias: pass(bias), inputWeight: pass(inputWeight))
+        let picture = pass.trace.map { _ in WeightPicture(heads: 1, rows: rows, steps: x.shape[1]) }
+        let stride = AddressedMemoryShape(rows: rows, width: width).stride
+        let (outputs, last) = scan(
+            MemoryScan(
+                step, controller, interface, convert(x, to: .float32), from: state?.cellState(of: memory, path: path) ?? [:],
+                pass.tape == nil ? .none : .all, operationsPerStep: 2 * stride * (width + 1), pass,
+                observe: picture.map { picture in { t, frame in picture.record(t, frame + step.weights, stride: stride) } }))
+        if let trace = pass.trace { picture?.show(trace, names: ["weights"]) }
+        return (convert(pass.checked(outputs, inputWeight), to: x.dataType), MemoryState(last, as: memory, path: path))
     }
 }

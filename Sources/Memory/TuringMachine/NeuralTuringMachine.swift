@@ -118,28 +118,34 @@ public struct NeuralTuringMachine: SequenceCore {
     /// - Complexity: a step costs 2 B (H (G + P) + G R W) flops of products, G = 4 H for an LSTM, and passes over B N W numbers: two forwards, four
     ///   backwards. Keeps T B (N W + 5 A N) numbers for the backward pass, 2 sqrt(T) B (N W + 5 A N) with `recompute`.
     public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
-        let type = x.dataType
-        let start: [Tensor?] = state.map { $0.tensors } ?? initialState(batch: x.shape[0], pass)
-        let sequence = TuringMachineSequence(
-            self, convert(x, to: .float32), from: start, interfaceWeight: pass(interfaceWeight), interfaceBias: pass(interfaceBias), pass)
-        let outputs = sequence.run(pass.trace)
-        let result = Operation("neural Turing machine").record(outputs, from: sequence.dependencies) { sequence.accumulateGradients($0) }
-        let last = sequence.lastState.enumerated().map { index, tensor in
-            // These gradients wait until the sequence runs backwards, which it does when its outputs have a gradient.
-            Operation("neural Turing machine").record(tensor, from: result) { gradient in
-                sequence.lastStateGradients[index] = gradient
-                result.node?.withZeroedGradient { _ in }
-            }
-        }
-        return (convert(pass.checked(result, interfaceWeight), to: type), MemoryState(last))
+        let turing = TuringMemory(configuration)
+        let (heads, rows) = (configuration.readHeads + configuration.writeHeads, configuration.rows)
+        let stride = AddressedMemoryShape(rows: rows, width: configuration.width).stride
+        let picture = pass.trace.map { _ in WeightPicture(heads: heads, rows: rows, steps: x.shape[1]) }
+        let (outputs, last) = scan(
+            MemoryScan(
+                turing, controller, SteeringLayer(weight: pass(interfaceWeight), bias: pass(interfaceBias)), convert(x, to: .float32),
+                from: state?.cellState(of: memory, path: path) ?? initialState(batch: x.shape[0], pass),
+                pass.tape == nil ? .none : configuration.recompute ? .segments : .all, operationsPerStep: 2 * stride * (configuration.width + heads),
+                pass, observe: picture.map { picture in { t, frame in picture.record(t, frame + turing.weights, stride: stride) } }))
+        if let trace = pass.trace { picture?.show(trace, names: headNames) }
+        return (convert(pass.checked(outputs, interfaceWeight), to: x.dataType), MemoryState(last, as: memory, path: path))
     }
 
-    /// The learned parts of the initial state, [B, ...]; `nil` for what is not learned.
-    private func initialState(batch: Int, _ pass: ForwardPass) -> [Tensor?] {
-        func weights(_ parameter: Parameter?) -> Tensor? { parameter.map { repeated(softmax(pass($0)), batch) } }
-        return [
-            initialMemory.map { repeated(pass($0), batch) }, weights(initialReadWeights), weights(initialWriteWeights),
-            initialReads.map { repeated(pass($0), batch) },
-        ]
+    private var headNames: [String] {
+        func names(_ kind: String, _ count: Int) -> [String] { count == 1 ? [kind] : (1...count).map { "\(kind), head \($0)" } }
+        return names("read weights", configuration.readHeads) + names("write weights", configuration.writeHeads)
+    }
+
+    /// The learned parts of the initial state, [B, ...].
+    private func initialState(batch: Int, _ pass: ForwardPass) -> CellState {
+        var state = CellState()
+        for (part, parameter) in [("readWeights", initialReadWeights), ("writeWeights", initialWriteWeights)] {
+            if let parameter { state[part] = repeated(softmax(pass(parameter)), batch) }
+        }
+        for (part, parameter) in [("memory", initialMemory), ("reads", initialReads)] {
+            if let parameter { state[part] = repeated(pass(parameter), batch) }
+        }
+        return state
     }
 }

@@ -1,6 +1,6 @@
-// The simple recurrent network over a whole sequence as one operation (Elman 1990).
+// The simple recurrent network (Elman 1990).
 //
-// Legend: B sequences, T steps, I input width, H width.
+// Legend: B sequences, T steps, I input width, H width, D what else a step reads.
 
 import Kernels
 
@@ -8,94 +8,89 @@ import Kernels
 ///
 /// - Parameters:
 ///   - x: [B, T, I], float32 or bfloat16.
-///   - hidden: h[-1], [B, H]; `nil` is zeros.
+///   - state: `hidden`, [B, H]; missing, it is zeros.
 ///   - inputWeight: W, [H, I], of x's type.
 ///   - hiddenWeight: U, [H, H], of x's type.
 ///   - bias: b, [H], float32.
 ///   - stateMask: [B, H], float32: U reads h[t-1] times it; `nil` is ones. No gradient.
-/// - Returns: the outputs in x's type. Sums and their tanh are float32 for both types.
+/// - Returns: h of every step, [B, T, H], in x's type, and `hidden` after the last one, float32. Sums and their tanh are float32 for both types.
 /// - Complexity: 2 T B H (I + H) flops forward, twice that backward; keeps T B H float32 values, and the inputs and outputs once more.
 public func elman(
-    _ x: Tensor, hidden: Tensor? = nil, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor? = nil
-) -> RecurrentOutput {
-    let layer = SingleBiasLayer(
-        "elman", gatesPerUnit: 1, x: x, hidden: hidden, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: stateMask)
-    let sequence = ElmanSequence(layer)
-    return layer.recorded(sequence.run()) { sequence.accumulateGradients($0) }
+    _ x: Tensor, from state: CellState = [:], inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor? = nil
+) -> (outputs: Tensor, state: CellState) {
+    scan(
+        ElmanLayer(
+            RecurrentInputs(x: x, inputWeight: inputWeight, recurrentWeight: hiddenWeight, bias: bias, state: state, stateMask: stateMask),
+            batch: x.shape[0], steps: x.shape[1]))
 }
 
-/// What the two passes of an Elman layer share.
-private final class ElmanSequence {
-    private let layer: SingleBiasLayer
-    private var shape: RecurrentShape { layer.shape }
+/// A layer of one function of a sum at work, with a hidden state or without. Values of a step: f of the sums.
+package final class ElmanLayer: RecurrentLayer {
+    private let function: UnaryFunction
+    private let packed: PackedMatrix
+    private var packedGradient: PackedMatrix?
+    /// [T B, H], of x's type: of the sums. In float32 it takes the place of the values.
+    private var sumGradient: Tensor?
+    /// [B, 2 H].
+    private let scratch: Tensor
 
-    /// [T B, I].
-    private let timeMajorX: Tensor
-    /// [T B, H]: h of every step, float32.
-    private let values: Tensor
-    /// [(T + 1) B, H], from h[-1] on, of x's type, times the mask.
-    private let states: Tensor
-
-    init(_ layer: SingleBiasLayer) {
-        self.layer = layer
-        let shape = layer.shape
-        timeMajorX = shape.timeMajor(layer.x)
-        values = shape.inputProducts(timeMajorX, layer.inputWeight, bias: layer.bias)
-        states = shape.states(startingWith: layer.hidden, shape.type)
-        layer.mask?.apply(to: states.bytes)
+    /// - Parameter function: f, tanh or the rectifier.
+    package init(_ given: RecurrentInputs, function: UnaryFunction = .hyperbolicTangent, batch: Int, steps: Int) {
+        self.function = function
+        packed = PackedMatrix(
+            MatrixOperand(given.recurrentWeight, .transposed), rows: batch, k: given.recurrentWeight.shape[1], n: given.recurrentWeight.shape[0],
+            isAdding: true, uses: steps)
+        scratch = Tensor(uninitialized: [batch, 2 * given.recurrentWeight.shape[0]])
+        super.init("Elman", gatesPerUnit: 1, given, batch: batch, steps: steps)
     }
 
-    /// The outputs, [B, T, H].
-    func run() -> Tensor {
-        let (batch, width, type) = (shape.batch, shape.width, shape.type)
-        let weight = PackedMatrix(MatrixOperand(layer.hiddenWeight, .transposed), rows: batch, k: width, n: width, isAdding: true, uses: shape.steps)
-        let outputs = Tensor(uninitialized: [batch, shape.steps, width], type)
-        let (v, h) = (values.floats, states.bytes)
-        let stateBytes = width * type.byteCount
-        for step in 0..<shape.steps {
-            let first = step * batch
-            if step > 0 || layer.hidden != nil { weight.multiply(into: v + first * width, h + first * stateBytes) }
-            shape.forRows { rows in
-                for b in rows {
-                    let row = v + (first + b) * width
-                    let state = h + (first + batch + b) * stateBytes
-                    kernels.unary(.hyperbolicTangent, row, row, width)
-                    kernels.convert(Elements(state, type), Elements(row), width)
-                    (outputs.bytes + (b * shape.steps + step) * stateBytes).copyMemory(from: state, byteCount: stateBytes)
-                }
+    package override func step(_ t: Int, into outputs: StepRows) {
+        if readsOperands(t) { packed.multiply(into: values(t, 0), operand(t, 0).address) }
+        forRows { rows in
+            for b in rows {
+                let (value, output) = (values(t, b), outputs[b])
+                kernels.unary(function, value, value, width)
+                kernels.convert(output, Elements(value), width)
+                if given.hasHiddenState { kernels.convert(nextHidden(t, b), output, width) }
             }
-            layer.mask?.apply(to: h + (first + batch) * stateBytes)
         }
-        return outputs
+        if given.hasHiddenState { mask?.apply(to: nextHidden(t, 0).address) }
     }
 
-    /// Backpropagation through time, from the gradient of the outputs.
-    func accumulateGradients(_ outputGradient: Tensor) {
-        let (batch, width, type) = (shape.batch, shape.width, shape.type)
-        let weight = PackedMatrix(MatrixOperand(layer.hiddenWeight), rows: batch, k: width, n: width, isAdding: false, uses: shape.steps)
-        let sumGradient = Tensor(zeros: [shape.rows, width])
-        let operand = type == .float32 ? sumGradient : Tensor(uninitialized: [shape.rows, width], type)
-        let hiddenGradient = Tensor(zeros: [batch, width])
-        let (v, dh, sums) = (values.floats, hiddenGradient.floats, sumGradient.floats)
-        for step in (0..<shape.steps).reversed() {
-            let first = step * batch
-            shape.forRows { rows in
-                for b in rows {
-                    let (row, outputRow) = ((first + b) * width, (b * shape.steps + step) * width)
-                    let total = dh + b * width
-                    kernels.add(Elements(total), Elements(total), outputGradient.elements + outputRow, width)
-                    kernels.unaryGradient(.hyperbolicTangent, sums + row, outputGradient: total, input: v + row, output: v + row, width)
-                    kernels.convert(operand.elements + row, Elements(sums + row), width)
+    override func lastState(hidden: Tensor) -> CellState { given.hasHiddenState ? super.lastState(hidden: hidden) : [:] }
+
+    package override func startBackward(_ lastState: CellState) {
+        super.startBackward(lastState)
+        packedGradient = packedBackward(isAdding: false)
+        sumGradient = type == .float32 ? values : Tensor(uninitialized: [steps * batch, width], type)
+    }
+
+    package override func stepBackward(_ t: Int, from outputs: StepRows) {
+        guard let packedGradient, let sumGradient else { preconditionFailure("the backward pass has not started") }
+        forRows { rows in
+            for b in rows {
+                let (value, total) = (values(t, b), scratch.floats + b * 2 * width)
+                kernels.convert(Elements(total), outputs[b], width)
+                if given.hasHiddenState { kernels.add(Elements(total), Elements(total), Elements(hiddenGradient(b)), width) }
+                let result = total + width
+                if function == .rectifier {
+                    kernels.rectifierGradient(Elements(result), outputGradient: Elements(total), output: Elements(value), width)
+                } else {
+                    kernels.fill(result, 0, width)
+                    kernels.unaryGradient(function, result, outputGradient: total, input: value, output: value, width)
                 }
-            }
-            if step > 0 || layer.hidden?.node != nil {
-                weight.multiply(into: dh, operand.bytes + first * width * type.byteCount)
-                if let mask = layer.mask { kernels.multiply(dh, dh, mask.values.floats, batch * width) }
+                kernels.convert(sumGradient.elements + (t * batch + b) * width, Elements(result), width)
             }
         }
-        shape.accumulateInputGradients(operand, x: layer.x, timeMajorX: timeMajorX, weight: layer.inputWeight)
-        shape.accumulateHiddenGradient(operand, states: states, startsAtZero: layer.hidden == nil, weight: layer.hiddenWeight)
-        if let node = layer.bias.node { accumulateColumnSums(operand, into: node) }
-        layer.hidden?.node?.accumulate(hiddenGradient)
+        guard wantsOperandGradient(t) else { return }
+        packedGradient.multiply(into: operandGradient(0), sumGradient.bytes + t * batch * width * type.byteCount)
+        if let mask { kernels.multiply(operandGradient(0), operandGradient(0), mask.values.floats, batch * width) }
+    }
+
+    override func finishWeights() {
+        guard let sumGradient else { return }
+        accumulateInput(sumGradient)
+        accumulateRecurrent(sumGradient)
+        accumulateBias(sumGradient, given.bias)
     }
 }

@@ -1,6 +1,6 @@
-// Long short-term memory over a whole sequence as one operation (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+// Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 //
-// Legend: B sequences, T steps, I input width, H width.
+// Legend: B sequences, T steps, I input width, H width, D what else a step reads.
 
 import Kernels
 
@@ -12,126 +12,88 @@ import Kernels
 ///
 /// - Parameters:
 ///   - x: [B, T, I], float32 or bfloat16.
-///   - hidden: h[-1], [B, H]; `nil` is zeros.
-///   - cell: c[-1], [B, H], float32; `nil` is zeros.
+///   - state: `hidden` and `cell`, [B, H] each; a missing one is zeros.
 ///   - inputWeight: W, [4 H, I], of x's type; gates in the order i, f, g, o, as PyTorch has them.
 ///   - hiddenWeight: U, [4 H, H], of x's type.
 ///   - bias: b, [4 H], float32.
 ///   - stateMask: [B, H], float32: U reads h[t-1] times it; `nil` is ones. No gradient.
-/// - Returns: the outputs in x's type, and the last cell. Gates and cells are float32 for both types.
+/// - Returns: h of every step, [B, T, H], in x's type, and `hidden` and `cell` after the last one, float32. Gates and cells are float32 for both types.
 /// - Complexity: 8 T B H (I + H) flops forward, twice that backward; keeps 5 T B H float32 values, and the inputs and outputs once more.
 public func lstm(
-    _ x: Tensor, hidden: Tensor? = nil, cell: Tensor? = nil, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor? = nil
-) -> RecurrentOutput {
-    let shape = RecurrentShape(
-        "lstm", gatesPerUnit: 4, x: x, hidden: hidden, cell: cell, inputWeight: inputWeight, hiddenWeight: hiddenWeight, biases: [bias],
-        stateMask: stateMask)
-    let sequence = LSTMSequence(
-        shape, x: x, hidden: hidden, cell: cell, inputWeight: inputWeight, hiddenWeight: hiddenWeight, bias: bias, stateMask: stateMask)
-    let outputs = sequence.run()
-    let result = Operation("LSTM").record(outputs, from: [x, inputWeight, hiddenWeight, bias] + [hidden, cell].compactMap { $0 }) {
-        sequence.accumulateGradients($0)
-    }
-    let lastCell = sequence.cells.viewed(as: [shape.batch, shape.width], offset: shape.rows * shape.width)
-    // The last cell's gradient waits until the sequence runs backwards, which it does when its outputs have a gradient.
-    return RecurrentOutput(
-        outputs: result,
-        cell: Operation("LSTM state").record(lastCell, from: result) { gradient in
-            sequence.lastCellGradient = gradient
-            result.node?.withZeroedGradient { _ in }
-        })
+    _ x: Tensor, from state: CellState = [:], inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor, stateMask: Tensor? = nil
+) -> (outputs: Tensor, state: CellState) {
+    scan(
+        LSTMLayer(
+            RecurrentInputs(x: x, inputWeight: inputWeight, recurrentWeight: hiddenWeight, bias: bias, state: state, stateMask: stateMask),
+            batch: x.shape[0], steps: x.shape[1]))
 }
 
-/// What the two passes of an LSTM layer share.
-private final class LSTMSequence {
-    private let shape: RecurrentShape
-    private let x: Tensor
-    private let hidden: Tensor?
-    private let cell: Tensor?
-    private let inputWeight: Tensor
-    private let hiddenWeight: Tensor
-    private let bias: Tensor
-    private let mask: StateMask?
-
-    /// [T B, I].
-    private let timeMajorX: Tensor
-    /// [T B, 4 H]: i, f, g, o after their functions.
-    private let gates: Tensor
-    /// [(T + 1) B, H], from h[-1] on, of x's type, times the mask.
-    private let states: Tensor
+/// An LSTM layer at work. Values of a step: i, f, g, o after their functions.
+package final class LSTMLayer: RecurrentLayer {
     /// [(T + 1) B, H], from c[-1] on.
-    let cells: Tensor
-    /// [B, H]: of c[T - 1].
-    var lastCellGradient: Tensor?
+    private let cells: Tensor
+    private let packed: PackedMatrix
+    private var packedGradient: PackedMatrix?
+    /// [T B, 4 H], of x's type: of the sums. In float32 it takes the place of the values.
+    private var gateGradient: Tensor?
+    /// [B, H].
+    private var cellGradient: Tensor?
 
-    init(
-        _ shape: RecurrentShape, x: Tensor, hidden: Tensor?, cell: Tensor?, inputWeight: Tensor, hiddenWeight: Tensor, bias: Tensor,
-        stateMask: Tensor?
-    ) {
-        (self.shape, self.x, self.hidden, self.cell) = (shape, x, hidden, cell)
-        (self.inputWeight, self.hiddenWeight, self.bias) = (inputWeight, hiddenWeight, bias)
-        timeMajorX = shape.timeMajor(x)
-        gates = shape.inputProducts(timeMajorX, inputWeight, bias: bias)
-        mask = StateMask(stateMask, shape.type)
-        states = shape.states(startingWith: hidden, shape.type)
-        mask?.apply(to: states.bytes)
-        cells = shape.states(startingWith: cell, .float32)
+    package init(_ given: RecurrentInputs, batch: Int, steps: Int) {
+        cells = Tensor(uninitialized: [(steps + 1) * batch, given.recurrentWeight.shape[0] / 4])
+        packed = PackedMatrix(
+            MatrixOperand(given.recurrentWeight, .transposed), rows: batch, k: given.recurrentWeight.shape[1], n: given.recurrentWeight.shape[0],
+            isAdding: true, uses: steps)
+        super.init("LSTM", gatesPerUnit: 4, given, batch: batch, steps: steps)
+        placeInitial(given.state["cell"], in: cells)
     }
 
-    /// The outputs, [B, T, H].
-    func run() -> Tensor {
-        let (batch, width, type) = (shape.batch, shape.width, shape.type)
-        let weight = PackedMatrix(
-            MatrixOperand(hiddenWeight, .transposed), rows: batch, k: width, n: shape.gates, isAdding: true, uses: shape.steps)
-        let outputs = Tensor(uninitialized: [batch, shape.steps, width], type)
-        let (g, h, c) = (gates.floats, states.bytes, cells.floats)
-        let stateBytes = width * type.byteCount
-        for step in 0..<shape.steps {
-            let first = step * batch
-            if step > 0 || hidden != nil { weight.multiply(into: g + first * shape.gates, h + first * stateBytes) }
-            shape.forRows { rows in
-                for b in rows {
-                    let (row, next) = (first + b, first + batch + b)
-                    let target = h + next * stateBytes
-                    kernels.lstmCell(
-                        Elements(target, type), cell: c + next * width, gates: g + row * shape.gates, previousCell: c + row * width, width)
-                    (outputs.bytes + (b * shape.steps + step) * stateBytes).copyMemory(from: target, byteCount: stateBytes)
-                }
+    package override var state: [StatePart] { super.state + [StatePart("cell", [width])] }
+
+    @inline(__always)
+    private func cell(_ t: Int, _ b: Int) -> UnsafeMutablePointer<Float> { cells.floats + (t * batch + b) * width }
+
+    package override func step(_ t: Int, into outputs: StepRows) {
+        if readsOperands(t) { packed.multiply(into: values(t, 0), operand(t, 0).address) }
+        forRows { rows in
+            for b in rows {
+                kernels.lstmCell(outputs[b], cell: cell(t + 1, b), gates: values(t, b), previousCell: cell(t, b), width)
+                kernels.convert(nextHidden(t, b), outputs[b], width)
             }
-            mask?.apply(to: h + (first + batch) * stateBytes)
         }
-        return outputs
+        mask?.apply(to: nextHidden(t, 0).address)
     }
 
-    /// Backpropagation through time, from the gradient of the outputs.
-    func accumulateGradients(_ outputGradient: Tensor) {
-        let (batch, width, type) = (shape.batch, shape.width, shape.type)
-        let weight = PackedMatrix(MatrixOperand(hiddenWeight), rows: batch, k: shape.gates, n: width, isAdding: false, uses: shape.steps)
-        // In float32 the gradients of the gates take the place of the gates.
-        let gateGradient = type == .float32 ? gates : Tensor(uninitialized: [shape.rows, shape.gates], type)
-        let hiddenGradient = Tensor(zeros: [batch, width])
-        let cellGradient = lastCellGradient?.copied() ?? Tensor(zeros: [batch, width])
-        let (g, c, dh, dc) = (gates.floats, cells.floats, hiddenGradient.floats, cellGradient.floats)
-        for step in (0..<shape.steps).reversed() {
-            let first = step * batch
-            shape.forRows { rows in
-                for b in rows {
-                    let (row, next) = (first + b, first + batch + b)
-                    let (gateRow, outputRow) = (row * shape.gates, (b * shape.steps + step) * width)
-                    kernels.lstmCellGradient(
-                        gateGradient.elements + gateRow, cellGradient: dc + b * width, gates: g + gateRow, cell: c + next * width,
-                        previousCell: c + row * width, outputGradient: outputGradient.elements + outputRow, hiddenGradient: dh + b * width, width)
-                }
-            }
-            if step > 0 || hidden?.node != nil {
-                weight.multiply(into: dh, gateGradient.bytes + first * shape.gates * type.byteCount)
-                if let mask { kernels.multiply(dh, dh, mask.values.floats, batch * width) }
+    override func lastState(hidden: Tensor) -> CellState {
+        ["hidden": hidden, "cell": cells.viewed(as: [batch, width], offset: steps * batch * width).copied()]
+    }
+
+    package override func startBackward(_ lastState: CellState) {
+        super.startBackward(lastState)
+        packedGradient = packedBackward(isAdding: false)
+        gateGradient = type == .float32 ? values : Tensor(uninitialized: [steps * batch, gates], type)
+        cellGradient = lastState["cell"]?.copied() ?? Tensor(zeros: [batch, width])
+    }
+
+    package override func stepBackward(_ t: Int, from outputs: StepRows) {
+        guard let packedGradient, let gateGradient, let cellGradient else { preconditionFailure("the backward pass has not started") }
+        forRows { rows in
+            for b in rows {
+                kernels.lstmCellGradient(
+                    gateGradient.elements + (t * batch + b) * gates, cellGradient: cellGradient.floats + b * width, gates: values(t, b),
+                    cell: cell(t + 1, b), previousCell: cell(t, b), outputGradient: outputs[b], hiddenGradient: hiddenGradient(b), width)
             }
         }
-        shape.accumulateInputGradients(gateGradient, x: x, timeMajorX: timeMajorX, weight: inputWeight)
-        shape.accumulateHiddenGradient(gateGradient, states: states, startsAtZero: hidden == nil, weight: hiddenWeight)
-        if let node = bias.node { accumulateColumnSums(gateGradient, into: node) }
-        hidden?.node?.accumulate(hiddenGradient)
-        cell?.node?.accumulate(cellGradient)
+        guard wantsOperandGradient(t) else { return }
+        packedGradient.multiply(into: operandGradient(0), gateGradient.bytes + t * batch * gates * type.byteCount)
+        if let mask { kernels.multiply(operandGradient(0), operandGradient(0), mask.values.floats, batch * width) }
+    }
+
+    override func finishWeights() {
+        guard let gateGradient else { return }
+        accumulateInput(gateGradient)
+        accumulateRecurrent(gateGradient)
+        accumulateBias(gateGradient, given.bias)
+        if let cellGradient { given.state["cell"]?.node?.accumulate(cellGradient) }
     }
 }
