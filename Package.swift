@@ -49,6 +49,7 @@ let modules: [Target] = [
     .target(name: "CProcessor"),
     .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
     .target(name: "Tensors", dependencies: ["Kernels", "CProcessor", "COpenBLAS", "COneDNN", "Diagnostics"]),
+    .target(name: "Reference", dependencies: ["Diagnostics"]),
     .target(name: "NeuralNetworks", dependencies: ["Tensors"]),
     .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "Kernels", "Diagnostics"]),
     .target(name: "Models", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"]),
@@ -71,10 +72,10 @@ let modules: [Target] = [
 ]
 
 let tests: [Target] = [
-    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], exclude: ["Golden"]),
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Reference", "TestSupport"], exclude: ["Golden"]),
     .target(name: "TestStart", path: "Tests/TestStart"),
     .target(
-        name: "TestSupport", dependencies: ["Diagnostics", "Kernels", "Tensors", "Models", "Configuration", "Collectives", "TestStart"],
+        name: "TestSupport", dependencies: ["Diagnostics", "Kernels", "Tensors", "Reference", "Models", "Configuration", "Collectives", "TestStart"],
         path: "Tests/TestSupport"),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Diagnostics"]),
     .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics", "CZlib", "Models", "NeuralNetworks", "Tensors", "TestSupport"], exclude: ["Golden"]),
@@ -82,7 +83,7 @@ let tests: [Target] = [
     .testTarget(name: "OptimizersTests", dependencies: ["Optimizers", "Kernels", "Diagnostics"], resources: [.copy("Golden")]),
     .testTarget(
         name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Configuration", "Diagnostics", "TestSupport"], resources: [.copy("Golden")]),
-    .testTarget(name: "MemoryTests", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Kernels", "Diagnostics", "TestSupport"], exclude: ["Golden"]),
+    .testTarget(name: "MemoryTests", dependencies: ["Memory", "Reference", "NeuralNetworks", "Tensors", "Kernels", "Diagnostics", "TestSupport"], exclude: ["Golden"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "mneme", "distributed-checks"], path: "Tests/Distributed"),

@@ -226,7 +226,7 @@ public final class Trainer {
         try trainingStep.rehearse { index, tape in
             let lanes = ownership.microBatches[index]
             let dropout = DropoutContext(seed: configuration.seed, step: step + 1, lanes: lanes)
-            return model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout, memory: memory.carried(index)))
+            return batches[index].loss(ForwardPass(tape: tape, dropout: dropout, memory: memory.carried(index), stepsDone: step))
         }
     }
 

@@ -20,6 +20,9 @@ private let stories: MemorizedStories = {
     return stories
 }()
 
+/// The same, for the table of memories.
+let endToEndStories = stories
+
 /// One way to make the network.
 struct EndToEndVariant: Sendable, CustomTestStringConvertible {
     var testDescription: String

@@ -1,4 +1,4 @@
-// Operations that rearrange elements: reshaping, permuting, slicing, joining, expanding, reversing, rolling.
+// Operations that rearrange elements: reshaping, permuting, slicing, joining.
 //
 // All take float32 and int32 tensors. A result whose elements lie together in the input's memory shares it.
 
@@ -14,17 +14,6 @@ extension Tensor {
 
     /// All elements in one axis.
     public func flattened() -> Tensor { reshaped(to: [count]) }
-
-    /// The same elements with one more axis of extent 1 before `axis` (0 ... rank; a negative axis counts from the end of the result).
-    public func insertingAxis(at axis: Int) -> Tensor {
-        reshaped(to: shape.inserting(1, at: axis < 0 ? axis + shape.rank + 1 : axis))
-    }
-
-    /// The same elements without `axis`, whose extent must be 1.
-    public func removingAxis(_ axis: Int) -> Tensor {
-        require(shape[axis] == 1, "removingAxis: axis \(axis) of \(shape) is not 1")
-        return reshaped(to: shape.removing(axis))
-    }
 
     /// Axis i of the result is axis `axes[i]` of this tensor.
     public func permuted(_ axes: Int...) -> Tensor { permuted(axes) }
@@ -46,15 +35,6 @@ extension Tensor {
         return strided(permutedShape, permutedStrides, meetsEachOnce: true)
     }
 
-    /// Two axes exchanged; the last two when none are named.
-    public func transposed(_ first: Int = -2, _ second: Int = -1) -> Tensor {
-        var (swappedShape, strides) = (shape, shape.inlineStrides)
-        let (a, b) = (shape.normalized(first), shape.normalized(second))
-        (swappedShape[a], swappedShape[b]) = (shape[b], shape[a])
-        (strides[a], strides[b]) = (strides[b], strides[a])
-        return strided(swappedShape, strides, meetsEachOnce: true)
-    }
-
     /// The part of one axis that lies in `range`.
     public func slice(_ range: Range<Int>, axis: Int) -> Tensor {
         let axis = shape.normalized(axis)
@@ -63,89 +43,6 @@ extension Tensor {
         var part = shape
         part[axis] = range.count
         return strided(part, strides, first: range.lowerBound * strides[axis])
-    }
-
-    /// A block: the part of each axis that lies in its range; `nil` takes the whole axis, and so do axes beyond the list.
-    public func slice(_ ranges: [Range<Int>?]) -> Tensor {
-        require(ranges.count <= shape.rank, "slice: \(ranges.count) ranges for shape \(shape)")
-        let strides = shape.inlineStrides
-        var (part, first) = (shape, 0)
-        for (axis, range) in ranges.enumerated() {
-            guard let range else { continue }
-            require(range.lowerBound >= 0 && range.upperBound <= shape[axis], "slice: \(range) of axis \(axis) of \(shape)")
-            part[axis] = range.count
-            first += range.lowerBound * strides[axis]
-        }
-        return strided(part, strides, first: first)
-    }
-
-    /// One position of an axis, without that axis: a step of a sequence, a head.
-    public func selecting(_ index: Int, axis: Int) -> Tensor {
-        let axis = shape.normalized(axis)
-        require(index >= 0 && index < shape[axis], "selecting: position \(index) of axis \(axis) of \(shape)")
-        let all = shape.inlineStrides
-        var (part, strides) = (shape.removing(axis), all)
-        for i in axis..<part.rank { strides[i] = all[i + 1] }
-        return strided(part, strides, first: index * all[axis])
-    }
-
-    /// Consecutive parts of one axis with the given extents, which must add up to it.
-    public func split(_ extents: [Int], axis: Int) -> [Tensor] {
-        require(extents.reduce(0, +) == shape[axis], "split: extents \(extents) of axis \(axis) of \(shape)")
-        var first = 0
-        return extents.map { extent in
-            defer { first += extent }
-            return slice(first..<first + extent, axis: axis)
-        }
-    }
-
-    /// `parts` equal parts of one axis.
-    public func split(into parts: Int, axis: Int) -> [Tensor] {
-        require(parts > 0 && shape[axis] % parts == 0, "split: axis \(axis) of \(shape) into \(parts) parts")
-        return split([Int](repeating: shape[axis] / parts, count: parts), axis: axis)
-    }
-
-    /// The elements repeated along axes of extent 1 and along new leading axes, by NumPy's broadcasting rule.
-    public func broadcast(to shape: Shape) -> Tensor {
-        if shape == self.shape { return self }
-        require(self.shape.rank <= shape.rank, "broadcast: \(self.shape) to \(shape)")
-        return strided(shape, self.shape.broadcastStrides(to: shape))
-    }
-
-    /// The order of the elements along one axis reversed.
-    public func reversed(axis: Int) -> Tensor {
-        let axis = shape.normalized(axis)
-        if count == 0 { return self }
-        var strides = shape.inlineStrides
-        let first = (shape[axis] - 1) * strides[axis]
-        strides[axis] = -strides[axis]
-        return strided(shape, strides, first: first, meetsEachOnce: true)
-    }
-
-    /// The elements moved by `shift` positions along one axis; those that leave at the end come back at the start.
-    public func rolled(by shift: Int, axis: Int = -1) -> Tensor {
-        let axis = shape.normalized(axis)
-        let extent = shape[axis]
-        if count == 0 { return self }
-        let move = ((shift % extent) + extent) % extent
-        let (outer, inner) = (shape.count(from: 0, to: axis), shape.count(from: axis + 1, to: shape.rank))
-        let (block, head) = (extent * inner, move * inner)
-        let y = Tensor(uninitialized: shape, dataType)
-        let (input, output) = (words, y.words)
-        for o in 0..<outer {
-            (output + o * block + head).update(from: input + o * block, count: block - head)
-            (output + o * block).update(from: input + o * block + block - head, count: head)
-        }
-        return Operation("pad").record(y, from: self) { [node] gradient in
-            let g = gradient.floats
-            node?.withZeroedGradient { target in
-                for o in 0..<outer {
-                    let (to, from) = (target + o * block, g + o * block)
-                    kernels.add(to, to, from + head, block - head)
-                    kernels.add(to + block - head, to + block - head, from, head)
-                }
-            }
-        }
     }
 }
 
@@ -166,17 +63,6 @@ public func concatenate(_ tensors: [Tensor], axis: Int) -> Tensor {
         shape[axis] += extent
     }
     return join(tensors, shape, axis: axis)
-}
-
-/// Tensors of one shape joined along a new axis before `axis`.
-///
-/// - Returns: the shape with `tensors.count` inserted at `axis`.
-public func stack(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
-    require(!tensors.isEmpty, "stack: no tensors")
-    let part = tensors[0].shape
-    let axis = axis < 0 ? axis + part.rank + 1 : axis
-    for tensor in tensors { require(tensor.shape == part, "stack: \(part) and \(tensor.shape)") }
-    return join(tensors, part.inserting(tensors.count, at: axis), axis: axis)
 }
 
 /// Lays tensors side by side: each gives one piece of every row of blocks before `axis`.
@@ -211,20 +97,5 @@ private func join(_ tensors: [Tensor], _ shape: Shape, axis: Int) -> Tensor {
                 }
             }
         }
-    }
-}
-
-extension Shape {
-    /// The strides with which a tensor of this shape is read as `shape`: 0 along the axes that repeat.
-    func broadcastStrides(to shape: Shape) -> InlineArray<6, Int> {
-        var result = InlineArray<6, Int>(repeating: 0)
-        var step = 1
-        for back in stride(from: 1, through: rank, by: 1) {
-            let extent = self[-back]
-            require(extent == shape[-back] || extent == 1, "broadcast: \(self) to \(shape)")
-            if extent != 1 { result[shape.rank - back] = step }
-            step *= extent
-        }
-        return result
     }
 }

@@ -97,19 +97,6 @@ struct StridedLayout {
         }
     }
 
-    /// out[i] += source[strided i].
-    func add(to out: UnsafeMutablePointer<Float>, from source: UnsafePointer<Float>) {
-        let (n, s) = (run, runStride)
-        forEachRun { contiguous, strided in
-            let (from, to) = (source + strided, out + contiguous)
-            switch s {
-            case 1: kernels.add(to, to, from, n)
-            case 0: kernels.affine(to, to, scale: 1, offset: from[0], n)
-            default: for i in 0..<n { to[i] += from[i * s] }
-            }
-        }
-    }
-
     /// target[strided i] = source[i], for layouts that meet no element twice.
     func scatter(from source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>) {
         let (n, s) = (run, runStride)

@@ -121,15 +121,15 @@ package struct AttentionBenchmark {
     /// The shortest of three runs of both passes of softmax(Q K^T / sqrt(K) + mask) V, operation by operation, after a first one.
     private static func plainSeconds(_ packed: Tensor, _ gradient: Tensor) -> Double {
         let length = packed.shape[1]
-        let mask = Tensor((0..<length * length).map { Int32($0 % length <= $0 / length ? 1 : 0) }, [length, length])
+        let mask = Tensor((0..<length * length).map { $0 % length <= $0 / length ? 0 : -Float.infinity }, [length, length])
         var best = Double.infinity
         for number in 0..<4 {
             let start = ContinuousClock.now
             let tape = Tape()
             let parts = tape.variable(packed).reshaped(to: [length, 3, heads, headSize]).permuted(1, 2, 0, 3)
             let operands = (0..<3).map { parts.slice($0..<$0 + 1, axis: 0).reshaped(to: [heads, length, headSize]) }
-            let scores = matmul(operands[0], operands[1], transposeB: true)
-            let weights = softmax(scores, scale: 1 / Float(headSize).squareRoot(), mask: mask)
+            let scores = matmul(operands[0], operands[1], transposeB: true) + mask
+            let weights = softmax(scores, scale: 1 / Float(headSize).squareRoot())
             let output = matmul(weights, operands[2]).permuted(1, 0, 2).reshaped(to: [1, length, heads * headSize])
             tape.backward(from: output, gradient: gradient)
             if number > 0 { best = min(best, start.duration(to: .now).seconds) }

@@ -152,15 +152,9 @@ package struct TapeBenchmark {
 
     private static let (batch, heads, rows, width) = (16, 1, 128, 20)
 
-    /// What NTM and DNC cells are made of (Graves et al. 2014, 2016), for B 16, N 128, M 20 and one head.
+    /// Operations on a memory (Graves et al. 2014), for B 16, N 128, M 20 and one head.
     private static let memoryCells: [Operation] = [
-        Operation("cosine similarity", [[batch, heads, width], [batch, rows, width]]) { cosineSimilarity($0[0], $0[1]) },
         Operation("softmax of scores", [[batch, rows]]) { softmax($0[0]) },
-        Operation("circular shift", [[batch, rows], [batch, 3]]) { circularConvolution($0[0], $0[1]) },
-        Operation("sharpening", [[batch, rows], [batch, 1]]) { power($0[0], $0[1]) },
-        Operation("sort", [[batch, rows]]) { sorted($0[0]).values },
-        Operation("cumulative product", [[batch, rows]]) { $0[0].cumulativeProduct(exclusive: true) },
-        Operation("outer product", [[batch, rows], [batch, width]]) { outerProduct($0[0], $0[1]) },
         Operation("read, weights times memory", [[batch, heads, rows], [batch, rows, width]]) { matmul($0[0], $0[1]) },
         Operation("memory * gate", [[batch, rows, width], [batch, rows, width]]) { $0[0] * $0[1] },
     ]

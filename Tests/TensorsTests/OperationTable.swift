@@ -1,0 +1,224 @@
+// The table of fused operations. What must hold of every line is in FusedOperationTests.
+
+import Reference
+import TestSupport
+import Tensors
+
+/// Fused operations at small and odd sizes, and at sizes where rows are divided between threads.
+let fusedOperations: [OperationCase] =
+    linearCases + normalizationCases + lookupCases + attentionCases + lossCases + keyValueCases
+
+private func normal(_ shapes: [String: Shape], deviation: Float = 1) -> [String: Tensor] {
+    shapes.reduce(into: [:]) { $0[$1.key] = randomTensor($1.key, $1.value, deviation: deviation) }
+}
+
+private let linearCases: [OperationCase] = [(2, 3, 4), (5, 67, 33), (300, 48, 129)].flatMap { rows, inputs, outputs -> [OperationCase] in
+    let size = "[\(rows), \(inputs)] to \(outputs)"
+    let values = { @Sendable in
+        normal(["x": [rows, inputs], "weight": [outputs, inputs], "bias": [outputs]], deviation: inputs > 10 ? 0.3 : 1)
+    }
+    let rounded: Set = ["x", "weight"]
+    return [
+        OperationCase("linear \(size)", rounded: rounded, values()) {
+            linear($0["x"]!, weight: $0["weight"]!, bias: $0["bias"]!)
+        } reference: {
+            linear($0["x"]!, weight: $0["weight"]!, bias: $0["bias"]!)
+        },
+        OperationCase("linear without bias \(size)", rounded: rounded, values().filter { $0.key != "bias" }) {
+            linear($0["x"]!, weight: $0["weight"]!)
+        } reference: {
+            linear($0["x"]!, weight: $0["weight"]!)
+        },
+        OperationCase("linear and GELU \(size)", golden: "linear-gelu", rounded: rounded, values()) {
+            linear($0["x"]!, weight: $0["weight"]!, bias: $0["bias"]!, activation: .gelu)
+        } reference: {
+            geluTanh(linear($0["x"]!, weight: $0["weight"]!, bias: $0["bias"]!))
+        },
+        OperationCase("linear and rectifier \(size)", rounded: rounded, values()) {
+            linear($0["x"]!, weight: $0["weight"]!, bias: $0["bias"]!, activation: .rectifier)
+        } reference: {
+            rectifier(linear($0["x"]!, weight: $0["weight"]!, bias: $0["bias"]!))
+        },
+    ]
+}
+
+private let normalizationCases: [OperationCase] = [(3, 8), (7, 33), (400, 130)].flatMap { rows, width -> [OperationCase] in
+    let values = { @Sendable in normal(["x": [rows, width], "gain": [width], "bias": [width]]) }
+    let size = "[\(rows), \(width)]"
+    return [
+        OperationCase("layer norm \(size)", golden: "layer-norm", rounded: ["x"], values()) {
+            layerNorm($0["x"]!, gain: $0["gain"]!, bias: $0["bias"]!)
+        } reference: {
+            layerNorm($0["x"]!, gain: $0["gain"]!, bias: $0["bias"]!)
+        },
+        OperationCase("layer norm without bias \(size)", rounded: ["x"], values().filter { $0.key != "bias" }) {
+            layerNorm($0["x"]!, gain: $0["gain"]!, bias: nil)
+        } reference: {
+            layerNorm($0["x"]!, gain: $0["gain"]!)
+        },
+        OperationCase("RMS norm \(size)", golden: "rms-norm", rounded: ["x"], values().filter { $0.key != "bias" }) {
+            rmsNorm($0["x"]!, gain: $0["gain"]!)
+        } reference: {
+            rmsNorm($0["x"]!, gain: $0["gain"]!)
+        },
+    ]
+}
+
+private let lookupCases: [OperationCase] = [(5, 3, 4), (90, 33, 700)].flatMap { rows, width, count -> [OperationCase] in
+    let indices = (0..<count).map { ($0 * 7 + $0 * $0 % 5) % rows }
+    let lanes = 5
+    let dropoutMask = { @Sendable (shape: Shape) in
+        dropout(Tensor(repeating: 1, shape), rate: 0.4, DropoutContext(seed: 3, step: 5, lanes: Array(0..<lanes))).doubles
+    }
+    return [
+        OperationCase("embedding \(count) of [\(rows), \(width)]", normal(["table": [rows, width]])) {
+            embedding($0["table"]!, Tensor(indices.map { Int32($0) }, [count]), scale: 1.5)
+        } reference: {
+            embedding($0["table"]!, indices, scale: 1.5)
+        },
+        OperationCase("add positions \(count) of [\(rows), \(width)]", normal(["x": [2, count, width], "table": [count + 2, width]])) {
+            addPositions($0["x"]!, $0["table"]!, first: 2)
+        } reference: {
+            $0["x"]! + $0["table"]!.slice(2..<count + 2, axis: 0)
+        },
+        OperationCase(
+            "add dropout [\(lanes), \(count)]", rounded: ["residual", "x"], normal(["residual": [lanes, count], "x": [lanes, count]])
+        ) {
+            addDropout($0["residual"]!, $0["x"]!, rate: 0.4, DropoutContext(seed: 3, step: 5, lanes: Array(0..<lanes)))
+        } reference: {
+            addDropout($0["residual"]!, $0["x"]!, mask: ReferenceArray(dropoutMask([lanes, count]), [lanes, count]))
+        },
+        OperationCase("add without dropout [\(lanes), \(count)]", normal(["residual": [lanes, count], "x": [lanes, count]])) {
+            addDropout($0["residual"]!, $0["x"]!, rate: 0.4, nil)
+        } reference: {
+            addDropout($0["residual"]!, $0["x"]!, mask: 1)
+        },
+    ]
+}
+
+/// Sizes and masks of one attention.
+private struct AttentionCase {
+    var name: String
+    var golden: String?
+    var batch = 2
+    var queries = 3
+    var keys = 5
+    var width = 4
+    var heads = 2
+    var mask = AttentionMask()
+    var scale: Float?
+
+    var operation: OperationCase {
+        let (batch, queries, keys, width, heads, mask, scale) = (batch, queries, keys, width, heads, mask, scale)
+        var result = OperationCase(
+            "attention, \(name)", golden: golden, rounded: ["query", "pair"],
+            normal(["query": [batch, queries, width], "pair": [batch, keys, 2 * width]])
+        ) {
+            attention(
+                query: AttentionOperand($0["query"]!), key: AttentionOperand($0["pair"]!), value: AttentionOperand($0["pair"]!, column: width),
+                width: width, heads: heads, mask: mask, scale: scale)
+        } reference: { inputs in
+            .stacked(
+                (0..<batch).map { b in
+                    let pair = inputs["pair"]![b].split(2)
+                    return attention(
+                        query: inputs["query"]![b], key: pair[0], value: pair[1], heads: heads, keyLength: mask.keyLengths?[b],
+                        isCausal: mask.causal, scale: scale.map { Double($0) })
+                })
+        }
+        if batch * queries * keys > 1000 { result.checkedElements = 6 }
+        return result
+    }
+}
+
+private let attentionCases: [OperationCase] =
+    [
+        AttentionCase(name: "plain", golden: "attention"),
+        AttentionCase(
+            name: "causal with a cache, lengths and a scale", golden: "attention-causal-cache-lengths",
+            mask: AttentionMask(causal: true, keyLengths: [5, 2]), scale: 0.8),
+        AttentionCase(name: "a sequence without keys", golden: "attention-empty", mask: AttentionMask(keyLengths: [0, 5])),
+        AttentionCase(name: "one query", queries: 1, keys: 9, width: 10, heads: 5),
+        AttentionCase(
+            name: "blocks of queries", golden: "attention-blocks", batch: 1, queries: 70, keys: 80, width: 6, heads: 2,
+            mask: AttentionMask(causal: true)),
+        AttentionCase(name: "blocks of keys", batch: 2, queries: 33, keys: 150, width: 34, heads: 2, mask: AttentionMask(keyLengths: [150, 71])),
+    ].map(\.operation)
+
+private let lossCases: [OperationCase] = [(4, 3, 6), (37, 12, 19), (200, 33, 150)].flatMap { rows, width, classes -> [OperationCase] in
+    let targets = (0..<rows).map { $0 % 5 == 1 ? -1 : $0 * 7 % classes }
+    let target = { @Sendable in Tensor(targets.map { Int32($0) }, [rows]) }
+    let scale: Float = width > 10 ? 0.3 : 1
+    return [0, 0.1].flatMap { smoothing -> [OperationCase] in
+        let size = "[\(rows), \(classes)], smoothing \(smoothing)"
+        return [
+            OperationCase("cross-entropy \(size)", golden: "cross-entropy", normal(["logits": [rows, classes]])) {
+                crossEntropy($0["logits"]!, targets: target(), labelSmoothing: Float(smoothing)).loss
+            } reference: {
+                crossEntropy($0["logits"]!, targets: targets, labelSmoothing: smoothing)
+            },
+            OperationCase(
+                "linear cross-entropy \(size)", golden: "linear-cross-entropy", rounded: ["hidden", "weight"],
+                normal(["hidden": [rows, width], "weight": [classes, width], "bias": [classes]], deviation: scale)
+            ) {
+                linearCrossEntropy(
+                    $0["hidden"]!, weight: $0["weight"]!, bias: $0["bias"]!, targets: target(), labelSmoothing: Float(smoothing), chunk: 16
+                ).loss
+            } reference: {
+                crossEntropy(
+                    linear($0["hidden"]!, weight: $0["weight"]!, bias: $0["bias"]!), targets: targets, labelSmoothing: smoothing)
+            },
+        ]
+    }
+}
+
+private let keyValueCases: [OperationCase] = [(3, 5, 3), (40, 60, 33)].flatMap { count, rows, width -> [OperationCase] in
+    // Segment i holds i % 4 elements, so that some are empty.
+    let starts = (0...count).map { n in (0..<n).reduce(0) { $0 + $1 % 4 } }
+    let total = starts[count]
+    let segments = { @Sendable in Segments(starts: starts.map { Int32($0) }) }
+    let ranges = (0..<count).map { starts[$0]..<starts[$0 + 1] }
+    let symbols = (0..<total).map { $0 * 5 % rows }
+    // Candidates by list are the symbols; the first one is right where there is any. In a range all rows from 1 on but row 2 take part.
+    let places = (0..<count).map { [2 + $0 % 2] }
+    return [
+        OperationCase("read key-values, \(count) queries", normal(["query": [count, width], "keys": [total, width], "values": [total, width]])) {
+            readKeyValues($0["query"]!, keys: $0["keys"]!, values: $0["values"]!, facts: segments(), strength: 0.7).values
+        } reference: {
+            readKeyValues($0["query"]!, keys: $0["keys"]!, values: $0["values"]!, facts: ranges, strength: 0.7)
+        },
+        OperationCase("sum bags, \(count) bags", normal(["table": [rows, width]])) {
+            sumBags(
+                $0["table"]!,
+                WeightedBags(
+                    starts: starts.map { Int32($0) }, symbols: symbols.map { Int32($0) }, weights: (0..<total).map { 1 + 0.1 * Float($0) }))
+        } reference: {
+            sumBags($0["table"]!, ranges.map { $0.map { (symbols[$0], Double(1 + 0.1 * Float($0))) } })
+        },
+        OperationCase("candidate cross-entropy, \(count) lists", normal(["query": [count, width], "table": [rows, width]], deviation: 0.5)) {
+            candidateCrossEntropy(
+                $0["query"]!, $0["table"]!, .lists(segments(), rows: symbols.map { Int32($0) }),
+                answers: AnswerPlaces(
+                    starts: (0...count).map { n in Int32(ranges[..<n].count { !$0.isEmpty }) },
+                    places: [Int32](repeating: 0, count: ranges.count { !$0.isEmpty }))
+            ).loss
+        } reference: {
+            candidateCrossEntropy(
+                $0["query"]!, $0["table"]!, candidates: ranges.map { $0.map { symbols[$0] } }, answers: ranges.map { $0.isEmpty ? [] : [0] })
+        },
+        OperationCase(
+            "candidate cross-entropy, \(count) questions about a range", normal(["query": [count, width], "table": [rows, width]], deviation: 0.5)
+        ) {
+            candidateCrossEntropy(
+                $0["query"]!, $0["table"]!,
+                .range(
+                    first: 1, count: rows - 1, excluded: Segments(starts: (0...Int32(count)).map { $0 }),
+                    places: [Int32](repeating: 1, count: count)),
+                answers: AnswerPlaces(starts: (0...Int32(count)).map { $0 }, places: places.map { Int32($0[0]) })
+            ).loss
+        } reference: {
+            candidateCrossEntropy(
+                $0["query"]!, $0["table"]!, candidates: (0..<count).map { _ in [1] + (3..<rows) }, answers: places.map { [$0[0] - 1] })
+        },
+    ]
+}
