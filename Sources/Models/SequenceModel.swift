@@ -125,7 +125,7 @@ public final class SequenceModel: TrainableModel {
         let rows = batch.answeredRows
         precondition(batch.counts.count == all.shape[0] * all.shape[1], "\(batch.counts.count) steps counted or not, features \(all.shape)")
         if rows.count == batch.counts.count { return project(all.reshaped(to: [rows.count, core.outputWidth]), pass) }
-        let chosen = gatherRows(
+        let chosen = embedding(
             convert(all, to: .float32).reshaped(to: [batch.counts.count, core.outputWidth]), Tensor(rows.map { Int32($0) }, [rows.count]))
         return project(convert(chosen, to: store.activationType), pass)
     }
