@@ -124,7 +124,7 @@ public final class SequenceModel: TrainableModel {
         let rows = batch.answeredRows
         require(batch.counts.count == all.shape[0] * all.shape[1], "\(batch.counts.count) steps counted or not, features \(all.shape)")
         if rows.count == batch.counts.count { return output(all.reshaped(to: [rows.count, core.outputWidth]), pass) }
-        let chosen = gatherRows(
+        let chosen = embedding(
             convert(all, to: .float32).reshaped(to: [batch.counts.count, core.outputWidth]), Tensor(rows.map { Int32($0) }, [rows.count]))
         return output(convert(chosen, to: store.activationType), pass)
     }

@@ -1,5 +1,5 @@
-// The Differentiable Neural Computer (Graves et al. 2016, "Hybrid computing using a neural network with dynamic external memory", Nature 538, Methods),
-// with three later changes (Csordas and Schmidhuber 2019, sections 3.1 to 3.3) and one of Franke et al. 2018.
+// The Differentiable Neural Computer (Graves et al. 2016, "Hybrid computing using a neural network with dynamic external memory", Nature 538,
+// Methods), with three later changes (Csordas and Schmidhuber 2019, sections 3.1 to 3.3) and one of Franke et al. 2018.
 //
 // Legend: N memory rows, W their width, R read heads, M memory, u usage, w write weights, r read weights, p precedence, L links.
 
@@ -20,7 +20,8 @@ public struct ReferenceNeuralComputer: Sendable {
     /// One step: returns [h[t], what each head read], [H + R W].
     ///
     /// Parameters: those of the controller; `interface.weight`, `.bias`; `interfaceNorm.weight`, `.bias` where the interface is normalised.
-    /// State: `matrix` [N, W], `usage` [N], `precedence` [N], `links` [N, N], `readWeights` [R, N], `writeWeights` [N], `reads` [R, W], the controller's.
+    /// State: `matrix` [N, W], `usage` [N], `precedence` [N], `links` [N, N], `readWeights` [R, N], `writeWeights` [N], `reads` [R, W],
+    /// and the controller's.
     public func step(_ x: ReferenceArray, _ state: inout NamedArrays, _ p: NamedArrays) -> ReferenceArray {
         let (rows, width, heads) = (state["matrix"]!.shape[0], state["matrix"]!.shape[1], state["readWeights"]!.shape[0])
         let h = controllerStep(controller, layers: layers, x, reads: state["reads"]!, &state, p)

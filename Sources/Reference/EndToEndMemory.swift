@@ -1,4 +1,5 @@
-// End-to-end memory networks (Sukhbaatar, Szlam, Weston and Fergus 2015), from words to the last state. Numbers in brackets are the paper's equations.
+// End-to-end memory networks (Sukhbaatar, Szlam, Weston and Fergus 2015), from words to the last state. Numbers in brackets are the paper's
+// equations.
 //
 // Legend: D width, V vocabulary, M temporal rows, K hops, N sentences, u the state.
 
@@ -68,8 +69,8 @@ public enum ReferenceEncoding: Sendable {
     }
 }
 
-/// The states of a text at its last T positions, [T, D]: at each one the memory is the word there and the M - 1 words before it, each a sentence of its
-/// own (section 5).
+/// The states of a text at its last T positions, [T, D]: at each one the memory is the word there and the M - 1 words before it, each a sentence of
+/// its own (section 5).
 ///
 /// - Parameters:
 ///   - words: the rows of the S words in each table, [S, D].

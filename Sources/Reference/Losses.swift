@@ -2,8 +2,8 @@
 //
 // Legend: R positions, V classes, D width.
 
-/// -log p(target) of each position that has a target, p = softmax(logits), summed; with label smoothing e the target is 1 - e of the class and e / V of
-/// every class (Szegedy et al. 2016, section 7).
+/// -log p(target) of each position that has a target, p = softmax(logits), summed; with label smoothing e the target is 1 - e of the class and e / V
+/// of every class (Szegedy et al. 2016, section 7).
 ///
 /// - Parameters:
 ///   - logits: [R, V].

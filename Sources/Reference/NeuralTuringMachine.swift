@@ -21,8 +21,8 @@ public struct ReferenceTuringMachine: Sendable {
 
     /// One step: returns [h[t], r[t]], [H + R W].
     ///
-    /// Parameters: those of the controller; `interface.weight`, `.bias`, which make of h the numbers of the heads: key [W], strength, gate, shift [C],
-    /// sharpness of each read and then each write head; the erase vectors [K, W]; the add vectors [K, W].
+    /// Parameters: those of the controller; `interface.weight`, `.bias`, which make of h the numbers of the heads: key [W], strength, gate,
+    /// shift [C], sharpness of each read and then each write head; the erase vectors [K, W]; the add vectors [K, W].
     /// State: `memory` [N, W], `readWeights` [R, N], `writeWeights` [K, N], `reads` [R, W], those of the controller.
     public func step(_ x: ReferenceArray, _ state: inout NamedArrays, _ p: NamedArrays) -> ReferenceArray {
         let (memory, width) = (state["memory"]!, state["memory"]!.shape[1])

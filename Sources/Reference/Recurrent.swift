@@ -34,8 +34,8 @@ public func elmanCell(_ x: ReferenceArray, _ state: inout NamedArrays, _ p: Name
     return h
 }
 
-/// Long short-term memory (Hochreiter and Schmidhuber 1997; with the forget gate of Gers, Schmidhuber and Cummins 2000). Rows of the parameters lie in
-/// the order input gate, forget gate, candidate, output gate.
+/// Long short-term memory (Hochreiter and Schmidhuber 1997; with the forget gate of Gers, Schmidhuber and Cummins 2000). Rows of the parameters lie
+/// in the order input gate, forget gate, candidate, output gate.
 public func lstmCell(_ x: ReferenceArray, _ state: inout NamedArrays, _ p: NamedArrays) -> ReferenceArray {
     let sums = p["inputWeight"]!.times(x) + p["hiddenWeight"]!.times(readHidden(state)) + p["bias"]!
     return lstmStep(sums, hidden: "hidden", cell: "cell", &state)

@@ -1,7 +1,7 @@
 // The arrays that the references compute with.
 //
-// The references say what Mneme's fused operations compute: one small function for each, in the order of the papers' equations, in float64 and without
-// gradients. Read them to learn a model; tests hold the fused operations to them. Nothing here is fast, and nothing that trains calls it.
+// The references say what Mneme's fused operations compute: one small function for each, in the order of the papers' equations, in float64 and
+// without gradients. Read them to learn a model; tests hold the fused operations to them. Nothing here is fast, and nothing that trains calls it.
 
 import Diagnostics
 import Foundation

@@ -99,18 +99,16 @@ struct DifferentiableNeuralComputerTests {
         ),
     ]
 
-    @Test("gradients are those of central differences", arguments: options.indices)
-    func gradients(_ index: Int) {
-        let (name, configuration) = Self.options[index]
-        let (core, store) = makeCore(configuration, inputs: 3)
+    @Test("gradients through bypass dropout are those of central differences")
+    func gradients() {
+        let (core, store) = makeCore(configuration(heads: 3) { $0.bypassDropout = 0.4 }, inputs: 3)
         let state = makeState(core, batch: 2)
         // Rows must not change their order by usage within a step.
-        let step: Float = configuration.rows > 10 ? 0.005 : 0.01
-        let report = checkGradients(inputs: [randomTensor("x", [2, 3, 3])] + state, store: store, step: step, elementLimit: 40) { tape, inputs in
-            let dropout = configuration.bypassDropout > 0 ? DropoutContext(seed: 1, step: 1, lanes: [0, 1]) : nil
+        let report = checkGradients(inputs: [randomTensor("x", [2, 3, 3])] + state, store: store, step: 0.01, elementLimit: 40) { tape, inputs in
+            let dropout = DropoutContext(seed: 1, step: 1, lanes: [0, 1])
             return flat(core(inputs[0], from: MemoryState(Array(inputs[1...])), ForwardPass(tape: tape, dropout: dropout)))
         }
-        for deviation in report.deviations { #expect(deviation.worst < 2e-2 && deviation.ofNorm < 3e-3, "\(name): \(deviation)") }
+        for deviation in report.deviations { #expect(deviation.worst < 2e-2 && deviation.ofNorm < 3e-3, "\(deviation)") }
     }
 
     @Test("gradients without an initial state, over a longer sequence")

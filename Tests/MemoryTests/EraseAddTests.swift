@@ -1,4 +1,4 @@
-// The erase/add memory: what a write does, gradients, cut sequences, threads.
+// The erase/add memory: what a write does, cut sequences, threads.
 
 import Kernels
 import Memory
@@ -70,21 +70,6 @@ struct EraseAddTests {
             list.append((row, latest[row]))
         }
         #expect(memory(writes(list, rows: rows), from: nil, ForwardPass()).state.tensors[0].array == latest.flatMap { $0 })
-    }
-
-    @Test("gradients of parameters, input and initial state are those of central differences")
-    func gradients() {
-        for (rows, width, units) in [(5, 3, 4), (17, 2, 3), (2, 5, 6)] {
-            let (store, memory) = makeMemory(rows: rows, width: width, units: units)
-            let inputs = [
-                randomTensor("x", [2, 4, 3]), randomTensor("memory", [2, rows, width]), randomTensor("hidden", [2, units], deviation: 0.5),
-            ]
-            let report = checkGradients(inputs: inputs, store: store) { tape, inputs in
-                let result = memory(inputs[0], from: MemoryState(Array(inputs.dropFirst())), ForwardPass(tape: tape))
-                return flattened(result.outputs, result.state)
-            }
-            #expect(report.passes(worst: 5e-3, ofNorm: 1e-3), "\(report)")
-        }
     }
 
     @Test("a sequence in two parts is the sequence, and a trace shows its address")

@@ -11,15 +11,15 @@ let memoryOperations: [OperationCase] = eraseAddCases + turingMachineCases + neu
 
 // MARK: cores
 
-/// A core over a sequence, beside a reference of one step. Inputs are `x` [B, T, I], the parts of the state, which are called `state.` and then as the
-/// core declares them, and the parameters by their names.
+/// A core over a sequence, beside a reference of one step. Inputs are `x` [B, T, I], the parts of the state, which are called `state.` and then as
+/// the core declares them, and the parameters by their names.
 private func coreCase(
     _ name: String, golden: String? = nil, batch: Int = 2, steps: Int = 3, inputs: Int = 3, spread: Float = 1,
     state: @escaping @Sendable (_ part: String, Shape) -> Tensor,
     _ make: @escaping @Sendable (ParameterStore) -> any SequenceCore,
     step: @escaping @Sendable (_ x: ReferenceArray, _ state: inout NamedArrays, _ parameters: NamedArrays) -> ReferenceArray
 ) -> OperationCase {
-    var result = OperationCase(name, golden: golden) {
+    let values: @Sendable () -> [String: Tensor] = {
         let store = ParameterStore()
         let core = make(store)
         var result = ["x": randomTensor("x", [batch, steps, inputs])]
@@ -32,7 +32,8 @@ private func coreCase(
             result[parameter.name] = randomTensor(parameter.name, parameter.shape, deviation: spread * max(1 / Float(fanIn).squareRoot(), 0.3))
         }
         return result
-    } fused: { tape, inputs in
+    }
+    var result = OperationCase(name, golden: golden, values()) { tape, inputs in
         let store = ParameterStore()
         let core = make(store)
         store.allocate(seed: 1)
@@ -52,8 +53,9 @@ private func coreCase(
     return result
 }
 
-private func activation(_ configuration: ControllerConfiguration) -> @Sendable (ReferenceArray) -> ReferenceArray {
-    configuration.activation == .rectifier ? { rectifier($0) } : { tanh($0) }
+private func function(of configuration: ControllerConfiguration) -> @Sendable (ReferenceArray) -> ReferenceArray {
+    let isRectified = configuration.activation == .rectifier
+    return { (x: ReferenceArray) -> ReferenceArray in isRectified ? rectifier(x) : tanh(x) }
 }
 
 extension ControllerConfiguration {
@@ -61,17 +63,18 @@ extension ControllerConfiguration {
     fileprivate var reference: ReferenceController {
         switch kind {
         case .lstm: .lstm
-        case .recurrent: .recurrent(activation(self))
-        case .feedForward: .feedForward(activation(self))
+        case .recurrent: .recurrent(function(of: self))
+        case .feedForward: .feedForward(function(of: self))
         }
     }
 }
 
-private let eraseAddCases: [OperationCase] = [(5, 3, 4, 2), (17, 2, 3, 2), (2, 5, 6, 1), (70, 20, 33, 9)].map { rows, width, units, batch in
-    coreCase("erase/add memory of \(rows) x \(width)", batch: batch, steps: 4, state: { randomTensor($0, $1, deviation: 0.5) }) {
-        EraseAddMemory($0, "core", inputs: 3, rows: rows, width: width, units: units)
-    } step: {
-        eraseAddStep($0, &$1, $2)
+private let eraseAddCases: [OperationCase] = [(5, 3, 4, 2), (17, 2, 3, 2), (2, 5, 6, 1), (70, 20, 33, 9)].map { extents -> OperationCase in
+    let (rows, width, units, batch): (Int, Int, Int, Int) = extents
+    return coreCase("erase/add memory of \(rows) x \(width)", batch: batch, steps: 4, state: { randomTensor($0, $1, deviation: 0.5) }) { store in
+        EraseAddMemory(store, "core", inputs: 3, rows: rows, width: width, units: units)
+    } step: { x, state, parameters in
+        eraseAddStep(x, &state, parameters)
     }
 }
 
@@ -119,7 +122,7 @@ private let turingMachineCases: [OperationCase] = {
 private let neuralComputerCases: [OperationCase] = {
     func variant(
         _ name: String, rows: Int = 5, width: Int = 3, heads: Int = 2, units: Int = 4, layers: Int = 1, batch: Int = 2,
-        _ kind: ControllerConfiguration.Kind = .lstm, _ edit: (inout DifferentiableNeuralComputerConfiguration) -> Void = { _ in }
+        _ kind: ControllerConfiguration.Kind = .lstm, edit: (inout DifferentiableNeuralComputerConfiguration) -> Void = { _ in }
     ) -> OperationCase {
         var configuration = DifferentiableNeuralComputerConfiguration(
             rows: rows, width: width, readHeads: heads, controller: ControllerConfiguration(kind, width: units, layers: layers))
@@ -146,7 +149,7 @@ private let neuralComputerCases: [OperationCase] = {
         variant("one row", rows: 1, width: 1, heads: 1, units: 2, .feedForward), variant("softplus strengths") { $0.strength = .softplus },
         variant("masked keys") { $0.masksKeys = true }, variant("freed rows erased") { $0.erasesFreedRows = true },
         variant("sharpened links") { $0.sharpensLinks = true }, variant("normalised interface") { $0.normalizesInterface = true },
-        variant("everything, recomputed", heads: 3, everything), variant("threads", rows: 37, width: 9, units: 20, batch: 6, everything),
+        variant("everything, recomputed", heads: 3, edit: everything), variant("threads", rows: 37, width: 9, units: 20, batch: 6, edit: everything),
     ]
 }()
 

@@ -13,12 +13,12 @@ struct FusedOperationTests {
     @Test("in bfloat16 both are close", arguments: fusedOperations.filter { !$0.roundedInputs.isEmpty })
     func lowPrecision(_ one: OperationCase) { #expect(one.deviationsInLowPrecision() == []) }
 
-    @Test("no bit depends on the number of threads", arguments: fusedOperations)
-    func threads(_ one: OperationCase) { #expect(one.hasSameBitsOnAnyThreads()) }
+    @Test("no bit depends on the number of threads, but for those of sums over rows", arguments: fusedOperations)
+    func threads(_ one: OperationCase) { #expect(one.deviationsOfThreads() == []) }
 
     @Test("the vectors of an independent program that the table names are there")
     func golden() throws {
-        let known = Set(try GoldenFile.operations().cases.map(\.name))
+        let known = Set(try ["operations", "recurrent"].flatMap { try GoldenFile.read($0).cases.map(\.name) })
         for case let name? in fusedOperations.map(\.golden) { #expect(known.contains(name), "\(name)") }
     }
 
@@ -36,7 +36,7 @@ struct FusedOperationTests {
             }
         }
         #expect(squares(1, 1).deviationsFromReference() == [])
-        #expect(squares(1.0001, 1).deviationsFromReference().count == 1)
-        #expect(squares(1, 1.0002).deviationsFromReference().count == 2)
+        #expect(squares(1.0001, 1).deviationsFromReference() != [])
+        #expect(squares(1, 1.0002).deviationsFromReference() != [])
     }
 }

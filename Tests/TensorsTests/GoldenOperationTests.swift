@@ -20,9 +20,9 @@ struct GoldenCase: Decodable {
 struct GoldenFile: Decodable {
     let cases: [GoldenCase]
 
-    /// Those of operations.
-    static func operations() throws -> GoldenFile {
-        let url = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/operations.json")
+    /// The cases in a file of the folder Golden.
+    static func read(_ name: String) throws -> GoldenFile {
+        let url = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/\(name).json")
         return try JSONDecoder().decode(GoldenFile.self, from: Data(contentsOf: url))
     }
 }
@@ -47,11 +47,12 @@ struct GoldenOperationTests {
 
     @Test("outputs and gradients are within 1e-5")
     func golden() throws {
-        let file = try GoldenFile.operations()
+        let file = try GoldenFile.read("operations")
         let operations = Self.operations
-        #expect(file.cases.count == operations.count)
-        for one in file.cases {
-            let operation = try #require(operations[one.name], "no operation for \(one.name)")
+        let cases = file.cases.filter { operations[$0.name] != nil }
+        #expect(Set(cases.map(\.name)) == Set(operations.keys))
+        for one in cases {
+            let operation = try #require(operations[one.name])
             let tape = Tape()
             let inputs = one.inputs.mapValues { tape.variable($0.tensor) }
             let output = operation(one, inputs)

@@ -6,7 +6,7 @@ import Tensors
 
 /// Fused operations at small and odd sizes, and at sizes where rows are divided between threads.
 let fusedOperations: [OperationCase] =
-    linearCases + normalizationCases + lookupCases + attentionCases + lossCases + keyValueCases
+    linearCases + normalizationCases + lookupCases + attentionCases + lossCases + keyValueCases + recurrentCases
 
 private func normal(_ shapes: [String: Shape], deviation: Float = 1) -> [String: Tensor] {
     shapes.reduce(into: [:]) { $0[$1.key] = randomTensor($1.key, $1.value, deviation: deviation) }
@@ -34,7 +34,8 @@ private let linearCases: [OperationCase] = [(2, 3, 4), (5, 67, 33), (300, 48, 12
         } reference: {
             geluTanh(linear($0["x"]!, weight: $0["weight"]!, bias: $0["bias"]!))
         },
-        OperationCase("linear and rectifier \(size)", rounded: rounded, values()) {
+        // Rounding moves sums across the kink: in bfloat16 a few elements alone can be compared.
+        OperationCase("linear and rectifier \(size)", rounded: rows == 2 ? rounded : [], values()) {
             linear($0["x"]!, weight: $0["weight"]!, bias: $0["bias"]!, activation: .rectifier)
         } reference: {
             rectifier(linear($0["x"]!, weight: $0["weight"]!, bias: $0["bias"]!))
@@ -178,7 +179,7 @@ private let keyValueCases: [OperationCase] = [(3, 5, 3), (40, 60, 33)].flatMap {
     let total = starts[count]
     let segments = { @Sendable in Segments(starts: starts.map { Int32($0) }) }
     let ranges = (0..<count).map { starts[$0]..<starts[$0 + 1] }
-    let symbols = (0..<total).map { $0 * 5 % rows }
+    let symbols = (0..<total).map { $0 * 7 % rows }
     // Candidates by list are the symbols; the first one is right where there is any. In a range all rows from 1 on but row 2 take part.
     let places = (0..<count).map { [2 + $0 % 2] }
     return [
@@ -221,4 +222,33 @@ private let keyValueCases: [OperationCase] = [(3, 5, 3), (40, 60, 33)].flatMap {
                 $0["query"]!, $0["table"]!, candidates: (0..<count).map { _ in [1] + (3..<rows) }, answers: places.map { [$0[0] - 1] })
         },
     ]
+}
+
+private let recurrentCases: [OperationCase] = recurrentKinds.flatMap { kind in
+    [(2, 3, 4, 5, false), (2, 3, 4, 5, true), (5, 7, 19, 67, true), (1, 9, 18, 129, false), (70, 5, 19, 33, true)].map {
+        batch, steps, inputs, width, isMasked in
+        var result = OperationCase(
+            "\(kind) of \(width), \(batch) x \(steps)\(isMasked ? ", masked" : "")", golden: kind,
+            recurrentInputs(kind, batch: batch, steps: steps, inputs: inputs, width: width, isMasked: isMasked)
+        ) { _, inputs in
+            let result = runRecurrent(kind, inputs)
+            return OperationCase.Outcome([result.outputs, result.state["hidden"], result.state["cell"]].compactMap { $0 })
+        } reference: { inputs in
+            var parameters = inputs
+            parameters["bias"] = inputs["inputBias"]! + (inputs["hiddenBias"] ?? 0)
+            let state = inputs.filter { ["hidden", "cell", "stateMask"].contains($0.key) }
+            let result = scan(inputs["x"]!, from: state) {
+                switch kind {
+                case "lstm": lstmCell($0, &$1, parameters)
+                case "gru": gruCell($0, &$1, parameters)
+                case "gru-reset-before": gruResetBeforeCell($0, &$1, parameters)
+                default: elmanCell($0, &$1, parameters)
+                }
+            }
+            return [result.outputs, result.state["hidden"], result.state["cell"]].compactMap { $0 }
+        }
+        (result.constants, result.roundedInputs) = (["stateMask"], ["x", "inputWeight", "hiddenWeight", "hidden"])
+        if width > 10 { result.checkedElements = 3 }
+        return result
+    }
 }

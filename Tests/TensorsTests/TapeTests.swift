@@ -237,7 +237,7 @@ struct TapeMemoryTests {
                     let a = attention(
                         query: AttentionOperand(p), key: AttentionOperand(p, column: 16), value: AttentionOperand(p, column: 32), width: 16, heads: 2,
                         mask: AttentionMask(causal: true), dropoutRate: 0.1, dropout: context)
-                    x = addDropout(x, a, rate: 0.1, context) * 0.5 + x.permuted(1, 0).permuted(1, 0)
+                    x = addDropout(x, a, rate: 0.1, context) * 0.5 + x.permuted(0, 2, 1).permuted(0, 2, 1)
                 }
                 let targets = Tensor((0..<24).map { Int32($0 % 50) }, [24])
                 tape.backward(from: linearCrossEntropy(x, weight: tape.parameter(table), targets: targets).loss)
