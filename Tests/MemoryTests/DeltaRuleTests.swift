@@ -10,7 +10,10 @@ import Testing
 
 @Suite("The delta rule")
 struct DeltaRuleTests {
-    private let (heads, keyWidth, valueWidth, inputs) = (2, 3, 5, 4)
+    private let heads = 2
+    private let keyWidth = 3
+    private let valueWidth = 5
+    private let inputs = 4
 
     private func make() -> (store: ParameterStore, memory: DeltaRuleMemory) {
         let store = ParameterStore()
