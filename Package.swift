@@ -104,9 +104,3 @@ let package = Package(
     ],
     targets: systemLibraries + kernelVariants + modules + tests
 )
-
-
-// MINI-BEGIN
-let mini: Set = ["Diagnostics", "KernelTypes", "CProcessor", "Kernels", "Tensors", "Reference", "NeuralNetworks", "Memory", "Collectives", "CMPI", "COpenBLAS", "CZlib", "COneDNN", "KernelsBaseline", "KernelsAVX2", "KernelsAVX512", "TestSupport", "TensorsTests", "MemoryTests"]
-if Context.environment["MINI"] != nil { package.targets.removeAll { !mini.contains($0.name) }; package.products = []; package.dependencies = [] }
-// MINI-END
