@@ -2,22 +2,22 @@
 //
 // Legend: B sequences, T positions, D width, V vocabulary.
 
-import Memory
+import Diagnostics
 import NeuralNetworks
 import Tensors
 
 /// A language model that reads left to right.
 public final class DecoderOnlyTransformer: TextLanguageModel {
-    public let configuration: ModelConfiguration
+    public let configuration: TransformerConfiguration
     public let vocabularySize: Int
     public let store = ParameterStore()
-    public let inputKind = ModelInputKind.tokens
     public var maximumLength: Int? { configuration.context }
 
     private let tokenEmbedding: Embedding
     private let positionEmbedding: Embedding
     private let blocks: [Block]
     private let finalNorm: LayerNorm
+    private let output: OutputProjection
 
     private struct Block {
         let attentionNorm: LayerNorm
@@ -27,7 +27,7 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
     }
 
     /// Declares the parameters: N(0, 0.02), and N(0, 0.02 / sqrt(2 L)) where a block writes to the residual stream. The caller allocates.
-    public init(_ configuration: ModelConfiguration, vocabularySize: Int) {
+    public init(_ configuration: TransformerConfiguration, vocabularySize: Int) {
         self.configuration = configuration
         self.vocabularySize = vocabularySize
         let width = configuration.width
@@ -48,6 +48,7 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
                     outputInitializer: residual, dropoutRate: 0))
         }
         finalNorm = LayerNorm(store, "finalNorm", width: width)
+        output = OutputProjection(tokenEmbedding.weight)
     }
 
     /// The hidden states before the output projection: int32 [B, T] to [B, T, D].
@@ -69,19 +70,11 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
 
     /// The logits of every position: int32 [B, T] to [B, T, V].
     public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
-        project(hidden(inputs, pass), pass)
+        output(hidden(inputs, pass), pass)
     }
 
-    /// The logits of hidden states: the output layer is the embedding table.
-    private func project(_ hidden: Tensor, _ pass: ForwardPass) -> Tensor {
-        linear(hidden, weight: pass.operand(tokenEmbedding.weight), outputType: .float32, packed: pass.packed(tokenEmbedding.weight))
-    }
-
-    public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
-        guard case .tokens(let batch) = batch else { preconditionFailure("a decoder-only model takes token batches") }
-        return linearCrossEntropy(
-            hidden(batch.inputs, pass), weight: pass.operand(tokenEmbedding.weight), targets: batch.targets,
-            labelSmoothing: pass.isTraining ? configuration.labelSmoothing : 0)
+    public func loss(_ batch: TokenBatch, _ pass: ForwardPass) -> SummedLoss {
+        output.loss(hidden(batch.inputs, pass), targets: batch.targets, labelSmoothing: configuration.labelSmoothing, pass)
     }
 
     public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder {
@@ -105,13 +98,9 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
             let padded = prompts.flatMap { $0 + [Int32](repeating: 0, count: longest - $0.count) }
             let hidden = model.hidden(Tensor(padded, [prompts.count, longest]), pass) { cache.store(prompt: $1, layer: $0, lengths: lengths) }
             cache.advance(to: lengths)
-            let last = Tensor(uninitialized: [prompts.count, width], hidden.dataType)
-            let bytes = width * hidden.dataType.byteCount
-            for (b, length) in lengths.enumerated() {
-                precondition(length > 0, "decoding starts from at least one token")
-                (last.bytes + b * bytes).copyMemory(from: hidden.bytes + (b * longest + length - 1) * bytes, byteCount: bytes)
-            }
-            firstLogits = model.project(last, pass)
+            for length in lengths { require(length > 0, "decoding starts from at least one token") }
+            let last = hidden.viewed(as: [prompts.count * longest, width]).rows(lengths.indices.map { $0 * longest + lengths[$0] - 1 })
+            firstLogits = model.output(last, pass)
             self.cache = cache
         }
 
@@ -126,14 +115,9 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
                 x = addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: 0, nil)
             }
             cache.advance(to: cache.lengths.map { $0 + 1 })
-            return model.project(model.finalNorm(x, pass), pass).viewed(rows: count)
+            return model.output(model.finalNorm(x, pass), pass).viewed(as: [count, model.vocabularySize])
         }
 
         func reorder(_ parents: [Int]) { cache.reorder(parents) }
     }
-}
-
-extension Tensor {
-    /// The same elements as a matrix of `rows` rows, off the tape.
-    func viewed(rows: Int) -> Tensor { reshaped(to: [rows, rows == 0 ? shape.columns : count / rows]) }
 }

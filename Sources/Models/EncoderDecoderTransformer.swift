@@ -2,17 +2,16 @@
 //
 // Legend: B pairs, S source positions, U target positions, H heads, K head size, D = H K width, V vocabulary.
 
+import Diagnostics
 import Foundation
-import Memory
 import NeuralNetworks
 import Tensors
 
 /// A model that reads a source and writes a target: translation, summaries, answers.
-public final class EncoderDecoderTransformer: LanguageModel {
-    public let configuration: ModelConfiguration
+public final class EncoderDecoderTransformer: PairLanguageModel {
+    public let configuration: TransformerConfiguration
     public let vocabularySize: Int
     public let store = ParameterStore()
-    public let inputKind = ModelInputKind.pairs
     public var maximumLength: Int? { configuration.context }
 
     private let embedding: Embedding
@@ -21,6 +20,8 @@ public final class EncoderDecoderTransformer: LanguageModel {
     private let encoderNorm: LayerNorm?
     private let decoderLayers: [DecoderLayer]
     private let decoderNorm: LayerNorm?
+    private let preNorm: Bool
+    private let output: OutputProjection
 
     private struct EncoderLayer {
         let selfAttention: SelfAttention
@@ -39,8 +40,10 @@ public final class EncoderDecoderTransformer: LanguageModel {
     }
 
     /// Declares the parameters: Xavier-uniform matrices, N(0, 1 / sqrt(D)) embeddings shared by source, target and output. The caller allocates.
-    public init(_ configuration: ModelConfiguration, vocabularySize: Int) {
+    /// - Parameter preNorm: normalise before each sublayer instead of after it.
+    public init(_ configuration: TransformerConfiguration, preNorm: Bool = false, vocabularySize: Int) {
         self.configuration = configuration
+        self.preNorm = preNorm
         self.vocabularySize = vocabularySize
         let (width, heads, rate) = (configuration.width, configuration.heads, configuration.dropout)
         let store = store
@@ -62,7 +65,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
                 selfAttention: selfAttention("\(path).selfAttention"), selfAttentionNorm: norm("\(path).selfAttentionNorm"),
                 feedForward: feedForward("\(path).feedForward"), feedForwardNorm: norm("\(path).feedForwardNorm"))
         }
-        encoderNorm = configuration.preNorm ? norm("encoder.finalNorm") : nil
+        encoderNorm = preNorm ? norm("encoder.finalNorm") : nil
         decoderLayers = (0..<configuration.layers).map { index in
             let path = "decoder.layers.\(index)"
             return DecoderLayer(
@@ -72,7 +75,8 @@ public final class EncoderDecoderTransformer: LanguageModel {
                     dropoutRate: rate), crossAttentionNorm: norm("\(path).crossAttentionNorm"), feedForward: feedForward("\(path).feedForward"),
                 feedForwardNorm: norm("\(path).feedForwardNorm"))
         }
-        decoderNorm = configuration.preNorm ? norm("decoder.finalNorm") : nil
+        decoderNorm = preNorm ? norm("decoder.finalNorm") : nil
+        output = OutputProjection(embedding.weight)
     }
 
     /// PE[p, 2i] = sin(p / 10000^(2i/D)), PE[p, 2i+1] = cos(the same) (section 3.5), interleaved.
@@ -90,13 +94,13 @@ public final class EncoderDecoderTransformer: LanguageModel {
     private func embed(_ tokens: Tensor, _ pass: ForwardPass) -> Tensor {
         let x = addPositions(embedding(tokens, scale: Float(configuration.width).squareRoot(), pass), positions)
         // After a norm the residual stream has the type of activations; before the first norm it starts with it.
-        return dropout(configuration.preNorm ? x : convert(x, to: store.activationType), rate: configuration.dropout, pass.dropout)
+        return dropout(preNorm ? x : convert(x, to: store.activationType), rate: configuration.dropout, pass.dropout)
     }
 
     /// One sublayer with its residual connection, normalised before or after.
     private func sublayer(_ x: Tensor, _ norm: LayerNorm, _ pass: ForwardPass, _ body: (Tensor) -> Tensor) -> Tensor {
         let rate = configuration.dropout
-        guard configuration.preNorm else { return norm(addDropout(x, body(x), rate: rate, pass.dropout), pass) }
+        guard preNorm else { return norm(addDropout(x, body(x), rate: rate, pass.dropout), pass) }
         return addDropout(x, body(norm(x, pass)), rate: rate, pass.dropout)
     }
 
@@ -130,12 +134,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
 
     /// The logits of every target position, [B, U, V].
     public func logits(_ batch: SequencePairBatch, _ pass: ForwardPass) -> Tensor {
-        project(hidden(batch, pass), pass)
-    }
-
-    /// The logits of the decoder's output: the output layer is the embedding table.
-    private func project(_ output: Tensor, _ pass: ForwardPass) -> Tensor {
-        linear(output, weight: pass.operand(embedding.weight), outputType: .float32, packed: pass.packed(embedding.weight))
+        output(hidden(batch, pass), pass)
     }
 
     private func hidden(_ batch: SequencePairBatch, _ pass: ForwardPass) -> Tensor {
@@ -143,11 +142,8 @@ public final class EncoderDecoderTransformer: LanguageModel {
         return decode(batch.targetInputs, memory: memory, sourceLengths: batch.sourceLengths, pass)
     }
 
-    public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
-        guard case .pairs(let batch) = batch else { preconditionFailure("an encoder-decoder model takes pair batches") }
-        return linearCrossEntropy(
-            hidden(batch, pass), weight: pass.operand(embedding.weight), targets: batch.targetOutputs,
-            labelSmoothing: pass.isTraining ? configuration.labelSmoothing : 0)
+    public func loss(_ batch: SequencePairBatch, _ pass: ForwardPass) -> SummedLoss {
+        output.loss(hidden(batch, pass), targets: batch.targetOutputs, labelSmoothing: configuration.labelSmoothing, pass)
     }
 
     public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder {
@@ -184,11 +180,11 @@ public final class EncoderDecoderTransformer: LanguageModel {
 
         func advance(_ tokens: [Int32]) -> Tensor {
             let (count, width) = (tokens.count, model.configuration.width)
-            precondition(count == sourceLengths.count * groupSize, "\(count) tokens for \(sourceLengths.count * groupSize) sequences")
+            require(count == sourceLengths.count * groupSize, "\(count) tokens for \(sourceLengths.count * groupSize) sequences")
             let position = cache.lengths.first ?? 0
             var x = addPositions(
                 model.embedding(Tensor(tokens, [count, 1]), scale: Float(width).squareRoot(), pass), model.positions, first: position)
-            if !model.configuration.preNorm { x = convert(x, to: model.store.activationType) }
+            if !model.preNorm { x = convert(x, to: model.store.activationType) }
             for (index, layer) in model.decoderLayers.enumerated() {
                 x = model.sublayer(x, layer.selfAttentionNorm, pass) { layer.selfAttention.step($0, pass) { cache.append($0, layer: index) } }
                 x = model.sublayer(x, layer.crossAttentionNorm, pass) { x in
@@ -199,7 +195,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
             }
             cache.advance(to: cache.lengths.map { $0 + 1 })
             x = model.decoderNorm.map { $0(x, pass) } ?? x
-            return model.project(x, pass).viewed(rows: count)
+            return model.output(x, pass).viewed(as: [count, model.vocabularySize])
         }
 
         func reorder(_ parents: [Int]) {
@@ -207,14 +203,7 @@ public final class EncoderDecoderTransformer: LanguageModel {
             let (sources, size) = Self.groups(parents.map { $0 / groupSize })
             groupSize = size
             guard sources != Array(sourceLengths.indices) else { return }
-            crossKeysAndValues = crossKeysAndValues.map { old in
-                let bytes = old.count / old.shape[0] * old.dataType.byteCount
-                let new = Tensor(uninitialized: [sources.count, old.shape[1], old.shape[2], old.shape[3]], old.dataType)
-                for (group, source) in sources.enumerated() {
-                    (new.bytes + group * bytes).copyMemory(from: old.bytes + source * bytes, byteCount: bytes)
-                }
-                return new
-            }
+            crossKeysAndValues = crossKeysAndValues.map { $0.rows(sources) }
             sourceLengths = sources.map { sourceLengths[$0] }
         }
 

@@ -13,39 +13,29 @@ public struct KeyValueMemoryConfiguration: Sendable, Equatable {
     }
 
     /// D.
-    public var width: Int
+    public var width = 64
     /// H, the number of reads.
-    public var hops: Int
+    public var hops = 2
     /// R after the last hop too, as the paper's equation 3 has it; without it as in the authors' program.
-    public var mapsLastHop: Bool
+    public var mapsLastHop = true
     /// B = A: answers are scored by the table that questions and facts are read with.
-    public var sharesAnswerTable: Bool
+    public var sharesAnswerTable = true
     /// The standard deviation of the starting values.
-    public var deviation: Double
+    public var deviation: Float = 0.1
     /// How R_j starts.
-    public var hopStart: HopStart
+    public var hopStart = HopStart.identity
 
-    /// Two hops over tables of width 64. The values are those of the properties; nothing is checked.
-    public init(
-        width: Int = 64, hops: Int = 2, mapsLastHop: Bool = true, sharesAnswerTable: Bool = true, deviation: Double = 0.1,
-        hopStart: HopStart = .identity
-    ) {
-        self.width = width
-        self.hops = hops
-        self.mapsLastHop = mapsLastHop
-        self.sharesAnswerTable = sharesAnswerTable
-        self.deviation = deviation
-        self.hopStart = hopStart
-    }
+    /// Two hops over tables of width 64.
+    public init() {}
 
     /// Reads the section.
     /// - Throws: `UserError` (.configuration) where a value is not what it must be.
     public init(_ section: ConfigurationSection) throws {
-        width = try section.int("width", default: 64, in: 1...)
-        hops = try section.int("hops", default: 2, in: 1...)
-        mapsLastHop = try section.bool("mapLastHop", default: true)
-        sharesAnswerTable = try section.bool("shareAnswerTable", default: true)
-        deviation = try section.double("deviation", default: 0.1, in: Double.leastNonzeroMagnitude...)
-        hopStart = try section.choice("hopStart", default: .identity)
+        width = try section.int("width", default: width, in: 1...)
+        hops = try section.int("hops", default: hops, in: 1...)
+        mapsLastHop = try section.bool("mapLastHop", default: mapsLastHop)
+        sharesAnswerTable = try section.bool("shareAnswerTable", default: sharesAnswerTable)
+        deviation = try section.float("deviation", default: deviation, in: Double.leastNonzeroMagnitude...)
+        hopStart = try section.choice("hopStart", default: hopStart)
     }
 }

@@ -2,6 +2,7 @@
 //
 // Legend: B questions, F facts of all questions together, V symbols, D width, H hops.
 
+import Memory
 import NeuralNetworks
 import Tensors
 
@@ -29,7 +30,7 @@ public final class KeyValueMemoryNetwork: TrainableModel {
     public init(_ configuration: KeyValueMemoryConfiguration, symbolCount: Int, factCount: Int) {
         self.configuration = configuration
         self.symbolCount = symbolCount
-        let (width, start) = (configuration.width, Initializer.normal(standardDeviation: Float(configuration.deviation)))
+        let (width, start) = (configuration.width, Initializer.normal(standardDeviation: configuration.deviation))
         symbols = store.add("symbols.weight", [symbolCount, width], start)
         let mapCount = configuration.mapsLastHop ? configuration.hops : configuration.hops - 1
         hopMaps = (0..<mapCount).map { [store] hop in
@@ -55,9 +56,8 @@ public final class KeyValueMemoryNetwork: TrainableModel {
         if let trace = pass.trace, !batch.lanes.isEmpty {
             let facts = batch.facts[0].count
             trace.record(
-                "attention", rowAxis: "hop", columnAxis: "fact", rowLabels: (1...configuration.hops).map { "hop \($0)" },
-                columnLabels: batch.factLabels,
-                rows: configuration.hops, columns: facts, values: weights)
+                "attention", rowAxis: "hop", columnAxis: "fact", rowLabels: (1...configuration.hops).map { "hop \($0)" }, rows: configuration.hops,
+                columns: facts, values: weights)
         }
         return query
     }
@@ -67,9 +67,8 @@ public final class KeyValueMemoryNetwork: TrainableModel {
         scoreCandidates(queries(batch, pass), pass(answerSymbols), batch.candidates)
     }
 
-    public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
-        guard case .knowledge(let batch) = batch else { preconditionFailure("a key-value memory network takes knowledge batches") }
-        return candidateCrossEntropy(queries(batch, pass), pass(answerSymbols), batch.candidates, answers: batch.answers)
+    public func loss(_ batch: KnowledgeBatch, _ pass: ForwardPass) -> SummedLoss {
+        candidateCrossEntropy(queries(batch, pass), pass(answerSymbols), batch.candidates, answers: batch.answers)
     }
 
     /// R x. An R that starts as the identity is kept as its difference from it, so that it needs no starting values of its own.

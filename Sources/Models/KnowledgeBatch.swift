@@ -2,6 +2,8 @@
 //
 // Legend: B questions (one a lane), F facts of all questions together.
 
+import Diagnostics
+import Memory
 import Tensors
 
 /// Questions over key-value facts, as weighted bags of symbols. Every question has the facts that key hashing found for it, and may have none.
@@ -20,18 +22,16 @@ public struct KnowledgeBatch {
     public var candidates: AnswerCandidates
     /// What is right; a question without a right answer among its candidates does not count.
     public var answers: AnswerPlaces
-    /// The facts of the first question in words, for a person who looks at the memory; empty where nobody does.
-    public var factLabels: [String]
 
-    /// - Precondition: there are a lane, a question and a segment of facts for each of B, a key and a value for each of F.
+    /// There are a lane, a question and a segment of facts for each of B, a key and a value for each of F.
     public init(
         lanes: [Int], questions: WeightedBags, facts: Segments, keys: WeightedBags, values: WeightedBags, candidates: AnswerCandidates,
-        answers: AnswerPlaces, factLabels: [String] = []
+        answers: AnswerPlaces
     ) {
-        precondition(
+        require(
             questions.count == lanes.count && facts.count == lanes.count,
             "\(questions.count) questions, facts of \(facts.count), \(lanes.count) lanes")
-        precondition(
+        require(
             keys.count == facts.total && values.count == facts.total, "\(keys.count) keys and \(values.count) values for \(facts.total) facts")
         self.lanes = lanes
         self.questions = questions
@@ -40,6 +40,5 @@ public struct KnowledgeBatch {
         self.values = values
         self.candidates = candidates
         self.answers = answers
-        self.factLabels = factLabels
     }
 }

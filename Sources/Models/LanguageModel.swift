@@ -2,8 +2,99 @@
 //
 // Legend: B sequences of a batch (one a lane), T and U positions, S source positions, V vocabulary.
 
+import Diagnostics
 import NeuralNetworks
 import Tensors
+
+/// A model that can be trained.
+public protocol TrainableModel<Batch>: AnyObject {
+    /// What it reads at a step, with what it should answer.
+    associatedtype Batch
+    /// The parameters, in the order of the forward pass.
+    var store: ParameterStore { get }
+    /// Everything it remembers.
+    var memory: [MemoryDeclaration] { get }
+    /// The summed loss of a batch.
+    func loss(_ batch: Batch, _ pass: ForwardPass) -> SummedLoss
+}
+
+extension TrainableModel {
+    /// Nothing: what a model without memory remembers.
+    public var memory: [MemoryDeclaration] { [] }
+}
+
+/// A batch together with the model that takes it: all that a trainer, an evaluation or a benchmark needs to know of either.
+public struct PreparedBatch {
+    /// The summed loss of the batch.
+    public let loss: (_ pass: ForwardPass) -> SummedLoss
+
+    /// The batch of a model.
+    public init<Model: TrainableModel>(_ batch: Model.Batch, for model: Model) { loss = { model.loss(batch, $0) } }
+}
+
+/// A model that can be trained, evaluated and decoded from.
+public protocol LanguageModel: TrainableModel {
+    /// V.
+    var vocabularySize: Int { get }
+    /// The most positions a sequence may have, target side for pairs; `nil` without a limit.
+    var maximumLength: Int? { get }
+    /// The model by what it reads.
+    var form: LanguageModelForm { get }
+
+    /// Starts generating after the given prompts (models of text) or from the given sources (models of pairs).
+    /// - Parameters:
+    ///   - prompts: B sequences of token ids, at least one token each.
+    ///   - maximumNewTokens: the most `advance` calls that will follow.
+    func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder
+}
+
+/// A language model by what it reads.
+public enum LanguageModelForm {
+    /// One sequence: running text, or a source and a target with a separator between them.
+    case text(any TextLanguageModel)
+    /// A source for the encoder and a target for the decoder.
+    case pairs(any PairLanguageModel)
+}
+
+extension LanguageModel {
+    /// Whether it reads a source and a target apart.
+    public var readsPairs: Bool { if case .pairs = form { true } else { false } }
+
+    /// The batch of the form that the model takes.
+    public func prepared(text: () throws -> TokenBatch, pairs: () throws -> SequencePairBatch) rethrows -> PreparedBatch {
+        switch form {
+        case .text(let model): PreparedBatch(try text(), for: model)
+        case .pairs(let model): PreparedBatch(try pairs(), for: model)
+        }
+    }
+}
+
+/// A language model that reads token sequences from left to right.
+public protocol TextLanguageModel: LanguageModel where Batch == TokenBatch {
+    /// The logits of every position: int32 [B, T] to float32 [B, T, V]. A model that carries memory goes on from that of the lanes, and keeps its own.
+    func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor
+}
+
+extension TextLanguageModel {
+    public var form: LanguageModelForm { .text(self) }
+}
+
+/// A language model that reads a source and writes a target.
+public protocol PairLanguageModel: LanguageModel where Batch == SequencePairBatch {}
+
+extension PairLanguageModel {
+    public var form: LanguageModelForm { .pairs(self) }
+}
+
+/// Generation in progress: one token a sequence and step, with the memory of all earlier ones.
+public protocol IncrementalDecoder: AnyObject {
+    /// The logits for the first new token, [B, V]; `nil` when decoding starts from a start symbol given to `advance`.
+    var firstLogits: Tensor? { get }
+    /// Takes the next token of each sequence; returns the logits for the one after it, [B, V].
+    func advance(_ tokens: [Int32]) -> Tensor
+    /// Sequence b continues what sequence `parents[b]` was. The number of sequences may change.
+    func reorder(_ parents: [Int])
+}
 
 /// A batch of token sequences for a model that predicts the next token.
 public struct TokenBatch {
@@ -14,9 +105,9 @@ public struct TokenBatch {
     /// int32 [B, T]; -1 where no prediction counts.
     public var targets: Tensor
 
-    /// - Precondition: inputs and targets are [B, T], B the number of lanes.
+    /// Inputs and targets are [B, T], B the number of lanes.
     public init(lanes: [Int], inputs: Tensor, targets: Tensor) {
-        precondition(
+        require(
             inputs.shape == targets.shape && inputs.shape[0] == lanes.count,
             "inputs \(inputs.shape), targets \(targets.shape), \(lanes.count) lanes")
         self.lanes = lanes
@@ -38,80 +129,14 @@ public struct SequencePairBatch {
     /// int32 [B, U]; -1 where padding.
     public var targetOutputs: Tensor
 
-    /// - Precondition: sources are [B, S], and both targets of one shape [B, U], B the number of lanes.
+    /// Sources are [B, S], and both targets of one shape [B, U], B the number of lanes.
     public init(lanes: [Int], sources: Tensor, sourceLengths: [Int], targetInputs: Tensor, targetOutputs: Tensor) {
-        precondition(sources.shape[0] == lanes.count && sourceLengths.count == lanes.count, "sources \(sources.shape), \(lanes.count) lanes")
-        precondition(targetInputs.shape == targetOutputs.shape, "target inputs \(targetInputs.shape) and outputs \(targetOutputs.shape)")
+        require(sources.shape[0] == lanes.count && sourceLengths.count == lanes.count, "sources \(sources.shape), \(lanes.count) lanes")
+        require(targetInputs.shape == targetOutputs.shape, "target inputs \(targetInputs.shape) and outputs \(targetOutputs.shape)")
         self.lanes = lanes
         self.sources = sources
         self.sourceLengths = sourceLengths
         self.targetInputs = targetInputs
         self.targetOutputs = targetOutputs
     }
-}
-
-/// A batch in the form that a model asks for.
-public enum ModelBatch {
-    case tokens(TokenBatch)
-    case pairs(SequencePairBatch)
-    case sequences(SequenceBatch)
-    case stories(StoryBatch)
-    case knowledge(KnowledgeBatch)
-}
-
-/// A model that can be trained.
-public protocol TrainableModel: AnyObject {
-    /// The parameters, in the order of the forward pass.
-    var store: ParameterStore { get }
-    /// Everything it remembers.
-    var memory: [MemoryDeclaration] { get }
-    /// The summed loss of a batch of the form that the model takes.
-    func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss
-}
-
-extension TrainableModel {
-    /// Nothing: what a model without memory remembers.
-    public var memory: [MemoryDeclaration] { [] }
-}
-
-/// What a model reads.
-public enum ModelInputKind: Sendable {
-    /// One sequence: running text, or a source and a target with a separator between them.
-    case tokens
-    /// A source for the encoder and a target for the decoder.
-    case pairs
-}
-
-/// A model that can be trained, evaluated and decoded from.
-public protocol LanguageModel: TrainableModel {
-    /// What it is made of.
-    var configuration: ModelConfiguration { get }
-    /// V.
-    var vocabularySize: Int { get }
-    /// What `loss` takes.
-    var inputKind: ModelInputKind { get }
-    /// The most positions a sequence may have, target side for pairs; `nil` without a limit.
-    var maximumLength: Int? { get }
-
-    /// Starts generating after the given prompts (token models) or from the given sources (pair models).
-    /// - Parameters:
-    ///   - prompts: B sequences of token ids, at least one token each.
-    ///   - maximumNewTokens: the most `advance` calls that will follow.
-    func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder
-}
-
-/// A language model that reads token sequences from left to right.
-public protocol TextLanguageModel: LanguageModel {
-    /// The logits of every position: int32 [B, T] to float32 [B, T, V]. A model that carries memory goes on from the lanes' memory, and keeps it there.
-    func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor
-}
-
-/// Generation in progress: one token a sequence and step, with the memory of all earlier ones.
-public protocol IncrementalDecoder: AnyObject {
-    /// The logits for the first new token, [B, V]; `nil` when decoding starts from a start symbol given to `advance`.
-    var firstLogits: Tensor? { get }
-    /// Takes the next token of each sequence; returns the logits for the one after it, [B, V].
-    func advance(_ tokens: [Int32]) -> Tensor
-    /// Sequence b continues what sequence `parents[b]` was. The number of sequences may change.
-    func reorder(_ parents: [Int])
 }

@@ -88,7 +88,7 @@ public final class MemoryNetwork: TrainableModel {
         let tables = EndToEndTables(
             words: words, times: times.map { pass($0) }, hops: (0..<configuration.hops).map { isAdjacent ? ($0, $0 + 1) : (0, 1) },
             question: isAdjacent ? 0 : 2, transition: transition.map { pass($0) })
-        let result = core(batch.stories, tables, isLinear: batch.step < configuration.linearStart)
+        let result = core(batch.stories, tables, isLinear: pass.stepsDone < configuration.linearStart)
         if let trace = pass.trace { record(result.attention, batch, trace) }
         return result
     }
@@ -98,8 +98,8 @@ public final class MemoryNetwork: TrainableModel {
         let (columns, sentences) = (Int(batch.stories.storyStarts[1]), batch.stories.sentenceCount)
         let values = (0..<configuration.hops).flatMap { hop in (0..<columns).map { attention.floats[hop * sentences + $0] } }
         trace.record(
-            "attention", rowAxis: "hop", columnAxis: "sentence", rowLabels: (1...configuration.hops).map { "hop \($0)" },
-            columnLabels: batch.labels.count == columns ? batch.labels : [], rows: configuration.hops, columns: columns, values: values)
+            "attention", rowAxis: "hop", columnAxis: "sentence", rowLabels: (1...configuration.hops).map { "hop \($0)" }, rows: configuration.hops,
+            columns: columns, values: values)
     }
 
     /// The scores of all classes, [B, C].
@@ -107,9 +107,8 @@ public final class MemoryNetwork: TrainableModel {
         linear(read(batch, pass).state, weight: pass(output), bias: outputOffset, outputType: .float32)
     }
 
-    public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
-        guard case .stories(let batch) = batch else { preconditionFailure("a memory network takes stories") }
-        return linearCrossEntropy(
+    public func loss(_ batch: StoryBatch, _ pass: ForwardPass) -> SummedLoss {
+        linearCrossEntropy(
             read(batch, pass).state, weight: pass(output), bias: outputOffset, targets: Tensor(batch.answers, [batch.answers.count]))
     }
 

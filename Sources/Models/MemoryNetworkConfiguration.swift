@@ -9,6 +9,9 @@ public enum MemoryTying: String, Sendable, CaseIterable {
     case adjacent
     /// All hops share one A and one C; the question has a table of its own.
     case layerWise = "layer-wise"
+
+    /// Whether the state goes through a learned matrix H between hops, unless a run file says otherwise.
+    var hasTransition: Bool { self == .layerWise }
 }
 
 /// The weights of a sentence's words.
@@ -42,54 +45,48 @@ public enum MemoryRectifier: String, Sendable, CaseIterable {
 /// The section `model` of a run file with `kind: memory-network`.
 public struct MemoryNetworkConfiguration: Sendable, Equatable {
     /// K.
-    public var hops: Int
+    public var hops = 3
     /// D.
-    public var width: Int
-    public var encoding: MemoryEncoding
+    public var width = 20
+    /// The weights of a sentence's words.
+    public var encoding = MemoryEncoding.position
     /// Learned rows by age are added to the sentences.
-    public var temporal: Bool
-    public var tying: MemoryTying
+    public var temporal = true
+    /// How the tables of the hops are tied; decides `transition` and `tiedOutput` where it is set.
+    public var tying = MemoryTying.adjacent {
+        didSet { (transition, tiedOutput) = (tying.hasTransition, tying == .adjacent) }
+    }
     /// A learned matrix H on the state between hops.
-    public var transition: Bool
-    public var rectifier: MemoryRectifier
+    public var transition = MemoryTying.adjacent.hasTransition
+    /// Which units go through a rectifier after each hop.
+    public var rectifier = MemoryRectifier.none
     /// The answer layer is the last table of words (where answers are words) instead of a matrix of its own.
-    public var tiedOutput: Bool
+    public var tiedOutput = true
     /// Slots without a sentence hold zeros and can be attended to, as in the authors' released program; otherwise sentences alone are.
-    public var emptySlots: Bool
+    public var emptySlots = false
     /// Training steps at the beginning in which the softmax over sentences is left out.
-    public var linearStart: Int
+    public var linearStart = 0
     /// The standard deviation of all parameters at the start.
-    public var deviation: Float
+    public var deviation: Float = 0.1
 
     /// The paper's single-task model.
-    public init(
-        hops: Int = 3, width: Int = 20, encoding: MemoryEncoding = .position, temporal: Bool = true, tying: MemoryTying = .adjacent,
-        transition: Bool? = nil, rectifier: MemoryRectifier = .none, tiedOutput: Bool? = nil, emptySlots: Bool = false, linearStart: Int = 0,
-        deviation: Float = 0.1
-    ) {
-        self.hops = hops
-        self.width = width
-        self.encoding = encoding
-        self.temporal = temporal
-        self.tying = tying
-        self.transition = transition ?? (tying == .layerWise)
-        self.rectifier = rectifier
-        self.tiedOutput = tiedOutput ?? (tying == .adjacent)
-        self.emptySlots = emptySlots
-        self.linearStart = linearStart
-        self.deviation = deviation
-    }
+    public init() {}
 
     /// Reads the section `model` but for `kind`.
     /// - Throws: `UserError` (.configuration) that names the key.
     public init(_ section: ConfigurationSection) throws {
-        let tying = try section.choice("tying", default: MemoryTying.adjacent)
-        self.init(
-            hops: try section.int("hops", default: 3, in: 1...64), width: try section.int("width", default: 20, in: 1...4096),
-            encoding: try section.choice("encoding", default: .position), temporal: try section.bool("temporal", default: true), tying: tying,
-            transition: try section.bool("transition", default: tying == .layerWise),
-            rectifier: try section.choice("rectifier", default: MemoryRectifier.none),
-            emptySlots: try section.bool("emptySlots", default: false), linearStart: try section.int("linearStart", default: 0, in: 0...),
-            deviation: Float(try section.double("deviation", default: 0.1, in: Double.leastNonzeroMagnitude...)))
+        self.init()
+        tying = try section.choice("tying", default: tying)
+        hops = try section.int("hops", default: hops, in: 1...64)
+        width = try section.int("width", default: width, in: 1...4096)
+        encoding = try section.choice("encoding", default: encoding)
+        temporal = try section.bool("temporal", default: temporal)
+        // An initializer does not observe what it sets.
+        tiedOutput = tying == .adjacent
+        transition = try section.bool("transition", default: tying.hasTransition)
+        rectifier = try section.choice("rectifier", default: rectifier)
+        emptySlots = try section.bool("emptySlots", default: emptySlots)
+        linearStart = try section.int("linearStart", default: linearStart, in: 0...)
+        deviation = try section.float("deviation", default: deviation, in: Double.leastNonzeroMagnitude...)
     }
 }

@@ -1,86 +1,96 @@
-// What a model is made of, as the run file's section `model` says it.
+// The kinds of models that a run over a corpus can name, and what reads the section `model` of each.
 
 import Configuration
 import Diagnostics
+import Memory
 import NeuralNetworks
 
-/// The kinds of models.
+/// The words that `model.kind` may be. A new kind has its case here, and its line in `reader`.
 public enum ModelKind: String, Sendable, CaseIterable {
     /// GPT-2's layout.
     case decoderOnly = "decoder-only"
     /// The WMT base recipe's layout.
     case encoderDecoder = "encoder-decoder"
-    /// The recurrent language model with Elman's simple recurrent layers.
-    case elman
-    /// Zaremba's LSTM language model.
-    case lstm
-    /// The same with gated recurrent units, the reset gate behind the product.
-    case gru
-    /// The same with gated recurrent units, the reset gate before the product.
-    case gruResetBefore = "gru-reset-before"
     /// The end-to-end memory network over the latest words.
     case memoryNetwork = "memory-network"
-    /// A language model over a Neural Turing Machine.
+    /// Elman's simple recurrent layers.
+    case elman
+    /// LSTM layers: over a corpus Zaremba's language model.
+    case lstm
+    /// Gated recurrent units, the reset gate behind the product.
+    case gru
+    /// Gated recurrent units, the reset gate before the product.
+    case gruResetBefore = "gru-reset-before"
+    /// A Neural Turing Machine.
     case turingMachine = "ntm"
-    /// A language model over a Differentiable Neural Computer.
+    /// A Differentiable Neural Computer.
     case neuralComputer = "dnc"
-    /// A language model over the erase/add memory.
+    /// The erase/add memory.
     case eraseAdd = "erase-add"
 
-    /// The cells of a model of recurrent layers; `nil` for others.
-    public var recurrentCell: RecurrentCell? { RecurrentCell(rawValue: rawValue) }
-    /// True for models that read one position after the other: recurrent layers, or a controller with a memory.
-    public var isRecurrent: Bool { SequenceCoreConfiguration.kinds.contains(rawValue) }
+    /// What reads the keys of a kind.
+    enum Reader {
+        /// A language model of its own.
+        case model(any ModelConfiguration.Type)
+        /// A core that reads one position after the other: in a `RecurrentLanguageModel` over a corpus, in a `SequenceModel` for other tasks.
+        case core(any SequenceCoreConfiguration.Type)
+    }
+
+    var reader: Reader {
+        switch self {
+        case .decoderOnly, .encoderDecoder: .model(TransformerConfiguration.self)
+        case .memoryNetwork: .model(MemoryNetworkLanguageModel.Configuration.self)
+        case .elman, .lstm, .gru, .gruResetBefore: .core(RecurrentLayersConfiguration.self)
+        case .turingMachine: .core(NeuralTuringMachineConfiguration.self)
+        case .neuralComputer: .core(DifferentiableNeuralComputerConfiguration.self)
+        case .eraseAdd: .core(EraseAddConfiguration.self)
+        }
+    }
+
+    /// The kinds that read one position after the other: recurrent layers, or a controller with a memory.
+    public static let cores = allCases.filter { if case .core = $0.reader { true } else { false } }
 }
 
-/// The section `model` of a run file.
-public struct ModelConfiguration: Sendable, Equatable {
+/// What a language model is made of, as the run file's section `model` says it.
+public protocol ModelConfiguration: Sendable {
+    /// Reads the keys of a kind, but for `kind`.
+    /// - Throws: `UserError` (.configuration) that names the key.
+    init(_ kind: ModelKind, _ section: ConfigurationSection) throws
     /// Which model.
-    public var kind: ModelKind
-    /// Blocks; for an encoder-decoder, of each side; for a memory with a controller, layers of the controller.
-    public var layers: Int
-    /// D; for a memory with a controller, the controller's units.
-    public var width: Int
-    /// H, a divisor of D. Recurrent models have none: 1.
-    public var heads: Int
-    /// The inner width of the feed-forward blocks.
-    public var feedForward: Int
-    /// The rate of all dropouts.
-    public var dropout: Float
-    /// The most positions (learned positions of a decoder-only model; the longest sequence of an encoder-decoder).
-    public var context: Int
-    /// The probability that is spread over the whole vocabulary in the training loss.
-    public var labelSmoothing: Float
-    /// Encoder-decoder: normalise before each sublayer instead of after it.
-    public var preNorm: Bool
-    /// Compute each layer's activations again in the backward pass instead of keeping them. Changes no result.
-    public var recompute = false
-    /// Recurrent models: the width of the embeddings; `nil` is D.
-    public var embedding: Int?
-    /// Models of recurrent layers: what their layers have beside cells; `dropout` above takes the place of its own.
-    public var recurrent = RecurrentOptions()
-    /// Models with a memory that a controller reads and writes: both of them; `nil` is a memory as the run file's keys default, with a controller of
-    /// `layers` layers of D units.
-    public var memoryCore: SequenceCoreConfiguration?
-    /// Models that read one position after the other, and memory networks: go on from what a lane's earlier batch left, instead of starting each
-    /// batch anew.
-    public var carry = false
-    /// Memory networks: what they have beside `width`, `dropout` and `carry`.
-    public var memoryNetwork = MemoryNetworkLanguageOptions()
+    var kind: ModelKind { get }
+    /// The most positions a sequence may have, target side for pairs; `nil` without a limit.
+    var maximumLength: Int? { get }
+    /// Whether a lane goes on from what its earlier batch left in memory, instead of starting each batch anew.
+    var carriesMemory: Bool { get }
+    /// The model, its parameters declared but not allocated.
+    func makeModel(vocabularySize: Int) -> any LanguageModel
+}
 
-    /// A decoder-only model as GPT-2 small is made.
-    public init(
-        kind: ModelKind = .decoderOnly, layers: Int = 12, width: Int = 768, heads: Int = 12, feedForward: Int? = nil, dropout: Float = 0,
-        context: Int = 1024, labelSmoothing: Float = 0, preNorm: Bool? = nil
-    ) {
-        self.kind = kind
-        self.layers = layers
-        self.width = width
-        self.heads = heads
-        self.feedForward = feedForward ?? 4 * width
-        self.dropout = dropout
-        self.context = context
-        self.labelSmoothing = labelSmoothing
-        self.preNorm = preNorm ?? (kind == .decoderOnly)
+/// The section `model` of a run over a corpus.
+/// - Throws: `UserError` (.configuration) that names the key.
+public func readModelConfiguration(_ section: ConfigurationSection) throws -> any ModelConfiguration {
+    let kind: ModelKind = try section.choice("kind")
+    switch kind.reader {
+    case .model(let type): return try type.init(kind, section)
+    case .core: return try RecurrentLanguageModel.Configuration(kind, section)
     }
+}
+
+/// The core of a kind of `ModelKind.cores`.
+/// - Throws: `UserError` (.configuration) that names the key.
+func readCore(_ kind: ModelKind, _ section: ConfigurationSection) throws -> any SequenceCoreConfiguration {
+    guard case .core(let type) = kind.reader else { fatalError("\(kind.rawValue) is no core") }
+    return try type.init(kind, section)
+}
+
+extension ConfigurationSection {
+    /// A number kept as float32. Its default reads as it is written in the source.
+    func float(
+        _ key: String, default defaultValue: Float, in range: some RangeExpression<Double> = -Double.infinity...Double.infinity
+    ) throws -> Float {
+        Float(try double(key, default: Double(defaultValue.description), in: range))
+    }
+
+    /// A rate of dropout, or of label smoothing: 0 up to but not 1.
+    func rate(_ key: String, default defaultValue: Float) throws -> Float { try float(key, default: defaultValue, in: 0..<1) }
 }

@@ -49,14 +49,14 @@ public struct SequenceModelForm: Sendable, Equatable {
 }
 
 /// The section `model` of a run whose task is one of sequences.
-public struct SequenceModelConfiguration: Sendable, Equatable {
+public struct SequenceModelConfiguration: Sendable {
     /// What reads the steps.
-    public var core: SequenceCoreConfiguration
+    public var core: any SequenceCoreConfiguration
     /// The width of the embeddings of symbols; `nil` reads symbols as one-hot vectors.
     public var embedding: Int?
 
     /// A core, and the width of embeddings in front of it.
-    public init(core: SequenceCoreConfiguration, embedding: Int? = nil) {
+    public init(core: any SequenceCoreConfiguration, embedding: Int? = nil) {
         self.core = core
         self.embedding = embedding
     }
@@ -64,7 +64,9 @@ public struct SequenceModelConfiguration: Sendable, Equatable {
     /// Reads the section `model`, its `kind` included.
     /// - Throws: `UserError` (configuration).
     public init(_ section: ConfigurationSection) throws {
-        core = try SequenceCoreConfiguration(section)
+        let word = try section.choice("kind", of: ModelKind.cores.map(\.rawValue))
+        guard let kind = ModelKind(rawValue: word) else { fatalError("'\(word)' is no kind of a model") }
+        core = try readCore(kind, section)
         embedding = try section.optionalInt("embedding", in: 1...)
     }
 }
@@ -79,7 +81,7 @@ public final class SequenceModel: TrainableModel {
     public var memory: [MemoryDeclaration] { core.memory }
 
     private let symbolEmbedding: Embedding?
-    private let output: Linear
+    private let output: OutputProjection
 
     /// Declares `embedding` (where there is one), `core` and `output`. The output layer starts uniform on -1 / sqrt(F) ... 1 / sqrt(F), its bias as
     /// well. The caller allocates.
@@ -94,9 +96,10 @@ public final class SequenceModel: TrainableModel {
             inputs = width
         case (.symbols(let count), nil): (inputs, symbolEmbedding) = (count, nil)
         }
-        core = configuration.core.makeCore(store, "core", inputs: inputs)
+        core = configuration.core.makeCore(store, "core", inputs: inputs, lifetime: .sequence)
         let uniform = Initializer.uniform(bound: 1 / Float(core.outputWidth).squareRoot())
-        output = Linear(store, "output", inputs: core.outputWidth, outputs: form.output.width, initializer: uniform, biasInitializer: uniform)
+        let layer = Linear(store, "output", inputs: core.outputWidth, outputs: form.output.width, initializer: uniform, biasInitializer: uniform)
+        output = OutputProjection(layer.weight, bias: layer.bias)
     }
 
     /// What the core gives at every step: [B, T, F].
@@ -104,46 +107,40 @@ public final class SequenceModel: TrainableModel {
         let x: Tensor
         switch (inputs, form.input) {
         case (.vectors(let vectors), .vectors(let width)):
-            precondition(vectors.shape.rank == 3 && vectors.shape[2] == width, "vectors \(vectors.shape) for a model that reads \(width)")
+            require(vectors.shape.rank == 3 && vectors.shape[2] == width, "vectors \(vectors.shape) for a model that reads \(width)")
             x = vectors
         case (.symbols(let symbols), .symbols(let count)): x = symbolEmbedding.map { $0(symbols, pass) } ?? oneHot(symbols, classes: count)
-        default: preconditionFailure("the batch does not hold what the model reads")
+        default: fatalError("the batch does not hold what the model reads")
         }
         return core(convert(x, to: store.activationType), from: nil, pass).outputs
     }
 
-    private func project(_ features: Tensor, _ pass: ForwardPass) -> Tensor {
-        linear(features, weight: pass.operand(output.weight), bias: output.bias.map { pass($0) }, outputType: .float32)
-    }
-
     /// The outputs of all steps, float32 [B, T, O]: logits of bits or of classes, or values.
-    public func outputs(_ inputs: SequenceInputs, _ pass: ForwardPass) -> Tensor { project(features(inputs, pass), pass) }
+    public func outputs(_ inputs: SequenceInputs, _ pass: ForwardPass) -> Tensor { output(features(inputs, pass), pass) }
 
     /// The outputs of the A steps that are answered, sequence by sequence: float32 [A, O].
     public func answers(_ batch: SequenceBatch, _ pass: ForwardPass) -> Tensor {
         let all = features(batch.inputs, pass)
         let rows = batch.answeredRows
-        precondition(batch.counts.count == all.shape[0] * all.shape[1], "\(batch.counts.count) steps counted or not, features \(all.shape)")
-        if rows.count == batch.counts.count { return project(all.reshaped(to: [rows.count, core.outputWidth]), pass) }
+        require(batch.counts.count == all.shape[0] * all.shape[1], "\(batch.counts.count) steps counted or not, features \(all.shape)")
+        if rows.count == batch.counts.count { return output(all.reshaped(to: [rows.count, core.outputWidth]), pass) }
         let chosen = gatherRows(
             convert(all, to: .float32).reshaped(to: [batch.counts.count, core.outputWidth]), Tensor(rows.map { Int32($0) }, [rows.count]))
-        return project(convert(chosen, to: store.activationType), pass)
+        return output(convert(chosen, to: store.activationType), pass)
     }
 
     /// The loss summed over the steps that are answered.
     ///
-    /// - Returns: bits: the sum of their cross-entropies in nats, `count` the number of bits. Classes: the sum of cross-entropies in nats, `count`
-    /// the
-    ///   number of answers. Values: the sum of squared errors, `count` the number of values. `negativeLogLikelihood` is the same sum in float64, and
-    ///   `perPosition` its parts, one for each of the B T steps.
-    public func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss {
-        guard case .sequences(let batch) = batch else { preconditionFailure("a sequence model takes batches of sequences") }
-        return loss(ofAnswers: answers(batch, pass), batch)
-    }
+    /// - Returns: of bits the sum of their cross-entropies in nats, `count` the number of bits; of classes the sum of cross-entropies in nats, `count`
+    ///   the number of answers; of values the sum of squared errors, `count` the number of values. `negativeLogLikelihood` is the same sum in float64,
+    ///   and `perPosition` its parts, one for each of the B T steps.
+    public func loss(_ batch: SequenceBatch, _ pass: ForwardPass) -> SummedLoss { loss(ofAnswers: answers(batch, pass), batch) }
 
     /// The loss of `answers(_:_:)`.
     public func loss(ofAnswers answers: Tensor, _ batch: SequenceBatch) -> SummedLoss {
         let rows = batch.answeredRows
+        /// Rows of [B, T, O]: [A, O].
+        func answered(_ all: Tensor) -> Tensor { all.viewed(as: [batch.counts.count, all.shape.columns]).rows(rows) }
         switch batch.targets {
         case .classes(let classes):
             let targets = Tensor(rows.map { classes.integers[$0] }, [rows.count])
@@ -151,8 +148,8 @@ public final class SequenceModel: TrainableModel {
             return SummedLoss(
                 loss: sums.loss, negativeLogLikelihood: sums.negativeLogLikelihood, count: sums.count,
                 perPosition: spread(sums.perPosition, rows, batch.counts.count))
-        case .bits(let bits): return elementwiseLoss(binaryCrossEntropy(logits: answers, targets: Self.rows(bits, rows)), batch, rows)
-        case .values(let values): return elementwiseLoss((answers - Self.rows(values, rows)).squared(), batch, rows)
+        case .bits(let bits): return elementwiseLoss(binaryCrossEntropy(logits: answers, targets: answered(bits)), batch, rows)
+        case .values(let values): return elementwiseLoss((answers - answered(values)).squared(), batch, rows)
         }
     }
 
@@ -172,14 +169,6 @@ public final class SequenceModel: TrainableModel {
     private func spread(_ values: [Float], _ rows: [Int], _ count: Int) -> [Float] {
         var result = [Float](repeating: 0, count: count)
         for (value, row) in zip(values, rows) { result[row] = value }
-        return result
-    }
-
-    /// Rows of [B, T, O] off the tape: [A, O].
-    private static func rows(_ tensor: Tensor, _ rows: [Int]) -> Tensor {
-        let width = tensor.shape.columns
-        let result = Tensor(uninitialized: [rows.count, width])
-        for (place, row) in rows.enumerated() { (result.floats + place * width).update(from: tensor.floats + row * width, count: width) }
         return result
     }
 }

@@ -80,7 +80,7 @@ public struct FeedForward {
     public let output: Linear
     /// Between the two.
     public let activation: Activation
-    /// Of the inner activations.
+    /// The dropout rate of the inner activations.
     public let dropoutRate: Float
 
     /// Declares `path.input` and `path.output`.
@@ -107,5 +107,27 @@ public struct FeedForward {
             inner = activation == .gelu ? product.geluTanh() : product.rectified()
         }
         return output(dropout(inner, rate: dropoutRate, pass.dropout), pass)
+    }
+}
+
+/// The layer from hidden states to the logits of a vocabulary: a matrix of its own, or that of an embedding which it is tied to.
+public struct OutputProjection {
+    /// [V, D].
+    public let weight: Parameter
+    /// [V], or absent.
+    public let bias: Parameter?
+
+    /// A layer of parameters that are declared already.
+    public init(_ weight: Parameter, bias: Parameter? = nil) { (self.weight, self.bias) = (weight, bias) }
+
+    /// [..., D] to float32 [..., V].
+    public func callAsFunction(_ hidden: Tensor, _ pass: ForwardPass) -> Tensor {
+        linear(hidden, weight: pass.operand(weight), bias: bias.map { pass($0) }, outputType: .float32, packed: pass.packed(weight))
+    }
+
+    /// The cross-entropy of the logits, which are never all kept; labels are smoothed in training only.
+    public func loss(_ hidden: Tensor, targets: Tensor, labelSmoothing: Float, _ pass: ForwardPass) -> SummedLoss {
+        linearCrossEntropy(
+            hidden, weight: pass.operand(weight), bias: bias.map { pass($0) }, targets: targets, labelSmoothing: pass.isTraining ? labelSmoothing : 0)
     }
 }

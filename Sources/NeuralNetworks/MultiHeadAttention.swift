@@ -12,7 +12,7 @@ public struct SelfAttention {
     public let output: Linear
     /// H, a divisor of D.
     public let heads: Int
-    /// Of the probabilities.
+    /// The dropout rate of the attention probabilities.
     public let dropoutRate: Float
 
     /// Declares `path.qkv` and `path.output`.
@@ -65,7 +65,7 @@ public struct CrossAttention {
     public let output: Linear
     /// H, a divisor of D.
     public let heads: Int
-    /// Of the probabilities.
+    /// The dropout rate of the attention probabilities.
     public let dropoutRate: Float
 
     /// Declares `path.query`, `path.keyValue` and `path.output`.

@@ -31,7 +31,7 @@ public func linearCrossEntropy(
     let active = (0..<rows).filter { target[$0] >= 0 }
     let isDense = active.count == rows
     let work = ChunkedCrossEntropy(
-        inputs: isDense ? hidden.stopGradient() : gatherRows(hidden, active), weight: weight, bias: bias,
+        inputs: isDense ? hidden.stopGradient() : hidden.viewed(as: [rows, width]).rows(active), weight: weight, bias: bias,
         targets: isDense ? targets : Tensor(active.map { target[$0] }, [active.count]), labelSmoothing: labelSmoothing,
         chunk: chunk ?? ChunkedCrossEntropy.chunk(positions: active.count, classes: classes))
     let wanted = ChunkedCrossEntropy.Wanted(input: hidden.requiresGradient, weight: weight.requiresGradient, bias: bias?.requiresGradient == true)
@@ -177,20 +177,10 @@ private func scaleElements(_ x: Tensor, by factor: Float) {
     }
 }
 
-/// Copies the rows `indices` of a matrix, off the tape.
-private func gatherRows(_ x: Tensor, _ indices: [Int]) -> Tensor {
-    let bytes = x.shape.columns * x.dataType.byteCount
-    let result = Tensor(uninitialized: [indices.count, x.shape.columns], x.dataType)
-    for (i, row) in indices.enumerated() { (result.bytes + i * bytes).copyMemory(from: x.bytes + row * bytes, byteCount: bytes) }
-    return result
-}
-
 /// A matrix of `rows` rows that holds the rows of x at `indices` and zeros elsewhere.
 private func scatterRows(_ x: Tensor, _ indices: [Int], rows: Int) -> Tensor {
-    let bytes = x.shape.columns * x.dataType.byteCount
     let result = Tensor(uninitialized: [rows, x.shape.columns], x.dataType)
-    result.bytes.initializeMemory(as: UInt8.self, repeating: 0, count: rows * bytes)
-    for (i, row) in indices.enumerated() { (result.bytes + row * bytes).copyMemory(from: x.bytes + i * bytes, byteCount: bytes) }
+    result.bytes.initializeMemory(as: UInt8.self, repeating: 0, count: result.count * x.dataType.byteCount)
+    result.storeRows(indices, from: x)
     return result
 }
-

@@ -80,7 +80,7 @@ final class RunCheckpoints {
 
     /// Reads the newest checkpoint that verifies.
     /// - Returns: its counters (`nil` when there is none), and a line for each checkpoint that was passed over.
-    func restore(optimizer: any Optimizer, loader: any TaskLoader, memory: LaneMemory) throws -> (state: CheckpointState?, passedOver: [String]) {
+    func restore(optimizer: any Optimizer, loader: TaskLoader, memory: LaneMemory) throws -> (state: CheckpointState?, passedOver: [String]) {
         var passedOver: [String] = []
         let found = try communicator.onEveryRank { () -> Int in
             guard communicator.rank == 0 else { return -1 }
@@ -134,7 +134,7 @@ final class RunCheckpoints {
     // MARK: Saving
 
     /// Copies the state into memory and starts writing it. Waits only when the checkpoint before is still under way.
-    func begin(_ state: CheckpointState, optimizer: any Optimizer, loader: any TaskLoader, memory: LaneMemory) throws {
+    func begin(_ state: CheckpointState, optimizer: any Optimizer, loader: TaskLoader, memory: LaneMemory) throws {
         try finish()
         let model = task.model
         var items: [CheckpointItem] = []

@@ -133,12 +133,12 @@ public struct RunConfiguration: Sendable {
         seed = UInt64(seedValue)
         steps = try root.int("steps", in: 1...)
         task = try Self.task(root)
-        let context = (task as? LanguageTaskSettings)?.model.context
+        let model = (task as? LanguageTaskSettings)?.model
 
         let batchSection = try root.section("batch")
         batch = BatchSettings(
             lanes: try batchSection.int("lanes", in: 1...),
-            length: try context.map { try batchSection.int("length", default: min($0, 1024), in: 1...) } ?? 0,
+            length: try model.map { try batchSection.int("length", default: min($0.maximumLength ?? .max, 1024), in: 1...) } ?? 0,
             groups: try batchSection.optionalInt("groups", in: 1...), accumulation: try batchSection.int("accumulation", default: 1, in: 1...))
         if let groups = batch.groups {
             guard groups.nonzeroBitCount == 1 else { throw batchSection.error("groups", "is \(groups), not a power of two") }
@@ -146,7 +146,7 @@ public struct RunConfiguration: Sendable {
                 throw batchSection.error("groups", "is \(groups), which does not divide batch.lanes, \(batch.lanes)")
             }
         }
-        if let context, batch.length > context {
+        if let context = model?.maximumLength, batch.length > context {
             throw batchSection.error(
                 "length", "is \(batch.length), more than model.context, \(context)", advice: "raise model.context or shorten the batch")
         }
@@ -197,8 +197,8 @@ extension RunConfiguration {
         let section = try root.section("task")
         guard section.isPresent else {
             let corpus = try CorpusSettings(root.section("corpus"))
-            let model = try ModelConfiguration(root.section("model"))
-            if model.carry, corpus.order != .streams {
+            let model = try readModelConfiguration(root.section("model"))
+            if model.carriesMemory, corpus.order != .streams {
                 throw try root.section("model").error(
                     "carry", "asks for corpus.order streams: shuffled windows do not continue each other", advice: "set corpus.order to streams")
             }
@@ -214,36 +214,6 @@ extension CorpusSettings {
         shards = try section.string("shards")
         validation = try section.optionalString("validation")
         order = try section.choice("order", default: TextOrder.windows)
-    }
-}
-
-extension ModelConfiguration {
-    /// Reads the section `model`.
-    init(_ section: ConfigurationSection) throws {
-        let kind: ModelKind = try section.choice("kind")
-        if kind.isRecurrent {
-            try self.init(recurrent: kind, section)
-            return
-        }
-        let width = try section.int("width", in: 1...)
-        if kind == .memoryNetwork {
-            self.init(
-                kind: kind, layers: 1, width: width, heads: 1, dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
-                labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)))
-            carry = try section.bool("carry", default: false)
-            memoryNetwork = try MemoryNetworkLanguageOptions(section)
-            return
-        }
-        let heads = try section.int("heads", in: 1...)
-        guard width % heads == 0 else { throw section.error("heads", "is \(heads), which does not divide model.width, \(width)") }
-        self.init(
-            kind: kind, layers: try section.int("layers", in: 1...), width: width, heads: heads,
-            feedForward: try section.int("feedForward", default: 4 * width, in: 1...),
-            dropout: Float(try section.double("dropout", default: 0, in: 0..<1)),
-            context: try section.int("context", default: 1024, in: 1...),
-            labelSmoothing: Float(try section.double("labelSmoothing", default: 0, in: 0..<1)),
-            preNorm: kind == .decoderOnly ? true : try section.bool("preNorm", default: false))
-        recompute = try section.bool("recompute", default: false)
     }
 }
 

@@ -26,7 +26,7 @@ public final class Trainer {
     private let task: any LearningTask
     private let model: any TrainableModel
     private let optimizer: any Optimizer
-    private let loader: any TaskLoader
+    private let loader: TaskLoader
     private let memory: LaneMemory
     private let ownership: LaneOwnership
     private let trainingStep: TrainingStep
@@ -35,7 +35,7 @@ public final class Trainer {
     private var log: RunLog?
 
     /// What the next step computes. Loaded before ranks meet at the step boundary, so that one rank's damaged shard is every rank's error.
-    private var batches: [ModelBatch] = []
+    private var batches: [PreparedBatch] = []
     private var step = 0
     private var tokens = 0
     private var secondsBefore = 0.0
@@ -214,7 +214,7 @@ public final class Trainer {
     private func evaluate() throws -> TaskScores? { try task.evaluate(.validation, communicator) }
 
     /// The present step's batches, one for each micro-batch.
-    private func loadBatches() throws -> [ModelBatch] { try ownership.microBatches.map { try loader.batch(lanes: $0) } }
+    private func loadBatches() throws -> [PreparedBatch] { try ownership.microBatches.map { try loader.batch(lanes: $0) } }
 
     /// Forward, backward, all-reduce, clip and update, for the batch of the step.
     private func trainStep() throws -> StepMetrics {
@@ -227,7 +227,7 @@ public final class Trainer {
             let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
             let numerics = configuration.checkNumerics ? NumericsCheck() : nil
             carried = memory.carried(index)
-            let loss = model.loss(batches[index], ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried))
+            let loss = batches[index].loss(ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried, stepsDone: step - 1))
             memory.keep(carried, index)
             if let numerics { try communicator.onEveryRank { if let finding = numerics.finding { throw Self.notFinite(finding, step: step) } } }
             return loss

@@ -1,4 +1,5 @@
 import Collectives
+import Models
 import TestSupport
 import Testing
 import Training
@@ -14,7 +15,9 @@ import Training
     /// The quickstart's model, small enough for a test, normalised after each sublayer: with random parameters its translations differ more.
     private func small(beam: Int) throws -> DecodingWorkload {
         var workload = try #require(TrainingWorkload.named("story-pairs"))
-        workload.model.preNorm = false
+        guard case .transformer(var model) = workload.model else { fatalError("story-pairs is a Transformer") }
+        model.layout = .encoderDecoder(preNorm: false)
+        workload.model = .transformer(model)
         return DecodingWorkload(name: "small", summary: "", workload: workload, beam: beam)
     }
 

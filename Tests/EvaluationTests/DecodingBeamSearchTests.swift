@@ -3,6 +3,7 @@
 import Evaluation
 import Foundation
 import Models
+import TestSupport
 import Tensors
 import Testing
 
@@ -67,7 +68,7 @@ func logarithm(_ x: Double) -> Double { log(x) }
     func aBeamThatHoldsEverythingEqualsExhaustiveSearch(kind: ModelKind, alpha: Float) throws {
         for seed in 0..<4 as Range<UInt64> {
             let logits = irregularLogits(5, seed: seed)
-            let model = TableModel(kind, vocabularySize: 5, logits: logits)
+            let model = TableModel.reading(pairs: kind == .encoderDecoder, vocabularySize: 5, logits: logits)
             let generator = Generator(model: model, endToken: Self.end, startToken: TableModel.startToken)
             // 4 + 16 + 64 live hypotheses at most, and 85 that end within 4 tokens.
             let settings = GenerationSettings(
@@ -84,7 +85,7 @@ func logarithm(_ x: Double) -> Double { log(x) }
         for seed in 10..<18 as Range<UInt64> {
             for alpha in [0, 0.6, -0.5] as [Float] {
                 let logits = irregularLogits(6, seed: seed, spread: 2)
-                let model = TableModel(kind, vocabularySize: 6, logits: logits)
+                let model = TableModel.reading(pairs: kind == .encoderDecoder, vocabularySize: 6, logits: logits)
                 let generator = Generator(model: model, endToken: Self.end, startToken: TableModel.startToken)
                 let method = GenerationMethod.beamSearch(BeamSearchSettings(beamSize: beam, lengthPenalty: alpha))
                 for batch in [1, 3 * beam, 1000] {
@@ -101,7 +102,7 @@ func logarithm(_ x: Double) -> Double { log(x) }
 
     @Test func itStopsWhenNothingBetterCanCome() throws {
         // The end has probability 0.97 everywhere: two hypotheses have ended after two steps, and no live one can catch up.
-        let model = TableModel(.encoderDecoder, vocabularySize: 4) { _, _ in [0.01, 0.01, 0.97, 0.01].map { Float(log($0)) } }
+        let model = TableModel.reading(pairs: true, vocabularySize: 4) { _, _ in [0.01, 0.01, 0.97, 0.01].map { Float(log($0)) } }
         let generator = Generator(model: model, endToken: Self.end, startToken: TableModel.startToken)
         let settings = GenerationSettings(method: .beamSearch(BeamSearchSettings(beamSize: 2)), limit: .tokens(60), sequences: 2)
         let result = try generator.generate(prompts: [[3]], settings: settings)[0]
@@ -111,7 +112,7 @@ func logarithm(_ x: Double) -> Double { log(x) }
 
     @Test func aLongSequenceMayWinByTheLengthPenalty() throws {
         // Ending at once: ln 0.4 = -0.916. Five tokens and the end: ln 0.6 = -0.511 + 5 ln 0.9 = -1.038 over lp(6) = 1.439, so -0.721.
-        let model = TableModel(.encoderDecoder, vocabularySize: 4) { _, output in
+        let model = TableModel.reading(pairs: true, vocabularySize: 4) { _, output in
             if output.isEmpty { return [log(0.3), log(0.3), log(0.4), -100].map { Float($0) } }
             return output.count < 5 ? [Float(log(0.9)), -100, Float(log(0.1)), -100] : [-100, -100, 0, -100]
         }
@@ -127,7 +128,7 @@ func logarithm(_ x: Double) -> Double { log(x) }
     }
 
     @Test func cutHypothesesComeBehindCompleteOnes() throws {
-        let model = TableModel(.encoderDecoder, vocabularySize: 4) { _, _ in [0.9, 0.06, 0.03, 0.01].map { Float(log($0)) } }
+        let model = TableModel.reading(pairs: true, vocabularySize: 4) { _, _ in [0.9, 0.06, 0.03, 0.01].map { Float(log($0)) } }
         let generator = Generator(model: model, endToken: Self.end, startToken: TableModel.startToken)
         let settings = GenerationSettings(method: .beamSearch(BeamSearchSettings(beamSize: 3)), limit: .tokens(3), sequences: 3)
         let result = try generator.generate(prompts: [[3]], settings: settings)[0]
@@ -137,7 +138,8 @@ func logarithm(_ x: Double) -> Double { log(x) }
 
     @Test(arguments: ModelKind.allCases)
     func beamOfOneEqualsGreedyOnATransformer(kind: ModelKind) throws {
-        let model = makeModel(ModelConfiguration(kind: kind, layers: 2, width: 16, heads: 2, context: 24), vocabularySize: 13)
+        let keys = "layers: 2, width: 16, heads: 2, context: 24, controller: {layers: 2, width: 16}"
+        let model = try modelConfiguration(kind, keys).makeModel(vocabularySize: 13)
         model.store.allocate(seed: 5, gradients: false)
         for index in model.store.values.indices { model.store.values[index] *= 2.5 }
         let generator = Generator(model: model, endToken: 2, startToken: 1)

@@ -4,6 +4,7 @@ import Diagnostics
 import Evaluation
 import Foundation
 import Models
+import TestSupport
 import Tensors
 import Testing
 
@@ -11,17 +12,16 @@ import Testing
     private static let end: Int32 = 2
     private static let prompts: [[Int32]] = [[3, 0, 4], [4], [0, 0, 3, 1, 4, 3], [1, 3], [3, 3], [4, 1, 1, 0]]
 
-    private func generator(_ model: TableModel, end: Int32? = DecodingSamplingTests.end) -> Generator {
+    private func generator(_ model: any LanguageModel, end: Int32? = DecodingSamplingTests.end) -> Generator {
         Generator(model: model, endToken: end, startToken: TableModel.startToken)
     }
 
     /// A model with starting values. Of 24 tokens the end is a rare one, so that few samples are equal because they are short; recurrent models start
     /// with weights large enough for the context to tell, and not so large that samples repeat themselves. With other seeds (40 were tried) 18
     /// samples are 14 or more different ones for every kind.
-    private static func randomModel(_ kind: ModelKind) -> any LanguageModel {
-        var configuration = ModelConfiguration(kind: kind, layers: 1, width: 16, heads: 2, context: 20)
-        configuration.recurrent.initialBound = 0.5
-        let model = makeModel(configuration, vocabularySize: 24)
+    private static func randomModel(_ kind: ModelKind) throws -> any LanguageModel {
+        let keys = "layers: 1, width: 16, heads: 2, context: 20, initialBound: 0.5, controller: {width: 16}"
+        let model = try modelConfiguration(kind, keys).makeModel(vocabularySize: 24)
         model.store.allocate(seed: 5, gradients: false)
         return model
     }
@@ -58,8 +58,8 @@ import Testing
 
     @Test(arguments: ModelKind.allCases)
     func whatAPromptGivesDoesNotDependOnItsBatch(kind: ModelKind) throws {
-        let table = TableModel(kind, vocabularySize: 6, context: 20, logits: irregularLogits(6, seed: 9))
-        for (model, topK) in [(table, 5), (Self.randomModel(kind), 20)] as [(any LanguageModel, Int)] {
+        let table = TableModel.reading(pairs: kind == .encoderDecoder, vocabularySize: 6, context: 20, logits: irregularLogits(6, seed: 9))
+        for (model, topK) in [(table, 5), (try Self.randomModel(kind), 20)] as [(any LanguageModel, Int)] {
             let sampling = SamplingSettings(temperature: 1.1, topK: topK, topP: 0.97, repetitionPenalty: 1.1, seed: 4)
             let generator = Generator(model: model, endToken: Self.end, startToken: TableModel.startToken)
             func settings(_ batchSize: Int) -> GenerationSettings {
@@ -80,7 +80,7 @@ import Testing
 
     @Test func logProbabilitiesAreTheModels() throws {
         let logits = irregularLogits(6, seed: 21)
-        let model = TableModel(.encoderDecoder, vocabularySize: 6, logits: logits)
+        let model = TableModel.reading(pairs: true, vocabularySize: 6, logits: logits)
         let sampling = SamplingSettings(temperature: 0.6, topK: 3, seed: 1)
         let settings = GenerationSettings(method: .sampling(sampling), limit: .tokens(8), sequences: 4)
         for (prompt, sequences) in zip(Self.prompts, try generator(model).generate(prompts: Self.prompts, settings: settings)) {
@@ -94,7 +94,7 @@ import Testing
     }
 
     @Test func greedyTakesTheFirstOfTheMostProbable() throws {
-        let model = TableModel(.decoderOnly, vocabularySize: 5) { prompt, output in
+        let model = TableModel.reading(pairs: false, vocabularySize: 5) { prompt, output in
             output.count < Int(prompt[0]) ? [0, 1.5, -1, 1.5, 1] : [0, 0, 9, 0, 0]
         }
         let results = try generator(model).generate(prompts: [[4], [0], [2]], settings: GenerationSettings(limit: .tokens(3)))
@@ -107,7 +107,7 @@ import Testing
     @Test func theRepetitionPenaltyHoldsPromptAndOutputAgainstTokens() throws {
         // Logits 2, 1.5, -1, -1.5 with penalty 2: tokens that occurred become 1, 0.75, -2, -3.
         func run(_ kind: ModelKind, prompt: [Int32]) throws -> [Int32] {
-            let model = TableModel(kind, vocabularySize: 4) { _, _ in [2, 1.5, -1, -1.5] }
+            let model = TableModel.reading(pairs: kind == .encoderDecoder, vocabularySize: 4) { _, _ in [2, 1.5, -1, -1.5] }
             let sampling = SamplingSettings(temperature: 0, repetitionPenalty: 2)
             return try generator(model, end: nil).generate(
                 prompts: [prompt], settings: GenerationSettings(method: .sampling(sampling), limit: .tokens(4)))[0][0].tokens
@@ -120,7 +120,7 @@ import Testing
 
     @Test func rowsLeaveTheBatchAsTheyEnd() throws {
         // Prompt [n] ends after n tokens.
-        let model = TableModel(.encoderDecoder, vocabularySize: 40) { prompt, output in
+        let model = TableModel.reading(pairs: true, vocabularySize: 40) { prompt, output in
             (0..<40).map { $0 == (output.count == Int(prompt[0]) ? 2 : 3) ? 5 : 0 }
         }
         let prompts = (4..<20).map { [Int32($0)] }
@@ -132,7 +132,7 @@ import Testing
 
     @Test func batchesKeepWithinTheirBounds() throws {
         func advances(_ settings: GenerationSettings) throws -> [Int] {
-            let model = TableModel(.encoderDecoder, vocabularySize: 4) { _, _ in [0, 0, 0, 5] }
+            let model = TableModel.reading(pairs: true, vocabularySize: 4) { _, _ in [0, 0, 0, 5] }
             let prompts = (1...6).map { [Int32](repeating: 3, count: 2 * $0) }
             #expect(try generator(model).generate(prompts: prompts, settings: settings).map { $0[0].tokens.count } == [2, 2, 2, 2, 2, 2])
             return model.advances
@@ -152,7 +152,9 @@ import Testing
 
     @Test func theContextEndsASequenceOrSlides() throws {
         let logits = irregularLogits(6, seed: 33)
-        let model = TableModel(.decoderOnly, vocabularySize: 6, context: 8) { prompt, output in logits(Array((prompt + output).suffix(2)), []) }
+        let model = TableModel.reading(pairs: false, vocabularySize: 6, context: 8) { prompt, output in
+            logits(Array((prompt + output).suffix(2)), [])
+        }
         let prompts: [[Int32]] = [[1], [3, 4, 5, 0, 1], [0, 0, 0, 0, 0, 0, 0, 5]]
         let cut = try generator(model, end: nil).generate(prompts: prompts, settings: GenerationSettings(limit: .tokens(30)))
         #expect(cut.map { $0[0].tokens.count } == [8, 4, 1], "the last token needs no position")
@@ -173,7 +175,7 @@ import Testing
     }
 
     @Test func emptySourcesGiveEmptySequences() throws {
-        let model = TableModel(.encoderDecoder, vocabularySize: 4) { _, _ in [0, 0, 0, 5] }
+        let model = TableModel.reading(pairs: true, vocabularySize: 4) { _, _ in [0, 0, 0, 5] }
         for settings in [GenerationSettings(limit: .beyondPrompt(1)), .translation] {
             let results = try generator(model).generate(prompts: [[], [3], []], settings: settings)
             #expect(results.map { $0[0].tokens.isEmpty } == [true, false, true])
@@ -182,7 +184,7 @@ import Testing
     }
 
     @Test func whatUsersGetWrongIsSaid() throws {
-        let model = TableModel(.decoderOnly, vocabularySize: 4, context: 5) { _, _ in [0, 0, .nan, 0] }
+        let model = TableModel.reading(pairs: false, vocabularySize: 4, context: 5) { _, _ in [0, 0, .nan, 0] }
         func message(_ prompts: [[Int32]], _ settings: GenerationSettings) -> String {
             do {
                 _ = try generator(model).generate(prompts: prompts, settings: settings)

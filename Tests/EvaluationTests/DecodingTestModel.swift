@@ -5,30 +5,34 @@ import NeuralNetworks
 import Tensors
 
 /// Decodes from a function. Its decoder checks that it is used as the protocol says.
-final class TableModel: LanguageModel {
+class TableModel {
     let store = ParameterStore()
-    let configuration: ModelConfiguration
     let vocabularySize: Int
-    let inputKind: ModelInputKind
     let maximumLength: Int?
     private let logits: (_ prompt: [Int32], _ output: [Int32]) -> [Float]
     /// The calls of `advance` so far, and the rows they had.
     private(set) var advances: [Int] = []
 
     /// - Parameter logits: of the token after `output`, which follows `prompt` (a decoder-only model) or translates it.
-    init(
-        _ kind: ModelKind, vocabularySize: Int, context: Int? = nil, logits: @escaping (_ prompt: [Int32], _ output: [Int32]) -> [Float]
-    ) {
-        configuration = ModelConfiguration(kind: kind, layers: 0, width: 1, heads: 1)
+    fileprivate init(vocabularySize: Int, context: Int?, logits: @escaping (_ prompt: [Int32], _ output: [Int32]) -> [Float]) {
         self.vocabularySize = vocabularySize
-        inputKind = kind == .encoderDecoder ? .pairs : .tokens
         maximumLength = context
         self.logits = logits
     }
 
-    static let startToken: Int32 = 1
+    /// A model of text, or of pairs.
+    static func reading(
+        pairs: Bool, vocabularySize: Int, context: Int? = nil, logits: @escaping (_ prompt: [Int32], _ output: [Int32]) -> [Float]
+    ) -> any LanguageModel & TableModel {
+        pairs
+            ? PairTable(vocabularySize: vocabularySize, context: context, logits: logits)
+            : TextTable(vocabularySize: vocabularySize, context: context, logits: logits)
+    }
 
-    func loss(_ batch: ModelBatch, _ pass: ForwardPass) -> SummedLoss { preconditionFailure("a table is not trained") }
+    /// True for a model of pairs.
+    fileprivate var readsSources: Bool { false }
+
+    static let startToken: Int32 = 1
 
     func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder { Decoder(self, prompts, maximumNewTokens) }
 
@@ -37,7 +41,7 @@ final class TableModel: LanguageModel {
         var prompts: [[Int32]]
         var read: [[Int32]]
         var advancesLeft: Int
-        var firstLogits: Tensor? { model.inputKind == .tokens ? logits() : nil }
+        var firstLogits: Tensor? { !model.readsSources ? logits() : nil }
 
         init(_ model: TableModel, _ prompts: [[Int32]], _ maximumNewTokens: Int) {
             self.model = model
@@ -47,7 +51,7 @@ final class TableModel: LanguageModel {
         }
 
         func logits() -> Tensor {
-            let skipped = model.inputKind == .pairs ? 1 : 0
+            let skipped = model.readsSources ? 1 : 0
             let rows = prompts.indices.map { model.logits(prompts[$0], Array(read[$0].dropFirst(skipped))) }
             return Tensor(rows.flatMap { $0 }, [prompts.count, model.vocabularySize])
         }
@@ -59,9 +63,9 @@ final class TableModel: LanguageModel {
             model.advances.append(tokens.count)
             for (row, token) in tokens.enumerated() {
                 precondition(token >= 0 && token < model.vocabularySize, "token \(token)")
-                if read[row].isEmpty && model.inputKind == .pairs { precondition(token == TableModel.startToken, "decoding starts with \(token)") }
+                if read[row].isEmpty && model.readsSources { precondition(token == TableModel.startToken, "decoding starts with \(token)") }
                 read[row].append(token)
-                let positions = read[row].count + (model.inputKind == .tokens ? prompts[row].count : 0)
+                let positions = read[row].count + (!model.readsSources ? prompts[row].count : 0)
                 precondition(positions <= model.maximumLength ?? .max, "position \(positions) of a context of \(model.maximumLength ?? .max)")
             }
             return logits()
@@ -72,6 +76,16 @@ final class TableModel: LanguageModel {
             read = parents.map { read[$0] }
         }
     }
+}
+
+private final class TextTable: TableModel, TextLanguageModel {
+    func loss(_ batch: TokenBatch, _ pass: ForwardPass) -> SummedLoss { fatalError("a table is not trained") }
+    func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor { fatalError("a table is read step by step") }
+}
+
+private final class PairTable: TableModel, PairLanguageModel {
+    override var readsSources: Bool { true }
+    func loss(_ batch: SequencePairBatch, _ pass: ForwardPass) -> SummedLoss { fatalError("a table is not trained") }
 }
 
 /// Logits that are a fixed but irregular function of everything before: normal, times `spread`.

@@ -4,15 +4,9 @@
 import Foundation
 import Memory
 import NeuralNetworks
+import TestSupport
 import Tensors
 import Testing
-
-private struct GoldenValues: Decodable {
-    let shape: [Int]
-    let values: [Double]
-
-    var tensor: Tensor { Tensor(values.map { Float($0) }, Shape(shape)) }
-}
 
 private struct GoldenCase: Decodable {
     struct Sizes: Decodable {
@@ -28,10 +22,10 @@ private struct GoldenCase: Decodable {
     let clip: Double
     let controller: String
     let sizes: Sizes
-    let inputs: [String: GoldenValues]
-    let output: GoldenValues
-    let outputGradient: GoldenValues
-    let gradients: [String: GoldenValues]
+    let inputs: [String: GoldenTensor]
+    let output: GoldenTensor
+    let outputGradient: GoldenTensor
+    let gradients: [String: GoldenTensor]
 
     var configuration: DifferentiableNeuralComputerConfiguration {
         let controller = ControllerConfiguration(controller == "lstm" ? .lstm : .feedForward, width: sizes.units)
@@ -92,7 +86,7 @@ struct DifferentiableNeuralComputerGoldenTests {
     }
 
     /// Worst |actual - expected| / max(|expected|, root mean square of expected).
-    private func compare(_ actual: Tensor, _ expected: GoldenValues, _ what: String) {
+    private func compare(_ actual: Tensor, _ expected: GoldenTensor, _ what: String) {
         guard actual.count == expected.values.count else {
             Issue.record("\(what): \(actual.count) values, expected \(expected.values.count)")
             return

@@ -3,15 +3,9 @@
 import Foundation
 import Memory
 import NeuralNetworks
+import TestSupport
 import Tensors
 import Testing
-
-private struct GoldenArray: Decodable {
-    let shape: [Int]
-    let values: [Double]
-
-    var tensor: Tensor { Tensor(values.map { Float($0) }, Shape(shape)) }
-}
 
 private struct GoldenConfiguration: Decodable {
     let rows: Int
@@ -42,11 +36,11 @@ private struct GoldenConfiguration: Decodable {
 private struct GoldenCase: Decodable {
     let name: String
     let configuration: GoldenConfiguration
-    let inputs: [String: GoldenArray]
+    let inputs: [String: GoldenTensor]
     let state: [String]
-    let output: GoldenArray
-    let outputGradient: GoldenArray
-    let gradients: [String: GoldenArray]
+    let output: GoldenTensor
+    let outputGradient: GoldenTensor
+    let gradients: [String: GoldenTensor]
 }
 
 private struct GoldenFile: Decodable {

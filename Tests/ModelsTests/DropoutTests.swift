@@ -9,7 +9,7 @@ import Testing
     private static let lengths = [(source: 7, target: 9), (source: 4, target: 3), (source: 11, target: 6), (source: 2, target: 8)]
 
     /// The batch of some of the four lanes, padded to its own longest sequences.
-    private func batch(_ kind: ModelKind, _ lanes: [Int]) -> ModelBatch {
+    private func batch(_ model: any LanguageModel, _ lanes: [Int]) -> PreparedBatch {
         var sources: [[Int32]] = []
         var inputs: [[Int32]] = []
         var outputs: [[Int32]] = []
@@ -21,11 +21,12 @@ import Testing
             outputs.append(randomTokens(target, &random))
         }
         let (targetInputs, targetOutputs) = (padded(inputs), padded(outputs, with: -1))
-        if kind != .encoderDecoder { return .tokens(TokenBatch(lanes: lanes, inputs: targetInputs, targets: targetOutputs)) }
-        return .pairs(
+        return model.prepared {
+            TokenBatch(lanes: lanes, inputs: targetInputs, targets: targetOutputs)
+        } pairs: {
             SequencePairBatch(
-                lanes: lanes, sources: padded(sources), sourceLengths: sources.map(\.count), targetInputs: targetInputs,
-                targetOutputs: targetOutputs))
+                lanes: lanes, sources: padded(sources), sourceLengths: sources.map(\.count), targetInputs: targetInputs, targetOutputs: targetOutputs)
+        }
     }
 
     private func train(_ model: any LanguageModel, step: Int, split: [[Int]]) -> (loss: Float, gradients: [Float]) {
@@ -34,7 +35,7 @@ import Testing
         for lanes in split {
             let tape = Tape()
             let pass = ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: step, lanes: lanes))
-            let result = model.loss(batch(model.configuration.kind, lanes), pass)
+            let result = batch(model, lanes).loss(pass)
             loss += result.loss.scalar
             tape.backward(from: result.loss)
         }
@@ -60,8 +61,8 @@ import Testing
         let first = train(model, step: 1, split: lanes)
         #expect(first.loss == train(model, step: 1, split: lanes).loss)
         #expect(first.loss != train(model, step: 2, split: lanes).loss)
-        let evaluated = model.loss(batch(kind, [0, 1, 2, 3]), ForwardPass()).loss.scalar
+        let evaluated = batch(model, [0, 1, 2, 3]).loss(ForwardPass()).loss.scalar
         #expect(evaluated != first.loss)
-        #expect(evaluated == makeSmallModel(kind, dropout: 0).loss(batch(kind, [0, 1, 2, 3]), ForwardPass()).loss.scalar)
+        #expect(evaluated == batch(makeSmallModel(kind, dropout: 0), [0, 1, 2, 3]).loss(ForwardPass()).loss.scalar)
     }
 }

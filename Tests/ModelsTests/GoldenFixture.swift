@@ -56,10 +56,17 @@ struct GoldenFixture {
         Set(tensors.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) })
     }
 
-    func configuration(_ kind: ModelKind, preNorm: Bool? = nil) -> ModelConfiguration {
-        ModelConfiguration(
-            kind: kind, layers: sizes.layers, width: sizes.width, heads: sizes.heads, feedForward: sizes.feedForward, context: sizes.context,
-            labelSmoothing: sizes.labelSmoothing, preNorm: preNorm)
+    func transformer(_ layout: TransformerConfiguration.Layout) -> TransformerConfiguration {
+        var configuration = TransformerConfiguration(
+            layout, layers: sizes.layers, width: sizes.width, heads: sizes.heads, feedForward: sizes.feedForward)
+        (configuration.context, configuration.labelSmoothing) = (sizes.context, sizes.labelSmoothing)
+        return configuration
+    }
+
+    func recurrent(_ cell: RecurrentCell) -> RecurrentLanguageModel.Configuration {
+        var configuration = RecurrentLanguageModel.Configuration(RecurrentLayersConfiguration(cell, layers: sizes.layers, units: sizes.width))
+        configuration.labelSmoothing = sizes.labelSmoothing
+        return configuration
     }
 
     /// Allocates the model's parameters and gives them the stored values.
@@ -84,4 +91,18 @@ func relativeError(_ a: [Float], _ b: [Float]) -> Float {
         largest = max(largest, abs(y))
     }
     return difference == 0 ? 0 : difference / largest
+}
+
+/// The largest error of any row relative to the row's largest element, or to a thousandth of the tensor's where that is more: a wrong row of small
+/// elements does not hide behind rows of large ones.
+func relativeErrorByRow(_ a: Tensor, _ b: Tensor) -> Float {
+    guard a.shape == b.shape else { return .infinity }
+    let (x, y, columns) = (a.array, b.array, max(b.shape.columns, 1))
+    let floor = 1e-3 * (y.map(abs).max() ?? 0)
+    return stride(from: 0, to: y.count, by: columns).reduce(Float(0)) { worst, start in
+        let row = start..<start + columns
+        let difference = row.reduce(Float(0)) { (x[$1] - y[$1]).isNaN ? .infinity : max($0, abs(x[$1] - y[$1])) }
+        let largest = row.reduce(floor) { max($0, abs(y[$1])) }
+        return difference == 0 ? worst : max(worst, difference / largest)
+    }
 }

@@ -2,6 +2,7 @@
 
 import Configuration
 import Foundation
+import Memory
 import Models
 import NeuralNetworks
 import Tensors
@@ -59,8 +60,10 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
 
     func network() throws -> KeyValueMemoryNetwork {
         let network = KeyValueMemoryNetwork(
-            KeyValueMemoryConfiguration(
-                width: width, hops: hops, mapsLastHop: mapsLast, sharesAnswerTable: shares, hopStart: identity ? .identity : .normal),
+            changed(KeyValueMemoryConfiguration()) {
+                ($0.width, $0.hops, $0.mapsLastHop, $0.sharesAnswerTable) = (width, hops, mapsLast, shares)
+                $0.hopStart = identity ? .identity : .normal
+            },
             symbolCount: symbols, factCount: keys.count)
         try network.store.take(parameters, of: "key-value memory network")
         return network
@@ -72,7 +75,7 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
     fileprivate func golden(_ golden: GoldenCase) throws {
         let network = try golden.network()
         let (tape, trace) = (Tape(), MemoryTrace())
-        let result = network.loss(.knowledge(golden.batch), ForwardPass(tape: tape, trace: trace))
+        let result = network.loss(golden.batch, ForwardPass(tape: tape, trace: trace))
         #expect(abs(result.negativeLogLikelihood - golden.loss) < 1e-5 * golden.loss)
         #expect(relativeError(result.perPosition, golden.perQuestion) < 1e-5)
         #expect(result.count == golden.right.count { !$0.isEmpty })
@@ -90,7 +93,7 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
     fileprivate func gradients(_ golden: GoldenCase) throws {
         let network = try golden.network()
         let batch = golden.batch
-        let report = checkGradients(store: network.store) { tape, _ in network.loss(.knowledge(batch), ForwardPass(tape: tape)).loss }
+        let report = checkGradients(store: network.store) { tape, _ in network.loss(batch, ForwardPass(tape: tape)).loss }
         #expect(report.passes(), "\(report)")
         // Through the queries too: a gradient that is not one number.
         let queries = checkGradients(store: network.store, names: network.store.parameters.map(\.name).filter { $0 != "answers.weight" }) { tape, _ in
@@ -118,7 +121,8 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
     func threeFilms() throws {
         // 0 ... 2 films, 3 director, 4 year, 5 ... 7 people, 8 ... 10 years, 11 "who", 12 "when".
         let (person, year): ([Int32], [Int32]) = ([5, 6, 7], [8, 9, 10])
-        let network = KeyValueMemoryNetwork(KeyValueMemoryConfiguration(width: 24, hops: 1, deviation: 0.3), symbolCount: 13, factCount: 6)
+        let configuration = changed(KeyValueMemoryConfiguration()) { ($0.width, $0.hops, $0.deviation) = (24, 1, 0.3) }
+        let network = KeyValueMemoryNetwork(configuration, symbolCount: 13, factCount: 6)
         network.store.allocate(seed: 3)
         func batch(people: [Int32]) -> KnowledgeBatch {
             let asked: [[Int32]] = (0..<3).flatMap { film -> [[Int32]] in [[Int32(film), 11], [Int32(film), 12]] }
@@ -150,7 +154,7 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
         for step in 0..<400 {
             let tape = Tape()
             network.store.clearGradients()
-            tape.backward(from: network.loss(.knowledge(batch(people: assignments[step % 5])), ForwardPass(tape: tape)).loss)
+            tape.backward(from: network.loss(batch(people: assignments[step % 5]), ForwardPass(tape: tape)).loss)
             network.store.zeroMissingGradients()
             for i in 0..<network.store.flatCount { network.store.values[i] -= 0.05 * network.store.gradients[i] }
         }
@@ -179,7 +183,10 @@ private struct GoldenCase: Decodable, CustomTestStringConvertible {
         let tree = try ConfigurationTree(
             yaml: "model: {width: 32, hops: 3, mapLastHop: false, shareAnswerTable: false, hopStart: normal}", file: "run.yaml")
         let read = try KeyValueMemoryConfiguration(tree.root.section("model"))
-        #expect(read == KeyValueMemoryConfiguration(width: 32, hops: 3, mapsLastHop: false, sharesAnswerTable: false, hopStart: .normal))
+        let expected = changed(KeyValueMemoryConfiguration()) {
+            ($0.width, $0.hops, $0.mapsLastHop, $0.sharesAnswerTable, $0.hopStart) = (32, 3, false, false, .normal)
+        }
+        #expect(read == expected)
         let wrong = try ConfigurationTree(yaml: "model: {hops: 0}", file: "run.yaml")
         #expect(throws: (any Error).self) { try KeyValueMemoryConfiguration(wrong.root.section("model")) }
     }

@@ -13,9 +13,7 @@ import Testing
 /// A small configuration of a recurrent language model, its extents odd.
 struct SmallCore: Sendable, CustomTestStringConvertible {
     let name: String
-    let kind: ModelKind
-    /// `nil` for recurrent layers.
-    var core: SequenceCoreConfiguration?
+    let core: any SequenceCoreConfiguration
 
     var testDescription: String { name }
 
@@ -28,14 +26,14 @@ struct SmallCore: Sendable, CustomTestStringConvertible {
             (configuration.rows, configuration.width, configuration.initialMemory) = (9, 5, 0.1)
             configuration.controller = controller()
             change(&configuration)
-            return SmallCore(name: name, kind: .turingMachine, core: .turingMachine(configuration))
+            return SmallCore(name: name, core: configuration)
         }
         func computer(_ name: String, _ change: (inout DifferentiableNeuralComputerConfiguration) -> Void) -> SmallCore {
             var configuration = DifferentiableNeuralComputerConfiguration(rows: 9, width: 5, readHeads: 3, controller: controller())
             change(&configuration)
-            return SmallCore(name: name, kind: .neuralComputer, core: .neuralComputer(configuration))
+            return SmallCore(name: name, core: configuration)
         }
-        return RecurrentCell.allCases.map { SmallCore(name: $0.rawValue, kind: ModelKind(rawValue: $0.rawValue)!) } + [
+        return RecurrentCell.allCases.map { SmallCore(name: $0.rawValue, core: RecurrentLayersConfiguration($0, layers: 2, units: 7)) } + [
             machine("ntm") { _ in },
             machine("ntm, several heads, two layers, computed again") {
                 ($0.readHeads, $0.writeHeads, $0.recompute, $0.controller) = (2, 3, true, controller(layers: 2))
@@ -49,14 +47,19 @@ struct SmallCore: Sendable, CustomTestStringConvertible {
                 ($0.masksKeys, $0.erasesFreedRows, $0.sharpensLinks, $0.normalizesInterface) = (true, true, true, true)
                 $0.controller = controller(.feedForward)
             },
-            SmallCore(name: "erase-add", kind: .eraseAdd, core: .eraseAdd(rows: 9, width: 5, units: 7)),
+            SmallCore(name: "erase-add", core: EraseAddConfiguration(rows: 9, width: 5, units: 7)),
         ]
     }()
 
     /// The model, allocated, its weights so many times as large as they start: with 2 the memory matters more.
     func model(carry: Bool = true, dropout: Float = 0, gain: Float = 2) -> RecurrentLanguageModel {
-        var configuration = ModelConfiguration(kind: kind, layers: 2, width: 7, heads: 1, dropout: dropout)
-        (configuration.memoryCore, configuration.carry, configuration.embedding) = (core, carry, 3)
+        var core = core
+        if var layers = core as? RecurrentLayersConfiguration {
+            layers.options.dropout = dropout
+            core = layers
+        }
+        var configuration = RecurrentLanguageModel.Configuration(core)
+        (configuration.dropout, configuration.carriesMemory, configuration.embedding) = (dropout, carry, 3)
         let model = RecurrentLanguageModel(configuration, vocabularySize: 13)
         model.store.allocate(seed: 2)
         for parameter in model.store.parameters { for i in 0..<parameter.shape.count { parameter.value.floats[i] *= gain } }
@@ -66,7 +69,7 @@ struct SmallCore: Sendable, CustomTestStringConvertible {
 
 @Suite("Language models over every core") struct MemoryLanguageModelTests {
     /// Steps of the streams of three lanes; symbols 0 to 5 in the first `half` steps, 6 to 12 after them.
-    private func batch(_ steps: Range<Int>, half: Int = 5, counting counted: Range<Int>? = nil) -> ModelBatch {
+    private func batch(_ steps: Range<Int>, half: Int = 5, counting counted: Range<Int>? = nil) -> TokenBatch {
         var (inputs, targets): ([Int32], [Int32]) = ([], [])
         for lane in 0..<3 {
             for step in steps {
@@ -75,10 +78,10 @@ struct SmallCore: Sendable, CustomTestStringConvertible {
                 targets.append(counted?.contains(step) ?? true ? (random * 3 + Int32(lane)) % 13 : -1)
             }
         }
-        return .tokens(TokenBatch(lanes: [0, 1, 2], inputs: Tensor(inputs, [3, steps.count]), targets: Tensor(targets, [3, steps.count])))
+        return TokenBatch(lanes: [0, 1, 2], inputs: Tensor(inputs, [3, steps.count]), targets: Tensor(targets, [3, steps.count]))
     }
 
-    private func gradients(_ model: RecurrentLanguageModel, _ batch: ModelBatch, _ memory: CarriedMemory?) -> (loss: Double, gradients: [Float]) {
+    private func gradients(_ model: RecurrentLanguageModel, _ batch: TokenBatch, _ memory: CarriedMemory?) -> (loss: Double, gradients: [Float]) {
         model.store.clearGradients()
         let tape = Tape()
         let loss = model.loss(batch, ForwardPass(tape: tape, memory: memory))
@@ -147,8 +150,8 @@ struct SmallCore: Sendable, CustomTestStringConvertible {
     func centralDifferences(_ small: SmallCore) throws {
         let model = small.model()
         // Where rows are sorted by usage, their order must not change within a step of the differences: one position, from a state that keeps it.
-        let isSorted = small.kind == .neuralComputer
-        guard case .tokens(let tokens) = batch(5..<(isSorted ? 6 : 7)) else { return }
+        let isSorted = small.core.kind == .neuralComputer
+        let tokens = batch(5..<(isSorted ? 6 : 7))
         let states = model.memory.map { Self.state($0, isSorted: isSorted) }
         // The outputs depend little on usage: smaller steps would drown in rounding. Usages are further apart than a step.
         let report = checkGradients(inputs: states, store: model.store, step: isSorted ? 0.06 : 0.02, elementLimit: 24) { tape, states in
@@ -167,7 +170,7 @@ struct SmallCore: Sendable, CustomTestStringConvertible {
         let carried = CarriedMemory(kept.after)
         _ = gradients(model, batch(5..<9), carried)
         let squares = try #require(carried.gradientSquares)
-        guard case .tokens(let tokens) = batch(5..<9) else { return }
+        let tokens = batch(5..<9)
         let tape = Tape()
         let states = try model.memory.map { tape.variable(try #require(kept.after[$0.name])) }
         let hidden = model.hidden(tokens.inputs, from: MemoryState(states), ForwardPass(tape: tape)).hidden
@@ -185,14 +188,14 @@ struct SmallCore: Sendable, CustomTestStringConvertible {
     func lanes(_ small: SmallCore) {
         let model = small.model(dropout: 0.3)
         func step(_ split: [[Int]]) -> (Float, [Float]) {
-            guard case .tokens(let all) = batch(0..<7) else { return (0, []) }
+            let all = batch(0..<7)
             model.store.clearGradients()
             var sum: Float = 0
             for lanes in split {
                 func rows(_ tensor: Tensor) -> Tensor { Tensor(lanes.flatMap { tensor.integerArray[$0 * 7..<$0 * 7 + 7] }, [lanes.count, 7]) }
                 let tape = Tape()
                 let part = TokenBatch(lanes: lanes, inputs: rows(all.inputs), targets: rows(all.targets))
-                let loss = model.loss(.tokens(part), ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: 3, lanes: lanes))).loss
+                let loss = model.loss(part, ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: 3, lanes: lanes))).loss
                 sum += loss.scalar
                 tape.backward(from: loss)
             }

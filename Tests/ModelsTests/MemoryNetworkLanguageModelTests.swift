@@ -29,9 +29,9 @@ private struct GoldenLanguageModel: Decodable {
         return try JSONDecoder().decode(GoldenLanguageModel.self, from: Data(contentsOf: url))
     }
 
-    var batch: ModelBatch {
+    var batch: TokenBatch {
         func tensor(_ rows: [[Int32]]) -> Tensor { Tensor(rows.flatMap { $0 }, [rows.count, rows[0].count]) }
-        return .tokens(TokenBatch(lanes: Array(inputs.indices), inputs: tensor(inputs), targets: tensor(targets)))
+        return TokenBatch(lanes: Array(inputs.indices), inputs: tensor(inputs), targets: tensor(targets))
     }
 
     /// What is remembered of `before` in so many slots.
@@ -44,18 +44,21 @@ private struct GoldenLanguageModel: Decodable {
     }
 }
 
+private typealias Configuration = MemoryNetworkLanguageModel.Configuration
+
 @Suite("Memory network as a language model")
 struct MemoryNetworkLanguageModelTests {
-    private static let adjacent = MemoryNetworkLanguageOptions(hops: 3, memory: 6, tying: .adjacent, rectifier: .none, deviation: 0.4)
-    private static let layerWise = MemoryNetworkLanguageOptions(hops: 2, memory: 5, deviation: 0.4)
+    fileprivate static let adjacent = changed(Configuration(width: 8)) {
+        $0.tying = .adjacent
+        ($0.hops, $0.memory, $0.rectifier, $0.deviation) = (3, 6, .none, 0.4)
+    }
+    fileprivate static let layerWise = changed(Configuration(width: 8)) { ($0.hops, $0.memory, $0.deviation) = (2, 5, 0.4) }
 
     private func model(
-        _ options: MemoryNetworkLanguageOptions, width: Int = 8, carry: Bool = false, activations: DataType = .float32,
-        _ change: (inout ModelConfiguration) -> Void = { _ in }
+        _ configuration: Configuration, carry: Bool = false, activations: DataType = .float32, _ change: (inout Configuration) -> Void = { _ in }
     ) -> MemoryNetworkLanguageModel {
-        var configuration = ModelConfiguration(kind: .memoryNetwork, layers: 1, width: width, heads: 1)
-        configuration.memoryNetwork = options
-        configuration.carry = carry
+        var configuration = configuration
+        configuration.carriesMemory = carry
         change(&configuration)
         let model = MemoryNetworkLanguageModel(configuration, vocabularySize: 13)
         model.store.allocate(seed: 4, activations: activations)
@@ -65,13 +68,13 @@ struct MemoryNetworkLanguageModelTests {
     private func word(_ lane: Int, _ step: Int) -> Int32 { Int32((step * step * 7 + lane * 5) % 13) }
 
     /// Steps of the streams of some lanes.
-    private func tokens(_ steps: Range<Int>, _ lanes: [Int] = [0, 1, 2]) -> ModelBatch {
+    private func tokens(_ steps: Range<Int>, _ lanes: [Int] = [0, 1, 2]) -> TokenBatch {
         func part(_ shift: Int) -> Tensor {
             var ids: [Int32] = []
             for lane in lanes { for step in steps { ids.append(word(lane, step + shift)) } }
             return Tensor(ids, [lanes.count, steps.count])
         }
-        return .tokens(TokenBatch(lanes: lanes, inputs: part(0), targets: part(1)))
+        return TokenBatch(lanes: lanes, inputs: part(0), targets: part(1))
     }
 
     private func gradients(_ model: MemoryNetworkLanguageModel) -> [Float] {
@@ -83,11 +86,11 @@ struct MemoryNetworkLanguageModelTests {
     func golden() throws {
         let golden = try GoldenLanguageModel.read()
         for test in golden.cases {
-            let options = MemoryNetworkLanguageOptions(
-                hops: test.hops, memory: test.memory, tying: try #require(MemoryTying(rawValue: test.tying)), transition: test.transition,
-                rectifier: try #require(MemoryRectifier(rawValue: test.rectifier)))
-            var configuration = ModelConfiguration(kind: .memoryNetwork, layers: 1, width: golden.width, heads: 1)
-            (configuration.memoryNetwork, configuration.carry) = (options, test.carried)
+            let configuration = try changed(Configuration(width: golden.width)) {
+                $0.tying = try #require(MemoryTying(rawValue: test.tying))
+                $0.rectifier = try #require(MemoryRectifier(rawValue: test.rectifier))
+                ($0.hops, $0.memory, $0.transition, $0.carriesMemory) = (test.hops, test.memory, test.transition, test.carried)
+            }
             let model = MemoryNetworkLanguageModel(configuration, vocabularySize: golden.vocabulary)
             try model.store.take(test.parameters, of: test.name)
             let (tape, trace) = (Tape(), MemoryTrace())
@@ -108,7 +111,7 @@ struct MemoryNetworkLanguageModelTests {
     }
 
     @Test("words carried by lanes: batches of any lengths have the losses and the gradients of one long one", arguments: [adjacent, layerWise])
-    func carried(_ options: MemoryNetworkLanguageOptions) throws {
+    fileprivate func carried(_ options: Configuration) throws {
         let model = model(options, carry: true)
         #expect(model.memory == [MemoryDeclaration("words", [options.memory], axes: ["slot"], lifetime: .lane, initial: .constant(-1))])
         let tape = Tape()
@@ -145,7 +148,7 @@ struct MemoryNetworkLanguageModelTests {
     }
 
     @Test("decoding has the logits of whole sequences", arguments: [adjacent, layerWise])
-    func decoding(_ options: MemoryNetworkLanguageOptions) {
+    fileprivate func decoding(_ options: Configuration) {
         let model = model(options)
         var random = RandomStream(seed: 3, name: "prompts")
         func draw(_ count: Int) -> [Int32] { (0..<count).map { _ in Int32.random(in: 0..<13, using: &random) } }
@@ -192,7 +195,7 @@ struct MemoryNetworkLanguageModelTests {
 
     @Test("gradients of the parameters before the output layer are those of central differences")
     func centralDifferences() {
-        let model = model(Self.layerWise, width: 5)
+        let model = model(Self.layerWise) { $0.width = 5 }
         let inputs = Tensor((0..<14).map { word($0 / 7, $0 % 7) }, [2, 7])
         let names = model.store.parameters.map(\.name).filter { $0 != "output.weight" }
         let report = checkGradients(store: model.store, names: names, step: 0.01) { tape, _ in model.hidden(inputs, ForwardPass(tape: tape)).hidden }
@@ -200,7 +203,7 @@ struct MemoryNetworkLanguageModelTests {
     }
 
     @Test("bfloat16 is close to float32", arguments: [adjacent, layerWise])
-    func lowPrecision(_ options: MemoryNetworkLanguageOptions) {
+    fileprivate func lowPrecision(_ options: Configuration) {
         func run(_ activations: DataType) -> (Float, [Float]) {
             let (model, tape) = (model(options, activations: activations), Tape())
             let loss = model.loss(tokens(0..<9), ForwardPass(tape: tape)).loss
@@ -213,7 +216,7 @@ struct MemoryNetworkLanguageModelTests {
 
     @Test("names and shapes of parameters by option")
     func names() {
-        func listing(_ options: MemoryNetworkLanguageOptions) -> [String] { model(options).store.parameters.map { "\($0.name) \($0.shape)" } }
+        func listing(_ options: Configuration) -> [String] { model(options).store.parameters.map { "\($0.name) \($0.shape)" } }
         #expect(
             listing(Self.layerWise) == [
                 "memory.input.words.weight [13, 8]", "memory.output.words.weight [13, 8]", "memory.input.times [5, 8]", "memory.output.times [5, 8]",
@@ -225,16 +228,16 @@ struct MemoryNetworkLanguageModelTests {
 
     @Test("the section model is read, and its mistakes are named")
     func configuration() throws {
-        func read(_ yaml: String) throws -> MemoryNetworkLanguageOptions {
-            let tree = try ConfigurationTree(yaml: "model: {\(yaml)}", file: "run.yaml")
-            return try MemoryNetworkLanguageOptions(tree.root.section("model"))
+        func read(_ yaml: String) throws -> Configuration {
+            let tree = try ConfigurationTree(yaml: "model: {width: 8, \(yaml)}", file: "run.yaml")
+            return try Configuration(.memoryNetwork, tree.root.section("model"))
         }
-        #expect(
-            try read("")
-                == MemoryNetworkLanguageOptions(hops: 6, memory: 100, tying: .layerWise, transition: true, rectifier: .half, deviation: 0.05))
-        #expect(
-            try read("hops: 2, memory: 7, tying: adjacent, rectifier: none, deviation: 0.1")
-                == MemoryNetworkLanguageOptions(hops: 2, memory: 7, tying: .adjacent, transition: false, rectifier: .none, deviation: 0.1))
+        let paper = try read("")
+        #expect(paper.hops == 6 && paper.memory == 100 && paper.tying == .layerWise && paper.transition && paper.rectifier == .half)
+        #expect(paper.deviation == 0.05 && paper.width == 8 && !paper.carriesMemory)
+        let other = try read("hops: 2, memory: 7, tying: adjacent, rectifier: none, deviation: 0.1")
+        #expect(other.hops == 2 && other.memory == 7 && other.tying == .adjacent && !other.transition && other.rectifier == .none)
+        #expect(other.deviation == 0.1)
         for (yaml, part) in [
             ("memory: 0", "model.memory"), ("hops: 65", "model.hops"), ("rectifier: haf", "did you mean 'half'?"), ("tying: layerwise", "layer-wise"),
             ("deviation: 0", "model.deviation"),

@@ -6,6 +6,7 @@ import Foundation
 import Memory
 import Models
 import NeuralNetworks
+import TestSupport
 import Tensors
 import Testing
 
@@ -31,14 +32,13 @@ private struct GoldenMemoryNetwork: Decodable {
         return try JSONDecoder().decode(GoldenMemoryNetwork.self, from: Data(contentsOf: url))
     }
 
-    func batch(step: Int) -> StoryBatch {
+    var batch: StoryBatch {
         var stories = MemorizedStories()
         for (story, list) in sentences.enumerated() {
             for (sentence, age) in zip(list, ages[story]) { stories.addSentence(sentence, age: age) }
             stories.finishStory(question: questions[story])
         }
-        return StoryBatch(
-            lanes: Array(answers.indices), stories: stories, answers: answers, step: step, labels: sentences[0].map { "\($0.count) words" })
+        return StoryBatch(lanes: Array(answers.indices), stories: stories, answers: answers)
     }
 }
 
@@ -48,20 +48,21 @@ struct MemoryNetworkTests {
     func golden() throws {
         let golden = try GoldenMemoryNetwork.read()
         for test in golden.cases {
-            let configuration = MemoryNetworkConfiguration(
-                hops: golden.hops, width: golden.width, encoding: try #require(MemoryEncoding(rawValue: test.encoding)),
-                tying: try #require(MemoryTying(rawValue: test.tying)), transition: test.transition,
-                rectifier: try #require(MemoryRectifier(rawValue: test.rectifier)), emptySlots: test.empty, linearStart: 10)
+            let configuration = try changed(MemoryNetworkConfiguration()) {
+                $0.tying = try #require(MemoryTying(rawValue: test.tying))
+                $0.encoding = try #require(MemoryEncoding(rawValue: test.encoding))
+                $0.rectifier = try #require(MemoryRectifier(rawValue: test.rectifier))
+                ($0.hops, $0.width, $0.transition, $0.emptySlots, $0.linearStart) = (golden.hops, golden.width, test.transition, test.empty, 10)
+            }
             let network = MemoryNetwork(
                 configuration, vocabularySize: golden.vocabulary, slotCount: golden.slots, longestSentence: golden.longestSentence)
             try network.store.take(test.parameters, of: test.name)
-            let batch = golden.batch(step: test.linear ? 9 : 10)
             let (tape, trace) = (Tape(), MemoryTrace())
-            let loss = network.loss(.stories(batch), ForwardPass(tape: tape, trace: trace))
+            let loss = network.loss(golden.batch, ForwardPass(tape: tape, trace: trace, stepsDone: test.linear ? 9 : 10))
             #expect(abs(Double(loss.loss.scalar) - test.loss) < 2e-5 * test.loss, "\(test.name): \(loss.loss.scalar), not \(test.loss)")
             #expect(loss.count == 3)
             let picture = try #require(trace.pictures.first)
-            #expect(picture.rows == golden.hops && picture.columns == 4 && picture.columnLabels == ["3 words", "2 words", "4 words", "1 words"])
+            #expect(picture.rows == golden.hops && picture.columns == 4 && picture.columnAxis == "sentence")
             for hop in 0..<golden.hops {
                 for column in 0..<4 { #expect(abs(picture.values[hop * 4 + column] - test.attention[hop * 8 + column]) < 1e-4, "\(test.name)") }
             }
@@ -79,14 +80,14 @@ struct MemoryNetworkTests {
 
     @Test("padding is never answered, and its rows stay zero")
     func padding() {
-        let network = MemoryNetwork(MemoryNetworkConfiguration(width: 8), vocabularySize: 5, slotCount: 4, longestSentence: 3)
+        let network = MemoryNetwork(changed(MemoryNetworkConfiguration()) { $0.width = 8 }, vocabularySize: 5, slotCount: 4, longestSentence: 3)
         network.store.allocate(seed: 3)
         var stories = MemorizedStories()
         stories.add(sentences: [[1, 2]], question: [3])
         let batch = StoryBatch(lanes: [0], stories: stories, answers: [4])
         #expect(softmax(network.scores(batch, ForwardPass())).array[0] == 0)
         let tape = Tape()
-        tape.backward(from: network.loss(.stories(batch), ForwardPass(tape: tape)).loss)
+        tape.backward(from: network.loss(batch, ForwardPass(tape: tape)).loss)
         for parameter in network.store.parameters where parameter.name.hasSuffix(".words") {
             #expect((0..<8).allSatisfy { parameter.value.floats[$0] == 0 })
             #expect(!parameter.hasGradient || (0..<8).allSatisfy { parameter.gradient.floats[$0] == 0 })
@@ -95,11 +96,12 @@ struct MemoryNetworkTests {
 
     @Test("what it remembers is declared: a memory a table, and the state")
     func declarations() {
-        let adjacent = MemoryNetwork(MemoryNetworkConfiguration(hops: 2, width: 4), vocabularySize: 5, slotCount: 7, longestSentence: 3)
+        var configuration = changed(MemoryNetworkConfiguration()) { ($0.hops, $0.width) = (2, 4) }
+        let adjacent = MemoryNetwork(configuration, vocabularySize: 5, slotCount: 7, longestSentence: 3)
         #expect(adjacent.memory.map(\.name) == ["memory.0", "memory.1", "memory.2", "state"])
         #expect(adjacent.memory[0].shape == [7, 4])
-        let layered = MemoryNetwork(
-            MemoryNetworkConfiguration(hops: 5, width: 4, tying: .layerWise), vocabularySize: 5, classCount: 3, slotCount: 7, longestSentence: 3)
+        configuration.tying = .layerWise
+        let layered = MemoryNetwork(configuration, vocabularySize: 5, classCount: 3, slotCount: 7, longestSentence: 3)
         #expect(layered.memory.map(\.name) == ["memory.input", "memory.output", "state"])
         #expect(layered.store.parameters.map(\.name).contains("transition"))
         #expect(layered.classCount == 3)
@@ -109,7 +111,11 @@ struct MemoryNetworkTests {
     func configuration() throws {
         let tree = try ConfigurationTree(yaml: "model: {hops: 2, width: 30, tying: layer-wise, rectifier: half, linearStart: 7}", file: "run.yaml")
         let read = try MemoryNetworkConfiguration(tree.root.section("model"))
-        #expect(read == MemoryNetworkConfiguration(hops: 2, width: 30, tying: .layerWise, rectifier: .half, linearStart: 7))
+        let expected = changed(MemoryNetworkConfiguration()) {
+            $0.tying = .layerWise
+            ($0.hops, $0.width, $0.rectifier, $0.linearStart) = (2, 30, .half, 7)
+        }
+        #expect(read == expected)
         #expect(read.transition && !read.tiedOutput)
         let wrong = try ConfigurationTree(yaml: "model: {encoding: positon}", file: "run.yaml")
         #expect { try MemoryNetworkConfiguration(wrong.root.section("model")) } throws: { error in

@@ -9,20 +9,22 @@ import Testing
     private func finding(
         _ kind: ModelKind, poison: String, _ value: Float, recompute: Bool = false, activations: DataType = .float32
     ) throws -> NumericsCheck.Finding? {
-        var configuration = ModelConfiguration(kind: kind, layers: 3, width: 24, heads: 3, feedForward: 40, context: 20)
-        configuration.recompute = recompute
-        let model = makeModel(configuration, vocabularySize: 31)
+        var configuration = TransformerConfiguration(
+            kind == .decoderOnly ? .decoderOnly : .encoderDecoder(preNorm: false), layers: 3, width: 24, heads: 3, feedForward: 40)
+        (configuration.context, configuration.recompute) = (20, recompute)
+        let model = configuration.makeModel(vocabularySize: 31)
         model.store.allocate(seed: 7, activations: activations)
         try #require(model.store[poison]).value.floats[5] = value
         model.store.refreshOperands()
         var random = RandomStream(seed: 5, name: "batch")
         let tokens = padded([randomTokens(9, &random), randomTokens(9, &random)])
-        let batch: ModelBatch =
-            kind == .decoderOnly
-            ? .tokens(TokenBatch(lanes: [0, 1], inputs: tokens, targets: tokens))
-            : .pairs(SequencePairBatch(lanes: [0, 1], sources: tokens, sourceLengths: [9, 9], targetInputs: tokens, targetOutputs: tokens))
+        let batch = model.prepared {
+            TokenBatch(lanes: [0, 1], inputs: tokens, targets: tokens)
+        } pairs: {
+            SequencePairBatch(lanes: [0, 1], sources: tokens, sourceLengths: [9, 9], targetInputs: tokens, targetOutputs: tokens)
+        }
         let numerics = NumericsCheck()
-        _ = model.loss(batch, ForwardPass(tape: Tape(), numerics: numerics))
+        _ = batch.loss(ForwardPass(tape: Tape(), numerics: numerics))
         return numerics.finding
     }
 

@@ -13,7 +13,7 @@ private func sequenceModel(
     embedding: Int? = nil
 ) -> SequenceModel {
     let model = SequenceModel(
-        SequenceModelConfiguration(core: .recurrent(cell, layers: 2, width: 5, options), embedding: embedding),
+        SequenceModelConfiguration(core: RecurrentLayersConfiguration(cell, layers: 2, units: 5, options), embedding: embedding),
         SequenceModelForm(input: input, output: output))
     model.store.allocate(seed: 3)
     return model
@@ -25,7 +25,9 @@ private func random(_ name: String, _ shape: Shape) -> Tensor {
 }
 
 /// The loss, and the gradient of all parameters.
-private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropout: DropoutContext? = nil) -> (loss: SummedLoss, gradients: [Float]) {
+private func gradients(
+    _ model: SequenceModel, _ batch: SequenceBatch, dropout: DropoutContext? = nil
+) -> (loss: SummedLoss, gradients: [Float]) {
     model.store.clearGradients()
     let tape = Tape()
     let result = model.loss(batch, ForwardPass(tape: tape, dropout: dropout))
@@ -54,7 +56,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
             sum += loss
             perStep[i / 2] += loss
         }
-        let result = model.loss(.sequences(batch), ForwardPass())
+        let result = model.loss(batch, ForwardPass())
         #expect(abs(result.negativeLogLikelihood - sum) < 1e-5 && abs(Double(result.loss.scalar) - sum) < 1e-5 && result.count == 8)
         for (a, b) in zip(result.perPosition, perStep) { #expect(abs(Double(a) - b) < 1e-5) }
     }
@@ -69,14 +71,14 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
             let values = (0..<3).map { Double(logits.floats[row * 3 + $0]) }
             sum += log(values.reduce(0) { $0 + exp($1) }) - values[Int(classes.integers[row])]
         }
-        let result = classifier.loss(.sequences(batch(.classes(classes))), ForwardPass())
+        let result = classifier.loss(batch(.classes(classes)), ForwardPass())
         #expect(abs(result.negativeLogLikelihood - sum) < 1e-5 && result.count == 4)
 
         let values = random("y", [2, 4, 2])
         let regressor = sequenceModel(.elman, .vectors(3), .values(2))
         let outputs = regressor.outputs(batch(.values(values)).inputs, ForwardPass())
         let squares = (0..<16).filter { Self.counts[$0 / 2] }.reduce(0.0) { $0 + pow(Double(outputs.floats[$1] - values.floats[$1]), 2) }
-        let squared = regressor.loss(.sequences(batch(.values(values))), ForwardPass())
+        let squared = regressor.loss(batch(.values(values)), ForwardPass())
         #expect(abs(squared.negativeLogLikelihood - squares) < 1e-5 && squared.count == 8)
     }
 
@@ -92,7 +94,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
             }
             let batch = SequenceBatch(
                 lanes: [0, 1], inputs: .vectors(Tensor(cut(x), [2, steps, 3])), targets: .bits(Tensor(cut(y), [2, steps, 2])), counts: cut(counts))
-            return gradients(model, .sequences(batch))
+            return gradients(model, batch)
         }
         let short = result(3)
         for i in 0..<6 {
@@ -120,7 +122,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
             // The loss is one float32 of size ten, too coarse for small differences: it is checked where it is made, and the answers for all
             // parameters.
             let report = checkGradients(store: model.store, names: ["output.weight", "output.bias"]) { tape, _ in
-                model.loss(.sequences(batch), ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: 2, lanes: [0, 1]))).loss
+                model.loss(batch, ForwardPass(tape: tape, dropout: DropoutContext(seed: 1, step: 2, lanes: [0, 1]))).loss
             }
             #expect(report.passes(worst: 2e-3, ofNorm: 1e-3), "\(cell) \(output):\n\(report)")
             let answers = checkGradients(store: model.store, elementLimit: 24) { tape, _ in
@@ -149,10 +151,10 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
     func lowPrecision(_ cell: RecurrentCell) {
         let exact = sequenceModel(cell, .vectors(3), .bits(2))
         let low = SequenceModel(
-            SequenceModelConfiguration(core: .recurrent(cell, layers: 2, width: 5, RecurrentOptions())),
+            SequenceModelConfiguration(core: RecurrentLayersConfiguration(cell, layers: 2, units: 5)),
             SequenceModelForm(input: .vectors(3), output: .bits(2)))
         low.store.allocate(seed: 3, activations: .bfloat16)
-        let batch = ModelBatch.sequences(batch(.bits(Tensor((0..<16).map { Float($0 % 2) }, [2, 4, 2]))))
+        let batch = batch(.bits(Tensor((0..<16).map { Float($0 % 2) }, [2, 4, 2])))
         let (a, b) = (gradients(exact, batch), gradients(low, batch))
         #expect(abs(a.loss.loss.scalar - b.loss.loss.scalar) < 0.03 * a.loss.loss.scalar)
         #expect(relativeError(b.gradients, a.gradients) < 0.05)
@@ -160,33 +162,33 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
 }
 
 @Suite("Options of recurrent layers") struct RecurrentOptionTests {
-    private func languageModel(_ kind: ModelKind, _ change: (inout ModelConfiguration) -> Void) -> RecurrentLanguageModel {
-        var configuration = ModelConfiguration(kind: kind, layers: 2, width: 6, heads: 1)
-        change(&configuration)
+    private func languageModel(
+        _ cell: RecurrentCell, options: RecurrentOptions = RecurrentOptions(), embedding: Int? = nil, carry: Bool = false
+    ) -> RecurrentLanguageModel {
+        var configuration = RecurrentLanguageModel.Configuration(RecurrentLayersConfiguration(cell, layers: 2, units: 6, options))
+        (configuration.embedding, configuration.carriesMemory) = (embedding, carry)
         let model = RecurrentLanguageModel(configuration, vocabularySize: 13)
         model.store.allocate(seed: 2)
         return model
     }
 
-    private func tokens(_ steps: Range<Int>) -> ModelBatch {
+    private func tokens(_ steps: Range<Int>) -> TokenBatch {
         Self.tokens([0, 1, 2], steps)
     }
 
     /// Steps of the streams of some lanes.
-    private static func tokens(_ lanes: [Int], _ steps: Range<Int>) -> ModelBatch {
+    private static func tokens(_ lanes: [Int], _ steps: Range<Int>) -> TokenBatch {
         func part(_ shift: Int) -> Tensor {
             var ids: [Int32] = []
             for lane in lanes { for step in steps { ids.append(Int32((step * 7 + lane * 5 + shift) % 13)) } }
             return Tensor(ids, [lanes.count, steps.count])
         }
-        return .tokens(TokenBatch(lanes: lanes, inputs: part(0), targets: part(1)))
+        return TokenBatch(lanes: lanes, inputs: part(0), targets: part(1))
     }
 
-    private static let recurrent = ModelKind.allCases.filter { $0.recurrentCell != nil }
-
-    @Test("state carried by lanes: two batches are one long one, without gradient between them", arguments: recurrent)
-    func carried(_ kind: ModelKind) {
-        let model = languageModel(kind) { $0.carry = true }
+    @Test("state carried by lanes: two batches are one long one, without gradient between them", arguments: RecurrentCell.allCases)
+    func carried(_ cell: RecurrentCell) {
+        let model = languageModel(cell, carry: true)
         #expect(model.memory.allSatisfy { $0.lifetime == .lane })
         let whole = model.loss(tokens(0..<9), ForwardPass()).negativeLogLikelihood
         let first = CarriedMemory([:])
@@ -198,7 +200,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
         #expect(abs(model.loss(tokens(4..<9), ForwardPass()).negativeLogLikelihood - after) > 1e-3, "the state matters")
         // A model that does not carry keeps nothing.
         let forgetful = CarriedMemory(first.after)
-        _ = languageModel(kind) { _ in }.loss(tokens(0..<4), ForwardPass(memory: forgetful))
+        _ = languageModel(cell).loss(tokens(0..<4), ForwardPass(memory: forgetful))
         #expect(forgetful.after.isEmpty)
     }
 
@@ -206,7 +208,7 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
     func names() {
         func listing(_ model: RecurrentLanguageModel) -> [String] { model.store.parameters.map { "\($0.name) \($0.shape)" } }
         #expect(
-            listing(languageModel(.elman) { $0.embedding = 4 }) == [
+            listing(languageModel(.elman, embedding: 4)) == [
                 "tokenEmbedding.weight [13, 4]", "layers.0.inputWeight [6, 4]", "layers.0.hiddenWeight [6, 6]", "layers.0.inputBias [6]",
                 "layers.0.hiddenBias [6]", "layers.1.inputWeight [6, 6]", "layers.1.hiddenWeight [6, 6]", "layers.1.inputBias [6]",
                 "layers.1.hiddenBias [6]", "output.weight [13, 6]", "output.bias [13]",
@@ -214,21 +216,17 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
         let biases = { (model: RecurrentLanguageModel) in
             model.store.parameters.map(\.name).filter { $0.hasPrefix("layers.0") && $0.lowercased().hasSuffix("bias") }
         }
-        #expect(biases(languageModel(.lstm) { $0.recurrent.hasSingleBias = true }) == ["layers.0.bias"])
-        #expect(biases(languageModel(.gruResetBefore) { _ in }) == ["layers.0.bias"])
-        #expect(biases(languageModel(.gru) { $0.recurrent.hasSingleBias = true }) == ["layers.0.inputBias", "layers.0.hiddenBias"])
+        #expect(biases(languageModel(.lstm, options: RecurrentOptions(hasSingleBias: true))) == ["layers.0.bias"])
+        #expect(biases(languageModel(.gruResetBefore)) == ["layers.0.bias"])
+        #expect(biases(languageModel(.gru, options: RecurrentOptions(hasSingleBias: true))) == ["layers.0.inputBias", "layers.0.hiddenBias"])
         // The small model of Zaremba et al. 2014 on PTB.
-        var small = ModelConfiguration(kind: .lstm, layers: 2, width: 200, heads: 1)
-        small.recurrent.hasSingleBias = true
-        #expect(RecurrentLanguageModel(small, vocabularySize: 10_000).store.parameterCount == 4_651_600)
+        let small = RecurrentLayersConfiguration(.lstm, layers: 2, units: 200, RecurrentOptions(hasSingleBias: true))
+        #expect(RecurrentLanguageModel(RecurrentLanguageModel.Configuration(small), vocabularySize: 10_000).store.parameterCount == 4_651_600)
     }
 
     @Test("starting values by option")
     func startingValues() throws {
-        let model = languageModel(.lstm) {
-            $0.recurrent.forgetBias = 1
-            $0.recurrent.initialBound = 0.04
-        }
+        let model = languageModel(.lstm, options: RecurrentOptions(forgetBias: 1, initialBound: 0.04))
         #expect(
             try #require(model.store["layers.1.inputBias"]).value.array == [Float](repeating: 0, count: 6) + [Float](repeating: 1, count: 6)
                 + [Float](repeating: 0, count: 12))
@@ -249,13 +247,9 @@ private func gradients(_ model: some TrainableModel, _ batch: ModelBatch, dropou
         #expect(plain[0..<9] != plain[9..<18])
     }
 
-    @Test("with all dropouts, loss and gradients do not depend on how lanes are split", arguments: recurrent)
-    func lanes(_ kind: ModelKind) {
-        let model = languageModel(kind) {
-            $0.dropout = 0.2
-            $0.recurrent.inputDropout = 0.3
-            $0.recurrent.stateDropout = 0.4
-        }
+    @Test("with all dropouts, loss and gradients do not depend on how lanes are split", arguments: RecurrentCell.allCases)
+    func lanes(_ cell: RecurrentCell) {
+        let model = languageModel(cell, options: RecurrentOptions(dropout: 0.2, inputDropout: 0.3, stateDropout: 0.4))
         func step(_ split: [[Int]], number: Int = 3) -> (Float, [Float]) {
             model.store.clearGradients()
             var sum: Float = 0

@@ -5,13 +5,6 @@ import TestSupport
 import Tensors
 import Testing
 
-struct GoldenTensor: Decodable {
-    let shape: [Int]
-    let values: [Double]
-
-    var tensor: Tensor { Tensor(values.map { Float($0) }, Shape(shape)) }
-}
-
 struct GoldenCase: Decodable {
     let name: String
     let attributes: [String: [Double]]

@@ -57,7 +57,8 @@ import Training
             let loader = try task.makeLoader(owning: Array(0..<12))
             for number in 1...500 {
                 let batch = try loader.batch(lanes: Array(0..<12))
-                _ = try step.run(step: number, learningRate: number < 300 ? 1e-2 : 2e-3) { _, tape in task.model.loss(batch, ForwardPass(tape: tape))
+                _ = try step.run(step: number, learningRate: number < 300 ? 1e-2 : 2e-3) { _, tape in
+                    batch.loss(ForwardPass(tape: tape, stepsDone: number - 1))
                 }
                 try loader.advance()
             }

@@ -29,7 +29,7 @@ private func train(_ task: any LearningTask, steps: Int, learningRate: Double, l
     for number in 1...steps {
         let batch = try loader.batch(lanes: Array(0..<lanes))
         let outcome = try step.run(step: number, learningRate: learningRate * min(1, Double(steps - number) / Double(steps / 3)) + 1e-5) { _, tape in
-            task.model.loss(batch, ForwardPass(tape: tape))
+            batch.loss(ForwardPass(tape: tape, stepsDone: number - 1))
         }
         try loader.advance()
         last = last.suffix(9) + [outcome.loss]

@@ -51,7 +51,7 @@ import Training
         for number in 1...steps {
             let batch = try loader.batch(lanes: lanes)
             _ = try step.run(step: number, learningRate: configuration.optimizer.learningRate) { _, tape in
-                task.model.loss(batch, ForwardPass(tape: tape))
+                batch.loss(ForwardPass(tape: tape, stepsDone: number - 1))
             }
             try loader.advance()
         }

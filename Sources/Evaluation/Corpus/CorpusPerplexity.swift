@@ -39,7 +39,7 @@ public struct PerplexitySettings: Sendable {
 public func evaluatePerplexity(
     model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
 ) throws -> LanguageModelStatistics {
-    let carries = corpus.kind == .text && model.inputKind == .tokens && model.memory.contains { $0.lifetime == .lane }
+    let carries = corpus.kind == .text && model.memory.contains { $0.lifetime == .lane }
     let source = try communicator.onEveryRank { try EvaluationBatches(model: model, corpus: corpus, settings: settings) }
     let batches = min(source.count, settings.maximumBatches ?? .max)
     // Parts that are dealt out: batches, or groups of streams.
@@ -47,10 +47,10 @@ public func evaluatePerplexity(
     var total = try sum(count, communicator) { index in
         if carries {
             let streams = Array(index * streamsPerGroup..<min((index + 1) * streamsPerGroup, settings.rows))
-            return try carriedStatistics(model, corpus, settings, streams: streams, batches: batches)
+            return try carriedStatistics(textModel(model, of: corpus), corpus, settings, streams: streams, batches: batches)
         }
         let (batch, words) = try source.batch(index)
-        let sums = model.loss(batch, ForwardPass())
+        let sums = batch.loss(ForwardPass())
         return LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: words)
     }
     if corpus.kind == .text, batches == source.count { total.words = corpus.manifest.counts.words }
@@ -69,13 +69,13 @@ private let streamsPerGroup = 4
 
 /// Some streams of a text from their beginning, the memory going on from segment to segment.
 private func carriedStatistics(
-    _ model: any LanguageModel, _ corpus: Corpus, _ settings: PerplexitySettings, streams: [Int], batches: Int
+    _ model: any TextLanguageModel, _ corpus: Corpus, _ settings: PerplexitySettings, streams: [Int], batches: Int
 ) throws -> LanguageModelStatistics {
     let loader = try SequentialTextLoader(corpus, lanes: settings.rows, length: settings.length)
     var total = LanguageModelStatistics()
     var memory = CarriedMemory([:])
     for _ in 0..<batches {
-        let sums = model.loss(ModelBatch(try loader.batch(lanes: streams)), ForwardPass(memory: memory))
+        let sums = model.loss(TokenBatch(try loader.batch(lanes: streams)), ForwardPass(memory: memory))
         total += LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: 0)
         memory = CarriedMemory(memory.after)
         loader.advance()
@@ -86,44 +86,46 @@ private func carriedStatistics(
 /// The batches of one pass over a corpus, each token or pair exactly once.
 private struct EvaluationBatches {
     let count: Int
-    let batch: (Int) throws -> (batch: ModelBatch, words: Int)
+    let batch: (Int) throws -> (batch: PreparedBatch, words: Int)
 
     init(model: any LanguageModel, corpus: Corpus, settings: PerplexitySettings) throws {
         let lanes = Array(0..<settings.rows)
         func position(_ index: Int) -> LoaderPosition { LoaderPosition(global: [Int64(index)]) }
         switch corpus.kind {
         case .text:
-            guard model.inputKind == .tokens else { throw ModelFit.wrongModel(corpus) }
+            let model = try textModel(model, of: corpus)
             let loader = try SequentialTextLoader(corpus, lanes: settings.rows, length: settings.length)
             count = loader.stepCount
             batch = { index in
                 try loader.seek(to: position(index))
-                return (ModelBatch(try loader.batch(lanes: lanes)), 0)
+                return (PreparedBatch(TokenBatch(try loader.batch(lanes: lanes)), for: model), 0)
             }
         case .pairs:
             let limits = PairLimits(corpus, model: model, length: settings.length)
             let loader = try SequentialPairLoader(corpus, lanes: settings.rows, limits: limits)
             count = loader.stepCount
-            let isPairs = model.inputKind == .pairs
             batch = { index in
                 try loader.seek(to: position(index))
-                if isPairs {
+                switch model.form {
+                case .pairs(let model):
                     let batch = try loader.batch(lanes: lanes)
-                    return (ModelBatch(batch), batch.words.reduce(0, +))
+                    return (PreparedBatch(SequencePairBatch(batch), for: model), batch.words.reduce(0, +))
+                case .text(let model):
+                    let batch = try loader.promptBatch(lanes: lanes)
+                    return (PreparedBatch(TokenBatch(batch), for: model), batch.words.reduce(0, +))
                 }
-                let batch = try loader.promptBatch(lanes: lanes)
-                return (ModelBatch(batch), batch.words.reduce(0, +))
             }
         }
     }
 }
 
-/// Whether a model and a corpus go together.
-public enum ModelFit {
-    /// The error for an encoder-decoder on running text.
-    public static func wrongModel(_ corpus: Corpus) -> UserError {
-        UserError(
+/// The model of a corpus of running text.
+/// - Throws: `UserError` (.configuration) for a model that reads pairs.
+public func textModel(_ model: any LanguageModel, of corpus: Corpus) throws -> any TextLanguageModel {
+    guard case .text(let model) = model.form else {
+        throw UserError(
             .configuration, "holds running text, which an encoder-decoder cannot be trained on", at: corpus.directory,
             advice: "use model.kind decoder-only, or a corpus of pairs")
     }
+    return model
 }

@@ -5,7 +5,7 @@ import Models
 
 /// Prompts of pair corpora: what `Corpus.pairBatch` and `Corpus.promptBatch` put before a target.
 public struct PromptFormat: Sendable {
-    private let inputKind: ModelInputKind
+    private let readsPairs: Bool
     private let beginning: Int32
     /// The most tokens of a source.
     public let maximumSource: Int
@@ -18,16 +18,16 @@ public struct PromptFormat: Sendable {
     ///   - room: tokens that a decoder-only model keeps free for its answer.
     ///   - keepsEnd: long sources lose their beginning (stories, whose question stands last) instead of their end.
     public init(model: any LanguageModel, tokenizer: SentencePieceTokenizer, length: Int, room: Int, keepsEnd: Bool) {
-        inputKind = model.inputKind
+        readsPairs = model.readsPairs
         beginning = tokenizer.beginningID
         self.keepsEnd = keepsEnd
         let limit = min(length, model.maximumLength ?? length)
-        maximumSource = inputKind == .pairs ? limit : max(1, limit - 1 - room)
+        maximumSource = readsPairs ? limit : max(1, limit - 1 - room)
     }
 
     /// The prompt of a source.
     public func prompt(_ source: [Int32]) -> [Int32] {
         let kept = source.count <= maximumSource ? source : Array(keepsEnd ? source.suffix(maximumSource) : source.prefix(maximumSource))
-        return inputKind == .pairs ? kept : kept + [beginning]
+        return readsPairs ? kept : kept + [beginning]
     }
 }

@@ -82,15 +82,15 @@ public struct Generator {
             if prompt.count > context {
                 throw UserError(.badData, "\(prompt.count) tokens, but the model's context holds \(context)", at: place, advice: "shorten it")
             }
-            switch model.inputKind {
-            // The last token is never read, so it needs no position.
-            case .tokens where !settings.continuesBeyondContext || !settings.method.isSampling: limit = min(limit, context - prompt.count + 1)
-            case .tokens: break
-            case .pairs: limit = min(limit, context)
+            if model.readsPairs {
+                limit = min(limit, context)
+            } else if !settings.continuesBeyondContext || !settings.method.isSampling {
+                // The last token is never read, so it needs no position.
+                limit = min(limit, context - prompt.count + 1)
             }
         }
         if prompt.isEmpty {
-            if model.inputKind == .pairs { return nil }
+            if model.readsPairs { return nil }
             throw UserError(.badData, "an empty prompt", at: place, advice: "give at least one token to continue from")
         }
         return GenerationTask(number: number, prompt: prompt, limit: max(limit, 1))

@@ -38,7 +38,7 @@ struct SamplingDecoder {
 
     /// The sequences of each task, `settings.sequences` each.
     func run(_ tasks: [GenerationTask]) throws -> [[GeneratedSequence]] {
-        let isTokenModel = generator.model.inputKind == .tokens
+        let isTokenModel = !generator.model.readsPairs
         var sequences: [Draft] = []
         for (index, task) in tasks.enumerated() {
             for sample in 0..<settings.sequences {
@@ -75,7 +75,7 @@ struct SamplingDecoder {
         prompts: [[Int32]], parents: [Int], _ sequences: inout [Draft], _ members: [Int], _ sampler: inout TokenSampler
     ) throws {
         let model = generator.model
-        let isTokenModel = model.inputKind == .tokens
+        let isTokenModel = !model.readsPairs
         let room = members.indices.map { i in
             // How many tokens this decoder can still give sequence i: one more than it can read.
             isTokenModel ? (model.maximumLength ?? .max / 2) - prompts[parents[i]].count + 1 : .max
@@ -131,15 +131,5 @@ struct SamplingDecoder {
             if sampling.repetitionPenalty != 1 { sequence.history.insert(token) }
         }
         return token
-    }
-}
-
-extension Tensor {
-    /// Rows of a matrix, in any order.
-    func rows(_ indices: [Int]) -> Tensor {
-        let width = shape.columns
-        let result = Tensor(uninitialized: [indices.count, width])
-        for (row, index) in indices.enumerated() { (result.floats + row * width).update(from: floats + index * width, count: width) }
-        return result
     }
 }

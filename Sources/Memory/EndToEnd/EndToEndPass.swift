@@ -62,7 +62,7 @@ final class EndToEndPass {
             "end-to-end memory: \(memoryTables) temporal tables of width \(memory.width), given \(tables.times.map(\.shape))")
         require(tables.hops.allSatisfy { $0.keys != $0.values }, "end-to-end memory: keys and values of a hop from one table in \(tables.hops)")
         if let transition = tables.transition {
-            require(transition.shape == [memory.width, memory.width], "end-to-end memory: transition \(transition.shape) of states of \(memory.width)")
+            require(transition.shape == [memory.width, memory.width], "end-to-end memory: transition \(transition.shape), width \(memory.width)")
         }
         require(
             stories.ages.count == stories.sentenceCount && stories.questionStarts.count == stories.count + 1,
@@ -234,8 +234,8 @@ final class EndToEndPass {
         Workers.parallel(memoryTables, minimum: max(1, (1 << 15) / max(sentences * padded, 1))) { part in
             kernels.bagSumsGradient(
                 tableGradient.floats + part.lowerBound * padded, tableStride: tableStride,
-                outGradient: slotGradient.floats + part.lowerBound * padded, outStride: slotStride, rows: entries.rows.integers, weightRows: entries.weightRows.integers, offsets: entries.offsets.integers,
-                weights: weights.floats, bags: sentences, tables: part.count, width: padded)
+                outGradient: slotGradient.floats + part.lowerBound * padded, outStride: slotStride, rows: entries.rows.integers,
+                weightRows: entries.weightRows.integers, offsets: entries.offsets.integers, weights: weights.floats, bags: sentences, tables: part.count, width: padded)
         }
         for index in 0..<allTables {
             tables.words[index].node?.withZeroedGradient { target in

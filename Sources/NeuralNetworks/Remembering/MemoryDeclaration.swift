@@ -2,6 +2,7 @@
 //
 // Legend: B sequences of a batch, one a lane.
 
+import Diagnostics
 import Tensors
 
 /// How long a memory lives.
@@ -32,7 +33,7 @@ public enum InitialMemory: Sendable, Equatable {
     public func values(_ shape: Shape, _ store: ParameterStore) -> [Float] {
         func parameter(_ name: String) -> [Float] {
             guard let parameter = store[name], parameter.shape.count == shape.count else {
-                preconditionFailure("memory of shape \(shape) starts from \(name), which is no parameter of its shape")
+                fatalError("memory of shape \(shape) starts from \(name), which is no parameter of its shape")
             }
             return parameter.value.array
         }
@@ -71,7 +72,7 @@ public struct MemoryDeclaration: Sendable, Equatable {
 
     /// - Precondition: there is a name for every axis.
     public init(_ name: String, _ shape: Shape, axes: [String], lifetime: MemoryLifetime = .sequence, initial: InitialMemory = .constant(0)) {
-        precondition(axes.count == shape.rank, "\(name) has shape \(shape) and axes \(axes)")
+        require(axes.count == shape.rank, "\(name) has shape \(shape) and axes \(axes)")
         self.name = name
         self.shape = shape
         self.axes = axes

@@ -2,6 +2,7 @@
 //
 // Legend: R rows, C columns of one picture.
 
+import Diagnostics
 import Tensors
 
 /// Collects pictures of a memory at work: attention by hop, read and write weights over time, usage.
@@ -40,7 +41,7 @@ public final class MemoryTrace {
         _ name: String, rowAxis: String, columnAxis: String, rowLabels: [String] = [], columnLabels: [String] = [], rows: Int, columns: Int,
         values: [Float]
     ) {
-        precondition(values.count == rows * columns, "\(name): \(values.count) values for \(rows) rows and \(columns) columns")
+        require(values.count == rows * columns, "\(name): \(values.count) values for \(rows) rows and \(columns) columns")
         pictures.append(
             Picture(
                 name: name, rowAxis: rowAxis, columnAxis: columnAxis, rowLabels: rowLabels, columnLabels: columnLabels, rows: rows, columns: columns,

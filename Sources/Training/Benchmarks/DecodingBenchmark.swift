@@ -46,9 +46,7 @@ package struct DecodingBenchmark {
         settings.applyThreads()
         try communicator.barrier()
         let peak = try communicator.allReduced(ProcessorMeasurement.matrixMultiplyRate(settings.precision.activations), .sum)
-        var configuration = workload.model
-        configuration.dropout = 0
-        let model = makeModel(configuration, vocabularySize: workload.vocabularySize)
+        let model = workload.model.configuration.makeModel(vocabularySize: workload.vocabularySize)
         settings.allocate(model.store, gradients: false)
         let lanes = Array(communicator.rank * workload.lanesPerRank..<(communicator.rank + 1) * workload.lanesPerRank)
         let sources = decoding.sources(lanes: lanes)

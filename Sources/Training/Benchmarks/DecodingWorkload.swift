@@ -46,8 +46,7 @@ package struct DecodingWorkload: Sendable {
 
     /// The sources of some lanes, S tokens each.
     package func sources(lanes: [Int]) -> [[Int32]] {
-        guard case .pairs(let batch) = workload.batch(lanes: lanes) else { preconditionFailure("decoding benchmarks are of encoder-decoder models") }
-        let tokens = batch.sources.integerArray
+        let tokens = workload.pairBatch(lanes: lanes).sources.integerArray
         return lanes.indices.map { Array(tokens[$0 * workload.sourceLength..<($0 + 1) * workload.sourceLength]) }
     }
 
@@ -62,7 +61,7 @@ package struct DecodingWorkload: Sendable {
     /// encoder and the keys and values of its output once; then the decoder and the projection to V for each hypothesis and step, the first step with
     /// one hypothesis, the others with k. Normalisation, softmax, the choice of tokens and the copies of reordered caches are not counted.
     package var flopsPerSource: Double {
-        let model = workload.model
+        guard case .transformer(let model) = workload.model else { fatalError("decoding benchmarks are of Transformers") }
         let (d, f, v, layers) = (Double(model.width), Double(model.feedForward), Double(workload.vocabularySize), Double(model.layers))
         let (s, t, k) = (Double(workload.sourceLength), Double(workload.targetLength), Double(beam))
         let encoder = layers * (2 * s * (4 * d * d + 2 * d * f) + 4 * s * s * d)

@@ -11,9 +11,9 @@ import Tensors
 /// A training step of a model with a memory.
 package struct MemoryWorkload: StepWorkload {
     /// What is learned.
-    package enum Kind: Sendable, Equatable {
+    package enum Kind: Sendable {
         /// Bits are read, then a mark, then the bits are to be given back; T steps in all.
-        case bits(SequenceCoreConfiguration, bits: Int, read: Int, steps: Int)
+        case bits(any SequenceCoreConfiguration, bits: Int, read: Int, steps: Int)
         /// Questions about stories.
         case stories(MemoryNetworkConfiguration, sentences: Int, words: Int, vocabulary: Int)
     }
@@ -34,7 +34,7 @@ package struct MemoryWorkload: StepWorkload {
         MemoryWorkload(
             name: "memn2n",
             summary: "MemN2N: 3 hops, d 20, adjacent, position and temporal encoding, 32 questions over 50 sentences of 10 words, V 200, SGD",
-            kind: .stories(MemoryNetworkConfiguration(hops: 3, width: 20), sentences: 50, words: 10, vocabulary: 200), lanesPerRank: 32,
+            kind: .stories(MemoryNetworkConfiguration(), sentences: 50, words: 10, vocabulary: 200), lanesPerRank: 32,
             optimizer: OptimizerConfiguration(kind: .sgd, learningRate: 0.01, clip: 40)),
     ]
 
@@ -64,7 +64,7 @@ package struct MemoryWorkload: StepWorkload {
         return MemoryWorkload(
             name: name,
             summary: "Neural Turing Machine: memory \(rows) x \(width), LSTM controller 100, copy of 20 x 8 bits (41 steps), batch \(batch), RMSprop",
-            kind: .bits(.turingMachine(configuration), bits: 8, read: 20, steps: 41), lanesPerRank: batch, optimizer: recurrentOptimizer)
+            kind: .bits(configuration, bits: 8, read: 20, steps: 41), lanesPerRank: batch, optimizer: recurrentOptimizer)
     }
 
     private static func neuralComputer(
@@ -78,19 +78,21 @@ package struct MemoryWorkload: StepWorkload {
             summary:
                 "Differentiable Neural Computer: memory \(rows) x \(width), 4 read heads, LSTM controller \(controller), \(steps) steps of "
                 + "\(bits) bits, batch \(batch), RMSprop\(recompute ? ", memory computed again" : "")",
-            kind: .bits(.neuralComputer(configuration), bits: bits, read: steps / 2, steps: steps), lanesPerRank: batch,
+            kind: .bits(configuration, bits: bits, read: steps / 2, steps: steps), lanesPerRank: batch,
             optimizer: recurrentOptimizer)
     }
 
     package var unitsPerLane: Int { if case .bits(_, _, _, let steps) = kind { steps } else { 1 } }
     package func hasDropout(_ settings: BenchmarkSettings) -> Bool { false }
 
-    package func makeModel(_ settings: BenchmarkSettings) -> any TrainableModel {
+    package func prepare(_ settings: BenchmarkSettings, lanes: [Int]) -> (model: any TrainableModel, batch: PreparedBatch) {
         switch kind {
-        case .bits(let core, let bits, _, _):
-            SequenceModel(SequenceModelConfiguration(core: core), SequenceModelForm(input: .vectors(bits + 1), output: .bits(bits)))
+        case .bits(let core, let bits, let read, let steps):
+            let model = SequenceModel(SequenceModelConfiguration(core: core), SequenceModelForm(input: .vectors(bits + 1), output: .bits(bits)))
+            return (model, PreparedBatch(bitBatch(lanes, bits: bits, read: read, steps: steps), for: model))
         case .stories(let configuration, let sentences, let words, let vocabulary):
-            MemoryNetwork(configuration, vocabularySize: vocabulary, slotCount: sentences, longestSentence: words)
+            let model = MemoryNetwork(configuration, vocabularySize: vocabulary, slotCount: sentences, longestSentence: words)
+            return (model, PreparedBatch(storyBatch(lanes, sentences: sentences, words: words, vocabulary: vocabulary), for: model))
         }
     }
 
@@ -100,38 +102,37 @@ package struct MemoryWorkload: StepWorkload {
         return (0..<count).map { _ in Int32(random.next() % UInt64(limit)) }
     }
 
-    package func batch(lanes: [Int]) -> ModelBatch {
-        switch kind {
-        case .bits(_, let bits, let read, let steps):
-            let inputs = Tensor(zeros: [lanes.count, steps, bits + 1])
-            let targets = Tensor(zeros: [lanes.count, steps, bits])
-            var counts = [Bool](repeating: false, count: lanes.count * steps)
-            let answered = steps - read - 1
-            for (row, lane) in lanes.enumerated() {
-                let drawn = draws(lane, read * bits, below: 2)
-                for step in 0..<read {
-                    for bit in 0..<bits {
-                        let value = Float(drawn[step * bits + bit])
-                        inputs.floats[(row * steps + step) * (bits + 1) + bit] = value
-                        if step < answered { targets.floats[(row * steps + read + 1 + step) * bits + bit] = value }
-                    }
+    private func bitBatch(_ lanes: [Int], bits: Int, read: Int, steps: Int) -> SequenceBatch {
+        let inputs = Tensor(zeros: [lanes.count, steps, bits + 1])
+        let targets = Tensor(zeros: [lanes.count, steps, bits])
+        var counts = [Bool](repeating: false, count: lanes.count * steps)
+        let answered = steps - read - 1
+        for (row, lane) in lanes.enumerated() {
+            let drawn = draws(lane, read * bits, below: 2)
+            for step in 0..<read {
+                for bit in 0..<bits {
+                    let value = Float(drawn[step * bits + bit])
+                    inputs.floats[(row * steps + step) * (bits + 1) + bit] = value
+                    if step < answered { targets.floats[(row * steps + read + 1 + step) * bits + bit] = value }
                 }
-                inputs.floats[(row * steps + read) * (bits + 1) + bits] = 1
-                for step in 0..<answered { counts[row * steps + read + 1 + step] = true }
             }
-            return .sequences(SequenceBatch(lanes: lanes, inputs: .vectors(inputs), targets: .bits(targets), counts: counts))
-        case .stories(_, let sentences, let words, let vocabulary):
-            var stories = MemorizedStories()
-            var answers: [Int32] = []
-            for lane in lanes {
-                let drawn = draws(lane, (sentences + 1) * words + 1, below: vocabulary - 1).map { $0 + 1 }
-                stories.add(
-                    sentences: (0..<sentences).map { Array(drawn[$0 * words..<($0 + 1) * words]) },
-                    question: Array(drawn[sentences * words..<(sentences + 1) * words]))
-                answers.append(drawn[(sentences + 1) * words])
-            }
-            return .stories(StoryBatch(lanes: lanes, stories: stories, answers: answers))
+            inputs.floats[(row * steps + read) * (bits + 1) + bits] = 1
+            for step in 0..<answered { counts[row * steps + read + 1 + step] = true }
         }
+        return SequenceBatch(lanes: lanes, inputs: .vectors(inputs), targets: .bits(targets), counts: counts)
+    }
+
+    private func storyBatch(_ lanes: [Int], sentences: Int, words: Int, vocabulary: Int) -> StoryBatch {
+        var stories = MemorizedStories()
+        var answers: [Int32] = []
+        for lane in lanes {
+            let drawn = draws(lane, (sentences + 1) * words + 1, below: vocabulary - 1).map { $0 + 1 }
+            stories.add(
+                sentences: (0..<sentences).map { Array(drawn[$0 * words..<($0 + 1) * words]) },
+                question: Array(drawn[sentences * words..<(sentences + 1) * words]))
+            answers.append(drawn[(sentences + 1) * words])
+        }
+        return StoryBatch(lanes: lanes, stories: stories, answers: answers)
     }
 
     /// Three times the forward pass: two floating-point operations for each weight of a product and step; for each element of the memory and head two
@@ -146,13 +147,13 @@ package struct MemoryWorkload: StepWorkload {
                 return products + memory + (links ? n * n * (4 + 4 * r) : 0)
             }
             switch core {
-            case .turingMachine(let m):
+            case let m as NeuralTuringMachineConfiguration:
                 let heads = m.readHeads + m.writeHeads
                 return 3 * Double(steps)
                     * step(
                         rows: m.rows, width: m.width, reads: m.readHeads, writes: m.writeHeads, controller: m.controller.width,
                         interface: heads * (m.width + 3 + m.shifts.count) + 2 * m.writeHeads * m.width, links: false)
-            case .neuralComputer(let m):
+            case let m as DifferentiableNeuralComputerConfiguration:
                 return 3 * Double(steps)
                     * step(
                         rows: m.rows, width: m.width, reads: m.readHeads, writes: 1, controller: m.controller.width,
@@ -170,7 +171,7 @@ package struct MemoryWorkload: StepWorkload {
     /// Of a Differentiable Neural Computer, links and memory: forward each is read and written once a step; backward it is read, and its gradient
     /// read and written.
     package var modelBytesPerLane: Double {
-        guard case .bits(.neuralComputer(let m), _, _, let steps) = kind, m.rows >= 128 else { return 0 }
+        guard case .bits(let core, _, _, let steps) = kind, let m = core as? DifferentiableNeuralComputerConfiguration, m.rows >= 128 else { return 0 }
         return Double(steps) * 4 * Double(m.rows * m.rows + m.rows * m.width) * 5
     }
 }

@@ -21,25 +21,20 @@ package protocol StepWorkload: Sendable {
     var modelBytesPerLane: Double { get }
     /// Whether dropout masks are drawn.
     func hasDropout(_ settings: BenchmarkSettings) -> Bool
-    /// The model, its parameters declared.
-    func makeModel(_ settings: BenchmarkSettings) -> any TrainableModel
-    /// The batch of some lanes, the same at every step.
-    func batch(lanes: [Int]) -> ModelBatch
+    /// The model, its parameters declared, with the batch of some lanes, the same at every step.
+    func prepare(_ settings: BenchmarkSettings, lanes: [Int]) -> (model: any TrainableModel, batch: PreparedBatch)
 }
 
 extension TrainingWorkload: StepWorkload {
     package var unitsPerLane: Int { targetLength }
     package var modelBytesPerLane: Double { 0 }
 
-    private func configuration(_ settings: BenchmarkSettings) -> ModelConfiguration {
-        var configuration = model
-        if let dropout = settings.dropout { configuration.dropout = dropout }
-        return configuration
-    }
+    package func hasDropout(_ settings: BenchmarkSettings) -> Bool { (settings.dropout ?? model.dropout) > 0 }
 
-    package func hasDropout(_ settings: BenchmarkSettings) -> Bool { configuration(settings).dropout > 0 }
-
-    package func makeModel(_ settings: BenchmarkSettings) -> any TrainableModel {
-        Models.makeModel(configuration(settings), vocabularySize: vocabularySize)
+    package func prepare(_ settings: BenchmarkSettings, lanes: [Int]) -> (model: any TrainableModel, batch: PreparedBatch) {
+        var configured = model
+        if let dropout = settings.dropout { configured.dropout = dropout }
+        let model = configured.configuration.makeModel(vocabularySize: vocabularySize)
+        return (model, model.prepared(text: { tokenBatch(lanes: lanes) }, pairs: { pairBatch(lanes: lanes) }))
     }
 }

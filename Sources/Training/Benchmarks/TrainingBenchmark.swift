@@ -47,13 +47,12 @@ package struct TrainingBenchmark {
         try communicator.barrier()
         let peak = try communicator.allReduced(ProcessorMeasurement.matrixMultiplyRate(settings.precision.activations), .sum)
 
-        let model = workload.makeModel(settings)
+        let lanes = Array(communicator.rank * workload.lanesPerRank..<(communicator.rank + 1) * workload.lanesPerRank)
+        let (model, batch) = workload.prepare(settings, lanes: lanes)
         settings.allocate(model.store, gradients: true)
         let optimizer = try makeOptimizer(workload.optimizer, parameterCount: model.store.flatCount)
         let trainingStep = TrainingStep(
             store: model.store, optimizer: optimizer, update: TrainingStep.Update(clip: workload.optimizer.clip), communicator: communicator)
-        let lanes = Array(communicator.rank * workload.lanesPerRank..<(communicator.rank + 1) * workload.lanesPerRank)
-        let batch = workload.batch(lanes: lanes)
         let hasDropout = workload.hasDropout(settings)
         let backends = try BackendAgreement(communicator, directory: nil, step: 0, measures: true) { _ in }
 
@@ -61,7 +60,7 @@ package struct TrainingBenchmark {
         let timings = try StepTimings.measured(settings, communicator) { step in
             let outcome = try trainingStep.run(step: step, learningRate: workload.optimizer.learningRate) { _, tape in
                 let dropout = hasDropout ? DropoutContext(seed: TrainingWorkload.seed, step: step, lanes: lanes) : nil
-                return model.loss(batch, ForwardPass(tape: tape, dropout: dropout))
+                return batch.loss(ForwardPass(tape: tape, dropout: dropout))
             }
             try backends.finishedStep(step) { _ in }
             losses.append(outcome.loss)

@@ -25,7 +25,7 @@ public struct BabiWordsTaskSettings: TaskSettings {
     public var maximumBadRecords: Int
     public var model: SequenceModelConfiguration
 
-    public var modelKind: String { model.core.kind }
+    public var modelKind: String { model.core.kind.rawValue }
 
     /// Reads the sections but for `task.kind`.
     /// - Throws: `UserError` (.configuration) that names the key.
@@ -112,9 +112,10 @@ public final class BabiWordsTask: AnsweringTask {
     public var model: any TrainableModel { network }
     public var hasValidation: Bool { settings.validation > 0 }
 
-    public func makeLoader(owning lanes: [Int]) throws -> any TaskLoader {
+    public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
         guard let training else { preconditionFailure("a task of a run directory has no training data") }
-        return WordStoryTaskLoader(WordStoryLoader(training, lanes: configuration.batch.lanes, seed: configuration.seed))
+        let loader = WordStoryLoader(training, lanes: configuration.batch.lanes, seed: configuration.seed)
+        return TaskLoader(loader, for: network) { SequenceBatch(loader.batch(lanes: $0)) }
     }
 
     // MARK: measuring
@@ -189,18 +190,6 @@ public final class BabiWordsTask: AnsweringTask {
     private func explain(_ stories: WordStories, _ number: Int) -> Explanation {
         network.explanation(of: SequenceBatch(stories.rows([number], lanes: [0])), labels: alphabet.names(vocabulary))
     }
-}
-
-/// Stories word by word as batches of a model.
-private final class WordStoryTaskLoader: TaskLoader {
-    private let loader: WordStoryLoader
-
-    init(_ loader: WordStoryLoader) { self.loader = loader }
-
-    var position: LoaderPosition { loader.position }
-    func seek(to position: LoaderPosition) throws { try loader.seek(to: position) }
-    func batch(lanes: [Int]) throws -> ModelBatch { .sequences(SequenceBatch(loader.batch(lanes: lanes))) }
-    func advance() throws { loader.advance() }
 }
 
 extension SequenceBatch {

@@ -21,7 +21,7 @@ public struct GeneratedTaskSettings: TaskSettings {
     /// What learns it.
     public var model: SequenceModelConfiguration
 
-    public var modelKind: String { model.core.kind }
+    public var modelKind: String { model.core.kind.rawValue }
 
     /// Settings that no run file gives.
     public init(generator: any SequenceGenerator, examples: Int = 1024, testLengths: [Int] = [], model: SequenceModelConfiguration) {
@@ -61,8 +61,9 @@ public final class GeneratedTask: LearningTask {
     public var files: [RunFile] { [] }
     public var model: any TrainableModel { sequenceModel }
 
-    public func makeLoader(owning lanes: [Int]) throws -> any TaskLoader {
-        GeneratedTaskLoader(GeneratedLoader(settings.generator, lanes: self.lanes, seed: seed))
+    public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
+        let loader = GeneratedLoader(settings.generator, lanes: self.lanes, seed: seed)
+        return TaskLoader(loader, for: sequenceModel) { SequenceBatch(loader.batch(lanes: $0), loader.generator) }
     }
 
     /// Both parts are made from the run's seed, with sequences that training never sees; the test adds the test lengths.
@@ -94,18 +95,6 @@ public final class GeneratedTask: LearningTask {
         let generated = settings.generator.batch(seed: seed, part: .test, step: number, lanes: [0])
         return sequenceModel.explanation(of: SequenceBatch(generated, settings.generator), labels: [])
     }
-}
-
-/// The training batches of a generated task.
-private final class GeneratedTaskLoader: TaskLoader {
-    private let loader: GeneratedLoader
-
-    init(_ loader: GeneratedLoader) { self.loader = loader }
-
-    var position: LoaderPosition { loader.position }
-    func seek(to position: LoaderPosition) throws { try loader.seek(to: position) }
-    func batch(lanes: [Int]) throws -> ModelBatch { .sequences(SequenceBatch(loader.batch(lanes: lanes), loader.generator)) }
-    func advance() throws { loader.advance() }
 }
 
 extension SequenceModelForm {

@@ -3,7 +3,6 @@
 import Corpora
 import Diagnostics
 import Foundation
-import Memory
 
 /// The facts that a knowledge run answers from, kept in its directory.
 ///

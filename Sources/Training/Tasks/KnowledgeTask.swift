@@ -6,6 +6,7 @@ import Collectives
 import Corpora
 import Diagnostics
 import Foundation
+import Memory
 import Models
 import NeuralNetworks
 import Tensors
@@ -111,7 +112,7 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
 
     public var hasValidation: Bool { (try? source.get())?.validation.isEmpty == false }
 
-    public func makeLoader(owning lanes: [Int]) throws -> any TaskLoader {
+    public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
         let prepared = try source.get().training.map(examples.example)
         let useful = prepared.filter { !$0.answers.isEmpty && (settings.candidates != .memory || $0.isReachable) }
         guard !useful.isEmpty else {
@@ -119,7 +120,8 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
                 .badData, "no training question has an answer among the facts", at: settings.questions,
                 advice: "name the questions of this knowledge base")
         }
-        return KnowledgeTaskLoader(try KnowledgeLoader(useful, examples, lanes: configuration.batch.lanes, seed: configuration.seed))
+        let loader = try KnowledgeLoader(useful, examples, lanes: configuration.batch.lanes, seed: configuration.seed)
+        return TaskLoader(loader, for: network) { loader.batch(lanes: $0).modelBatch }
     }
 
     // MARK: Evaluation
@@ -169,10 +171,10 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
     }
 
     /// The best candidate of each question; `nil` where it has none.
-    private func answers(_ rows: KnowledgeRows, _ pass: ForwardPass = ForwardPass(), labels: [String] = []) -> [(
-        symbol: Int32?, probability: Double, loss: Double?
-    )] {
-        let scores = network.scores(rows.modelBatch(labels: labels), pass)
+    private func answers(
+        _ rows: KnowledgeRows, _ pass: ForwardPass = ForwardPass()
+    ) -> [(symbol: Int32?, probability: Double, loss: Double?)] {
+        let scores = network.scores(rows.modelBatch, pass)
         let values = scores.values
         return (0..<rows.lanes.count).map { question in
             let range = scores.questions[question]
@@ -232,7 +234,7 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
             let value = examples.memory.values.range(Int(entry)).map { examples.name(examples.memory.values.symbols[$0]) }
             return (fact.relation.map { "\(fact.subject) | \($0) | \(fact.object)" } ?? fact.object) + " -> " + value.joined(separator: " ")
         }
-        let outcome = answers(rows, ForwardPass(trace: trace), labels: labels)[0]
+        let outcome = answers(rows, ForwardPass(trace: trace))[0]
         var notes = example.unknown.map { "'\($0)' is not known to the run" }
         if example.entries.isEmpty {
             notes.append("no fact shares a symbol with the question: \(outcome.symbol == nil ? "there is no answer" : "the answer is a guess")")
@@ -240,21 +242,8 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         if example.leftOut > 0 { notes.append("\(quantity(example.leftOut, "fact")) more than the memory of \(settings.memorySize) takes left out") }
         return Explanation(
             input: [question], answer: outcome.symbol.map(examples.name) ?? "", probability: outcome.symbol == nil ? nil : outcome.probability,
-            notes: notes,
-            pictures: example.entries.isEmpty ? [] : trace.pictures.map { $0.strongestColumns(24) })
+            notes: notes, pictures: example.entries.isEmpty ? [] : trace.pictures.map { $0.labelled("fact", labels).strongestColumns(24) })
     }
-}
-
-/// Batches of questions for the training loop.
-private final class KnowledgeTaskLoader: TaskLoader {
-    private let loader: KnowledgeLoader
-
-    init(_ loader: KnowledgeLoader) { self.loader = loader }
-
-    var position: LoaderPosition { loader.position }
-    func seek(to position: LoaderPosition) throws { try loader.seek(to: position) }
-    func batch(lanes: [Int]) throws -> ModelBatch { .knowledge(loader.batch(lanes: lanes).modelBatch()) }
-    func advance() throws { loader.advance() }
 }
 
 extension SymbolBags {
@@ -263,7 +252,7 @@ extension SymbolBags {
 
 extension KnowledgeRows {
     /// The rows as the model takes them.
-    fileprivate func modelBatch(labels: [String] = []) -> KnowledgeBatch {
+    fileprivate var modelBatch: KnowledgeBatch {
         let choices: AnswerCandidates
         switch candidates {
         case .range(let first, let count, let starts, let excluded):
@@ -272,8 +261,7 @@ extension KnowledgeRows {
         }
         return KnowledgeBatch(
             lanes: lanes, questions: questions.weightedBags, facts: Segments(starts: factStarts), keys: keys.weightedBags,
-            values: values.weightedBags,
-            candidates: choices, answers: AnswerPlaces(starts: answerStarts, places: answerPlaces), factLabels: labels)
+            values: values.weightedBags, candidates: choices, answers: AnswerPlaces(starts: answerStarts, places: answerPlaces))
     }
 }
 

@@ -66,7 +66,7 @@ extension LanguageTask {
 
     /// - Throws: `UserError` (.usage) for a model that has no memory to show.
     private func reader() throws -> any TextLanguageModel {
-        guard let model = languageModel as? any TextLanguageModel, !model.memory.isEmpty else {
+        guard case .text(let model) = languageModel.form, !model.memory.isEmpty else {
             throw UserError(
                 .usage, "its model, \(settings.modelKind), has no memory that could be shown", at: place,
                 advice: "use mneme generate or mneme evaluate")
@@ -85,7 +85,7 @@ extension LanguageTask {
                 advice: "use mneme memory inspect or mneme generate")
         }
         let pieces = inputs.integerArray.map(tokenizer.piece)
-        return Reading(logits: logits.reshaped(to: [pieces.count, model.vocabularySize]), pictures: trace.pictures.map { $0.labelled(steps: pieces) })
+        return Reading(logits: logits.reshaped(to: [pieces.count, model.vocabularySize]), pictures: trace.pictures.map { $0.labelled("step", pieces).labelled("word", pieces) })
     }
 
     /// T tokens of a text, and what the model remembers from those before.
@@ -93,9 +93,9 @@ extension LanguageTask {
         let loader = try SequentialTextLoader(corpus, lanes: 1, length: configuration.batch.length)
         try require(number, of: loader.stepCount, corpus)
         var memory = CarriedMemory([:])
-        if settings.model.carry {
+        if settings.model.carriesMemory {
             for _ in 0..<number {
-                _ = model.loss(ModelBatch(try loader.batch(lanes: [0])), ForwardPass(memory: memory))
+                _ = model.loss(TokenBatch(try loader.batch(lanes: [0])), ForwardPass(memory: memory))
                 memory = CarriedMemory(memory.after)
                 loader.advance()
             }
@@ -128,13 +128,11 @@ extension LanguageTask {
 }
 
 extension MemoryTrace.Picture {
-    /// The same picture with what was read at each step as the labels of the axis that counts steps, and at the end as those of the axis that counts
-    /// words.
-    fileprivate func labelled(steps: [String]) -> MemoryTrace.Picture {
+    /// The same picture with the names of what an axis counts, where it has no other labels. A picture of fewer columns is of the last ones.
+    func labelled(_ axis: String, _ labels: [String]) -> MemoryTrace.Picture {
         var picture = self
-        if rowAxis == "step", rows == steps.count { picture.rowLabels = steps }
-        if columnAxis == "step", columns == steps.count { picture.columnLabels = steps }
-        if columnAxis == "word", columnLabels.isEmpty, columns <= steps.count { picture.columnLabels = Array(steps.suffix(columns)) }
+        if rowAxis == axis, rows == labels.count { picture.rowLabels = labels }
+        if columnAxis == axis, columnLabels.isEmpty, columns <= labels.count { picture.columnLabels = labels.suffix(columns) }
         return picture
     }
 }

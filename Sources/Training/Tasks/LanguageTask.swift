@@ -13,7 +13,7 @@ public struct LanguageTaskSettings: TaskSettings {
     /// What is read.
     public var corpus: CorpusSettings
     /// What learns it.
-    public var model: ModelConfiguration
+    public var model: any ModelConfiguration
 
     public var modelKind: String { model.kind.rawValue }
 
@@ -54,7 +54,7 @@ public final class LanguageTask: LearningTask {
             tokenizer = try corpus.tokenizer()
             self.corpus = corpus
         }
-        languageModel = makeModel(settings.model, vocabularySize: tokenizer.vocabularySize)
+        languageModel = settings.model.makeModel(vocabularySize: tokenizer.vocabularySize)
     }
 
     public var model: any TrainableModel { languageModel }
@@ -100,10 +100,10 @@ public final class LanguageTask: LearningTask {
     public var attributes: [String: CheckpointAttribute] { ["vocabulary_size": .integer(Int64(languageModel.vocabularySize))] }
     public var files: [RunFile] { [RunFile(name: "tokenizer.model", bytes: tokenizer.modelBytes)] }
 
-    public func makeLoader(owning lanes: [Int]) throws -> any TaskLoader {
-        guard let corpus else { preconditionFailure("a task of a run directory has no training data") }
-        if let validation, validation.kind == .text, languageModel.inputKind != .tokens { throw ModelFit.wrongModel(validation) }
-        return try BatchSource(corpus: corpus, settings: settings.corpus, configuration: configuration, model: languageModel, lanes: lanes)
+    public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
+        guard let corpus else { fatalError("a task of a run directory has no training data") }
+        if let validation, validation.kind == .text { _ = try textModel(languageModel, of: validation) }
+        return try TaskLoader(corpus: corpus, settings: settings.corpus, configuration: configuration, model: languageModel, lanes: lanes)
     }
 
     public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {

@@ -10,19 +10,6 @@ import Evaluation
 import Models
 import NeuralNetworks
 
-/// The training batches of some lanes, in an order that does not depend on the number of ranks.
-public protocol TaskLoader: AnyObject {
-    /// Where the loader stands: a value to save, and to give to `seek` later.
-    var position: LoaderPosition { get }
-    /// Goes to a saved position.
-    /// - Throws: `UserError(.configuration)` where the position does not fit this loader.
-    func seek(to position: LoaderPosition) throws
-    /// The present step's batch for some lanes, in the order given.
-    func batch(lanes: [Int]) throws -> ModelBatch
-    /// Moves on to the next step.
-    func advance() throws
-}
-
 /// A file that a run directory keeps beside its checkpoints, such as a vocabulary.
 public struct RunFile: Sendable, Equatable {
     /// Its name in the run directory.
@@ -93,7 +80,7 @@ public protocol LearningTask: AnyObject {
     var hasValidation: Bool { get }
 
     /// The batches for a rank that owns some of the L lanes.
-    func makeLoader(owning lanes: [Int]) throws -> any TaskLoader
+    func makeLoader(owning lanes: [Int]) throws -> TaskLoader
     /// Measures the model on held-out examples, divided among the ranks; the same result on every rank. `nil` where there are none. Collective.
     /// - Parameter part: which examples.
     func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores?

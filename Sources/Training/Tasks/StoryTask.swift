@@ -50,7 +50,7 @@ public final class StoryTask: AnsweringTask {
     private let training: StoryQuestions?
     private let validation: StoryQuestions?
     private let notes: [String]
-    private weak var loader: StoryTaskLoader?
+    private weak var loader: StoryLoader?
     private var openedTest: StoryQuestions?
 
     /// - Throws: `UserError` where data or vocabulary cannot be read, or too much of the data is wrong.
@@ -112,17 +112,16 @@ public final class StoryTask: AnsweringTask {
     public var model: any TrainableModel { network }
     public var hasValidation: Bool { validation != nil }
 
-    public func makeLoader(owning lanes: [Int]) throws -> any TaskLoader {
+    public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
         guard let training else { preconditionFailure("a task of a run directory has no training data") }
-        let loader = StoryTaskLoader(
-            StoryLoader(
-                training, lanes: configuration.batch.lanes, memory: options.memory, timeNoise: options.timeNoise, seed: configuration.seed))
+        let loader = StoryLoader(
+            training, lanes: configuration.batch.lanes, memory: options.memory, timeNoise: options.timeNoise, seed: configuration.seed)
         self.loader = loader
-        return loader
+        return TaskLoader(loader, for: network) { StoryBatch(loader.batch(lanes: $0)) }
     }
 
     /// Steps done: during a linear start the model is measured as it is trained. A run directory is always measured with its softmax.
-    private var step: Int { loader?.step ?? .max }
+    private var stepsDone: Int { loader?.step ?? .max }
 
     // MARK: measuring
 
@@ -206,13 +205,13 @@ public final class StoryTask: AnsweringTask {
         let (size, counts) = (64, BABIAccuracy().encoded.count)
         let sums = try communicator.orderedSum(parts: (questions.count + size - 1) / size, width: counts + 2) { part in
             let rows = questions.rows(part * size..<min(part * size + size, questions.count), memory: options.memory)
-            let batch = StoryBatch(rows, step: step)
-            let pass = ForwardPass()
+            let batch = StoryBatch(rows)
+            let pass = ForwardPass(stepsDone: stepsDone)
             var accuracy = BABIAccuracy()
             for (row, answer) in network.answers(batch, pass).enumerated() {
                 accuracy.add(task: rows.tasks[row], isCorrect: answer.answer == rows.answers[row])
             }
-            let loss = network.loss(.stories(batch), pass)
+            let loss = network.loss(batch, pass)
             return accuracy.encoded.map(Double.init) + [loss.negativeLogLikelihood, Double(loss.count)]
         }
         var result = Measurement()
@@ -241,8 +240,7 @@ public final class StoryTask: AnsweringTask {
         let sentences = question.sentences.map { text(questions.sentence($0)) }
         let rows = questions.rows([number], memory: options.memory)
         let trace = MemoryTrace()
-        let batch = StoryBatch(rows, step: step, labels: Array(sentences.suffix(options.memory)))
-        let (answer, probability) = network.answers(batch, ForwardPass(trace: trace))[0]
+        let (answer, probability) = network.answers(StoryBatch(rows), ForwardPass(trace: trace, stepsDone: stepsDone))[0]
         var notes = withFindings ? questions.findings.notes : []
         if sentences.count > options.memory { notes.append("the story has \(sentences.count) sentences: the latest \(options.memory) are read") }
         let support = questions.supportingSentences[question.support].map { $0 - question.sentences.lowerBound + 1 }
@@ -250,7 +248,7 @@ public final class StoryTask: AnsweringTask {
         let expected = question.answer >= 0 ? name(ofAnswer: question.answer) : questions.unseenAnswers[number]
         return Explanation(
             input: sentences + [text(questions.questionWords[question.words]) + (source.tellsAccuracy ? "" : "?")], answer: name(ofAnswer: answer),
-            expected: expected, probability: Double(probability), notes: notes, pictures: trace.pictures)
+            expected: expected, probability: Double(probability), notes: notes, pictures: trace.pictures.map { $0.labelled("sentence", Array(sentences.suffix(options.memory))) })
     }
 
     private func text(_ words: ArraySlice<Int32>) -> String { words.map { vocabulary.words[Int($0)] }.joined(separator: " ") }
@@ -277,23 +275,9 @@ extension StoryFindings {
     }
 }
 
-/// Story rows as batches of a model.
-private final class StoryTaskLoader: TaskLoader {
-    private let loader: StoryLoader
-
-    init(_ loader: StoryLoader) { self.loader = loader }
-
-    /// Steps done.
-    var step: Int { loader.step }
-    var position: LoaderPosition { loader.position }
-    func seek(to position: LoaderPosition) throws { try loader.seek(to: position) }
-    func batch(lanes: [Int]) throws -> ModelBatch { .stories(StoryBatch(loader.batch(lanes: lanes), step: loader.step)) }
-    func advance() throws { loader.advance() }
-}
-
 extension StoryBatch {
     /// What a loader has handed out.
-    init(_ rows: StoryRows, step: Int, labels: [String] = []) {
+    init(_ rows: StoryRows) {
         var stories = MemorizedStories()
         stories.words = rows.words
         stories.sentenceStarts = rows.sentenceStarts
@@ -301,6 +285,6 @@ extension StoryBatch {
         stories.storyStarts = rows.storyStarts
         stories.questionWords = rows.questionWords
         stories.questionStarts = rows.questionStarts
-        self.init(lanes: rows.lanes, stories: stories, answers: rows.answers, step: step, labels: labels)
+        self.init(lanes: rows.lanes, stories: stories, answers: rows.answers)
     }
 }

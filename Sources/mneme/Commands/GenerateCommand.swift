@@ -51,7 +51,7 @@ struct GenerateCommand: ParsableCommand {
             let settings = GenerationSettings(
                 method: .sampling(
                     SamplingSettings(temperature: temperature, topK: topK, topP: topP, repetitionPenalty: repetitionPenalty, seed: seed)),
-                limit: .tokens(maximumTokens), sequences: sequences, continuesBeyondContext: run.model.inputKind == .tokens)
+                limit: .tokens(maximumTokens), sequences: sequences, continuesBeyondContext: !run.model.readsPairs)
             let room = run.model.maximumLength ?? .max
             let tokens = prompts.map { text -> [Int32] in
                 let encoded = run.tokenizer.encode(text)

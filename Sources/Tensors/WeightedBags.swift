@@ -17,8 +17,8 @@ public struct Segments {
 
     /// - Parameter starts: n + 1 places, the first one 0, none below the one before it.
     public init(starts: [Int32]) {
-        precondition(starts.first == 0, "segments start at 0")
-        precondition(zip(starts, starts.dropFirst()).allSatisfy { $0 <= $1 }, "segments that run backwards")
+        require(starts.first == 0, "segments start at 0")
+        require(zip(starts, starts.dropFirst()).allSatisfy { $0 <= $1 }, "segments that run backwards")
         self.starts = Tensor(starts, [starts.count])
     }
 
@@ -45,7 +45,7 @@ public struct WeightedBags {
     ///   - weights: one for each symbol.
     public init(starts: [Int32], symbols: [Int32], weights: [Float]) {
         segments = Segments(starts: starts)
-        precondition(
+        require(
             symbols.count == segments.total && weights.count == symbols.count,
             "\(symbols.count) symbols and \(weights.count) weights in bags of \(segments.total)")
         self.symbols = Tensor(symbols, [symbols.count])

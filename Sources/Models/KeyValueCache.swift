@@ -2,24 +2,25 @@
 //
 // Legend: B sequences, C capacity, H heads, K head size, D = H K width.
 
+import Diagnostics
 import Tensors
 
 /// The keys and values of each layer, appended to position by position.
 ///
 /// Lives for one generation. Every sequence has its own length, so prompts of different lengths share a batch.
-public final class KeyValueCache {
+final class KeyValueCache {
     /// [B, H, C, 2 K] for each layer: a key, then its value. By heads, since a head reads all its positions at every step.
-    public private(set) var layers: [Tensor]
+    private(set) var layers: [Tensor]
     /// The positions that each sequence remembers, [B].
-    public private(set) var lengths: [Int]
+    private(set) var lengths: [Int]
     /// C.
-    public let capacity: Int
+    let capacity: Int
     private let heads: Int
-    /// Of one head's key, and of its value.
+    /// The bytes of one head's key, and of its value.
     private let headBytes: Int
 
     /// Memory for `capacity` positions of `batch` sequences. Cost: 8 layers B C D bytes in float32, half of that in bfloat16.
-    public init(layers: Int, batch: Int, capacity: Int, width: Int, heads: Int, _ dataType: DataType = .float32) {
+    init(layers: Int, batch: Int, capacity: Int, width: Int, heads: Int, _ dataType: DataType = .float32) {
         self.layers = (0..<layers).map { _ in Tensor(uninitialized: [batch, heads, capacity, 2 * width / heads], dataType) }
         headBytes = width / heads * dataType.byteCount
         lengths = [Int](repeating: 0, count: batch)
@@ -28,31 +29,31 @@ public final class KeyValueCache {
     }
 
     /// Stores the first `lengths[b]` positions of a prompt. `packed`: [B, T, 3 D], query, key and value. Does not change `lengths`.
-    public func store(prompt packed: Tensor, layer: Int, lengths: [Int]) {
+    func store(prompt packed: Tensor, layer: Int, lengths: [Int]) {
         let stride = packed.shape[1]
         for (b, length) in lengths.enumerated() {
-            precondition(length <= capacity, "a prompt of \(length) positions in a cache of \(capacity)")
+            require(length <= capacity, "a prompt of \(length) positions in a cache of \(capacity)")
             for t in 0..<length { copy(packed, row: b * stride + t, layer: layer, sequence: b, position: t) }
         }
     }
 
     /// Stores one new position a sequence at its length. `packed`: [B, 1, 3 D]. Returns what `SelfAttention.step` asks for.
-    public func append(_ packed: Tensor, layer: Int) -> (keysAndValues: Tensor, lengths: [Int]) {
+    func append(_ packed: Tensor, layer: Int) -> (keysAndValues: Tensor, lengths: [Int]) {
         for (b, length) in lengths.enumerated() {
-            precondition(length < capacity, "a cache of \(capacity) positions is full")
+            require(length < capacity, "a cache of \(capacity) positions is full")
             copy(packed, row: b, layer: layer, sequence: b, position: length)
         }
         return (layers[layer], lengths.map { $0 + 1 })
     }
 
     /// Moves on after all layers have stored: each sequence's length becomes the given one.
-    public func advance(to lengths: [Int]) {
-        precondition(lengths.count == self.lengths.count, "\(lengths.count) lengths for \(self.lengths.count) sequences")
+    func advance(to lengths: [Int]) {
+        require(lengths.count == self.lengths.count, "\(lengths.count) lengths for \(self.lengths.count) sequences")
         self.lengths = lengths
     }
 
     /// Sequence b continues what sequence `parents[b]` remembers. The number of sequences may change.
-    public func reorder(_ parents: [Int]) {
+    func reorder(_ parents: [Int]) {
         guard parents != Array(lengths.indices) else { return }
         let block = capacity * 2 * headBytes
         for (index, old) in layers.enumerated() {
@@ -80,7 +81,7 @@ public final class KeyValueCache {
     }
 
     /// Keys and values of another sequence, [B, S, 2 D], laid out by heads: [B, H, S, 2 K].
-    public static func byHeads(_ keysAndValues: Tensor, heads: Int) -> Tensor {
+    static func byHeads(_ keysAndValues: Tensor, heads: Int) -> Tensor {
         let (batch, length, width) = (keysAndValues.shape[0], keysAndValues.shape[1], keysAndValues.shape[2] / 2)
         let result = Tensor(uninitialized: [batch, heads, length, 2 * width / heads], keysAndValues.dataType)
         let bytes = width / heads * keysAndValues.dataType.byteCount

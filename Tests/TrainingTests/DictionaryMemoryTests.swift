@@ -6,6 +6,7 @@ import Memory
 import Tensors
 import TestSupport
 import Testing
+import Training
 
 @Suite struct DictionaryMemoryTests {
     @Test("put, get, update and delete")

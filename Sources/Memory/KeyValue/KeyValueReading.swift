@@ -5,6 +5,7 @@
 
 import Diagnostics
 import Kernels
+import Tensors
 
 /// What was read, and by which weights.
 public struct KeyValueReading {
@@ -31,8 +32,9 @@ public func readKeyValues(_ query: Tensor, keys: Tensor, values: Tensor, facts: 
             && keys.shape[0] == facts.total, "readKeyValues: query \(query.shape), keys \(keys.shape), values \(values.shape), \(facts.total) facts")
     let y = Tensor(uninitialized: query.shape)
     let weights = Tensor(uninitialized: [facts.total])
-    parallelRows(facts.count, columns: 2 * width * max(facts.total / max(facts.count, 1), 1)) { first, rows in
-        for b in first..<first + rows {
+    let perQuery = 2 * width * max(facts.total / max(facts.count, 1), 1)
+    Workers.parallel(facts.count, minimum: max(1, elementGrain / max(perQuery, 1))) { queries in
+        for b in queries {
             let (range, q, out) = (facts[b], query.floats + b * width, y.floats + b * width)
             let p = weights.floats + range.lowerBound
             for (i, fact) in range.enumerated() { p[i] = kernels.dot(q, keys.floats + fact * width, width) }

@@ -4,6 +4,7 @@
 
 import Diagnostics
 import Kernels
+import Tensors
 
 /// The rows that an answer is chosen from.
 public enum AnswerCandidates {
@@ -31,7 +32,7 @@ public struct AnswerPlaces {
     ///   - places: of the answers among the question's candidates, from 0.
     public init(starts: [Int32], places: [Int32]) {
         segments = Segments(starts: starts)
-        precondition(places.count == segments.total, "\(places.count) answers in segments of \(segments.total)")
+        require(places.count == segments.total, "\(places.count) answers in segments of \(segments.total)")
         self.places = places
     }
 }
@@ -129,8 +130,7 @@ public func candidateCrossEntropy(_ query: Tensor, _ table: Tensor, _ candidates
             table.node?.withZeroedGradient { target in
                 multiplyMatrices(
                     target + first * width, leadingC: width, g.floats, .transposed, leadingA: count, query.floats, leadingB: width, m: count,
-                    n: width,
-                    k: batch, beta: 1)
+                    n: width, k: batch, beta: 1)
             }
         case .lists(let segments, let rows):
             query.node?.withZeroedGradient { target in

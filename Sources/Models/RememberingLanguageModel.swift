@@ -1,0 +1,57 @@
+// What language models have in common that remember what they have read in a state of fixed size.
+//
+// Legend: B sequences, T positions, F width of the hidden states, V vocabulary.
+
+import NeuralNetworks
+import Tensors
+
+/// A language model with a state that goes from position to position, and from batch to batch of a lane where it carries memory.
+protocol RememberingLanguageModel: TextLanguageModel {
+    /// Whether lanes go on from what their earlier batch left.
+    var carriesMemory: Bool { get }
+    /// Whether the loss has a gradient by the state that lanes bring with them, which a run then reports.
+    var learnsFromState: Bool { get }
+    /// The probability that is spread over the whole vocabulary in the training loss.
+    var labelSmoothing: Float { get }
+    /// From hidden states to logits.
+    var output: OutputProjection { get }
+    /// What the output layer reads: int32 [B, T] to [B, T, F], and the state after the last position.
+    /// - Parameter state: what was remembered before the first position; `nil` for the initial values.
+    func hidden(_ inputs: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (hidden: Tensor, state: MemoryState)
+}
+
+extension RememberingLanguageModel {
+    /// `hidden` from what lanes remember, which then remember what they have read, where the model carries memory.
+    private func hiddenFromLanes(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
+        let result = hidden(inputs, from: carriesMemory ? pass.remembered(memory, withGradient: learnsFromState) : nil, pass)
+        if carriesMemory { pass.remember(result.state, as: memory) }
+        return result.hidden
+    }
+
+    public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor { output(hiddenFromLanes(inputs, pass), pass) }
+
+    public func loss(_ batch: TokenBatch, _ pass: ForwardPass) -> SummedLoss {
+        output.loss(hiddenFromLanes(batch.inputs, pass), targets: batch.targets, labelSmoothing: labelSmoothing, pass)
+    }
+}
+
+/// Generation with the state as all memory of what was read.
+final class RememberingDecoder: IncrementalDecoder {
+    private let model: any RememberingLanguageModel
+    private let pass = ForwardPass()
+    private var state: MemoryState
+    let firstLogits: Tensor?
+
+    /// Goes on from a state and the logits of the first new token, [B, V].
+    init(_ model: any RememberingLanguageModel, _ state: MemoryState, firstLogits: Tensor) {
+        (self.model, self.state, self.firstLogits) = (model, state, firstLogits)
+    }
+
+    func advance(_ tokens: [Int32]) -> Tensor {
+        let (hidden, next) = model.hidden(Tensor(tokens, [tokens.count, 1]), from: state, pass)
+        state = next
+        return model.output(hidden, pass).viewed(as: [tokens.count, model.vocabularySize])
+    }
+
+    func reorder(_ parents: [Int]) { state = MemoryState(state.tensors.map { $0.rows(parents) }) }
+}

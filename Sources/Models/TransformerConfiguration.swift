@@ -1,0 +1,63 @@
+// What the two Transformers are made of.
+
+import Configuration
+
+/// The section `model` of `kind: decoder-only` and `kind: encoder-decoder`.
+public struct TransformerConfiguration: ModelConfiguration, Equatable {
+    /// Which of the two.
+    public enum Layout: Sendable, Equatable {
+        /// GPT-2's.
+        case decoderOnly
+        /// Vaswani's. `preNorm`: normalise before each sublayer instead of after it.
+        case encoderDecoder(preNorm: Bool)
+    }
+
+    /// Which Transformer.
+    public var layout: Layout
+    /// Blocks; for an encoder-decoder, of each side.
+    public var layers: Int
+    /// D.
+    public var width: Int
+    /// H, a divisor of D.
+    public var heads: Int
+    /// The inner width of the feed-forward blocks.
+    public var feedForward: Int
+    /// The rate of all dropouts.
+    public var dropout: Float = 0
+    /// The most positions: those that a decoder-only model learns, the longest sequence of an encoder-decoder.
+    public var context = 1024
+    /// The probability that is spread over the whole vocabulary in the training loss.
+    public var labelSmoothing: Float = 0
+    /// Compute each layer's activations again in the backward pass instead of keeping them. Changes no result.
+    public var recompute = false
+
+    /// A Transformer of some size; without dropout and label smoothing, for 1024 positions. `feedForward` is 4 D where it is not given.
+    public init(_ layout: Layout = .decoderOnly, layers: Int, width: Int, heads: Int, feedForward: Int? = nil) {
+        (self.layout, self.layers, self.width, self.heads) = (layout, layers, width, heads)
+        self.feedForward = feedForward ?? 4 * width
+    }
+
+    public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
+        let width = try section.int("width", in: 1...)
+        let heads = try section.int("heads", in: 1...)
+        guard width % heads == 0 else { throw section.error("heads", "is \(heads), which does not divide model.width, \(width)") }
+        self.init(layers: try section.int("layers", in: 1...), width: width, heads: heads)
+        feedForward = try section.int("feedForward", default: feedForward, in: 1...)
+        dropout = try section.rate("dropout", default: dropout)
+        context = try section.int("context", default: context, in: 1...)
+        labelSmoothing = try section.rate("labelSmoothing", default: labelSmoothing)
+        if kind == .encoderDecoder { layout = .encoderDecoder(preNorm: try section.bool("preNorm", default: false)) }
+        recompute = try section.bool("recompute", default: recompute)
+    }
+
+    public var kind: ModelKind { layout == .decoderOnly ? .decoderOnly : .encoderDecoder }
+    public var maximumLength: Int? { context }
+    public var carriesMemory: Bool { false }
+
+    public func makeModel(vocabularySize: Int) -> any LanguageModel {
+        switch layout {
+        case .decoderOnly: DecoderOnlyTransformer(self, vocabularySize: vocabularySize)
+        case .encoderDecoder(let preNorm): EncoderDecoderTransformer(self, preNorm: preNorm, vocabularySize: vocabularySize)
+        }
+    }
+}
