@@ -7,7 +7,7 @@ import TestSupport
 import Tensors
 
 /// Memories with all their options at small and odd sizes, and at sizes where sequences are divided between threads.
-let memoryOperations: [OperationCase] = eraseAddCases + turingMachineCases + neuralComputerCases + endToEndCases + slidingCases
+let memoryOperations: [OperationCase] = eraseAddCases + turingMachineCases + neuralComputerCases + endToEndCases + slidingCases + keyValueCases
 
 // MARK: cores
 
