@@ -17,8 +17,8 @@ extension Tensor {
     /// Overwrites the parts `indices` along the first axis by those of `source`, which has n of them, each of as many elements and of the same type.
     public func storeRows(_ indices: [Int], from source: Tensor) {
         require(source.dataType == dataType, "storeRows: \(source.dataType) into \(dataType)")
-        let elements = source.count / max(indices.count, 1)
-        require(elements * indices.count == source.count && elements * shape[0] == count, "storeRows: \(indices.count) rows of \(source.shape) into \(shape)")
+        let elements = count / max(shape[0], 1)
+        require(elements * indices.count == source.count, "storeRows: \(indices.count) rows of \(source.shape) into \(shape)")
         copyRows(indices, elements: elements) { place, row, bytes in
             (self.bytes + row * bytes).copyMemory(from: source.bytes + place * bytes, byteCount: bytes)
         }
