@@ -32,12 +32,13 @@ public final class KeyValueMemoryNetwork: TrainableModel {
         self.symbolCount = symbolCount
         let (width, start) = (configuration.width, Initializer.normal(standardDeviation: configuration.deviation))
         // Where all rows are candidates, they make the gradient dense.
-        symbols = store.add("symbols.weight", [symbolCount, width], start, gradient: .rows)
+        symbols = store.add("symbols.weight", [symbolCount, width], start, gradient: .table(rows: symbolCount, width: width))
         let mapCount = configuration.mapsLastHop ? configuration.hops : configuration.hops - 1
         hopMaps = (0..<mapCount).map { [store] hop in
             store.add("hops.\(hop).weight", [width, width], configuration.hopStart == .normal ? start : .zeros)
         }
-        answerSymbols = configuration.sharesAnswerTable ? symbols : store.add("answers.weight", [symbolCount, width], start, gradient: .rows)
+        answerSymbols =
+            configuration.sharesAnswerTable ? symbols : store.add("answers.weight", [symbolCount, width], start, gradient: symbols.gradientForm)
         memory = [MemoryDeclaration("facts", [factCount, 2, width], axes: ["fact", "part", "unit"], lifetime: .run)]
     }
 

@@ -57,7 +57,9 @@ public final class MemoryNetwork: TrainableModel {
         let dense = Initializer.normal(standardDeviation: configuration.deviation)
         let isTied = configuration.tiedOutput && classCount == nil
         func table(_ name: String, isTied: Bool = false) -> Parameter {
-            store.add(name, [vocabularySize, configuration.width], words, decays: false, gradient: isTied ? .dense : .rows)
+            store.add(
+                name, [vocabularySize, configuration.width], words, decays: false,
+                gradient: isTied ? .dense : .table(rows: vocabularySize, width: configuration.width))
         }
         let isAdjacent = configuration.tying == .adjacent
         let names = isAdjacent ? (0...configuration.hops).map { "memory.\($0)" } : ["memory.input", "memory.output"]

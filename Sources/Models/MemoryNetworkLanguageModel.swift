@@ -98,7 +98,7 @@ public final class MemoryNetworkLanguageModel: RememberingLanguageModel {
         let names = isAdjacent ? (0...configuration.hops).map { "memory.\($0)" } : ["memory.input", "memory.output"]
         tables = names.map {
             Embedding(
-                store, "\($0).words", rows: vocabularySize, width: width, initializer: normal, gradient: isAdjacent && $0 == names.last ? .dense : .rows)
+                store, "\($0).words", rows: vocabularySize, width: width, initializer: normal, gradient: isAdjacent && $0 == names.last ? .dense : nil)
         }
         times = names.map { store.add("\($0).times", [configuration.memory, width], normal) }
         transition = configuration.transition ? store.add("transition", [width, width], normal) : nil

@@ -55,8 +55,8 @@ public struct Embedding {
 
     /// Declares `path.weight`.
     /// - Parameter gradient: dense for a table that something uses as a whole, such as an output layer that it is tied to.
-    public init(_ store: ParameterStore, _ path: String, rows: Int, width: Int, initializer: Initializer, gradient: GradientForm = .rows) {
-        weight = store.add("\(path).weight", [rows, width], initializer, gradient: gradient)
+    public init(_ store: ParameterStore, _ path: String, rows: Int, width: Int, initializer: Initializer, gradient: GradientForm? = nil) {
+        weight = store.add("\(path).weight", [rows, width], initializer, gradient: gradient ?? .table(rows: rows, width: width))
     }
 
     /// int32 [...] to [..., D], each row times `scale`; float32.

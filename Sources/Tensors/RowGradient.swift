@@ -11,6 +11,9 @@ public enum GradientForm: Sendable {
     case dense
     /// The rows that contributions touched, for tables [V, D] that are read by row. Neither memory nor time grows with V.
     case rows
+
+    /// The form for a table of which steps read rows: dense where zeroing all of it costs less than finding its rows, since the bits are the same.
+    public static func table(rows: Int, width: Int) -> GradientForm { rows * width >= 1 << 18 ? .rows : .dense }
 }
 
 /// The gradient of a [V, D] table as rows: row numbers in rising order, and the sum of the contributions to each.
