@@ -8,6 +8,9 @@ import Foundation
 ///   - plural: the noun with an s where none is given.
 public func quantity(_ count: Int, _ noun: String, _ plural: String? = nil) -> String { "\(count) \(count == 1 ? noun : plural ?? noun + "s")" }
 
+/// The system's words for an error number, such as `No such file or directory`; for the last error of this thread where none is given.
+public func systemReason(_ code: Int32 = errno) -> String { String(cString: strerror(code)) }
+
 /// The system's reason for an error of Foundation's, such as `No such file or directory`; Foundation's own words where it keeps none.
 public func systemReason(of error: any Error) -> String {
     let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError ?? error as NSError

@@ -135,6 +135,20 @@ public struct Tensor {
         return result
     }
 
+    /// What an operation keeps of this float32 tensor for its gradient.
+    @inline(__always)
+    var kept: KeptValues { KeptValues(storage: storage, floats: floats) }
+
     /// True when no other tensor shares the storage and it is not borrowed from elsewhere: it may be written in place.
     mutating func hasOwnStorage() -> Bool { isKnownUniquelyReferenced(&storage) && !storage.isBorrowed }
+}
+
+/// The elements of a float32 tensor alone, without shape and place on a tape: what fits into the small blocks that an allocator serves fastest.
+struct KeptValues {
+    private let storage: Storage
+    /// The first element.
+    let floats: UnsafePointer<Float>
+
+    @inline(__always)
+    fileprivate init(storage: Storage, floats: UnsafePointer<Float>) { (self.storage, self.floats) = (storage, floats) }
 }

@@ -5,31 +5,45 @@ import Kernels
 extension Tensor {
     /// a + b, broadcast.
     public static func + (a: Tensor, b: Tensor) -> Tensor {
-        let plan = BroadcastPlan(a.shape, b.shape)
-        let y = plan.combine(.add, a.floats, b.floats)
-        return Operation("add").record(y, from: a, b) { gradient in
-            plan.accumulate(gradient, toFirst: a.node)
-            plan.accumulate(gradient, toSecond: b.node)
+        let (shapeA, shapeB) = (a.shape, b.shape)
+        let y = BroadcastPlan(shapeA, shapeB).combine(.add, a.floats, b.floats)
+        return Operation("add").record(y, from: a, b) { [a = a.node, b = b.node] gradient in
+            let plan = BroadcastPlan(shapeA, shapeB)
+            plan.accumulate(gradient, toFirst: a)
+            plan.accumulate(gradient, toSecond: b)
         }
     }
 
     /// a - b, broadcast.
     public static func - (a: Tensor, b: Tensor) -> Tensor {
-        let plan = BroadcastPlan(a.shape, b.shape)
-        let y = plan.combine(.subtract, a.floats, b.floats)
-        return Operation("subtract").record(y, from: a, b) { gradient in
-            plan.accumulate(gradient, toFirst: a.node)
-            plan.accumulate(gradient, scale: -1, toSecond: b.node)
+        let (shapeA, shapeB) = (a.shape, b.shape)
+        let y = BroadcastPlan(shapeA, shapeB).combine(.subtract, a.floats, b.floats)
+        return Operation("subtract").record(y, from: a, b) { [a = a.node, b = b.node] gradient in
+            let plan = BroadcastPlan(shapeA, shapeB)
+            plan.accumulate(gradient, toFirst: a)
+            plan.accumulate(gradient, scale: -1, toSecond: b)
         }
     }
 
     /// a * b elementwise, broadcast.
     public static func * (a: Tensor, b: Tensor) -> Tensor {
-        let plan = BroadcastPlan(a.shape, b.shape)
-        let y = plan.combine(.multiply, a.floats, b.floats)
-        return Operation("multiply").record(y, from: a, b) { gradient in
-            if let node = a.node { plan.accumulateProductToFirst(gradient.floats, b.floats, node) }
-            if let node = b.node { plan.accumulateProductToSecond(gradient.floats, a.floats, node) }
+        if a.shape == b.shape { return productOfEqualShapes(a, b) }
+        let (shapeA, shapeB) = (a.shape, b.shape)
+        let y = BroadcastPlan(shapeA, shapeB).combine(.multiply, a.floats, b.floats)
+        return Operation("multiply").record(y, from: a, b) { [nodeA = a.node, nodeB = b.node, a = a.kept, b = b.kept] gradient in
+            let plan = BroadcastPlan(shapeA, shapeB)
+            if let nodeA { plan.accumulateProductToFirst(gradient.floats, b.floats, nodeA) }
+            if let nodeB { plan.accumulateProductToSecond(gradient.floats, a.floats, nodeB) }
+        }
+    }
+
+    /// The commonest case, which needs no walk.
+    private static func productOfEqualShapes(_ a: Tensor, _ b: Tensor) -> Tensor {
+        let y = Tensor(uninitialized: a.shape)
+        kernels.multiply(y.floats, a.floats, b.floats, a.count)
+        return Operation("multiply").record(y, from: a, b) { [nodeA = a.node, nodeB = b.node, a = a.kept, b = b.kept] gradient in
+            nodeA?.accumulateProduct(gradient, b)
+            nodeB?.accumulateProduct(gradient, a)
         }
     }
 }

@@ -122,6 +122,18 @@ extension Node {
             }
         }
     }
+
+    /// Adds `contribution` * `factor`, which has as many elements, to the gradient.
+    func accumulateProduct(_ contribution: Tensor, _ factor: KeptValues) {
+        let count = shape.count
+        withGradient { target, accumulate in
+            if accumulate {
+                kernels.addProduct(target, contribution.floats, factor.floats, count)
+            } else {
+                kernels.multiply(target, contribution.floats, factor.floats, count)
+            }
+        }
+    }
 }
 
 /// Eight 32-bit integers in a row. Unlike a SIMD vector it asks for the alignment of a word only: objects of a greater alignment come from

@@ -10,9 +10,9 @@ extension Tensor {
     public func applying(_ function: UnaryFunction) -> Tensor {
         let y = Tensor(uninitialized: shape)
         kernels.unary(function, y.floats, floats, count)
-        return Operation(function.name).record(y, from: self) { [x = self] gradient in
-            x.node?.withZeroedGradient { target in
-                kernels.unaryGradient(function, target, outputGradient: gradient.floats, input: x.floats, output: y.floats, x.count)
+        return Operation(function.name).record(y, from: self) { [node, x = kept, y = y.kept] gradient in
+            node?.withZeroedGradient { target in
+                kernels.unaryGradient(function, target, outputGradient: gradient.floats, input: x.floats, output: y.floats, gradient.count)
             }
         }
     }
