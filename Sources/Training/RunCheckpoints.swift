@@ -65,9 +65,7 @@ final class RunCheckpoints {
 
     private func removeEarlierSessions() throws {
         let directory = configuration.directory
-        var doomed = ["metrics.jsonl", "log.txt", "matrix-products.json"].map { "\(directory)/\($0)" }.filter {
-            FileManager.default.fileExists(atPath: $0)
-        }
+        var doomed = MetricSinks.files(in: directory) + ["\(directory)/matrix-products.json"].filter { FileManager.default.fileExists(atPath: $0) }
         doomed += try store.steps().map { store.directory(step: $0) }
         for path in doomed {
             do { try FileManager.default.removeItem(atPath: path) } catch {

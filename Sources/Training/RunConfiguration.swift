@@ -91,6 +91,12 @@ public struct RunConfiguration: Sendable {
     public var evaluationBatches: Int?
     /// Steps between two logged lines.
     public var logEvery: Int
+    /// Write TensorBoard's event files.
+    public var logTensorBoard: Bool
+    /// The text file for Prometheus: a path, or a name in the run directory; `nil` for none.
+    public var logPrometheus: String?
+    /// Steps between two histograms of the gradients in TensorBoard; `nil` for none.
+    public var logHistograms: Int?
     /// The complete configuration as YAML, defaults included.
     public var resolvedYAML: String
 
@@ -178,7 +184,14 @@ public struct RunConfiguration: Sendable {
         let evaluationSection = try root.section("evaluation")
         evaluationEvery = try evaluationSection.interval("every", default: .steps(500))
         evaluationBatches = try evaluationSection.optionalInt("batches", in: 1...)
-        logEvery = try root.section("log").int("every", default: 10, in: 1...)
+        let logSection = try root.section("log")
+        logEvery = try logSection.int("every", default: 10, in: 1...)
+        logTensorBoard = try logSection.bool("tensorboard", default: true)
+        logPrometheus = try logSection.optionalString("prometheus")
+        if let path = logPrometheus, !path.hasSuffix(".prom") {
+            throw logSection.error("prometheus", "is \(path), which node_exporter does not read", advice: "give a name that ends in .prom")
+        }
+        logHistograms = try logSection.optionalInt("histograms", in: 1...)
         if schedule.kind == .plateau {
             guard case .steps = evaluationEvery else {
                 throw evaluationSection.error(

@@ -32,7 +32,7 @@ public final class Trainer {
     private let trainingStep: TrainingStep
     private let checkpoints: RunCheckpoints
     private let backends: BackendAgreement
-    private var log: RunLog?
+    private var sinks = MetricSinks()
 
     /// What the next step computes. Loaded before ranks meet at the step boundary, so that one rank's damaged shard is every rank's error.
     private var batches: [PreparedBatch] = []
@@ -50,12 +50,13 @@ public final class Trainer {
     ///   - communicator: the ranks.
     ///   - fresh: start from step 0 even when the run directory holds checkpoints, which are removed.
     ///   - cacheDirectory: where this machine's choices of matrix backends are kept; `nil` for nowhere, and a fixed rule chooses.
+    ///   - terminal: where progress is shown.
     ///   - terminalColumns: the width of the terminal that progress is drawn on; `nil` for plain lines, as in a batch log.
     ///   - report: takes lines for the user on rank 0.
     /// - Throws: `UserError`, the same on every rank.
     public init(
-        _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, cacheDirectory: String? = nil, terminalColumns: Int? = nil,
-        report: (String) -> Void
+        _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, cacheDirectory: String? = nil,
+        terminal: TerminalWriter = TerminalWriter(descriptor: 2), terminalColumns: Int? = nil, report: (String) -> Void
     ) throws {
         self.configuration = configuration
         self.communicator = communicator
@@ -116,9 +117,8 @@ public final class Trainer {
         try communicator.onEveryRank {
             guard communicator.rank == 0 else { return }
             try checkpoints.writeConfiguration(resuming: step > 0)
-            log = try RunLog(
-                directory: configuration.directory, targets: task.targets, resumingFrom: step, totalSteps: configuration.steps,
-                terminalColumns: terminalColumns)
+            sinks = try MetricSinks(configuration, targets: task.targets, terminal: terminal, columns: terminalColumns)
+            try sinks.rewind(to: step)
         }
     }
 
@@ -137,12 +137,12 @@ public final class Trainer {
         var lastCheckpoint = sessionStart
         var lastEvaluation = sessionStart
         var (loggedTokens, loggedSeconds) = (tokens, secondsBefore)
-        defer { log?.finish() }
+        defer { sinks.finish() }
 
         try evaluateStopStep()
         if step < configuration.steps {
             batches = try communicator.onEveryRank { try loadBatches() }
-            try backends.prepare(rehearse: rehearse) { try? log?.note($0) }
+            try backends.prepare(rehearse: rehearse) { sinks.note($0) }
         }
         while step < configuration.steps {
             step += 1
@@ -170,10 +170,11 @@ public final class Trainer {
                 lastEvaluation = ContinuousClock.now
             }
             if evaluationIsDue || isLast || step % configuration.logEvery == 0 {
-                logged.seconds = elapsed
-                logged.tokensPerSecond = Double(tokens - loggedTokens) / max(logged.seconds - loggedSeconds, 1e-9)
-                (loggedTokens, loggedSeconds) = (tokens, logged.seconds)
-                try log?.record(logged)
+                let seconds = elapsed
+                logged[.seconds] = seconds
+                logged[.tokensPerSecond] = Double(tokens - loggedTokens) / max(seconds - loggedSeconds, 1e-9)
+                (loggedTokens, loggedSeconds) = (tokens, seconds)
+                sinks.record(logged)
             }
             if request.checkpointIsDue || isLast || isStopping {
                 let state = CheckpointState(step: step, tokens: tokens, seconds: elapsed, plateau: plateau)
@@ -182,7 +183,7 @@ public final class Trainer {
             }
             if isStopping {
                 try checkpoints.finish()
-                try log?.note(
+                sinks.note(
                     "stopped by \(StopSignals.name(request.signal)) after step \(step); a checkpoint is written, start the run again to go on")
                 return .stopped(signal: request.signal, step: step)
             }
@@ -195,11 +196,11 @@ public final class Trainer {
     /// learning rate follows what it would have followed.
     private func evaluateStopStep() throws {
         guard task.hasValidation, step > 0, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0 else { return }
-        let isLogged = try communicator.agreeOnFlag(log?.lacksValidation(of: step) == true ? 1 : 0) == 0
+        let isLogged = try communicator.agreeOnFlag(sinks.lacksValidation(of: step) ? 1 : 0) == 0
         let isFollowed = plateau.map { $0.step >= step } ?? true
         if isLogged, isFollowed { return }
         let validation = try evaluate()
-        if !isLogged { try log?.complete(with: validation) }
+        if !isLogged { sinks.complete(with: validation) }
         if !isFollowed { try follow(validation) }
     }
 
@@ -252,9 +253,16 @@ public final class Trainer {
         }
         try loader.advance()
         tokens += outcome.tokens
-        return StepMetrics(
-            step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm,
-            carriedGradientNorm: carriesGradient ? outcome.measuredNorm : nil, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
+        if sinks.wantsHistograms(of: step) {
+            sinks.record(GradientHistogram.all(of: model.store, scale: outcome.gradientScale), step: step)
+        }
+        var metrics = StepMetrics(step: step)
+        metrics[.tokens] = Double(tokens)
+        metrics[.loss] = outcome.loss
+        metrics[.gradientNorm] = outcome.gradientNorm
+        metrics[.carriedGradientNorm] = carriesGradient ? outcome.measuredNorm : nil
+        metrics[.learningRate] = learningRate
+        return metrics
     }
 
     private static func notFinite(_ finding: NumericsCheck.Finding, step: Int) -> UserError {

@@ -20,6 +20,10 @@ struct EvaluationReport {
         if let perWord = perplexity.perplexityPerWord {
             lines.append("                 \(number(perWord)) a word, \(perplexity.words) words with line ends")
         }
+        if let bits = perplexity.bitsPerByte {
+            let perCharacter = perplexity.bitsPerCharacter.map { ", \(number($0)) a character" } ?? ""
+            lines.append("bits             \(number(bits)) a byte of the text\(perCharacter)")
+        }
         switch scores {
         case .translation(let bleu, let signature, let chrF, let chrFSignature):
             lines.append("BLEU             \(String(format: "%.2f", bleu.score))  \(bleu.verboseLine)")
@@ -55,6 +59,8 @@ struct EvaluationReport {
         object["loss"] = perplexity.lossPerToken
         object["perplexity"] = perplexity.perplexityPerToken
         object["perplexity_per_word"] = perplexity.perplexityPerWord
+        object["bits_per_byte"] = perplexity.bitsPerByte
+        object["bits_per_character"] = perplexity.bitsPerCharacter
         switch scores {
         case .translation(let bleu, let signature, let chrF, let chrFSignature):
             object["bleu"] = bleu.score

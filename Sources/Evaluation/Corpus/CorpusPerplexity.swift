@@ -31,10 +31,10 @@ public struct PerplexitySettings: Sendable {
 ///
 /// Text is read in segments of T tokens, each predicted from the segment alone (the context is reset at every segment), unless the model carries
 /// memory from batch to batch of a lane: then B parts of the text are read from their beginnings to their ends. Pairs are predicted from their
-/// source. Words are those of the original text, so that perplexities per word compare between tokenizers; text has them only when the whole corpus
-/// was read.
+/// source. Words, bytes and characters are those of the original text, so that what is divided by them compares between tokenizers; text has them only
+/// when the whole corpus was read.
 ///
-/// - Returns: nats, predicted tokens and words.
+/// - Returns: nats, predicted tokens, words, and of text bytes and characters.
 /// - Throws: `UserError`, the same on every rank.
 public func evaluatePerplexity(
     model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
@@ -53,7 +53,10 @@ public func evaluatePerplexity(
         let sums = batch.loss(ForwardPass())
         return LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: words)
     }
-    if corpus.kind == .text, batches == source.count { total.words = corpus.manifest.counts.words }
+    if corpus.kind == .text, batches == source.count {
+        let counts = corpus.manifest.counts
+        (total.words, total.bytes) = (counts.words, counts.textBytes)
+    }
     return total
 }
 
@@ -61,7 +64,7 @@ public func evaluatePerplexity(
 private func sum(
     _ parts: Int, _ communicator: any Communicator, _ measure: (Int) throws -> LanguageModelStatistics
 ) throws -> LanguageModelStatistics {
-    LanguageModelStatistics(encoded: try communicator.orderedSum(parts: parts, width: 4) { try measure($0).encoded })
+    LanguageModelStatistics(encoded: try communicator.orderedSum(parts: parts, width: LanguageModelStatistics.encodedCount) { try measure($0).encoded })
 }
 
 /// Streams that are computed together, whatever the number of ranks.

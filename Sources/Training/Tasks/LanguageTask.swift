@@ -114,7 +114,10 @@ public final class LanguageTask: LearningTask {
                 rows: min(configuration.batch.lanes, 32), length: configuration.batch.length, maximumBatches: configuration.evaluationBatches))
         guard let loss = result.lossPerToken else { return nil }
         var scores = [TaskScores.Score("perplexity", exp(loss))]
-        if let perWord = result.perplexityPerWord { scores.append(TaskScores.Score("perplexity_per_word", perWord)) }
+        let perUnit = [
+            ("perplexity_per_word", result.perplexityPerWord), ("bits_per_byte", result.bitsPerByte), ("bits_per_character", result.bitsPerCharacter),
+        ]
+        scores += perUnit.compactMap { name, value in value.map { TaskScores.Score(name, $0) } }
         return TaskScores(examples: result.tokens, loss: loss, scores: scores)
     }
 }

@@ -59,6 +59,7 @@ struct CorpusShardCommand: ParsableCommand {
     }
 
     func run() throws {
+        CommandLineOutput.outliveReader()
         ProgramStart.run(allocatesManySmallBlocks: true) { communicator in
             let line = ProgressLine()
             let plan = try communicator.onEveryRank {

@@ -36,6 +36,7 @@ struct TrainCommand: ParsableCommand {
             print(try RunConfiguration(contentsOf: file, overrides: set).resolvedYAML, terminator: "")
             return
         }
+        CommandLineOutput.outliveReader()
         // Before MPI starts: a request that comes early waits for the first step instead of ending the process.
         StopSignals.watch()
         ProgramStart.run { communicator in
@@ -43,7 +44,7 @@ struct TrainCommand: ParsableCommand {
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
             let trainer = try Trainer(
                 configuration, communicator: communicator, fresh: fresh, cacheDirectory: ProgramStart.cacheDirectory,
-                terminalColumns: CommandLineOutput.terminalColumns
+                terminal: CommandLineOutput.terminal, terminalColumns: CommandLineOutput.terminalColumns
             ) { CommandLineOutput.note($0) }
             switch try trainer.run() {
             case .finished: return .finished
