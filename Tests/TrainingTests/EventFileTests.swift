@@ -43,7 +43,7 @@ import Testing
                 #expect(new.count == 1 && files.allSatisfy { $0 < new[0] })
                 files.formUnion(new)
             }
-            #expect(MetricSinks.files(in: directory).count == 3)
+            #expect(files.allSatisfy(MetricSinks.isOwn))
         }
     }
 

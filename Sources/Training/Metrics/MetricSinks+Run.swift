@@ -27,11 +27,8 @@ extension MetricSinks {
         self.init(sinks, histogramEvery: configuration.logHistograms)
     }
 
-    /// The files that sinks keep in a run directory: what starting afresh discards.
-    package static func files(in directory: String) -> [String] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-        return names.filter {
-            [MetricsFile.name, LogFile.name].contains($0) || $0.hasPrefix(EventFile.prefix) || $0.hasSuffix(".prom")
-        }.sorted().map { "\(directory)/\($0)" }
+    /// Whether a file of a run directory is a sink's: starting afresh sets it aside.
+    static func isOwn(_ name: String) -> Bool {
+        [MetricsFile.name, LogFile.name].contains(name) || name.hasPrefix(EventFile.prefix) || name.hasSuffix(PrometheusFile.suffix)
     }
 }

@@ -7,6 +7,9 @@ import Foundation
 ///
 /// The text format is Prometheus's exposition format 0.0.4.
 final class PrometheusFile: MetricSink {
+    /// What node_exporter looks for.
+    static let suffix = ".prom"
+
     private let path: String
     private let run: String
     private let totalSteps: Int

@@ -1,8 +1,10 @@
 // mneme train
 
 import ArgumentParser
+import Checkpoints
 import Collectives
 import Diagnostics
+import Foundation
 import Training
 
 struct TrainCommand: ParsableCommand {
@@ -10,13 +12,15 @@ struct TrainCommand: ParsableCommand {
         commandName: "train",
         abstract: "Train a model as a run file says, on one rank or under mpirun.",
         discussion: """
-            The run goes on by itself from the newest complete checkpoint in its directory. SIGTERM, SIGUSR1 and SIGINT ask it to stop: all ranks
-            finish the step, write a checkpoint and exit with code 75, which means: start me again.
+            The run goes on by itself from the newest complete checkpoint in its directory. The signals TERM, INT, HUP, USR1, USR2 and XCPU
+            ask it to stop: all ranks finish the step, write a checkpoint and exit with code 75, which means: start me again. session.json
+            in the run directory says how the last session ended.
 
             Examples:
               mneme train launch/runs/tiny-shakespeare.yaml
               mpirun -n 2 mneme train launch/runs/wmt-en-de.yaml --set steps=300 \\
                   --set batch.lanes=32
+              mneme train fine-tune.yaml --from checkpoints/base --only parameters
             """)
 
     @Argument(help: "The run file.")
@@ -28,8 +32,21 @@ struct TrainCommand: ParsableCommand {
     @Flag(help: "Start from step 0: checkpoints, metrics and logs of earlier sessions are removed.")
     var fresh = false
 
+    @Option(name: .long, help: ArgumentHelp("Begin a new run with the state of a checkpoint, or of a run's newest.", valueName: "checkpoint"))
+    var from: String?
+
+    @Option(name: .long, help: ArgumentHelp("With --from: take the parameters alone.", valueName: "parameters"))
+    var only: StartingPart?
+
+    @Option(name: .long, help: ArgumentHelp("With --from: pass over items that are missing, unexpected or reshaped.", valueName: "kind"))
+    var allow: [StateMismatch.Kind] = []
+
     @Flag(help: "Check the configuration, print it with all defaults, and stop.")
     var dryRun = false
+
+    func validate() throws {
+        if from == nil, only != nil || !allow.isEmpty { throw ValidationError("--only and --allow say how --from begins: give --from as well") }
+    }
 
     func run() throws {
         if dryRun {
@@ -42,10 +59,16 @@ struct TrainCommand: ParsableCommand {
         ProgramStart.run { communicator in
             let configuration = try communicator.onEveryRank { try RunConfiguration(contentsOf: file, overrides: set) }
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
+            var surroundings = SessionSurroundings()
+            surroundings.stopRequest = { StopSignals.received }
+            surroundings.cacheDirectory = ProgramStart.cacheDirectory
+            surroundings.terminal = CommandLineOutput.terminal
+            surroundings.terminalColumns = CommandLineOutput.terminalColumns
+            surroundings.environment = ProcessInfo.processInfo.environment
+            surroundings.report = { CommandLineOutput.note($0) }
             let trainer = try Trainer(
-                configuration, communicator: communicator, fresh: fresh, cacheDirectory: ProgramStart.cacheDirectory,
-                terminal: CommandLineOutput.terminal, terminalColumns: CommandLineOutput.terminalColumns
-            ) { CommandLineOutput.note($0) }
+                configuration, communicator: communicator, fresh: fresh,
+                from: from.map { StartingPoint(path: $0, onlyParameters: only != nil, allowed: Set(allow)) }, surroundings: surroundings)
             switch try trainer.run() {
             case .finished: return .finished
             case .stopped: return .stoppedOnRequest
@@ -53,3 +76,10 @@ struct TrainCommand: ParsableCommand {
         }
     }
 }
+
+/// What `--only` names.
+enum StartingPart: String, ExpressibleByArgument, CaseIterable {
+    case parameters
+}
+
+extension StateMismatch.Kind: ExpressibleByArgument {}
