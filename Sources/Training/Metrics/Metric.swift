@@ -38,7 +38,7 @@ public struct Metric: Sendable {
     public let display: Display?
 
     init(
-        _ name: String, _ unit: Unit = .none, _ meaning: String, group: Group = .training, isCount: Bool = false, display: Display? = nil
+        _ name: String, _ unit: Unit, _ meaning: String, group: Group = .training, isCount: Bool = false, display: Display? = nil
     ) {
         (self.name, self.unit, self.meaning, self.group) = (name, unit, meaning, group)
         (self.isCount, self.display) = (isCount, display)

@@ -26,7 +26,7 @@ public struct StepMetrics: Sendable {
     public var entries: [(metric: Metric, value: Double)] {
         let known = Metric.all.compactMap { metric in values[metric.name].map { (metric, $0) } }
         let names = Set(Metric.all.map(\.name))
-        let others = values.filter { !names.contains($0.key) }.sorted { $0.key < $1.key }.map { (Metric($0.key, "unknown to this version"), $0.value) }
+        let others = values.filter { !names.contains($0.key) }.sorted { $0.key < $1.key }.map { (Metric($0.key, .none, "unknown to this version"), $0.value) }
         return known + others + validationEntries
     }
 

@@ -96,7 +96,7 @@ struct BenchCommand: ParsableCommand {
                 try benchmark.run(settings, communicator) { report in
                     guard communicator.rank == 0 else { return }
                     if json { try JSONOutput.print(report) } else { print(report.text, terminator: "") }
-                    fflush(stdout)
+                    fflush(nil)
                 }
             }
             return .finished
