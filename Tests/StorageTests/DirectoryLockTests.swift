@@ -50,7 +50,7 @@ import Testing
                 }
                 let locks = held.withLock { $0 }
                 #expect(locks.count == 1, "round \(round)")
-                #expect(locks.allSatisfy(\.isHeld))
+                #expect(locks.count { $0.isHeld } == locks.count)
                 for lock in locks { lock.release() }
             }
         }
@@ -95,7 +95,8 @@ import Testing
                 _ = try DirectoryLock(directory: directory, identity: SessionIdentity(environment: [:]), timing: quick) { line in waited.withLock { $0.append(line) } }
             }
             #expect(error.description.contains("on node7 (Slurm 12)"))
-            #expect(waited.withLock { $0.count } == 1)
+            let lines = waited.withLock { $0 }
+            #expect(lines.count == 1)
             isAlive.withLock { $0 = false }
             usleep(200_000)
             let lock = try DirectoryLock(directory: directory, identity: SessionIdentity(environment: [:]), timing: quick)
