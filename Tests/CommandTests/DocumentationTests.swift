@@ -64,6 +64,13 @@ import Training
         }
     }
 
+    @Test("README's links lead somewhere")
+    func links() throws {
+        for link in try Self.text("README.md").matches(of: /\]\(([^)#:]+)\)/) {
+            #expect(FileManager.default.fileExists(atPath: "\(Self.repository)/\(link.1)"), "\(link.1)")
+        }
+    }
+
     @Test("README is a front page")
     func length() throws {
         #expect(try Self.text("README.md").split(separator: "\n", omittingEmptySubsequences: false).count <= 140)
