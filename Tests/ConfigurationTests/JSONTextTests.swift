@@ -3,7 +3,7 @@
 import Foundation
 import Testing
 
-@testable import Diagnostics
+import Diagnostics
 
 @Suite struct JSONTextTests {
     private struct Report: Encodable {

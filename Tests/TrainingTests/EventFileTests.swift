@@ -4,7 +4,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Training
+import Training
 
 @Suite struct EventFileTests {
     @Test("CRC-32C of RFC 3720's examples")

@@ -5,7 +5,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Training
+import Training
 
 @Suite struct MetricSinkTests {
     private let text = StepText(totalSteps: 4000, targets: "tokens")

@@ -5,7 +5,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Training
+import Training
 
 /// A step with every figure, none of them round.
 func sampleMetrics(_ step: Int, validation: TaskScores? = nil) -> StepMetrics {

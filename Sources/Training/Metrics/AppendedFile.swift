@@ -4,15 +4,15 @@ import Diagnostics
 import Foundation
 
 /// A file that one process appends to.
-final class AppendedFile {
-    let path: String
+package final class AppendedFile {
+    package let path: String
     private let descriptor: Int32
     /// Bytes of the file.
-    private(set) var end: Int
+    package private(set) var end: Int
 
     /// Opens the file, or makes it.
     /// - Throws: `UserError` (.inputOutput).
-    init(_ path: String) throws {
+    package init(_ path: String) throws {
         self.path = path
         // A FIFO that nobody reads is an error instead of a wait for its reader.
         descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0o644)
@@ -26,11 +26,11 @@ final class AppendedFile {
 
     /// Appends all of the bytes, or none of them.
     /// - Returns: the system's reason where they could not be written.
-    func append(_ bytes: [UInt8]) -> String? { write(bytes, at: end) }
+    package func append(_ bytes: [UInt8]) -> String? { write(bytes, at: end) }
 
     /// Puts bytes in the place of all that stands behind `start`.
     /// - Returns: the system's reason where they could not be written.
-    func replace(from start: Int, by bytes: [UInt8]) -> String? {
+    package func replace(from start: Int, by bytes: [UInt8]) -> String? {
         let reason = write(bytes, at: start)
         if reason == nil { ftruncate(descriptor, off_t(end)) }
         return reason
@@ -55,7 +55,7 @@ final class AppendedFile {
 
     /// Cuts the file.
     /// - Throws: `UserError` (.inputOutput).
-    func cut(to length: Int) throws {
+    package func cut(to length: Int) throws {
         guard length < end else { return }
         guard ftruncate(descriptor, off_t(length)) == 0 else {
             throw UserError(.inputOutput, "cannot be cut back: \(String(cString: strerror(errno)))", at: path)
@@ -65,7 +65,7 @@ final class AppendedFile {
 
     /// Returns when the bytes are on the disk.
     /// - Returns: the system's reason where that failed. A device or a pipe, which cannot be synchronized, has none.
-    func synchronize() -> String? {
+    package func synchronize() -> String? {
         guard fdatasync(descriptor) != 0, errno != EINVAL, errno != EROFS else { return nil }
         return String(cString: strerror(errno))
     }

@@ -4,8 +4,8 @@ import Diagnostics
 import Foundation
 
 /// The sink that TensorBoard reads: `tensorboard --logdir checkpoints`.
-final class EventFile: MetricSink {
-    static let prefix = "events.out.tfevents."
+package final class EventFile: MetricSink {
+    package static let prefix = "events.out.tfevents."
 
     private let directory: String
     private let configuration: String
@@ -19,13 +19,13 @@ final class EventFile: MetricSink {
     /// - Parameters:
     ///   - configuration: the run's configuration, shown as a text.
     ///   - host: part of the file's name.
-    init(directory: String, configuration: String, host: String = ProcessInfo.processInfo.hostName) {
+    package init(directory: String, configuration: String, host: String = ProcessInfo.processInfo.hostName) {
         self.directory = directory
         self.configuration = configuration
         self.host = host
     }
 
-    func record(_ metrics: StepMetrics) {
+    package func record(_ metrics: StepMetrics) {
         // A step that is completed by its evaluation has its other figures already.
         let entries = metrics.step == lastStep ? metrics.validationEntries : metrics.entries
         lastStep = metrics.step
@@ -36,12 +36,12 @@ final class EventFile: MetricSink {
         write(.summary(Self.now, step: metrics.step, values))
     }
 
-    func record(_ histograms: [GradientHistogram], step: Int) {
+    package func record(_ histograms: [GradientHistogram], step: Int) {
         write(.summary(Self.now, step: step, histograms.map { TensorBoardEvent.histogram("gradients/\($0.name)", $0) }))
     }
 
     /// Begins a file, the first event of which says that later steps of earlier files do not count.
-    func rewind(to step: Int) throws {
+    package func rewind(to step: Int) throws {
         lastStep = step
         if file == nil { open() }
         write(.start(Self.now, step: step + 1))
@@ -51,9 +51,9 @@ final class EventFile: MetricSink {
         write(.summary(Self.now, step: step, [TensorBoardEvent.text("configuration", block)]))
     }
 
-    func synchronize() { _ = file?.synchronize() }
+    package func synchronize() { _ = file?.synchronize() }
 
-    func takeProblem() -> String? {
+    package func takeProblem() -> String? {
         defer { problem = nil }
         return problem
     }

@@ -3,8 +3,8 @@
 import Foundation
 
 /// The sink for people who read later. Lines that cannot be written are dropped.
-final class LogFile: MetricSink {
-    static let name = "log.txt"
+package final class LogFile: MetricSink {
+    package static let name = "log.txt"
 
     private let path: String
     private let text: StepText
@@ -12,18 +12,18 @@ final class LogFile: MetricSink {
     private var problem: String?
     private var isInTrouble = false
 
-    init(directory: String, text: StepText) {
+    package init(directory: String, text: StepText) {
         path = "\(directory)/\(Self.name)"
         self.text = text
         do { file = try AppendedFile(path) } catch { report("\(error)") }
     }
 
-    func record(_ metrics: StepMetrics) { write(text.line(metrics)) }
-    func note(_ message: String) { write(message) }
+    package func record(_ metrics: StepMetrics) { write(text.line(metrics)) }
+    package func note(_ message: String) { write(message) }
 
-    func synchronize() { _ = file?.synchronize() }
+    package func synchronize() { _ = file?.synchronize() }
 
-    func takeProblem() -> String? {
+    package func takeProblem() -> String? {
         defer { problem = nil }
         return problem
     }

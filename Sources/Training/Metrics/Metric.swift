@@ -95,5 +95,5 @@ public struct Metric: Sendable {
     }
 
     /// The tag in TensorBoard: `training/loss`, `validation/perplexity`.
-    var tag: String { "\(group.rawValue)/\(group == .validation ? String(name.dropFirst("validation_".count)) : name)" }
+    package var tag: String { "\(group.rawValue)/\(group == .validation ? String(name.dropFirst("validation_".count)) : name)" }
 }

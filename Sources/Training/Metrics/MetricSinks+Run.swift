@@ -28,7 +28,7 @@ extension MetricSinks {
     }
 
     /// Whether a file of a run directory is a sink's: starting afresh sets it aside.
-    static func isOwn(_ name: String) -> Bool {
+    package static func isOwn(_ name: String) -> Bool {
         [MetricsFile.name, LogFile.name].contains(name) || name.hasPrefix(EventFile.prefix) || name.hasSuffix(PrometheusFile.suffix)
     }
 }

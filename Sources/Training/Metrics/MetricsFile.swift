@@ -6,10 +6,10 @@ import Foundation
 /// The sink that programs read, and that a resume puts back to the checkpoint's step.
 ///
 /// While the disk is full, lines wait in memory and are written as soon as there is room; the run goes on.
-final class MetricsFile: MetricSink {
-    static let name = "metrics.jsonl"
+package final class MetricsFile: MetricSink {
+    package static let name = "metrics.jsonl"
     /// The most bytes that wait for room on the disk; beyond them the oldest lines are lost.
-    static let mostWaitingBytes = 16 << 20
+    package static let mostWaitingBytes = 16 << 20
 
     private let file: AppendedFile
     private var waiting: [[UInt8]] = []
@@ -22,15 +22,15 @@ final class MetricsFile: MetricSink {
     private let mostWaiting: Int
 
     /// The last step of the file.
-    private(set) var last: StepMetrics?
+    package private(set) var last: StepMetrics?
 
     /// - Throws: `UserError` (.inputOutput) where the file cannot be opened.
-    init(directory: String, mostWaiting: Int = MetricsFile.mostWaitingBytes) throws {
+    package init(directory: String, mostWaiting: Int = MetricsFile.mostWaitingBytes) throws {
         file = try AppendedFile("\(directory)/\(Self.name)")
         self.mostWaiting = mostWaiting
     }
 
-    func record(_ metrics: StepMetrics) {
+    package func record(_ metrics: StepMetrics) {
         guard let text = try? JSONText.line(metrics) else { return }
         let line = Array((text + "\n").utf8)
         if metrics.step == last?.step {
@@ -47,7 +47,7 @@ final class MetricsFile: MetricSink {
     }
 
     /// Removes the lines of later steps, and a last line that a crash cut short. Costs the time to read what is removed.
-    func rewind(to step: Int) throws {
+    package func rewind(to step: Int) throws {
         writeWaiting()
         (last, lastLineStart) = (nil, nil)
         guard file.end > 0 else { return }
@@ -77,19 +77,19 @@ final class MetricsFile: MetricSink {
         try file.cut(to: end)
     }
 
-    func synchronize() {
+    package func synchronize() {
         writeWaiting()
         if let reason = file.synchronize() { report("\(file.path): cannot be synchronized: \(reason)") }
     }
 
-    func finish() {
+    package func finish() {
         writeWaiting()
         if !waiting.isEmpty { lostLines += waiting.count }
         if lostLines > 0 { problem = "\(file.path): \(quantity(lostLines, "line")) could not be written and \(lostLines == 1 ? "is" : "are") lost" }
         (waiting, waitingBytes, lostLines) = ([], 0, 0)
     }
 
-    func takeProblem() -> String? {
+    package func takeProblem() -> String? {
         defer { problem = nil }
         return problem
     }

@@ -6,9 +6,9 @@ import Foundation
 /// The sink of a monitoring system. The file holds the newest value of each figure and is replaced as a whole at each logged step.
 ///
 /// The text format is Prometheus's exposition format 0.0.4.
-final class PrometheusFile: MetricSink {
+package final class PrometheusFile: MetricSink {
     /// What node_exporter looks for.
-    static let suffix = ".prom"
+    package static let suffix = ".prom"
 
     private let path: String
     private let run: String
@@ -22,18 +22,18 @@ final class PrometheusFile: MetricSink {
     /// - Parameters:
     ///   - path: the file, which ends in `.prom`.
     ///   - run: the label `run` of every figure.
-    init(path: String, run: String, totalSteps: Int) {
+    package init(path: String, run: String, totalSteps: Int) {
         self.path = path
         self.run = run
         self.totalSteps = totalSteps
     }
 
-    func record(_ metrics: StepMetrics) {
+    package func record(_ metrics: StepMetrics) {
         for (metric, value) in metrics.entries where newest.updateValue((metric, value), forKey: metric.name) == nil { order.append(metric.name) }
         replace()
     }
 
-    func rewind(to step: Int) {
+    package func rewind(to step: Int) {
         isRunning = true
         var metrics = StepMetrics(step: step)
         metrics.validation = nil
@@ -41,18 +41,18 @@ final class PrometheusFile: MetricSink {
     }
 
     /// Says that nobody trains any more; the figures stay.
-    func finish() {
+    package func finish() {
         isRunning = false
         replace()
     }
 
-    func takeProblem() -> String? {
+    package func takeProblem() -> String? {
         defer { problem = nil }
         return problem
     }
 
     /// The file's text.
-    var text: String {
+    package var text: String {
         var text = ""
         func add(_ name: String, _ type: String, _ help: String, _ value: String) {
             text += "# HELP mneme_\(name) \(help)\n# TYPE mneme_\(name) \(type)\nmneme_\(name){run=\"\(Self.escaped(run))\"} \(value)\n"

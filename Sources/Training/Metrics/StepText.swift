@@ -3,13 +3,18 @@
 import Foundation
 
 /// How a step reads: `step 100/4000  loss 2.3807  gradient norm 3.8590  learning rate 0.002  8383 tokens/s`.
-struct StepText: Sendable {
-    let totalSteps: Int
+package struct StepText: Sendable {
+    package let totalSteps: Int
     /// What is counted: tokens, answers.
-    let targets: String
+    package let targets: String
+
+    package init(totalSteps: Int, targets: String) {
+        self.totalSteps = totalSteps
+        self.targets = targets
+    }
 
     /// A step as one line.
-    func line(_ metrics: StepMetrics, timeLeft: String? = nil) -> String {
+    package func line(_ metrics: StepMetrics, timeLeft: String? = nil) -> String {
         var parts = ["step \(metrics.step)/\(totalSteps)"]
         parts += metrics.entries.filter { $0.metric.group != .validation }.compactMap { part($0.metric, $0.value) }
         // Of an evaluation the loss and the most telling score.
@@ -30,7 +35,7 @@ struct StepText: Sendable {
     }
 
     /// "42 s", "3 min 05 s", "2 h 10 min", "3 d 4 h".
-    static func duration(_ seconds: Double) -> String {
+    package static func duration(_ seconds: Double) -> String {
         let s = Int(max(0, seconds).rounded())
         switch s {
         case ..<60: return "\(s) s"

@@ -1,7 +1,7 @@
 // The line that shows how far a run is: redrawn in place on a terminal, one line a logged step elsewhere.
 
 /// The sink on standard error.
-final class TerminalProgress: MetricSink {
+package final class TerminalProgress: MetricSink {
     private let text: StepText
     private let terminal: TerminalWriter
     private let columns: Int?
@@ -10,13 +10,13 @@ final class TerminalProgress: MetricSink {
 
     /// - Parameters:
     ///   - columns: the width of the terminal to draw on; `nil` for plain lines.
-    init(text: StepText, terminal: TerminalWriter, columns: Int?) {
+    package init(text: StepText, terminal: TerminalWriter, columns: Int?) {
         self.text = text
         self.terminal = terminal
         self.columns = columns
     }
 
-    func record(_ metrics: StepMetrics) {
+    package func record(_ metrics: StepMetrics) {
         let line = text.line(metrics, timeLeft: timeLeft(metrics))
         guard let columns else { return terminal.write(line + "\n", .progress) }
         let width = 24
@@ -28,13 +28,13 @@ final class TerminalProgress: MetricSink {
     }
 
     /// Prints a message above the progress line.
-    func note(_ message: String) {
+    package func note(_ message: String) {
         terminal.write((isShown ? "\r\u{1B}[K" : "") + message + "\n")
         isShown = false
     }
 
     /// Leaves the last line standing.
-    func finish() {
+    package func finish() {
         endLine()
         terminal.flush()
     }
