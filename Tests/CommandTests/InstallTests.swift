@@ -101,8 +101,8 @@ import Testing
                     cd /work
                     ! command -v swift
                     mneme doctor --json
-                    mneme-mpirun 2 train /mneme/share/mneme/launch/runs/copy-ntm.yaml --set steps=3 --set batch.lanes=4 --set evaluation.every=never
-                    ls checkpoints/copy-ntm'
+                    mneme-mpirun 2 train /mneme/share/mneme/launch/runs/copy-lstm.yaml --set steps=3 --set model.width=16 --set batch.lanes=4 --set evaluation.every=never
+                    ls checkpoints/copy-lstm'
                 """
             let run = try MPIRun.runAlone(executable: "/usr/bin/env", arguments: ["unshare", "-rm", "bash", "-euc", script, "script", scratch, runtime])
             try #require(run.status == 0, "\(run.standardOutput)\n\(run.standardError)")
