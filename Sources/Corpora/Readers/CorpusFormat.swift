@@ -12,6 +12,8 @@ public enum CorpusFormat: String, Sendable, CaseIterable, Codable {
     case cnnDailyMail = "cnn-dailymail"
     /// Stories with questions and answers.
     case babi
+    /// Treebanks in CoNLL-U, of which the text is read.
+    case conllu
 
     /// What the format means.
     public var profile: CorpusProfile {
@@ -20,6 +22,7 @@ public enum CorpusFormat: String, Sendable, CaseIterable, Codable {
         case .wmt: .wmt
         case .cnnDailyMail: .cnnDailyMail
         case .babi: .babi
+        case .conllu: .conllu
         }
     }
 
@@ -31,6 +34,7 @@ public enum CorpusFormat: String, Sendable, CaseIterable, Codable {
     ///   anything else is one of two line-aligned files, source then target.
     /// - cnn-dailymail: `.story` files, `.csv`, `.jsonl` or `.json`; directories are walked for them.
     /// - babi: task files; directories are walked for those of `split`.
+    /// - conllu: any files; directories are walked for `.conllu`.
     ///
     /// - Throws: `UserError(.missingInput)` for an input that does not exist; `UserError(.usage)` for no input.
     public func files(of inputs: [String], options: ReaderOptions = ReaderOptions()) throws -> [CorpusInput] {
