@@ -79,7 +79,8 @@ final class RunCheckpoints {
     // MARK: Restoring
 
     /// Reads the newest checkpoint that verifies.
-    /// - Returns: its counters (`nil` when there is none), and a line for each checkpoint that was passed over.
+    /// - Returns: its counters (`nil` when there is none), and lines for the user: checkpoints that were passed over, and how the configuration
+    ///   has changed.
     func restore(optimizer: any Optimizer, loader: TaskLoader, memory: LaneMemory) throws -> (state: CheckpointState?, passedOver: [String]) {
         var passedOver: [String] = []
         let found = try communicator.onEveryRank { () -> Int in
@@ -99,6 +100,7 @@ final class RunCheckpoints {
         let state = try communicator.onEveryRank {
             let reader = try CheckpointReader(directory: store.directory(step: step))
             defer { try? reader.close() }
+            passedOver += try ResumeComparison(reader, configuration).lines
             try reader.check(task)
             try reader.readParameters(task.model.store)
             for parameter in task.model.store.parameters {
