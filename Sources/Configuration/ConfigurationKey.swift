@@ -18,6 +18,16 @@ public struct ConfigurationKey: Sendable, Equatable, Codable {
         public var key: String
         /// What it must say.
         public var words: [String]
+        /// What it may not say.
+        public var otherWords: [String]
+
+        /// `optimizer.kind is sgd or rmsprop`, or `optimizer.kind is not adamw`, whichever is shorter.
+        public var phrase: String {
+            let isShorter = otherWords.count < words.count
+            let listed = isShorter ? otherWords : words
+            let joined = listed.count < 2 ? listed.joined() : listed.dropLast().joined(separator: ", ") + " or " + (listed.last ?? "")
+            return "\(key) is \(isShorter ? "not " : "")\(joined)"
+        }
     }
 
     /// The dotted name: `optimizer.learningRate`.
@@ -38,14 +48,8 @@ public struct ConfigurationKey: Sendable, Equatable, Codable {
     /// The dotted name of its section; empty at the top level.
     public var section: String { name.split(separator: ".").dropLast().joined(separator: ".") }
 
-    /// The conditions as a phrase, `optimizer.kind is sgd or rmsprop`; empty without conditions.
-    public var conditionPhrase: String {
-        conditions.map { condition in
-            let words = condition.words
-            let listed = words.count < 2 ? words.joined() : words.dropLast().joined(separator: ", ") + " or " + (words.last ?? "")
-            return "\(condition.key) is \(listed)"
-        }.joined(separator: " and ")
-    }
+    /// The conditions as a phrase; empty without conditions.
+    public var conditionPhrase: String { conditions.map(\.phrase).joined(separator: " and ") }
 }
 
 /// One key with the value that it has in a run.
@@ -89,9 +93,7 @@ extension ConfigurationTree {
         var keys: [ConfigurationKey] = []
         for key in readings.flatMap(\.keys) where !keys.contains(key) { keys.append(key) }
         for index in keys.indices { keys[index].conditions = conditions(of: keys[index], in: readings) }
-        var sections: [String] = []
-        for key in keys where !sections.contains(key.section) { sections.append(key.section) }
-        return sections.flatMap { section in keys.filter { $0.section == section } }
+        return keys.grouped { $0.section.prefix { $0 != "." } }.flatMap { $0.grouped(by: \.section).flatMap(\.self) }
     }
 
     /// What one reading asked for.
@@ -106,24 +108,26 @@ extension ConfigurationTree {
         }
     }
 
-    /// The fewest choices whose words say in which readings the key was asked for; those of its own section, and of the sections around it,
-    /// first.
+    /// The fewest choices whose words say in which readings the key was asked for. Kinds, and choices of its own section and of those around
+    /// it, come first.
     private static func conditions(of key: ConfigurationKey, in readings: [Reading]) -> [ConfigurationKey.Condition] {
         let asked = readings.map { $0.keys.contains(key) }
         if asked.allSatisfy(\.self) { return [] }
-        let choices = Array(Set(readings.flatMap(\.words.keys))).sorted { first, second in
+        let choices = Array(Set(readings.flatMap(\.words.keys)).subtracting([key.name])).sorted { first, second in
             func nearness(_ name: String) -> Int {
                 zip(name.split(separator: "."), key.name.split(separator: ".")).prefix { $0 == $1 }.count
             }
-            return (-nearness(first), first) < (-nearness(second), second)
+            func rank(_ name: String) -> Int { name.hasSuffix(".kind") ? 0 : 1 }
+            return (-nearness(first), rank(first), first) < (-nearness(second), rank(second), second)
         }
         let candidates = choices.compactMap { choice -> (condition: ConfigurationKey.Condition, holds: [Bool])? in
             let words = zip(readings, asked).filter(\.1).map { $0.0.words[choice] }
             guard words.allSatisfy({ $0 != nil }) else { return nil }
-            var condition = ConfigurationKey.Condition(key: choice, words: [])
-            for word in words.compactMap(\.self) where !condition.words.contains(word) { condition.words.append(word) }
+            let held = words.compactMap(\.self).unique
+            let condition = ConfigurationKey.Condition(
+                key: choice, words: held, otherWords: readings.compactMap { $0.words[choice] }.unique.filter { !held.contains($0) })
             // A choice that may say anything is no condition: it only happens to exist where the key does.
-            guard condition.words.count < Set(readings.compactMap { $0.words[choice] }).count else { return nil }
+            guard !condition.otherWords.isEmpty else { return nil }
             return (condition, readings.map { $0.words[choice].map(condition.words.contains) ?? false })
         }
         for first in candidates where first.holds == asked { return [first.condition] }
@@ -133,5 +137,21 @@ extension ConfigurationTree {
             }
         }
         return []
+    }
+}
+
+extension Array {
+    /// The elements in groups of equal `label`, groups and elements in the order of the array.
+    func grouped<Label: Hashable>(by label: (Element) -> Label) -> [[Element]] {
+        let labels = map(label)
+        return labels.unique.map { group in zip(self, labels).filter { $0.1 == group }.map(\.0) }
+    }
+}
+
+extension Array where Element: Hashable {
+    /// The elements without repetitions.
+    fileprivate var unique: [Element] {
+        var seen: Set<Element> = []
+        return filter { seen.insert($0).inserted }
     }
 }

@@ -4,57 +4,42 @@ import Diagnostics
 
 /// Keys as `mneme train --keys` and the documentation show them: section by section, and in a section those first that always exist.
 public struct ConfigurationKeyList {
-    /// Keys that exist together.
-    private struct Group {
-        var section: String
-        var condition: String
-        var keys: [ConfigurationKey]
-
-        var title: String { (section.isEmpty ? "Top level" : section) + (condition.isEmpty ? "" : ", where \(condition)") }
-    }
-
     /// The keys listed, in order.
     public let keys: [ConfigurationKey]
-    private let groups: [Group]
 
     /// - Parameters:
     ///   - keys: all keys, as `ConfigurationTree.keys(_:)` finds them.
     ///   - section: the dotted name of the section to list, with those inside it, or of one key; `nil` for all.
     /// - Throws: `UserError` (`usage`) when there is no such section.
     public init(_ keys: [ConfigurationKey], section: String? = nil) throws {
-        self.keys = section.map { section in keys.filter { $0.name == section || $0.name.hasPrefix("\(section).") } } ?? keys
-        guard !self.keys.isEmpty else {
+        let chosen = section.map { section in keys.filter { $0.name == section || $0.name.hasPrefix("\(section).") } } ?? keys
+        self.keys = chosen.grouped(by: \.section).flatMap { $0.grouped(by: \.conditionPhrase).flatMap(\.self) }
+        guard !chosen.isEmpty else {
             let names = keys.map(\.section).filter { !$0.isEmpty } + keys.map(\.name)
             let meant = Spelling.likelyMeaning(of: section ?? "", among: names)
             throw UserError(
                 .usage, "run files have no section or key '\(section ?? "")'", at: "--keys",
                 advice: meant.map { "did you mean '\($0)'?" } ?? "leave it out to see all")
         }
-        var groups: [Group] = []
-        for key in self.keys {
-            let condition = key.conditionPhrase
-            if let index = groups.firstIndex(where: { $0.section == key.section && $0.condition == condition }) {
-                groups[index].keys.append(key)
-            } else {
-                groups.append(Group(section: key.section, condition: condition, keys: [key]))
-            }
-        }
-        self.groups = groups
     }
 
     /// Lines for a terminal, at most `columns` wide where words allow it.
     public func text(columns: Int = 100) -> String {
-        let indentation = 22
+        let indentation = 24
         var lines = Self.rules.map { "[\($0.rule.rawValue)] \($0.meaning)" }.flatMap { Self.wrapped($0, width: columns) }
-        for group in groups {
-            lines += [""] + Self.wrapped(group.title, width: columns)
-            for key in group.keys {
-                let name = "  \(key.shortName)"
-                let head = Self.wrapped("\(key.type); \(key.defaultPhrase) [\(key.onResume.rawValue)]", width: columns - indentation)
-                let body = head + Self.wrapped(key.meaning, width: columns - indentation)
-                let margin = String(repeating: " ", count: indentation)
-                lines.append((name.count < indentation ? name + margin.dropFirst(name.count) : name + " ") + body[0])
-                lines += body.dropFirst().map { margin + $0 }
+        let margin = String(repeating: " ", count: indentation)
+        for section in keys.grouped(by: \.section) {
+            lines += ["", Self.title(section)]
+            for group in section.grouped(by: \.conditionPhrase) {
+                let condition = group[0].conditionPhrase
+                if !condition.isEmpty { lines += Self.wrapped("where \(condition)", width: columns - 2).map { "  \($0)" } }
+                for key in group {
+                    let name = "    \(key.shortName)"
+                    let head = Self.wrapped("\(key.type); \(key.defaultPhrase) [\(key.onResume.rawValue)]", width: columns - indentation)
+                    let body = head + Self.wrapped(key.meaning, width: columns - indentation)
+                    lines.append((name.count < indentation ? name + margin.dropFirst(name.count) : name + " ") + body[0])
+                    lines += body.dropFirst().map { margin + $0 }
+                }
             }
         }
         return lines.joined(separator: "\n") + "\n"
@@ -69,14 +54,20 @@ public struct ConfigurationKeyList {
             "`mneme train --keys model` one section. At a resume a key is", "",
         ]
         lines += Self.rules.map { "- **\($0.rule.rawValue)**: \($0.meaning)" }
-        for group in groups {
-            lines += ["", "## \(group.title)", "", "| key | value | default | at a resume | meaning |", "| --- | --- | --- | --- | --- |"]
-            lines += group.keys.map {
-                "| `\($0.shortName)` | \($0.type) | \($0.defaultValue ?? "required") | \($0.onResume.rawValue) | \($0.meaning) |"
+        for section in keys.grouped(by: \.section) {
+            lines += ["", "## \(Self.title(section))", "", "| key | value | default | where | at a resume | meaning |"]
+            lines.append("| --- | --- | --- | --- | --- | --- |")
+            lines += section.map { key in
+                let cells = [
+                    "`\(key.shortName)`", key.type, key.defaultValue ?? "required", key.conditionPhrase, key.onResume.rawValue, key.meaning,
+                ]
+                return "| " + cells.joined(separator: " | ") + " |"
             }
         }
         return lines.joined(separator: "\n") + "\n"
     }
+
+    private static func title(_ section: [ConfigurationKey]) -> String { section[0].section.isEmpty ? "Top level" : section[0].section }
 
     private static let rules: [(rule: ResumeRule, meaning: String)] = [
         (.free, "changes nothing that is learned; a session that resumes goes on with the new value."),

@@ -224,7 +224,7 @@ public final class ConfigurationSection {
 
     /// Lines for the user about this section and those below.
     var notices: [String] {
-        ownNotices + answers.flatMap { if case .section(let child) = $0.answer { child.notices } else { [] } }
+        ownNotices + answers.flatMap { asked -> [String] in if case .section(let child) = asked.answer { child.notices } else { [] } }
     }
 
     /// The lines of what was read in this section.

@@ -82,12 +82,14 @@ extension ConfigurationNode {
 
 /// `an integer of at least 1`, `a number from 0 up to but not 1`.
 func rangeWords<Bound>(_ kind: String, _ range: some RangeExpression<Bound>) -> String {
+    func isPositive(_ bound: Bound) -> Bool { bound as? Double == .leastNonzeroMagnitude }
     switch range {
     case let range as PartialRangeFrom<Bound>:
-        let isPositive = (range.lowerBound as? Double) == .leastNonzeroMagnitude
-        return isPositive ? "\(kind) greater than 0" : "\(kind) of at least \(range.lowerBound)"
+        return isPositive(range.lowerBound) ? "\(kind) greater than 0" : "\(kind) of at least \(range.lowerBound)"
     case let range as PartialRangeThrough<Bound>: return "\(kind) of at most \(range.upperBound)"
     case let range as PartialRangeUpTo<Bound>: return "\(kind) below \(range.upperBound)"
+    case let range as Range<Bound> where isPositive(range.lowerBound): return "\(kind) greater than 0 and below \(range.upperBound)"
+    case let range as ClosedRange<Bound> where isPositive(range.lowerBound): return "\(kind) greater than 0 and at most \(range.upperBound)"
     case let range as Range<Bound>: return "\(kind) from \(range.lowerBound) up to but not \(range.upperBound)"
     case let range as ClosedRange<Bound>:
         let isUnlimited = (range.lowerBound as? Int) == .min || (range.lowerBound as? Double) == -.infinity

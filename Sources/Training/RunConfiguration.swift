@@ -227,33 +227,36 @@ extension OptimizerConfiguration {
         self.init(
             kind: kind,
             learningRate: try section.double(
-                "learningRate", "The learning rate that the schedule multiplies, above 0.", default: standard.learningRate))
+                "learningRate", "The learning rate that the schedule multiplies.", default: standard.learningRate,
+                in: Double.leastNonzeroMagnitude...))
         weightDecay = try section.double(
-            "weightDecay", "Weight decay: decoupled in AdamW, added to the gradient in the other rules.", default: standard.weightDecay)
+            "weightDecay", "Weight decay: decoupled in AdamW, added to the gradient in the other rules.", default: standard.weightDecay,
+            in: 0...)
         clip = try section.double(
-            "clip", "The largest norm that a gradient may have, larger ones being scaled down; 0 for no clipping.", default: 1)
+            "clip", "The largest norm that a gradient may have, larger ones being scaled down; 0 for no clipping.", default: 1, in: 0...)
         clipPer = try section.choice("clipPer", "What the norm is taken over.", default: ClipScope.all)
         reduction = try section.choice(
             "reduction", "What the gradient is divided by: predicted tokens or answers, lanes, or nothing.", default: LossReduction.mean)
-        func momentum() throws -> Double { try section.double("momentum", "Momentum, 0 for none.", default: standard.momentum) }
+        func momentum() throws -> Double { try section.double("momentum", "Momentum, 0 for none.", default: standard.momentum, in: 0..<1) }
         func epsilon() throws -> Double {
-            try section.double("epsilon", "Added to the denominator after the square root.", default: standard.epsilon)
+            try section.double("epsilon", "Added to the denominator after the square root.", default: standard.epsilon, in: 0...)
         }
         switch kind {
         case .adamw:
-            betas = try section.doubles("betas", "Decay rates of the first and the second moment, each below 1.", default: standard.betas)
+            betas = try section.doubles(
+                "betas", "Decay rates of the first and the second moment.", default: standard.betas, count: 2, in: 0..<1)
             self.epsilon = try epsilon()
         case .sgd:
             self.momentum = try momentum()
             nesterov = try section.bool("nesterov", "Nesterov's form of momentum.", default: standard.nesterov)
         case .rmsprop:
             smoothing = try section.double(
-                "smoothing", "The decay rate of the average of squared gradients, below 1.", default: standard.smoothing)
+                "smoothing", "The decay rate of the average of squared gradients.", default: standard.smoothing, in: 0..<1)
             self.momentum = try momentum()
             self.epsilon = try epsilon()
         case .adagrad:
             initialAccumulator = try section.double(
-                "initialAccumulator", "What the sum of squared gradients starts from.", default: standard.initialAccumulator,
+                "initialAccumulator", "What the sum of squared gradients starts from.", default: standard.initialAccumulator, in: 0...,
                 onResume: .refused)
             self.epsilon = try epsilon()
         }
@@ -268,24 +271,28 @@ extension ScheduleConfiguration {
         kind = try section.choice("kind", "How the learning rate goes after the warm-up.", default: kind)
         warmup = try section.int("warmup", "Steps in which the learning rate rises from 0.", default: warmup, in: 0...)
         hold = try section.int("hold", "Steps at the base rate before the schedule begins.", default: 0, in: 0...)
-        func factor(_ meaning: String) throws -> Double { try section.double("factor", meaning, default: self.factor) }
         switch kind {
         case .constant: break
         case .cosine, .linear:
             steps = try section.int(
-                "steps", "The step at which the curve reaches the floor.", default: totalSteps, defaultText: "steps", in: 1...)
+                "steps", "The step at which the curve reaches the floor.", default: totalSteps, defaultText: "the run's steps", in: 1...)
         case .step:
-            self.factor = try factor("What the learning rate is multiplied by at each reduction, above 0 and at most 1.")
+            factor = try section.double(
+                "factor", "What the learning rate is multiplied by at each reduction.", default: factor, in: Double.leastNonzeroMagnitude...1)
             every = try section.int("every", "Steps between two reductions.", in: 1...)
         case .plateau:
-            self.factor = try factor("What the learning rate is multiplied by when the validation loss stalls, below 1.")
+            factor = try section.double(
+                "factor", "What the learning rate is multiplied by when the validation loss stalls.", default: factor,
+                in: Double.leastNonzeroMagnitude..<1)
             patience = try section.int("patience", "Evaluations without improvement that are let pass.", default: patience, in: 0...)
             threshold = try section.double(
                 "threshold", "The part of the best validation loss by which another must be below it to count as better.",
-                default: threshold)
+                default: threshold, in: 0..<1)
         case .inverseSquareRoot: break
         }
-        if kind != .constant { floor = try section.double("floor", "The smallest learning rate after the warm-up.", default: floor) }
+        if kind != .constant {
+            floor = try section.double("floor", "The smallest learning rate after the warm-up.", default: floor, in: 0...)
+        }
         try validate()
     }
 }

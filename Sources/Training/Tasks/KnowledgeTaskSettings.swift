@@ -88,7 +88,7 @@ public struct KnowledgeTaskSettings: TaskSettings {
             (films, heldOut) = (0, 0)
         }
         seed = try section.optionalInt(
-            "seed", "What the division of questions, and facts that are made up, are a function of.", defaultText: "seed", in: 0...
+            "seed", "What the division of questions, and facts that are made up, are a function of.", defaultText: "the run's seed", in: 0...
         ).map(UInt64.init)
         rules = MemoryRules(
             layout: try section.choice("layout", "What a key and a value of the memory are made of.", default: .triple),

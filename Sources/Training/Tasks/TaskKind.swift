@@ -25,7 +25,10 @@ public enum TaskKind: String, Sendable, CaseIterable {
     /// - Throws: `UserError` (.configuration) that names the key.
     static func settings(_ root: ConfigurationSection) throws -> any TaskSettings {
         let task = try root.section("task")
-        let kind = try task.choice("kind", "What is learned.", default: task.isPresent ? nil : TaskKind.language)
+        let kind = try task.choice("kind", "What is learned; a section task must say it.", default: TaskKind.language)
+        guard !task.isPresent || task.keys.contains("kind") else {
+            throw task.error("kind", "is missing", advice: "name the task: \(allCases.map(\.rawValue).joined(separator: ", "))")
+        }
         return try kind.settings(root, task, model: root.section("model"))
     }
 
