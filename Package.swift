@@ -39,11 +39,13 @@ let systemLibraries: [Target] = [
     systemLibrary("CSentencePieceLibrary", pkgConfig: "sentencepiece", apt: "libsentencepiece-dev"),
     .target(name: "CSentencePiece", dependencies: ["CSentencePieceLibrary"]),
     .target(name: "CSignals"),
+    .target(name: "CStorage"),
     .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
 ]
 
 let modules: [Target] = [
     .target(name: "Diagnostics"),
+    .target(name: "Storage", dependencies: ["CStorage", "CZlib", "Diagnostics"]),
     .target(name: "Configuration", dependencies: ["Diagnostics", yams]),
     .target(name: "KernelTypes", dependencies: ["Diagnostics"]),
     .target(name: "CProcessor"),
@@ -56,13 +58,13 @@ let modules: [Target] = [
     .target(name: "Optimizers", dependencies: ["Kernels", "Configuration", "Diagnostics"]),
     .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Diagnostics"]),
     .target(name: "HDF5", dependencies: ["CHDF5", "Diagnostics"]),
-    .target(name: "Checkpoints", dependencies: ["HDF5", "CZlib", "Diagnostics"]),
-    .target(name: "Corpora", dependencies: ["HDF5", "CSentencePiece", "CZlib", "Collectives", "Diagnostics", logging]),
+    .target(name: "Checkpoints", dependencies: ["Collectives", "HDF5", "Storage", "Diagnostics"]),
+    .target(name: "Corpora", dependencies: ["Storage", "HDF5", "CSentencePiece", "CZlib", "Collectives", "Diagnostics", logging]),
     .target(
         name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
     .target(
         name: "Training",
-        dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "CSignals", "CZlib", "Diagnostics", logging, yams]),
+        dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "Storage", "CSignals", "CZlib", "Diagnostics", logging, yams]),
     .executableTarget(
         name: "mneme",
         dependencies: [
@@ -88,7 +90,7 @@ let tests: [Target] = [
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "mneme", "distributed-checks"], path: "Tests/Distributed"),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Collectives", "Storage", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(
         name: "TrainingTests",
         dependencies: ["Training", "Models", "Memory", "NeuralNetworks", "Tensors", "Corpora", "Collectives", "Optimizers", "Configuration", "Diagnostics", "TestSupport"]),

@@ -2,19 +2,21 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
-static atomic_int caught;
+static atomic_int caught, interrupts;
 
 static void handle(int signal) {
     int none = 0;
     atomic_compare_exchange_strong(&caught, &none, signal);
+    /* A second Ctrl-C ends the process at once, as everywhere. */
+    if (signal == SIGINT && atomic_fetch_add(&interrupts, 1) > 0) _exit(128 + SIGINT);
 }
 
 int mneme_catch_signal(int signal) {
     struct sigaction action = {0};
     action.sa_handler = handle;
-    /* A second Ctrl-C ends the process at once, as everywhere. */
-    action.sa_flags = signal == SIGINT ? SA_RESTART | SA_RESETHAND : SA_RESTART;
+    action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
     if (sigaction(signal, &action, 0) != 0) return -1;
     /* A parent that blocked the signal for itself has blocked it here too. */
@@ -24,6 +26,48 @@ int mneme_catch_signal(int signal) {
     return pthread_sigmask(SIG_UNBLOCK, &set, 0);
 }
 
+int mneme_ignore_signal(int signal) {
+    struct sigaction action = {0};
+    action.sa_handler = SIG_IGN;
+    sigemptyset(&action.sa_mask);
+    return sigaction(signal, &action, 0);
+}
+
+/* What handled a fault before: Swift's, which writes where the program crashed. */
+static struct sigaction previous[NSIG];
+
+static void handle_fault(int signal, siginfo_t *information, void *context) {
+    int is_from_outside = information->si_code <= 0 && information->si_pid != getpid();
+    struct sigaction *before = &previous[signal];
+    if (is_from_outside || before->sa_handler == SIG_DFL || before->sa_handler == SIG_IGN) {
+        /* Sent by somebody: the process ends by it, as any other would. */
+        struct sigaction action = {0};
+        action.sa_handler = SIG_DFL;
+        sigemptyset(&action.sa_mask);
+        sigaction(signal, &action, 0);
+        raise(signal);
+        return;
+    }
+    if (before->sa_flags & SA_SIGINFO) before->sa_sigaction(signal, information, context);
+    else before->sa_handler(signal);
+}
+
+int mneme_end_by_foreign_faults(void) {
+    static const int faults[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGTRAP};
+    for (unsigned index = 0; index < sizeof faults / sizeof *faults; index++) {
+        struct sigaction action = {0};
+        action.sa_sigaction = handle_fault;
+        sigemptyset(&action.sa_mask);
+        if (sigaction(faults[index], 0, &previous[faults[index]]) != 0) return -1;
+        action.sa_flags = SA_SIGINFO | (previous[faults[index]].sa_flags & SA_ONSTACK) | SA_NODEFER;
+        if (sigaction(faults[index], &action, 0) != 0) return -1;
+    }
+    return 0;
+}
+
 int mneme_caught_signal(void) { return atomic_load(&caught); }
 
-void mneme_clear_caught_signal(void) { atomic_store(&caught, 0); }
+void mneme_clear_caught_signal(void) {
+    atomic_store(&caught, 0);
+    atomic_store(&interrupts, 0);
+}

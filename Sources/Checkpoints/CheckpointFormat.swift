@@ -30,6 +30,9 @@ public enum CheckpointFormat {
     /// The directory of a checkpoint that is about to be replaced by one of the same step.
     static func replacedDirectory(step: Int) -> String { ".replaced-step-\(step)" }
 
+    /// Whether a name is one of those that a checkpoint's files have.
+    static func isOwn(_ name: String) -> Bool { name == joinedFile || name.hasPrefix("shard-") && name.hasSuffix(".h5") }
+
     /// The step of a directory's name that starts with `prefix`, such as `step-` or `.partial-step-`.
     static func step(of name: String, prefix: String) -> Int? {
         guard name.hasPrefix(prefix), let step = Int(name.dropFirst(prefix.count)), step >= 0, name == prefix + String(step) else { return nil }

@@ -55,6 +55,11 @@ public struct CheckpointItem {
         self.init(name, elementType, shape ?? [elements.count], placement, .owned(bytes), byteCount: bytes.count)
     }
 
+    /// An item that brings the bytes of its elements.
+    init(_ name: String, _ elementType: CheckpointElementType, shape: [Int], placement: CheckpointPlacement, owned bytes: [UInt8]) {
+        self.init(name, elementType, shape, placement, .owned(bytes), byteCount: bytes.count)
+    }
+
     private init(
         _ name: String, _ elementType: CheckpointElementType, _ shape: [Int], _ placement: CheckpointPlacement, _ source: Source, byteCount: Int
     ) {

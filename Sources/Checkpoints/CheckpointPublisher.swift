@@ -3,6 +3,7 @@
 import Diagnostics
 import Foundation
 import HDF5
+import Storage
 
 /// Turns the partial directory of a step, in which all shards lie, into a checkpoint.
 struct CheckpointPublisher {
@@ -27,22 +28,30 @@ struct CheckpointPublisher {
     ///   still partial then.
     /// - Complexity: the metadata of every shard are read, the data are not.
     func publish() throws {
+        try Failpoint.joinedWrite.pass(partial)
         let items = try joinedItems()
         try write(items)
         let expected = Set((0..<worldSize).map { CheckpointFormat.shardFile(rank: $0, worldSize: worldSize) } + [CheckpointFormat.joinedFile])
-        for name in try CheckpointDirectory.names(in: partial) where !expected.contains(name) { try CheckpointDirectory.remove(partial + "/" + name) }
-        try HDF5File.synchronize(partial)
+        for name in try Directory.names(in: partial) where !expected.contains(name) { try Directory.remove(partial + "/" + name) }
+        try Failpoint.partialSync.pass(partial)
+        try Directory.synchronize(partial)
         let final = directory + "/" + CheckpointFormat.directory(step: step)
-        if FileManager.default.fileExists(atPath: final) {
+        try Failpoint.publishRename.pass(final)
+        if Directory.exists(final) == nil {
+            try Directory.rename(partial, to: final)
+        } else if try !Directory.exchange(partial, final) {
+            // A file system that cannot exchange: a moment without either name, which a start mends.
             let replaced = directory + "/" + CheckpointFormat.replacedDirectory(step: step)
-            try CheckpointDirectory.remove(replaced)
-            try CheckpointDirectory.rename(final, to: replaced)
-            try CheckpointDirectory.rename(partial, to: final)
-            try HDF5File.synchronize(directory)
-            try CheckpointDirectory.remove(replaced)
-        } else {
-            try CheckpointDirectory.rename(partial, to: final)
-            try HDF5File.synchronize(directory)
+            try Directory.remove(replaced)
+            try Directory.rename(final, to: replaced)
+            try Directory.rename(partial, to: final)
+        }
+        try Failpoint.publishedSync.pass(final)
+        try Directory.synchronize(directory)
+        try Failpoint.exchangedRemove.pass(final)
+        // The one that was replaced, under the name that it has got: what cannot be removed now goes at the next start.
+        for name in [CheckpointFormat.partialDirectory(step: step), CheckpointFormat.replacedDirectory(step: step)] {
+            try? Directory.remove(directory + "/" + name)
         }
     }
 

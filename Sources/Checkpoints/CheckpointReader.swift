@@ -3,6 +3,7 @@
 import Diagnostics
 import Foundation
 import HDF5
+import Storage
 
 /// What a checkpoint says about one of its items.
 public struct CheckpointItemDescription: Sendable, Hashable {
@@ -39,11 +40,15 @@ public final class CheckpointReader: @unchecked Sendable {
     public let items: [CheckpointItemDescription]
 
     /// Shards that stay open at the same time.
-    private static let openShards = 16
+    private static let openShards = 64
 
     private let joined: HDF5File
     private let indices: [String: Int]
     private var shards: [String: HDF5File] = [:]
+    /// The names of open shards, the one used longest ago first.
+    private var recentlyUsed: [String] = []
+    /// Where the rows of items lie, of those that were read.
+    private var knownParts: [String: [HDF5VirtualSource]] = [:]
 
     /// Opens a checkpoint without reading its data.
     ///
@@ -78,7 +83,7 @@ public final class CheckpointReader: @unchecked Sendable {
         else { throw UserError(.badData, "it is not a Mneme checkpoint", at: path) }
         guard version <= CheckpointFormat.version else {
             throw UserError(
-                .badData, "its format version \(version) is newer than \(CheckpointFormat.version), the newest known here", at: path,
+                .configuration, "its format version \(version) is newer than \(CheckpointFormat.version), the newest known here", at: path,
                 advice: "read it with the Mneme that wrote it")
         }
         guard case .integer(let step) = attributes[CheckpointFormat.Attribute.step],
@@ -90,7 +95,7 @@ public final class CheckpointReader: @unchecked Sendable {
     /// Closes every file. Closing twice is harmless; a reader that goes out of use is closed then.
     public func close() throws {
         for shard in shards.values { try shard.close() }
-        shards = [:]
+        (shards, recentlyUsed) = ([:], [])
         try joined.close()
     }
 
@@ -112,7 +117,7 @@ public final class CheckpointReader: @unchecked Sendable {
         try read(item, rows: 0..<item.rowCount, into: bytes)
     }
 
-    /// Reads rows of an item, such as the lanes that a rank has got.
+    /// Reads rows of an item, such as the lanes that a rank owns.
     ///
     /// - Parameters:
     ///   - shape: the shape of the whole item that the caller expects.
@@ -178,12 +183,14 @@ public final class CheckpointReader: @unchecked Sendable {
     /// Where an item's rows lie, in ascending order and without a gap.
     private func parts(of item: CheckpointItemDescription) throws -> [HDF5VirtualSource] {
         if item.byteCount == 0 { return [] }
+        if let known = knownParts[item.name] { return known }
         let parts = try joined.virtualSources(of: try joined.dataset(item.name)).sorted { $0.rows.lowerBound < $1.rows.lowerBound }
         var end = 0
         for part in parts where part.rows.lowerBound == end && part.rows.count == part.sourceRows.count { end = part.rows.upperBound }
         guard end == item.rowCount, parts.reduce(0, { $0 + $1.rows.count }) == end else {
             throw UserError(.badData, "'\(item.name)' does not have all its rows", at: joined.path)
         }
+        knownParts[item.name] = parts
         return parts
     }
 
@@ -198,14 +205,17 @@ public final class CheckpointReader: @unchecked Sendable {
     }
 
     private func shard(_ name: String) throws -> HDF5File {
-        if let shard = shards[name] { return shard }
-        guard !name.contains("/") else { throw UserError(.badData, "'\(name)' is not the name of a shard", at: joined.path) }
-        if shards.count == CheckpointReader.openShards {
-            for shard in shards.values { try shard.close() }
-            shards = [:]
+        if let shard = shards[name] {
+            if let place = recentlyUsed.firstIndex(of: name) { recentlyUsed.append(recentlyUsed.remove(at: place)) }
+            return shard
         }
-        let shard = try HDF5File.openReadOnly(directory + "/" + name)
+        guard !name.contains("/") else { throw UserError(.badData, "'\(name)' is not the name of a shard", at: joined.path) }
+        if shards.count == CheckpointReader.openShards { try shards.removeValue(forKey: recentlyUsed.removeFirst())?.close() }
+        let path = directory + "/" + name
+        try DurableFile.requireReadable(path)
+        let shard = try HDF5File.openReadOnly(path)
         shards[name] = shard
+        recentlyUsed.append(name)
         return shard
     }
 
@@ -213,13 +223,26 @@ public final class CheckpointReader: @unchecked Sendable {
 
     /// Reads every item and compares it with its checksums.
     ///
-    /// - Parameters:
-    ///   - part: with `parts`, takes every `parts`-th item only, so that ranks may share the work.
     /// - Throws: `UserError(.missingInput)` where a shard is missing; `UserError(.badData)` naming the first item that differs, or the shard that
-    ///   is truncated.
-    public func verify(part: Int = 0, of parts: Int = 1) throws {
+    ///   is truncated, or the step where the directory is named after another.
+    public func verify() throws {
+        if let named = CheckpointFormat.step(of: (directory as NSString).lastPathComponent, prefix: "step-"), named != step {
+            throw UserError(.badData, "it says that it is of step \(step)", at: directory, advice: "rename it, or use another checkpoint")
+        }
         try requireShards()
-        for index in stride(from: part, to: items.count, by: parts) { try verify(items[index]) }
+        for item in items { try verify(item) }
+    }
+
+    /// Reads an item and compares what was read with its checksum.
+    ///
+    /// - Parameter bytes: room for the item's bytes, exactly.
+    /// - Throws: as ``verify()``.
+    func readVerified(_ item: CheckpointItemDescription, into bytes: UnsafeMutableRawBufferPointer) throws {
+        try read(item, rows: 0..<item.rowCount, into: bytes)
+        var checksum = Checksum()
+        checksum.update(UnsafeRawBufferPointer(bytes))
+        // The shards' own checksums tell where the damage is.
+        if UInt32(truncatingIfNeeded: checksum.value) != item.checksum { try verify(item) }
     }
 
     /// Makes sure that every shard is there and opens, without reading data.
@@ -229,7 +252,9 @@ public final class CheckpointReader: @unchecked Sendable {
         for rank in 0..<worldSize { _ = try shard(CheckpointFormat.shardFile(rank: rank, worldSize: worldSize)) }
     }
 
-    private func verify(_ item: CheckpointItemDescription) throws {
+    /// Reads an item and compares it with its checksums.
+    /// - Throws: as ``verify()``.
+    func verify(_ item: CheckpointItemDescription) throws {
         var whole = Checksum()
         for part in try parts(of: item) {
             let dataset = try dataset(of: part)
@@ -245,32 +270,5 @@ public final class CheckpointReader: @unchecked Sendable {
         guard UInt32(truncatingIfNeeded: whole.value) == item.checksum else {
             throw UserError(.badData, "checksum mismatch in '\(item.name)' \(item.shape)", at: joined.path, advice: "use another checkpoint")
         }
-    }
-
-    // MARK: Fitting a model
-
-    /// What keeps the items from being those of a model, as one line; `nil` where they fit.
-    ///
-    /// - Parameters:
-    ///   - expected: names and shapes that the model has.
-    ///   - prefix: looks only at items whose names start so, such as `parameters/`.
-    public func mismatch(with expected: [(name: String, shape: [Int])], under prefix: String = "") -> String? {
-        for (name, shape) in expected {
-            guard let item = item(name) else { return "the model has '\(name)' \(shape), which the checkpoint has not" }
-            if item.shape != shape { return "'\(name)' is \(item.shape) in the checkpoint, and \(shape) in the model" }
-        }
-        let known = Set(expected.map(\.name))
-        return items.first { $0.name.hasPrefix(prefix) && !known.contains($0.name) }.map {
-            "the checkpoint has '\($0.name)' \($0.shape), which the model has not"
-        }
-    }
-
-    /// Makes sure that the checkpoint is one of a model.
-    ///
-    /// - Throws: `UserError(.configuration)` naming the first item that is missing, too many, or of another shape.
-    public func requireFit(_ expected: [(name: String, shape: [Int])], under prefix: String = "") throws {
-        guard let mismatch = mismatch(with: expected, under: prefix) else { return }
-        throw UserError(
-            .configuration, mismatch, at: directory, advice: "it is a checkpoint of another model: use its run file, or another run directory")
     }
 }

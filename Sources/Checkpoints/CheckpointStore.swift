@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Storage
 
 /// A checkpoint in a list.
 public struct CheckpointSummary: Sendable {
@@ -22,14 +23,6 @@ public struct CheckpointSummary: Sendable {
     public var isComplete: Bool { problem == nil }
 }
 
-/// What the search for a checkpoint to resume from has found.
-public struct CheckpointSearch: Sendable {
-    /// The newest checkpoint that verifies; `nil` where there is none.
-    public let reader: CheckpointReader?
-    /// Newer ones that do not verify, newest first, and why.
-    public let passedOver: [(step: Int, reason: String)]
-}
-
 /// The checkpoints in a run's directory. What is still being written, or was when a crash came, is not among them.
 public struct CheckpointStore: Sendable {
     /// The run's directory. It need not exist.
@@ -42,7 +35,7 @@ public struct CheckpointStore: Sendable {
     ///
     /// - Throws: `UserError(.inputOutput)` where the directory cannot be read.
     public func steps() throws -> [Int] {
-        try CheckpointDirectory.names(in: directory).compactMap { CheckpointFormat.step(of: $0, prefix: "step-") }.sorted()
+        try Directory.names(in: directory).compactMap { CheckpointFormat.step(of: $0, prefix: "step-") }.sorted()
     }
 
     /// The directory of a step's checkpoint.
@@ -64,29 +57,9 @@ public struct CheckpointStore: Sendable {
                 try reader.close()
             }
             return CheckpointSummary(
-                step: step, directory: directory, byteCount: try CheckpointDirectory.byteCount(of: directory), created: created, worldSize: worldSize,
+                step: step, directory: directory, byteCount: (try? Directory.byteCount(of: directory)) ?? 0, created: created, worldSize: worldSize,
                 problem: problem)
         }
-    }
-
-    /// Reads checkpoints from the newest to the oldest until one verifies.
-    ///
-    /// - Throws: `UserError(.inputOutput)` where the directory cannot be read.
-    /// - Complexity: reads the data of the checkpoint that it finds once, and those of damaged ones up to the damage.
-    public func newestVerified() throws -> CheckpointSearch {
-        var passedOver: [(step: Int, reason: String)] = []
-        for step in try steps().reversed() {
-            var found: CheckpointReader?
-            let problem = reason {
-                let reader = try CheckpointReader(directory: directory(step: step))
-                try reader.verify()
-                guard reader.step == step else { throw UserError(.badData, "it says that it is of step \(reader.step)", at: reader.directory) }
-                found = reader
-            }
-            if let found { return CheckpointSearch(reader: found, passedOver: passedOver) }
-            passedOver.append((step, problem ?? "unknown"))
-        }
-        return CheckpointSearch(reader: nil, passedOver: passedOver)
     }
 
     /// The directory of the checkpoint that a path of the user's means: a run's directory (its newest checkpoint), a checkpoint's own, or its

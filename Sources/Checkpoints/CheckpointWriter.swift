@@ -3,6 +3,7 @@
 import Diagnostics
 import Foundation
 import HDF5
+import Storage
 
 /// What writing a shard took.
 public struct CheckpointShardStatistics: Sendable {
@@ -45,6 +46,12 @@ public final class CheckpointWriter: @unchecked Sendable {
     private var attributes: [String: CheckpointAttribute] = [:]
     private var statistics = CheckpointShardStatistics()
     private let snapshot = CheckpointSnapshot()
+    /// Steps whose checkpoints are known to be damaged: they do not count as kept.
+    private var damaged: Set<Int> = []
+    /// What went wrong beside the checkpoint itself, and was not told yet.
+    private var warnings: [String] = []
+    /// Checkpoints that stay for a reason that was told.
+    private var staying: Set<Int> = []
     private let queue = DispatchQueue(label: "mneme.checkpoint-writer", qos: .utility)
 
     /// - Parameters:
@@ -58,29 +65,34 @@ public final class CheckpointWriter: @unchecked Sendable {
         self.keep = keep
     }
 
-    /// Makes the run's directory and clears away what a crash has left in it. Rank 0 calls it at the start, before any rank saves.
+    /// Clears away what a crash has left in the run's directory. Its owner calls it before any rank saves.
     ///
-    /// - Throws: `UserError(.inputOutput)` where the directory cannot be made or written.
-    public func prepare() throws {
-        precondition(rank == 0, "only rank 0 prepares the directory")
-        try CheckpointDirectory.make(directory)
-        for name in try CheckpointDirectory.names(in: directory) {
+    /// - Returns: a line for each thing that could not be removed.
+    /// - Throws: `UserError(.inputOutput)` where the directory cannot be read, or a checkpoint does not get its name back.
+    public static func sweep(_ directory: String) throws -> [String] {
+        var warnings: [String] = []
+        func remove(_ path: String) { do { try Directory.remove(path) } catch { warnings.append("warning: \(error)") } }
+        for name in try Directory.names(in: directory) {
             let path = directory + "/" + name
-            if CheckpointFormat.step(of: name, prefix: ".partial-step-") != nil {
-                try CheckpointDirectory.remove(path)
+            if CheckpointFormat.step(of: name, prefix: ".partial-step-") != nil || name.hasPrefix(Directory.removalPrefix) || DurableFile.isPartial(name) {
+                remove(path)
             } else if let step = CheckpointFormat.step(of: name, prefix: ".replaced-step-") {
                 // The crash fell between the two renames of a replacement: the old checkpoint is still good.
                 let final = directory + "/" + CheckpointFormat.directory(step: step)
-                if FileManager.default.fileExists(atPath: final) {
-                    try CheckpointDirectory.remove(path)
-                } else {
-                    try CheckpointDirectory.rename(path, to: final)
-                }
+                if Directory.exists(final) != nil { remove(path) } else { try Directory.rename(path, to: final) }
             }
         }
-        guard access(directory, W_OK) == 0 else {
-            throw UserError(
-                .inputOutput, "cannot write into the directory: \(String(cString: strerror(errno)))", at: directory, advice: "check the permissions")
+        return warnings
+    }
+
+    /// Keeps damaged checkpoints from counting as kept.
+    public func setDamaged(_ steps: [Int]) { condition.withLock { damaged.formUnion(steps) } }
+
+    /// What went wrong since the last call without costing a checkpoint, such as an old one that could not be removed.
+    public func takeWarnings() -> [String] {
+        condition.withLock {
+            defer { warnings = [] }
+            return warnings
         }
     }
 
@@ -210,7 +222,7 @@ public final class CheckpointWriter: @unchecked Sendable {
     private func writeShard(step: Int) throws -> CheckpointShardStatistics {
         let partial = partialDirectory(step: step)
         do {
-            try CheckpointDirectory.make(partial)
+            try Directory.make(partial)
             return try ShardFile(directory: partial, rank: rank, worldSize: worldSize).write(snapshot, step: step, rank: rank, worldSize: worldSize)
         } catch {
             removeShard(step: step)
@@ -226,27 +238,49 @@ public final class CheckpointWriter: @unchecked Sendable {
             removePartial(step: step)
             throw error
         }
-        try removeOld(published: step)
+        condition.withLock { _ = damaged.remove(step) }
+        removeOld(published: step)
     }
 
-    /// Removes all but the checkpoint just published and the `keep - 1` newest others.
+    /// Removes all but the checkpoint just published and the `keep - 1` newest others that are not known to be damaged.
     ///
-    /// The published one was read back by every rank, so the newest checkpoint that verifies is never among those removed.
-    private func removeOld(published: Int) throws {
-        let others = try CheckpointDirectory.names(in: directory).compactMap { CheckpointFormat.step(of: $0, prefix: "step-") }
-            .filter { $0 != published }.sorted(by: >)
-        for step in others.dropFirst(keep - 1) { try CheckpointDirectory.remove(directory + "/" + CheckpointFormat.directory(step: step)) }
+    /// The published one was read back by every rank, so the newest checkpoint that verifies is never among those removed. What cannot be removed is
+    /// told and stays: a checkpoint too many never ends a run.
+    private func removeOld(published: Int) {
+        let damaged = condition.withLock { self.damaged }
+        let found = Result { try Directory.names(in: directory).compactMap { CheckpointFormat.step(of: $0, prefix: "step-") } }
+        guard case .success(let steps) = found else { return warn("warning: old checkpoints are not removed: \(found)") }
+        var kept = 1
+        for step in steps.filter({ $0 != published }).sorted(by: >) {
+            if kept < keep {
+                if !damaged.contains(step) { kept += 1 }
+                continue
+            }
+            if staying.contains(step) { continue }
+            let path = directory + "/" + CheckpointFormat.directory(step: step)
+            do {
+                if let foreign = try Directory.names(in: path).first(where: { !CheckpointFormat.isOwn($0) }) {
+                    throw UserError(.inputOutput, "is not removed: \(foreign) is none of its files", at: path, advice: "move that file away")
+                }
+                try Directory.removeAtomically(path)
+            } catch {
+                staying.insert(step)
+                warn("warning: \(error)")
+            }
+        }
     }
+
+    private func warn(_ text: String) { condition.withLock { warnings.append(text) } }
 
     /// Removes this rank's shard, and the partial directory if nothing else is in it.
     private func removeShard(step: Int) {
         let partial = partialDirectory(step: step)
-        try? CheckpointDirectory.remove(ShardFile(directory: partial, rank: rank, worldSize: worldSize).path)
-        CheckpointDirectory.removeIfEmpty(partial)
+        try? Directory.remove(ShardFile(directory: partial, rank: rank, worldSize: worldSize).path)
+        rmdir(partial)
     }
 
-    /// Removes the partial directory; rank 0 with all in it, the others their part. What cannot be removed now goes at the next ``prepare()``.
+    /// Removes the partial directory; rank 0 with all in it, the others their part. What cannot be removed now goes at the next ``sweep(_:)``.
     private func removePartial(step: Int) {
-        if rank == 0 { try? CheckpointDirectory.remove(partialDirectory(step: step)) } else { removeShard(step: step) }
+        if rank == 0 { try? Directory.remove(partialDirectory(step: step)) } else { removeShard(step: step) }
     }
 }

@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Storage
 
 /// A file opened for direct input and output (`O_DIRECT`), where the file system has it, and in the ordinary way elsewhere.
 ///

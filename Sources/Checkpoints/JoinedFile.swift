@@ -3,6 +3,7 @@
 import Diagnostics
 import Foundation
 import HDF5
+import Storage
 
 /// Sealing `checkpoint.h5` and checking the seal.
 ///
@@ -17,12 +18,12 @@ package enum JoinedFile {
     ///
     /// - Throws: `UserError(.inputOutput)`.
     package static func seal(_ path: String) throws {
-        let contents = try read(path, .inputOutput)
+        let contents = Data(try DurableFile.read(path))
         let text = Data(sealText(contents).utf8)
         let descriptor = open(path, O_WRONLY)
-        guard descriptor >= 0 else { throw failure("open it", path, .inputOutput) }
+        guard descriptor >= 0 else { throw failure("open it", path) }
         let written = text.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
-        let reason = written == text.count ? nil : failure("write the seal", path, .inputOutput)
+        let reason = written == text.count ? nil : failure("write the seal", path)
         close(descriptor)
         if let reason { throw reason }
         try HDF5File.synchronize(path)
@@ -32,7 +33,7 @@ package enum JoinedFile {
     ///
     /// - Throws: `UserError(.missingInput)` where it is absent; `UserError(.badData)` where it has no seal or differs from it.
     static func check(_ path: String) throws {
-        let contents = try read(path, .missingInput)
+        let contents = Data(try DurableFile.read(path))
         guard contents.starts(with: Array(magic.utf8)) else { throw UserError(.badData, "it is not a Mneme checkpoint", at: path) }
         let text = sealText(contents).utf8
         let expected = Array(text) + [UInt8](repeating: 0, count: userBlockByteCount - text.count)
@@ -51,17 +52,7 @@ package enum JoinedFile {
         return "\(magic)\ncrc32 \(padded) of the \(byteCount) bytes from \(userBlockByteCount) on\n"
     }
 
-    private static func read(_ path: String, _ absent: ExitCode) throws -> Data {
-        do {
-            return try Data(contentsOf: URL(fileURLWithPath: path))
-        } catch {
-            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError ?? error as NSError
-            errno = cause.domain == NSPOSIXErrorDomain ? Int32(cause.code) : (error as? CocoaError)?.code == .fileReadNoSuchFile ? ENOENT : EIO
-            throw failure("open the file", path, errno == EIO ? .inputOutput : absent)
-        }
-    }
-
-    private static func failure(_ action: String, _ path: String, _ code: ExitCode) -> UserError {
-        UserError(code, "cannot \(action): \(String(cString: strerror(errno)))", at: path)
+    private static func failure(_ action: String, _ path: String) -> UserError {
+        UserError(.inputOutput, "cannot \(action): \(systemReason())", at: path)
     }
 }

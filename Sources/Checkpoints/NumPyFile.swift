@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Storage
 
 /// The .npy format, version 1.0: a magic string, a header that is a Python dictionary padded to 64 bytes, and the elements in row-major order.
 ///
@@ -32,8 +33,7 @@ public enum NumPyFile {
         guard let item = reader.item(name) else {
             throw UserError(.badData, "it has no item '\(name)'", at: reader.directory, advice: "mneme checkpoint inspect lists its items")
         }
-        let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        try CheckpointDirectory.make(parent)
+        try Directory.make(Directory.parent(of: path))
         // Opened as it is, never replaced: the path may name a device or a pipe.
         let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o666)
         guard descriptor >= 0 else {
@@ -41,7 +41,11 @@ public enum NumPyFile {
         }
         let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         func checked(_ body: () throws -> Void) throws {
-            do { try body() } catch { throw CheckpointDirectory.failure("write the file", path, error) }
+            do { try body() } catch {
+                throw UserError(
+                    .inputOutput, "cannot write the file: \(systemReason(of: error))", at: path,
+                    advice: "check the path, its permissions and the free space")
+            }
         }
         try checked { try file.write(contentsOf: header(item.elementType, shape: item.shape)) }
         try reader.forEachSlice(of: item) { bytes in

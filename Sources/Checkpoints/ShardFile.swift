@@ -3,6 +3,7 @@
 import Diagnostics
 import Foundation
 import HDF5
+import Storage
 
 /// What a shard says about one of its datasets.
 struct ShardEntry {
@@ -46,9 +47,11 @@ struct ShardFile {
     /// - Throws: `UserError(.inputOutput)`.
     func write(_ snapshot: CheckpointSnapshot, step: Int, rank: Int, worldSize: Int) throws -> CheckpointShardStatistics {
         let start = ContinuousClock.now
+        try Failpoint.shardWrite.pass(path)
         let blocks = try writeStructure(snapshot, step: step, rank: rank, worldSize: worldSize)
         let file = try DirectFile(path)
         for block in blocks { try file.write(block.bytes, at: block.place) }
+        try Failpoint.shardSync.pass(path)
         try HDF5File.synchronize(path)
         let written = ContinuousClock.now
         for block in blocks where try file.checksum(of: block.bytes.count, at: block.place) != block.checksum { throw differs(block.name) }

@@ -53,6 +53,15 @@ public protocol Communicator: AnyObject {
     func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) throws
     /// Ends every rank at once with `exitCode`. For errors that one rank alone has seen.
     func abort(_ exitCode: Int32) -> Never
+    /// Whether this rank was asked to stop, for long works to look at between their parts; `nil` where they run to their end. The same on every rank.
+    var interruption: (() -> Bool)? { get }
+}
+
+extension Communicator {
+    public var interruption: (() -> Bool)? { nil }
+
+    /// The same ranks, with works that stop when any of them is asked to.
+    public func interruptible(_ isRequested: @escaping () -> Bool) -> any Communicator { InterruptibleCommunicator(self, isRequested) }
 }
 
 extension Communicator {

@@ -147,8 +147,11 @@ public final class GroupAccumulator {
         precondition(groupCount > 0 && groupCount.nonzeroBitCount == 1, "\(groupCount) groups are not a power of two")
         self.groupCount = groupCount
         self.elementCount = elementCount
-        for _ in 0..<groupCount.trailingZeroBitCount { levels.append(.allocate(capacity: elementCount)) }
+        for _ in 0..<Self.partialSums(ofGroups: groupCount) { levels.append(.allocate(capacity: elementCount)) }
     }
+
+    /// The buffers of gradients that K groups of a rank take.
+    public static func partialSums(ofGroups groupCount: Int) -> Int { groupCount.trailingZeroBitCount }
 
     deinit {
         for level in levels { level.deallocate() }

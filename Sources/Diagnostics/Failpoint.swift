@@ -74,7 +74,7 @@ public enum Failpoint: String, CaseIterable, Sendable {
         case stall
     }
 
-    private struct Order {
+    private struct Order: Sendable {
         let point: Failpoint
         let action: Action
         let rank: Int?

@@ -1,5 +1,6 @@
 // The operations on directories that last through a crash, with errors that name the path.
 
+import CStorage
 import Diagnostics
 import Foundation
 
@@ -93,14 +94,9 @@ public enum Directory {
     /// - Returns: false where the file system cannot; both are then as they were.
     /// - Throws: `UserError` (.inputOutput).
     public static func exchange(_ first: String, _ second: String) throws -> Bool {
-        #if os(Linux)
-            // renameat2, RENAME_EXCHANGE.
-            if renameat2(AT_FDCWD, first, AT_FDCWD, second, 2) == 0 { return true }
-            if errno == EINVAL || errno == ENOSYS || errno == ENOTSUP { return false }
-            throw UserError(.inputOutput, "cannot exchange it with \(second): \(systemReason())", at: first, advice: "check the permissions")
-        #else
-            return false
-        #endif
+        if mneme_exchange(first, second) == 0 { return true }
+        if errno == EINVAL || errno == ENOSYS || errno == ENOTSUP { return false }
+        throw UserError(.inputOutput, "cannot exchange it with \(second): \(systemReason())", at: first, advice: "check the permissions")
     }
 
     /// The prefix of names of what is being removed. Who finds one at a start removes it.

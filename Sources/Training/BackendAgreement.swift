@@ -3,6 +3,7 @@
 import Collectives
 import Diagnostics
 import Foundation
+import Storage
 import Tensors
 
 /// What a run multiplies matrices with, as `matrix-products.json` in its directory holds it.
@@ -60,10 +61,14 @@ package final class BackendAgreement {
                 report("rank \(rank) multiplies matrices with \(there), rank 0 with \(libraries): the last bits depend on who computes what")
             }
         }
-        let stored = try communicator.onEveryRank { communicator.rank == 0 ? try load() : [] }
+        var stored: [UInt8] = []
+        if communicator.rank == 0, let path, Directory.exists(path) != nil {
+            // A record of measurements is no reason to keep a run from starting.
+            do { stored = try load(path) } catch { report("\(error): the choices are made again, and the last bits may differ") }
+        }
         let bytes = try communicator.broadcasted(stored, root: 0)
         if bytes.isEmpty { return }
-        let record = try communicator.onEveryRank { try decode(bytes) }
+        let record = try communicator.onEveryRank { try JSONDecoder().decode(BackendRecord.self, from: Data(bytes)) }
         hasRecord = true
         let differences = record.differences(from: .current)
         if !differences.isEmpty, communicator.rank == 0 {
@@ -108,19 +113,14 @@ package final class BackendAgreement {
         if communicator.rank == 0 { lines.forEach(report) }
     }
 
-    private func load() throws -> [UInt8] {
-        guard let path, FileManager.default.fileExists(atPath: path) else { return [] }
-        guard let data = FileManager.default.contents(atPath: path), !data.isEmpty else {
-            throw UserError(.inputOutput, "cannot be read", at: path, advice: "remove it: the choices are made again")
+    /// The record of the run.
+    /// - Throws: `UserError` where it cannot be read.
+    private func load(_ path: String) throws -> [UInt8] {
+        let bytes = try DurableFile.read(path)
+        guard (try? JSONDecoder().decode(BackendRecord.self, from: Data(bytes))) != nil else {
+            throw UserError(.badData, "is no record of matrix backends", at: path)
         }
-        return Array(data)
-    }
-
-    private func decode(_ bytes: [UInt8]) throws -> BackendRecord {
-        do { return try JSONDecoder().decode(BackendRecord.self, from: Data(bytes)) } catch {
-            throw UserError(
-                .badData, "is no record of matrix backends", at: path, advice: "remove it: the choices are made again, and the last bits may differ")
-        }
+        return bytes
     }
 
     private func store(_ choices: MatrixChoices) throws {
@@ -128,11 +128,8 @@ package final class BackendAgreement {
         let machine = MatrixProductMachine.current
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        do {
-            let record = BackendRecord(
-                processor: machine.processor, libraries: machine.libraries, threads: machine.threads, choices: choices)
-            try (encoder.encode(record) + Data("\n".utf8)).write(to: URL(fileURLWithPath: path), options: .atomic)
-        } catch { throw UserError(.inputOutput, "cannot be written: \(systemReason(of: error))", at: path) }
+        let record = BackendRecord(processor: machine.processor, libraries: machine.libraries, threads: machine.threads, choices: choices)
+        try DurableFile.replace(path, by: try encoder.encode(record) + Data("\n".utf8))
     }
 
     /// What this process multiplies matrices with.

@@ -10,7 +10,9 @@ import Tensors
 
 /// The memory of lifetime `lane` of the lanes that a rank owns: given to each micro-batch, kept from it, saved and restored. What a micro-batch leaves
 /// is what it is given the next time: nothing is copied but into checkpoints and out of them.
-final class LaneMemory {
+final class LaneMemory: RunState {
+    let stateName = "memory"
+
     /// One declaration with its values.
     private struct Bank {
         let declaration: MemoryDeclaration
@@ -24,8 +26,6 @@ final class LaneMemory {
     /// The owned lanes, ascending.
     private let lanes: [Int]
     private var banks: [Bank] = []
-    /// What a checkpoint borrows, [K, shape...] by ascending lane.
-    private var staged: [Tensor] = []
 
     /// - Parameters:
     ///   - model: whose declarations count. Its parameters are allocated.
@@ -88,36 +88,29 @@ final class LaneMemory {
         }
     }
 
-    /// The owned lanes' memory, as [L, shape...] over all ranks. Borrows the values, until the next call.
-    func items() -> [CheckpointItem] {
-        staged = banks.map { bank in
-            let values = Tensor(uninitialized: Self.shape(lanes.count, bank.declaration))
-            forEachLane(of: bank) { lane, row, count in (values.floats + row * count).update(from: lane, count: count) }
-            return values
-        }
-        return zip(banks, staged).map { bank, values in
-            let bytes = UnsafeRawBufferPointer(start: values.bytes, count: values.count * 4)
-            return CheckpointItem(name(bank), .float32, shape: shape(bank), placement: .rows(ranges), bytes: bytes)
-        }
-    }
-
-    /// Reads the owned lanes from a checkpoint of any world size.
-    func restore(_ reader: CheckpointReader) throws {
-        for bank in banks {
-            let values = Tensor(uninitialized: Self.shape(lanes.count, bank.declaration))
-            var row = 0
-            for range in ranges {
-                let count = bank.declaration.shape.count
-                let part = UnsafeMutableBufferPointer(start: values.floats + row * count, count: range.count * count)
-                try reader.read(name(bank), .float32, shape: shape(bank), rows: range, into: UnsafeMutableRawBufferPointer(part))
-                row += range.count
+    /// The owned lanes' memory, as [L, shape...] over all ranks.
+    var stateItems: [StateItem] {
+        banks.map { bank in
+            let count = bank.declaration.shape.count
+            return StateItem(name(bank), .float32, shape: shape(bank), placement: .rows(ranges)) { [self] in
+                var values = [Float](repeating: 0, count: lanes.count * count)
+                values.withUnsafeMutableBufferPointer { values in
+                    guard let base = values.baseAddress else { return }
+                    forEachLane(of: bank.declaration) { lane, row, count in (base + row * count).update(from: lane, count: count) }
+                }
+                return values
+            } restore: { [self] (values: [Float]) in
+                values.withUnsafeBufferPointer { values in
+                    guard let base = values.baseAddress else { return }
+                    forEachLane(of: bank.declaration) { lane, row, count in lane.update(from: base + row * count, count: count) }
+                }
             }
-            forEachLane(of: bank) { lane, row, count in lane.update(from: values.floats + row * count, count: count) }
         }
     }
 
     /// Calls `body` with the values of each owned lane, its row among the owned lanes, and the number of values.
-    private func forEachLane(of bank: Bank, _ body: (UnsafeMutablePointer<Float>, _ row: Int, _ count: Int) -> Void) {
+    private func forEachLane(of declaration: MemoryDeclaration, _ body: (UnsafeMutablePointer<Float>, _ row: Int, _ count: Int) -> Void) {
+        guard let bank = banks.first(where: { $0.declaration.name == declaration.name }) else { return }
         let (rows, count) = (Dictionary(uniqueKeysWithValues: lanes.enumerated().map { ($1, $0) }), bank.declaration.shape.count)
         for (values, lanes) in zip(bank.values, microBatches) {
             for (index, lane) in lanes.enumerated() { body(values.floats + index * count, rows[lane, default: 0], count) }

@@ -1,6 +1,7 @@
 // A trained run, opened for evaluation and use.
 
 import Checkpoints
+import Collectives
 import Corpora
 import Diagnostics
 import Evaluation
@@ -22,47 +23,71 @@ public final class LoadedRun {
     /// Checkpoints that were newer and did not verify, with the reason.
     public let passedOver: [String]
 
+    /// Loads a run. Collective: all ranks take the checkpoint that rank 0 chooses, also beside a session that trains.
+    ///
     /// - Parameters:
     ///   - directory: a run directory.
     ///   - step: a certain checkpoint instead of the newest.
-    /// - Throws: `UserError`: no checkpoint (.missingInput), none that verifies (.badData), files that are not the run's (.configuration).
-    public init(directory: String, step: Int? = nil) throws {
+    /// - Throws: on every rank the same `UserError`: no checkpoint (.missingInput), none that is whole (.badData), files that are not the run's
+    ///   (.configuration).
+    public init(directory: String, step: Int? = nil, communicator: any Communicator = SingleProcess()) throws {
         self.directory = directory
-        let store = CheckpointStore(directory: directory)
-        try Self.requireDirectory(directory)
-        guard try !store.steps().isEmpty else {
-            throw UserError(.missingInput, "holds no checkpoint", at: directory, advice: "name the directory of a run that has saved one")
-        }
-        let reader: CheckpointReader
-        if let step {
-            guard try store.steps().contains(step) else {
-                throw UserError(
-                    .missingInput, "holds no checkpoint of step \(step)", at: directory,
-                    advice: "choose one of \(try store.steps().map(String.init).joined(separator: ", "))")
+        let checkpoints = CheckpointStore(directory: directory)
+        let chosen = try Self.choose(checkpoints, step: step, communicator)
+        // The model is made as the checkpoint says, and the checkpoint says it before it is read.
+        let loaded = try communicator.onEveryRank {
+            let reader = try CheckpointReader(directory: checkpoints.directory(step: chosen))
+            defer { try? reader.close() }
+            guard case .string(let yaml) = reader.attributes["configuration"] else {
+                throw UserError(.badData, "lacks the attributes of a training run", at: reader.directory)
             }
-            reader = try CheckpointReader(directory: store.directory(step: step))
-            try reader.verify()
-            passedOver = []
-        } else {
-            let search = try store.newestVerified()
-            passedOver = search.passedOver.map { "passing over \(store.directory(step: $0.step)): \($0.reason)" }
-            guard let newest = search.reader else {
-                throw UserError(
-                    .badData, "no checkpoint verifies: \(search.passedOver.first?.reason ?? "unknown")", at: directory, advice: "restore a good copy")
+            let configuration = try RunConfiguration(yaml: yaml, file: "\(reader.directory)/checkpoint.h5")
+            let task = try configuration.task.makeTask(configuration, savedIn: directory)
+            task.model.store.allocate(seed: configuration.seed, gradients: false, activations: configuration.precision.activations)
+            return (configuration, task)
+        }
+        configuration = loaded.0
+        let task = loaded.1
+        self.task = task
+        let restored = try RunStateRegistry([ParameterState(store: task.model.store)]).restoreNewest(
+            from: checkpoints, step: step, communicator: communicator
+        ) { try $0.check(task) }
+        guard let restored else { throw Self.noCheckpoint(directory) }
+        self.step = restored.step
+        passedOver = restored.passedOver
+    }
+
+    /// The step of a checkpoint whose configuration can be read: the newest on rank 0, or the one asked for. Collective.
+    private static func choose(_ store: CheckpointStore, step: Int?, _ communicator: any Communicator) throws -> Int {
+        let chosen = try communicator.onEveryRank { () -> Int in
+            guard communicator.rank == 0 else { return 0 }
+            try requireDirectory(store.directory)
+            let steps = try store.steps()
+            if steps.isEmpty { throw noCheckpoint(store.directory) }
+            if let step {
+                guard steps.contains(step) else {
+                    throw UserError(
+                        .missingInput, "holds no checkpoint of step \(step)", at: store.directory,
+                        advice: "choose one of \(steps.map(String.init).joined(separator: ", "))")
+                }
+                return step
             }
-            reader = newest
+            var reason = ""
+            for step in steps.reversed() {
+                do {
+                    try CheckpointReader(directory: store.directory(step: step)).close()
+                    return step
+                } catch let error as UserError where error.exitCode == .badData || error.exitCode == .missingInput {
+                    if reason.isEmpty { reason = error.description }
+                }
+            }
+            throw UserError(.badData, "no checkpoint verifies: \(reason)", at: store.directory, advice: "restore a good copy")
         }
-        defer { try? reader.close() }
-        self.step = reader.step
-        guard case .string(let yaml) = reader.attributes["configuration"] else {
-            throw UserError(.badData, "lacks the attributes of a training run", at: reader.directory)
-        }
-        configuration = try RunConfiguration(yaml: yaml, file: "\(reader.directory)/checkpoint.h5")
-        task = try configuration.task.makeTask(configuration, savedIn: directory)
-        try reader.check(task)
-        task.model.store.allocate(seed: configuration.seed, gradients: false, activations: configuration.precision.activations)
-        try reader.readParameters(task.model.store)
-        task.model.store.refreshOperands()
+        return try communicator.allReduced(chosen, .maximum)
+    }
+
+    private static func noCheckpoint(_ directory: String) -> UserError {
+        UserError(.missingInput, "holds no checkpoint", at: directory, advice: "name the directory of a run that has saved one")
     }
 
     /// Makes sure that a path is a directory's.

@@ -11,13 +11,18 @@ import Tensors
 package struct MemoryNeed: Sendable {
     /// Trained values.
     package let parameters: Int
-    /// Bytes of values, their copy in the type of activations, gradients and optimizer state. Activations come on top.
+    /// Bytes of values, their copy in the type of activations, gradients, optimizer state, partial sums of the reproducible tree, and this rank's share
+    /// of a checkpoint, which is copied before it is written. Activations come on top.
     package let bytes: Int
 
     /// The need of training.
-    package init(parameters: Int, optimizer: OptimizerConfiguration, activations: DataType) {
+    /// - Parameters:
+    ///   - ranks: among which a checkpoint is shared out.
+    ///   - partialSums: gradients that the reproducible tree keeps beside the present one.
+    package init(parameters: Int, optimizer: OptimizerConfiguration, activations: DataType, ranks: Int = 1, partialSums: Int = 0) {
         self.parameters = parameters
-        bytes = parameters * (4 + 4 + (activations == .bfloat16 ? 2 : 0) + 4 * optimizer.slotCount)
+        let state = 4 + 4 * optimizer.slotCount
+        bytes = parameters * (state + 4 + (activations == .bfloat16 ? 2 : 0) + 4 * partialSums) + (parameters * state + ranks - 1) / ranks
     }
 
     /// Throws when the ranks of this node together need more than the node has. Collective; call it before anything is allocated.
@@ -34,7 +39,7 @@ package struct MemoryNeed: Sendable {
         let need = ranks == 1 ? gigabytes(bytes) : "\(gigabytes(bytes)) on each of \(ranks) ranks"
         throw UserError(
             .configuration,
-            "\(parameters) parameters with gradients and optimizer state need \(need), but \(node) has \(gigabytes(available)) left", at: "model",
+            "\(parameters.formatted(.number.grouping(.automatic).locale(Locale(identifier: "en_US")))) parameters with gradients, optimizer state and the copy for a checkpoint need \(need), but \(node) has \(gigabytes(available)) left", at: "model",
             advice: "make model.layers or model.width smaller\(ranks == 1 ? "" : ", start fewer ranks on a node,") or use a machine with more memory")
     }
 }

@@ -54,3 +54,10 @@ public struct ResumeComparison {
         self.lines = lines
     }
 }
+
+extension RunConfiguration {
+    /// Whether an item of a checkpoint need not fit: the state of an update rule begins anew where the session accepts another one.
+    func accepts(_ mismatch: StateMismatch) -> Bool {
+        mismatch.name.hasPrefix("optimizer/") && acceptedChanges.contains("optimizer.kind")
+    }
+}

@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Storage
 
 extension TaskScores {
     /// The members of a step's JSON object, each after a comma.
@@ -80,6 +81,7 @@ public final class RunLog {
 
     /// Writes a step's metrics everywhere.
     public func record(_ step: StepMetrics) throws {
+        try Failpoint.logWrite.pass(metricsPath)
         try write(metrics, step.json + "\n", metricsPath)
         try write(text, "\(Self.timestamp()) \(progress.plain(step))\n", "log.txt")
         progress.show(step)
@@ -97,6 +99,13 @@ public final class RunLog {
         let end = try metrics.offset()
         try metrics.truncate(atOffset: end - UInt64(resumedLine.utf8.count + 1))
         try write(metrics, resumedLine.dropLast() + validation.json + "}\n", metricsPath)
+    }
+
+    /// Waits until every line of metrics.jsonl is on the disk, so that no checkpoint outlives the metrics of its steps.
+    public func synchronize() throws {
+        guard fsync(metrics.fileDescriptor) == 0 || errno == EINVAL else {
+            throw UserError(.inputOutput, "cannot be synced: \(systemReason())", at: metricsPath)
+        }
     }
 
     /// Ends the progress line.
@@ -128,19 +137,16 @@ public final class RunLog {
             guard line.hasSuffix("}"), let number = Self.step(of: line) else { return false }
             return number <= step
         }
-        if kept.count < lines.count || data.last != UInt8(ascii: "\n") { try replace(path, by: kept) }
+        if kept.count < lines.count || data.last != UInt8(ascii: "\n") {
+            try Failpoint.logRewind.pass(path)
+            try DurableFile.replace(path, by: Data(kept.map { $0 + "\n" }.joined().utf8))
+        }
         return kept.last.map(String.init)
     }
 
     /// The step of a line of metrics.jsonl.
     private static func step(of line: some StringProtocol) -> Int? {
         line.hasPrefix("{\"step\":") ? Int(line.dropFirst(8).prefix { $0.isNumber }) : nil
-    }
-
-    private static func replace(_ path: String, by lines: [Substring]) throws {
-        do { try Data(lines.map { $0 + "\n" }.joined().utf8).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be rewritten: \(systemReason(of: error))", at: path)
-        }
     }
 
     private static func timestamp() -> String { Date().formatted(.iso8601) }

@@ -80,12 +80,4 @@ extension TaskLoader {
         }
         return position.encoded
     }
-
-    /// Goes to a position from the checkpoint at `path`.
-    func restore(_ numbers: [Int64], from path: String) throws {
-        guard let position = LoaderPosition(encoded: numbers) else {
-            throw UserError(.badData, "the checkpoint's loader position cannot be read", at: path, advice: "use an earlier checkpoint")
-        }
-        try seek(to: position)
-    }
 }

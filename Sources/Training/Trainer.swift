@@ -9,6 +9,7 @@ import Kernels
 import Models
 import NeuralNetworks
 import Optimizers
+import Storage
 import Tensors
 
 /// How a training session ended.
@@ -19,10 +20,33 @@ public enum TrainingOutcome: Sendable {
     case stopped(signal: Int32, step: Int)
 }
 
+/// What a session is given by the program that it runs in, so that it runs in a test, and on threads of one process, too.
+public struct SessionSurroundings {
+    /// Whether this process computes nothing else: then the session sets its threads, pins them, and chooses its matrix backends.
+    public var ownsProcess = true
+    /// The signal that asked to stop, if any has.
+    public var stopRequest: () -> Int32? = { nil }
+    /// Where this machine's choices of matrix backends are kept; `nil` for nowhere, and a fixed rule chooses.
+    public var cacheDirectory: String?
+    /// The width of the terminal that progress is drawn on; `nil` for plain lines, as in a batch log.
+    public var terminalColumns: Int?
+    /// The environment variables: they tell the scheduler's job.
+    public var environment: [String: String] = [:]
+    /// How the lock of the run directory is kept.
+    public var lockTiming = DirectoryLock.Timing()
+    /// Takes lines for the user, on rank 0.
+    public var report: (String) -> Void = { _ in }
+
+    public init() {}
+}
+
 /// One training session of a run: from its newest checkpoint (or from nothing) to its last step or a stop request.
 public final class Trainer {
     private let configuration: RunConfiguration
     private let communicator: any Communicator
+    /// The same ranks, for works that end at a stop request.
+    private let interruptible: any Communicator
+    private let surroundings: SessionSurroundings
     private let task: any LearningTask
     private let model: any TrainableModel
     private let optimizer: any Optimizer
@@ -30,104 +54,181 @@ public final class Trainer {
     private let memory: LaneMemory
     private let ownership: LaneOwnership
     private let trainingStep: TrainingStep
+    /// The run directory on rank 0.
+    private let directory: RunDirectory?
     private let checkpoints: RunCheckpoints
-    private let backends: BackendAgreement
+    private let backends: BackendAgreement?
+    private let counters = CounterState()
     private var log: RunLog?
 
     /// What the next step computes. Loaded before ranks meet at the step boundary, so that one rank's damaged shard is every rank's error.
     private var batches: [PreparedBatch] = []
     private var step = 0
-    private var tokens = 0
     private var secondsBefore = 0.0
-    /// `nil` but for a schedule of kind plateau.
-    private var plateau: PlateauState?
     private var sessionStart = ContinuousClock.now
 
-    /// Prepares a session: checks that ranks agree, opens the corpora, builds the model, reads the newest checkpoint. Collective.
+    /// Prepares a session: checks that ranks agree, opens the corpora, builds the model, takes the run directory, reads the newest checkpoint. Collective.
     ///
     /// - Parameters:
     ///   - configuration: the run, the same on every rank.
     ///   - communicator: the ranks.
-    ///   - fresh: start from step 0 even when the run directory holds checkpoints, which are removed.
-    ///   - cacheDirectory: where this machine's choices of matrix backends are kept; `nil` for nowhere, and a fixed rule chooses.
-    ///   - terminalColumns: the width of the terminal that progress is drawn on; `nil` for plain lines, as in a batch log.
-    ///   - report: takes lines for the user on rank 0.
-    /// - Throws: `UserError`, the same on every rank.
+    ///   - fresh: start from step 0 even when the run directory holds checkpoints, which go once the first new one is published.
+    ///   - start: where a run without a checkpoint of its own begins.
+    /// - Throws: `UserError`, the same on every rank. The run directory then holds what it held before.
     public init(
-        _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, cacheDirectory: String? = nil, terminalColumns: Int? = nil,
-        report: (String) -> Void
+        _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, from start: StartingPoint? = nil, surroundings: SessionSurroundings = .init()
     ) throws {
         self.configuration = configuration
         self.communicator = communicator
-        try communicator.agree(on: [("program", ProgramIdentity.fingerprint)] + configuration.items)
-        // Where a product is divided may depend on the number of threads, and so its last bits: a reproducible run must not take as many as there
-        // happen to be.
-        let threads = try communicator.workerThreads(requested: configuration.parallel.threads ?? (configuration.parallel.reproducible ? 1 : nil))
-        Workers.count = threads.threads
-        if communicator.size > 1, threads.ownsCores { Workers.pin() }
+        self.surroundings = surroundings
+        interruptible = communicator.interruptible { surroundings.stopRequest() != nil }
+        let threads = try Self.agree(configuration, communicator, surroundings)
 
         let task = try communicator.onEveryRank { try configuration.task.makeTask(configuration, savedIn: nil) }
         self.task = task
         try communicator.agree(on: task.agreement)
-
+        if configuration.schedule.kind == .plateau {
+            guard task.hasValidation else { throw Self.noValidation }
+            counters.plateau = PlateauState()
+        }
         let (ownership, tree) = try communicator.onEveryRank {
             try LaneOwnership.divide(
                 configuration.batch, reproducible: configuration.parallel.reproducible, rank: communicator.rank, size: communicator.size)
         }
         self.ownership = ownership
         model = task.model
-        let model = model
+        let store = model.store
         try MemoryNeed(
-            parameters: model.store.parameterCount, optimizer: configuration.optimizer, activations: configuration.precision.activations
+            parameters: store.parameterCount, optimizer: configuration.optimizer, activations: configuration.precision.activations,
+            ranks: communicator.size, partialSums: tree == nil ? 0 : GroupAccumulator.partialSums(ofGroups: ownership.microBatches.count)
         ).check(communicator)
-        let lanes = ownership.microBatches.flatMap { $0 }
-        loader = try communicator.onEveryRank { try task.makeLoader(owning: lanes) }
-        model.store.allocate(seed: configuration.seed, activations: configuration.precision.activations)
+        loader = try communicator.onEveryRank { try task.makeLoader(owning: ownership.microBatches.flatMap { $0 }) }
+        store.allocate(seed: configuration.seed, activations: configuration.precision.activations)
         memory = LaneMemory(model, laneCount: configuration.batch.lanes, microBatches: ownership.microBatches)
-        optimizer = try makeOptimizer(configuration.optimizer, parameterCount: model.store.flatCount)
+        optimizer = try makeOptimizer(configuration.optimizer, parameterCount: store.flatCount)
         trainingStep = TrainingStep(
-            store: model.store, optimizer: optimizer, update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes),
+            store: store, optimizer: optimizer, update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes),
             communicator: communicator, tree: tree, microBatches: ownership.microBatches.count, bucketBytes: configuration.parallel.bucketBytes)
-        checkpoints = try RunCheckpoints(configuration, communicator: communicator, task: task, fresh: fresh)
 
-        if configuration.schedule.kind == .plateau {
-            guard task.hasValidation else { throw Self.noValidation }
-            plateau = PlateauState()
+        // Everything that a run saves. Nothing else names it.
+        let registry = RunStateRegistry([
+            ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store), LoaderState(loader: loader, communicator: communicator),
+            memory, counters, IdentityState(configuration: configuration, task: task),
+        ])
+        let directory = try communicator.onEveryRank {
+            communicator.rank == 0
+                ? try RunDirectory(
+                    claiming: configuration.directory, ranks: communicator.size, environment: surroundings.environment,
+                    timing: surroundings.lockTiming, report: surroundings.report) : nil
         }
-        let restored = try checkpoints.restore(optimizer: optimizer, loader: loader, memory: memory)
-        model.store.refreshOperands()
-        for line in restored.passedOver where communicator.rank == 0 { report(line) }
-        if let state = restored.state {
-            step = state.step
-            tokens = state.tokens
-            secondsBefore = state.seconds
-            plateau = state.plateau
+        self.directory = directory
+        do {
+            checkpoints = RunCheckpoints(
+                configuration, communicator: communicator, directory: directory, registry: registry, report: surroundings.report)
+            if !fresh { step = try Self.restore(registry, configuration, communicator, task, directory, checkpoints, surroundings) }
+            if step == 0, let start {
+                let states: [any RunState] = [ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store), memory]
+                let tokenizer = task.identity.first { $0.name == "tokenizer_fingerprint" }?.value
+                let lines = try start.load(states, tokenizer: tokenizer, communicator)
+                if communicator.rank == 0 { lines.forEach(surroundings.report) }
+            } else if let start, communicator.rank == 0 {
+                surroundings.report("the run goes on from its own checkpoint, not from \(start.path)")
+            }
+            // Nothing refuses the session from here on but the disk.
+            try communicator.onEveryRank { if fresh { try directory?.setEarlierRunAside(files: task.files.map(\.name)) } }
+            backends = surroundings.ownsProcess
+                ? try BackendAgreement(
+                    communicator, directory: configuration.directory, cache: MatrixProductCache(directory: surroundings.cacheDirectory),
+                    measures: !configuration.parallel.reproducible, report: surroundings.report) : nil
+            secondsBefore = counters.seconds
+            try announce(threads)
+        } catch {
+            directory?.end(.failed, step: directory?.previous?.step ?? 0, exitCode: error.exitCode, message: "\(error)")
+            throw error
         }
-        backends = try BackendAgreement(
-            communicator, directory: configuration.directory, cache: MatrixProductCache(directory: cacheDirectory),
-            measures: !configuration.parallel.reproducible, report: report)
+    }
+
+    /// Makes sure that all ranks have the same program, configuration and arithmetic, and gives this process its threads. Collective.
+    /// - Returns: the threads, for the line that a run begins with.
+    private static func agree(
+        _ configuration: RunConfiguration, _ communicator: any Communicator, _ surroundings: SessionSurroundings
+    ) throws -> String {
+        // Every rank updates its own replica: with other kernels the last bits of its parameters would be others.
+        var items = [("program", ProgramIdentity.fingerprint), ("instruction set", Kernels.active.instructionSet)]
+        // Sums over ranks hide which library a rank has; the tree shows it.
+        if configuration.parallel.reproducible { items.append(("matrix libraries", BackendAgreement.libraries)) }
+        try communicator.agree(on: items + configuration.items)
+        guard surroundings.ownsProcess else { return quantity(Workers.count, "thread") }
+        // Where a product is divided may depend on the number of threads, and so its last bits: a reproducible run must not take as many as there
+        // happen to be.
+        let threads = try communicator.workerThreads(requested: configuration.parallel.threads ?? (configuration.parallel.reproducible ? 1 : nil))
+        Workers.count = threads.threads
+        if communicator.size > 1, threads.ownsCores { Workers.pin() }
+        return threads.description
+    }
+
+    /// Restores the newest checkpoint, if there is one. Collective.
+    /// - Returns: its step; 0 where there is none.
+    private static func restore(
+        _ registry: RunStateRegistry, _ configuration: RunConfiguration, _ communicator: any Communicator, _ task: any LearningTask,
+        _ directory: RunDirectory?, _ checkpoints: RunCheckpoints, _ surroundings: SessionSurroundings
+    ) throws -> Int {
+        var changes: [String] = []
+        let restored = try registry.restoreNewest(
+            from: CheckpointStore(directory: configuration.directory), communicator: communicator, allowing: configuration.accepts
+        ) { reader in
+            changes = try ResumeComparison(reader, configuration).lines
+            try reader.check(task)
+        }
+        guard let restored else {
+            try communicator.onEveryRank { try directory?.requireCheckpoints() }
+            return 0
+        }
+        checkpoints.setDamaged(restored.damaged)
+        if communicator.rank == 0 { (restored.passedOver + changes).forEach(surroundings.report) }
+        return restored.step
+    }
+
+    /// Says what begins, writes the run's files, and opens its log. Collective.
+    private func announce(_ threads: String) throws {
+        let path = configuration.directory
         if communicator.rank == 0 {
-            let ranks = communicator.size == 1 ? "1 rank" : "\(communicator.size) ranks"
-            report("run \(configuration.directory): \(ranks) (\(communicator.libraryDescription))")
-            report("kernels \(Kernels.active.instructionSet), \(BackendAgreement.libraries), \(threads.description)")
+            let report = surroundings.report
+            report("run \(path): \(quantity(communicator.size, "rank")) (\(communicator.libraryDescription))")
+            report("kernels \(Kernels.active.instructionSet), \(BackendAgreement.libraries), \(threads)")
             report("model \(configuration.task.modelKind), \(Self.grouped(model.store.parameterCount)) parameters; \(task.summary)")
-            report(step == 0 ? "starting at step 0" : "resuming at step \(step) from \(configuration.directory)/step-\(step)")
+            report(step == 0 ? "starting at step 0" : "resuming at step \(step) from \(path)/step-\(step)")
         }
         try communicator.onEveryRank {
-            guard communicator.rank == 0 else { return }
-            try checkpoints.writeConfiguration(resuming: step > 0)
+            guard let directory else { return }
+            try directory.write(Array(configuration.resolvedYAML.utf8), to: RunDirectory.configurationFile)
+            for file in task.files {
+                let isKept = step > 0 && file.isChangedByUsers && Directory.exists("\(path)/\(file.name)") != nil
+                if !isKept { try directory.write(file.bytes, to: file.name) }
+            }
             log = try RunLog(
-                directory: configuration.directory, targets: task.targets, resumingFrom: step, totalSteps: configuration.steps,
-                terminalColumns: terminalColumns)
+                directory: path, targets: task.targets, resumingFrom: step, totalSteps: configuration.steps,
+                terminalColumns: surroundings.terminalColumns)
+            checkpoints.beforePublication = { [self] in try log?.synchronize() }
+            try directory.note(step: step)
         }
     }
 
     /// Trains to the last step, or until a signal asks to stop. Collective.
     /// - Throws: `UserError`. The run directory then still holds every checkpoint that was complete.
     public func run() throws -> TrainingOutcome {
-        do { return try trainSteps() } catch let error as UserError where error.isShared {
+        do {
+            let outcome = try trainSteps()
+            switch outcome {
+            case .finished: directory?.end(.finished, step: step, exitCode: .finished)
+            case .stopped(let signal, let step):
+                directory?.end(.stopped, step: step, exitCode: .stoppedOnRequest, message: StopSignals.name(signal))
+            }
+            return outcome
+        } catch {
             // Every rank comes here: the checkpoint under way, which is of an earlier step, is still completed.
-            try? checkpoints.finish()
+            if (error as? UserError)?.isShared == true { try? checkpoints.finish() }
+            directory?.end(.failed, step: step, exitCode: error.exitCode, message: "\(error)")
             throw error
         }
     }
@@ -136,13 +237,16 @@ public final class Trainer {
         sessionStart = ContinuousClock.now
         var lastCheckpoint = sessionStart
         var lastEvaluation = sessionStart
-        var (loggedTokens, loggedSeconds) = (tokens, secondsBefore)
+        var (loggedTokens, loggedSeconds) = (counters.tokens, secondsBefore)
         defer { log?.finish() }
 
-        try evaluateStopStep()
+        do { try evaluateStopStep() } catch is Interrupted {
+            // The checkpoint that the session began with says it all.
+            return try stopped(by: agreedSignal(), step: step)
+        }
         if step < configuration.steps {
             batches = try communicator.onEveryRank { try loadBatches() }
-            try backends.prepare(rehearse: rehearse) { try? log?.note($0) }
+            try backends?.prepare(rehearse: rehearse) { try? log?.note($0) }
         }
         while step < configuration.steps {
             step += 1
@@ -150,53 +254,63 @@ public final class Trainer {
             let metrics = try trainStep()
             let next = Result { isLast ? [] : try loadBatches() }
             let now = ContinuousClock.now
-            let request = try StepRequests(
-                signal: StopSignals.received ?? 0,
+            var request = try StepRequests(
+                signal: surroundings.stopRequest() ?? 0,
                 checkpointIsDue: communicator.rank == 0 && isDue(configuration.checkpointEvery, since: lastCheckpoint, now: now),
                 evaluationIsDue: communicator.rank == 0 && isDue(configuration.evaluationEvery, since: lastEvaluation, now: now),
-                failed: next.isFailure
+                failed: next.isFailure, isWaiting: !checkpoints.isReady
             ).agreed(communicator)
             if request.failed { _ = try communicator.onEveryRank { try next.get() } }
             batches = try next.get()
-            try checkpoints.poll()
+            if !request.isWaiting { try checkpoints.advance() }
 
-            let isStopping = request.signal != 0 && !isLast
             let evaluationIsDue = task.hasValidation && (request.evaluationIsDue || isLast && configuration.evaluationEvery != .never)
             var logged = metrics
             // A stop does not wait for an evaluation: the next session makes up for it.
-            if evaluationIsDue, !isStopping {
-                logged.validation = try evaluate()
-                try follow(logged.validation)
-                lastEvaluation = ContinuousClock.now
+            if evaluationIsDue, request.signal == 0 || isLast {
+                do {
+                    logged.validation = try evaluate()
+                    try follow(logged.validation)
+                    lastEvaluation = ContinuousClock.now
+                } catch is Interrupted { request.signal = try agreedSignal() }
             }
+            let isStopping = request.signal != 0 && (!isLast || evaluationIsDue && logged.validation == nil)
             if evaluationIsDue || isLast || step % configuration.logEvery == 0 {
                 logged.seconds = elapsed
-                logged.tokensPerSecond = Double(tokens - loggedTokens) / max(logged.seconds - loggedSeconds, 1e-9)
-                (loggedTokens, loggedSeconds) = (tokens, logged.seconds)
+                logged.tokensPerSecond = Double(counters.tokens - loggedTokens) / max(logged.seconds - loggedSeconds, 1e-9)
+                (loggedTokens, loggedSeconds) = (counters.tokens, logged.seconds)
                 try log?.record(logged)
             }
             if request.checkpointIsDue || isLast || isStopping {
-                let state = CheckpointState(step: step, tokens: tokens, seconds: elapsed, plateau: plateau)
-                try checkpoints.begin(state, optimizer: optimizer, loader: loader, memory: memory)
+                counters.seconds = elapsed
+                try checkpoints.begin(step: step)
                 lastCheckpoint = now
             }
             if isStopping {
                 try checkpoints.finish()
-                try log?.note(
-                    "stopped by \(StopSignals.name(request.signal)) after step \(step); a checkpoint is written, start the run again to go on")
-                return .stopped(signal: request.signal, step: step)
+                return try stopped(by: request.signal, step: step)
             }
         }
         try checkpoints.finish()
         return .finished
     }
 
+    /// The largest signal of any rank. Collective.
+    private func agreedSignal() throws -> Int32 { Int32(try communicator.agreeOnFlag(Int(surroundings.stopRequest() ?? 0))) }
+
+    private func stopped(by signal: Int32, step: Int) throws -> TrainingOutcome {
+        try log?.note("stopped by \(StopSignals.name(signal)) after step \(step); a checkpoint is written, start the run again to go on")
+        return .stopped(signal: signal, step: step)
+    }
+
     /// Evaluates the step that a stop request ended before its evaluation, so that the metrics are those of a run that was never stopped, and the
     /// learning rate follows what it would have followed.
     private func evaluateStopStep() throws {
-        guard task.hasValidation, step > 0, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0 else { return }
+        guard task.hasValidation, step > 0 else { return }
+        let isDue = if case .steps(let interval) = configuration.evaluationEvery { step % interval == 0 } else { false }
+        guard isDue || step == configuration.steps && configuration.evaluationEvery != .never else { return }
         let isLogged = try communicator.agreeOnFlag(log?.lacksValidation(of: step) == true ? 1 : 0) == 0
-        let isFollowed = plateau.map { $0.step >= step } ?? true
+        let isFollowed = !isDue || counters.plateau.map { $0.step >= step } ?? true
         if isLogged, isFollowed { return }
         let validation = try evaluate()
         if !isLogged { try log?.complete(with: validation) }
@@ -205,18 +319,18 @@ public final class Trainer {
 
     /// Lets a schedule of kind plateau see the evaluation of the present step. One that only the end of a shorter session asked for does not count.
     private func follow(_ validation: TaskScores?) throws {
-        guard plateau != nil, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0 else { return }
+        guard counters.plateau != nil, case .steps(let interval) = configuration.evaluationEvery, step % interval == 0 else { return }
         guard let loss = validation?.loss else { throw Self.noValidation }
-        plateau?.observe(loss, step: step, configuration.schedule)
+        counters.plateau?.observe(loss, step: step, configuration.schedule)
     }
 
     private static var noValidation: UserError {
         UserError(
-            .configuration, "plateau follows the validation loss, which this run has not", at: "schedule.kind",
+            .configuration, "plateau follows the validation loss, which this run does not have", at: "schedule.kind",
             advice: "name a validation corpus in corpus.validation, or use another schedule").shared
     }
 
-    private func evaluate() throws -> TaskScores? { try task.evaluate(.validation, communicator) }
+    private func evaluate() throws -> TaskScores? { try task.evaluate(.validation, interruptible) }
 
     /// The present step's batches, one for each micro-batch.
     private func loadBatches() throws -> [PreparedBatch] { try ownership.microBatches.map { try loader.batch(lanes: $0) } }
@@ -233,7 +347,7 @@ public final class Trainer {
     /// Forward, backward, all-reduce, clip and update, for the batch of the step.
     private func trainStep() throws -> StepMetrics {
         let learningRate = configuration.schedule.learningRate(
-            base: configuration.optimizer.learningRate, step: step, reductions: plateau?.reductions ?? 0)
+            base: configuration.optimizer.learningRate, step: step, reductions: counters.plateau?.reductions ?? 0)
         var carried: CarriedMemory?
         var carriesGradient = false
         let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
@@ -251,9 +365,10 @@ public final class Trainer {
             return squares
         }
         try loader.advance()
-        tokens += outcome.tokens
+        counters.tokens += outcome.tokens
+        if Failpoint.parameterDrift.isHit { model.store.values[model.store.values.count / 2] += 1e-6 }
         return StepMetrics(
-            step: step, tokens: tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm,
+            step: step, tokens: counters.tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm,
             carriedGradientNorm: carriesGradient ? outcome.measuredNorm : nil, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
     }
 
@@ -285,17 +400,25 @@ private struct StepRequests {
     var evaluationIsDue: Bool
     /// Whether the batches of the next step could not be loaded.
     var failed: Bool
+    /// Whether a checkpoint under way has to wait.
+    var isWaiting: Bool
 
-    /// The largest signal of any rank, what rank 0's clock says, and whether any rank has failed. Collective.
+    /// The largest signal of any rank, what rank 0's clock says, and whether any rank has failed or waits. Collective: one small reduction.
     func agreed(_ communicator: any Communicator) throws -> StepRequests {
         guard communicator.size > 1 else { return self }
-        let all = try communicator.allReduced([Int64(signal), checkpointIsDue ? 1 : 0, evaluationIsDue ? 1 : 0, failed ? 1 : 0], .maximum)
-        return StepRequests(signal: Int32(all[0]), checkpointIsDue: all[1] == 1, evaluationIsDue: all[2] == 1, failed: all[3] == 1)
+        let all = try communicator.allReduced([Int64(signal), checkpointIsDue ? 1 : 0, evaluationIsDue ? 1 : 0, failed ? 1 : 0, isWaiting ? 1 : 0], .maximum)
+        return StepRequests(
+            signal: Int32(all[0]), checkpointIsDue: all[1] == 1, evaluationIsDue: all[2] == 1, failed: all[3] == 1, isWaiting: all[4] == 1)
     }
 }
 
 extension Result {
     fileprivate var isFailure: Bool { if case .failure = self { true } else { false } }
+}
+
+extension Error {
+    /// The code that a process ends with for the error.
+    var exitCode: ExitCode { (self as? UserError)?.exitCode ?? .software }
 }
 
 extension Duration {

@@ -86,8 +86,8 @@ enum ProgramStart {
         // The library is loaded here, by the only thread that computes yet; everyone who asks for it later finds it.
         _ = OneDNN.isAvailable
         do {
-            let instructionSet = environment["MNEME_INSTRUCTION_SET"] ?? ""
-            try Kernels.choose(instructionSet: instructionSet.isEmpty ? nil : instructionSet, source: "MNEME_INSTRUCTION_SET")
+            try Failpoint.arm(environment["MNEME_FAILPOINT"] ?? "", rank: communicator.rank)
+            try chooseKernels(environment["MNEME_INSTRUCTION_SET"] ?? "", communicator)
             try BLAS.validate(coreType: environment[BLAS.coreTypeVariable] ?? "")
             if let name = environment[matrixBackendVariable], !name.isEmpty {
                 MatrixProducts.force(try MatrixBackend.named(name, at: matrixBackendVariable))
@@ -108,6 +108,21 @@ enum ProgramStart {
             CommandLineOutput.error("rank \(communicator.rank): \(error)")
             communicator.abort(ExitCode.software.rawValue)
         }
+    }
+
+    /// Takes the kernels of the instruction set that is asked for, or of the largest one that all ranks have: their last bits differ between sets.
+    /// Collective.
+    private static func chooseKernels(_ wanted: String, _ communicator: any Communicator) throws {
+        var name = wanted.isEmpty ? nil : wanted
+        if name == nil, communicator.size > 1 {
+            let known = Kernels.available.map(\.instructionSet)
+            let common = try communicator.allReduced(known.count, .minimum)
+            if common < known.count {
+                name = known[common - 1]
+                CommandLineOutput.note("rank \(communicator.rank): kernels \(known[common - 1]), the largest set that every rank has")
+            }
+        }
+        try Kernels.choose(instructionSet: name, source: "MNEME_INSTRUCTION_SET")
     }
 
     /// Lets a rank that has no memory for a tensor say so and end all ranks. It gives back a little that was kept for that, since the message and

@@ -15,11 +15,11 @@ import Testing
             try sample.save(to: directory, step: 10, worldSize: 2)
             try sample.save(to: directory, step: 20, worldSize: 2)
             try damage(directory + "/step-20")
-            let search = try CheckpointStore(directory: directory).newestVerified()
-            #expect(search.reader?.step == 10)
-            #expect(search.passedOver.map(\.step) == [20])
+            let found = try #require(try newest(in: directory))
+            #expect(found.step == 10)
+            #expect(found.damaged == [20])
             let error = #expect(throws: UserError.self) { try CheckpointReader(directory: directory + "/step-20").verify() }
-            return ((search.passedOver.first?.reason ?? "").replacingOccurrences(of: directory + "/", with: ""), error)
+            return ((found.passedOver.first ?? "").replacingOccurrences(of: directory + "/", with: "").replacingOccurrences(of: "passing over step-20: ", with: ""), error)
         }
     }
 
@@ -36,14 +36,14 @@ import Testing
     @Test("a missing shard")
     func missingShard() throws {
         let (reason, error) = try reasonAfter { try FileManager.default.removeItem(atPath: $0 + "/shard-1-of-2.h5") }
-        #expect(reason.hasPrefix("step-20/shard-1-of-2.h5: cannot open the file: No such file or directory"))
+        #expect(reason.hasPrefix("step-20/shard-1-of-2.h5: cannot be opened: No such file or directory"))
         #expect(error?.exitCode == .missingInput)
     }
 
     @Test("a missing checkpoint.h5")
     func missingJoin() throws {
         let (reason, error) = try reasonAfter { try FileManager.default.removeItem(atPath: $0 + "/checkpoint.h5") }
-        #expect(reason.hasPrefix("step-20/checkpoint.h5: cannot open the file: No such file or directory"))
+        #expect(reason.hasPrefix("step-20/checkpoint.h5: cannot be opened: No such file or directory"))
         #expect(error?.exitCode == .missingInput)
     }
 
@@ -151,6 +151,7 @@ import Testing
             try JoinedFile.seal(path)
             let newer = try #require(throws: UserError.self) { _ = try CheckpointReader(directory: directory) }
             #expect(newer.description.contains("its format version 99 is newer than 1"))
+            #expect(newer.exitCode == .configuration)
         }
     }
 
@@ -164,11 +165,12 @@ import Testing
             try Data("half".utf8).write(to: URL(fileURLWithPath: directory + "/.partial-step-2/shard-0-of-1.h5"))
             // Killed between the two renames of a replacement of step 1.
             try FileManager.default.moveItem(atPath: directory + "/step-1", toPath: directory + "/.replaced-step-1")
-            let store = CheckpointStore(directory: directory)
-            #expect(try store.newestVerified().reader == nil)
-            try CheckpointWriter(directory: directory, rank: 0, worldSize: 1, keep: 1).prepare()
+            // Killed while removing step 0.
+            try FileManager.default.createDirectory(atPath: directory + "/.removing-step-0", withIntermediateDirectories: false)
+            #expect(try newest(in: directory) == nil)
+            #expect(try CheckpointWriter.sweep(directory).isEmpty)
             #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["step-1"])
-            #expect(try store.newestVerified().reader?.step == 1)
+            #expect(try newest(in: directory)?.step == 1)
         }
     }
 
@@ -191,7 +193,7 @@ import Testing
             for writer in writers { writer.begin(step: 3, attributes: [:], items: sample.items(rank: writer.rank, worldSize: 2)) }
             for writer in writers { try writer.waitForShard() }
             try writers[0].publish()
-            #expect(try CheckpointStore(directory: directory).newestVerified().reader?.step == 3)
+            #expect(try newest(in: directory)?.step == 3)
         }
     }
 
@@ -225,7 +227,7 @@ import Testing
                 writer.abandon()
                 #expect(try FileManager.default.contentsOfDirectory(atPath: run) == ["step-1"])
             }
-            let reader = try #require(try CheckpointStore(directory: run).newestVerified().reader)
+            let reader = try CheckpointReader(directory: try #require(try newest(in: run)).directory)
             #expect(try sample.difference(from: reader) == nil)
         }
     }
@@ -256,11 +258,10 @@ import Testing
             let file = directory + "/file"
             try Data().write(to: URL(fileURLWithPath: file))
             let writer = CheckpointWriter(directory: file + "/run", rank: 0, worldSize: 1, keep: 1)
-            let prepared = try #require(throws: UserError.self) { try writer.prepare() }
-            #expect(prepared.exitCode == .inputOutput)
-            #expect(prepared.description.hasPrefix("\(file)/run: cannot make the directory: "))
             writer.begin(step: 1, attributes: [:], items: [])
-            #expect(try #require(throws: UserError.self) { try writer.waitForShard() }.exitCode == .inputOutput)
+            let error = try #require(throws: UserError.self) { try writer.waitForShard() }
+            #expect(error.exitCode == .inputOutput)
+            #expect(error.description.hasPrefix("\(file)/run/.partial-step-1: cannot make the directory: "))
             writer.abandon()
         }
     }

@@ -13,9 +13,9 @@ import Testing
         try withScratchDirectory { directory in
             let sample = Sample(seed: 1)
             try sample.save(to: directory, step: 7, worldSize: worldSize)
-            let search = try CheckpointStore(directory: directory).newestVerified()
-            #expect(search.passedOver.isEmpty)
-            let reader = try #require(search.reader)
+            let found = try #require(try newest(in: directory))
+            #expect(found.passedOver.isEmpty)
+            let reader = try CheckpointReader(directory: found.directory)
             #expect(reader.step == 7 && reader.worldSize == worldSize)
             #expect(try sample.difference(from: reader) == nil)
             #expect(reader.attributes["configuration"] == .string("run: sample\n"))
@@ -79,7 +79,6 @@ import Testing
     func snapshots() throws {
         try withScratchDirectory { directory in
             let writer = CheckpointWriter(directory: directory, rank: 0, worldSize: 1, keep: 2)
-            try writer.prepare()
             var values = [Float](repeating: 0, count: 100_000)
             for step in 1...4 {
                 for index in values.indices { values[index] = Float(step) }
@@ -132,22 +131,26 @@ import Testing
         try withScratchDirectory { directory in
             try Sample(seed: 1).save(to: directory, step: 1, worldSize: 1)
             let reader = try CheckpointReader(directory: directory + "/step-1")
-            var expected = Sample.shapes
-            #expect(reader.mismatch(with: expected, under: "parameters/") == nil)
-            try reader.requireFit(expected, under: "parameters/")
+            #expect(SampleState(Sample.shapes).registry.mismatches(with: reader).isEmpty)
+            try SampleState(Sample.shapes).registry.requireFit(reader)
 
-            expected[1].shape = [48, 192]
+            var shapes = Sample.shapes
+            shapes[1].shape = [48, 192]
+            shapes.removeLast()
+            shapes.append(("parameters/blocks.1.norm", [48]))
+            let registry = SampleState(shapes).registry
+            #expect(registry.mismatches(with: reader).map(\.kind) == [.reshaped, .missing, .unexpected])
             #expect(
-                reader.mismatch(with: expected)
-                    == "'parameters/blocks.0.attention.qkv.weight' is [48, 144] in the checkpoint, and [48, 192] in the model")
-            expected = Sample.shapes + [("parameters/blocks.1.norm", [48])]
-            #expect(reader.mismatch(with: expected) == "the model has 'parameters/blocks.1.norm' [48], which the checkpoint has not")
-            expected = Sample.shapes.dropLast()
-            #expect(
-                reader.mismatch(with: expected, under: "parameters/") == "the checkpoint has 'parameters/empty' [0, 4], which the model has not")
-            let error = try #require(throws: UserError.self) { try reader.requireFit(expected, under: "parameters/") }
+                registry.mismatches(with: reader).map(\.text) == [
+                    "'parameters/blocks.0.attention.qkv.weight' is float32 [48, 144] in the checkpoint, and float32 [48, 192] here",
+                    "'parameters/blocks.1.norm' [48] is not in the checkpoint",
+                    "the checkpoint has 'parameters/empty' [0, 4], which nothing here takes",
+                ])
+            let error = try #require(throws: UserError.self) { try registry.requireFit(reader) }
             #expect(error.exitCode == .configuration)
-            #expect(error.description.hasPrefix("\(directory)/step-1: the checkpoint has"))
+            #expect(error.description.hasPrefix("\(directory)/step-1: 'parameters/blocks.0.attention.qkv.weight' is"))
+            #expect(error.description.contains("(2 more items do not fit)"))
+            try registry.requireFit(reader) { _ in true }
 
             let read = try #require(throws: UserError.self) {
                 try withUnsafeTemporaryAllocation(byteCount: 16, alignment: 8) { try reader.read("parameters/scale", .float32, shape: [4], into: $0) }

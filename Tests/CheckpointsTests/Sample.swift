@@ -1,6 +1,7 @@
 // A small made-up model state, saved by any number of ranks in one process.
 
 import Checkpoints
+import Collectives
 import Foundation
 import HDF5
 
@@ -68,6 +69,38 @@ struct Sample {
         if try reader.elements("random/state", as: UInt64.self) != [.max, 1] { return "random/state" }
         return nil
     }
+}
+
+/// Parameters by name and shape, as a state of a run.
+final class SampleState: RunState {
+    let stateName = "parameters"
+    let shapes: [(name: String, shape: [Int])]
+    /// The values, one item after the other.
+    let memory: UnsafeMutableBufferPointer<Float>
+
+    init(_ shapes: [(name: String, shape: [Int])]) {
+        self.shapes = shapes
+        memory = .allocate(capacity: shapes.reduce(0) { $0 + $1.shape.reduce(1, *) })
+        memory.initialize(repeating: 0)
+    }
+
+    deinit { memory.deallocate() }
+
+    var registry: RunStateRegistry { RunStateRegistry([self]) }
+
+    var stateItems: [StateItem] {
+        var first = 0
+        return shapes.map { name, shape in
+            let part = UnsafeMutableBufferPointer(rebasing: memory[first..<first + shape.reduce(1, *)])
+            first += part.count
+            return StateItem(name, .float32, shape: shape, memory: UnsafeMutableRawBufferPointer(part))
+        }
+    }
+}
+
+/// The newest checkpoint that is whole. Nothing is restored, so that all of it is verified.
+func newest(in directory: String) throws -> RestoredCheckpoint? {
+    try RunStateRegistry([]).restoreNewest(from: CheckpointStore(directory: directory), communicator: SingleProcess()) { _ in }
 }
 
 /// A seeded generator (SplitMix64).

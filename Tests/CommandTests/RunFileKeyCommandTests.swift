@@ -56,6 +56,9 @@ import Testing
             #expect(try mneme(changed).standardError.contains("from here on") == false)
             let fewer = try mneme(changed + ["--set", "steps=5"]).standardError
             #expect(fewer.contains("steps is 5, and the checkpoint is of step 6: nothing is left to train\n"), "\(fewer)")
+            let otherRule = ["--set", "optimizer.kind=sgd", "--set", "steps=7"]
+            #expect(try mneme(changed + otherRule, expecting: 78).standardError.contains("trained with optimizer.kind adamw, not sgd"))
+            try mneme(changed + otherRule + ["--accept", "optimizer.kind"])
             #expect(try mneme(changed + ["--accept", "batch.lane"], expecting: 64).standardError.contains("did you mean 'batch.lanes'?"))
         }
     }

@@ -39,11 +39,9 @@ private func read(_ tree: ConfigurationTree) throws {
     }
 
     @Test func aKeyIsDeclaredByItsRead() throws {
-        #expect(
-            try key("count")
-                == ConfigurationKey(
-                    name: "count", type: "an integer of at least 4", choices: [], defaultValue: nil, meaning: "How many.",
-                    onResume: .refused))
+        let count = try key("count")
+        #expect(count.type == "an integer of at least 4" && count.choices.isEmpty && count.defaultValue == nil)
+        #expect(count.meaning == "How many." && count.onResume == .refused && count.section.isEmpty)
         let kind = try key("shape.kind")
         #expect(kind.type == "one of circle, square, star" && kind.choices == ["circle", "square", "star"] && kind.onResume == .refused)
         let height = try key("shape.height")

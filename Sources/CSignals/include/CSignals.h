@@ -2,8 +2,13 @@
 #ifndef MNEME_CSIGNALS_H
 #define MNEME_CSIGNALS_H
 
-// Installs the handler for `signal`. Returns 0, or -1 with errno set.
+// Installs the handler for `signal`. A second SIGINT ends the process at once. Returns 0, or -1 with errno set.
 int mneme_catch_signal(int signal);
+// Lets the process pass over `signal`. Returns 0, or -1 with errno set.
+int mneme_ignore_signal(int signal);
+// Lets SEGV, ABRT, BUS, FPE, ILL, TRAP and QUIT end the process when another one sent them, without the words of a crash. Faults of the program itself
+// are handled as before. Returns 0, or -1 with errno set.
+int mneme_end_by_foreign_faults(void);
 // The first signal that was caught since the start, or 0.
 int mneme_caught_signal(void);
 // Forgets what was caught.

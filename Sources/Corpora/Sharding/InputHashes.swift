@@ -3,6 +3,7 @@
 import Collectives
 import Diagnostics
 import Foundation
+import Storage
 
 /// Lists and hashes input files.
 enum InputHashes {

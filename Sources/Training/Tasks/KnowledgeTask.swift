@@ -6,6 +6,7 @@ import Collectives
 import Corpora
 import Diagnostics
 import Foundation
+import Storage
 import Memory
 import Models
 import NeuralNetworks

@@ -73,7 +73,9 @@ struct AnswerCommand: ParsableCommand {
     }
 
     func run() throws {
-        ProgramStart.run { _ in
+        ProgramStart.run { communicator in
+            // One answer, whatever the number of ranks.
+            guard communicator.rank == 0 else { return .finished }
             let run = try LoadedRun(directory: runDirectory)
             func questions(endingWithMark: Bool) throws -> [Question] {
                 if inputs.isEmpty || plain { return try plainQuestions(endingWithMark: endingWithMark) }

@@ -33,6 +33,8 @@ struct CheckpointListCommand: ParsableCommand {
             }
             return try CheckpointStore(directory: path).list()
         }
+        // Scripts see the damage too.
+        defer { if checkpoints.contains(where: { !$0.isComplete }) { Foundation.exit(ExitCode.badData.rawValue) } }
         if json {
             try CheckpointOutput.print(
                 json: checkpoints.map {

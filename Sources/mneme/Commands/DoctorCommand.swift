@@ -24,11 +24,14 @@ struct DoctorCommand: ParsableCommand {
             in the cache already stays. It takes a few minutes, or as long as the classes named want: element type, whether A and B are transposed,
             and the extents M x N x K rounded up to powers of two, with "+" where the product is added to what is there.
 
+            --failpoints lists where MNEME_FAILPOINT=name[:after]:kill|error|stall[@rank] lets a run fail, for tests of what runs survive.
+
             MNEME_INSTRUCTION_SET (sse2, avx2, avx512) and MNEME_MATRIX_BACKEND (openblas, onednn) force a choice, for any command.
 
             Examples:
               mneme doctor
               mpirun -n 2 mneme doctor --json
+              mneme doctor --failpoints
               mneme doctor --tune
               mneme doctor --tune "float32 nt 1024x4096x1024" "float32 tn 4096x1024x1024 +"
             """)
@@ -39,6 +42,9 @@ struct DoctorCommand: ParsableCommand {
     @Flag(help: "Measure which library multiplies which matrices faster, and keep it for every run on this machine.")
     var tune = false
 
+    @Flag(help: "List the places at which MNEME_FAILPOINT makes a run fail on purpose.")
+    var failpoints = false
+
     @Argument(help: "With --tune: the classes to measure; those of common layers by default.")
     var classes: [String] = []
 
@@ -47,6 +53,10 @@ struct DoctorCommand: ParsableCommand {
     }
 
     func run() throws {
+        if failpoints {
+            for point in Failpoint.allCases { print("\(point.rawValue.padding(toLength: 32, withPad: " ", startingAt: 0))\(point.meaning)") }
+            return
+        }
         ProgramStart.run { communicator in
             if tune {
                 let tuning = try communicator.onEveryRank { try MatrixProductTuning(classes, on: communicator.rank == 0) }

@@ -50,12 +50,11 @@ struct EvaluateCommand: ParsableCommand {
 
     func run() throws {
         ProgramStart.run { communicator in
-            let run = try communicator.onEveryRank {
-                let run = try LoadedRun(directory: runDirectory, step: step)
+            let run = try LoadedRun(directory: runDirectory, step: step, communicator: communicator)
+            try communicator.onEveryRank {
                 if !(run.task is LanguageTask), corpus != nil {
                     throw UserError(.usage, "goes with a language model; this run's data is in its own task section", at: "--corpus")
                 }
-                return run
             }
             if communicator.rank == 0 { run.passedOver.forEach { CommandLineOutput.note($0) } }
             if run.task is LanguageTask { try evaluateCorpus(run, communicator) } else { try evaluateTask(run, communicator) }

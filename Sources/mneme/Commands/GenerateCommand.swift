@@ -45,7 +45,9 @@ struct GenerateCommand: ParsableCommand {
     var sequences = 1
 
     func run() throws {
-        ProgramStart.run { _ in
+        ProgramStart.run { communicator in
+            // One answer, whatever the number of ranks.
+            guard communicator.rank == 0 else { return .finished }
             let run = try LoadedRun(directory: runDirectory).languageRun()
             let prompts = try TextInput.documents(inputs)
             let settings = GenerationSettings(

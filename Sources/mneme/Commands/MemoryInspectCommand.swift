@@ -43,7 +43,9 @@ struct MemoryInspectCommand: ParsableCommand {
     }
 
     func run() throws {
-        ProgramStart.run { _ in
+        ProgramStart.run { communicator in
+            // One answer, whatever the number of ranks.
+            guard communicator.rank == 0 else { return .finished }
             let run = try LoadedRun(directory: runDirectory, step: step)
             run.passedOver.forEach { CommandLineOutput.note($0) }
             let rows = try run.task.model.memory.map { declaration -> Row in

@@ -57,7 +57,9 @@ struct MemoryShowCommand: ParsableCommand {
     }
 
     func run() throws {
-        ProgramStart.run { _ in
+        ProgramStart.run { communicator in
+            // One answer, whatever the number of ranks.
+            guard communicator.rank == 0 else { return .finished }
             let run = try LoadedRun(directory: runDirectory, step: step)
             run.passedOver.forEach { CommandLineOutput.note($0) }
             let explanation = try prompt.map { try read($0, run) } ?? run.task.example(example ?? 0)

@@ -1,9 +1,11 @@
 // mneme train
 
 import ArgumentParser
+import Checkpoints
 import Collectives
 import Configuration
 import Diagnostics
+import Foundation
 import Training
 
 struct TrainCommand: ParsableCommand {
@@ -12,8 +14,9 @@ struct TrainCommand: ParsableCommand {
         abstract: "Train a model as a run file says, on one rank or under mpirun.",
         discussion: """
             The run goes on by itself from the newest complete checkpoint in its directory. It says what has changed in the run file since
-            then, and refuses what would make another run of it, such as other lanes, unless --accept names the key. SIGTERM, SIGUSR1 and
-            SIGINT ask it to stop: all ranks finish the step, write a checkpoint and exit with code 75, which means: start me again.
+            then, and refuses what would make another run of it, such as other lanes, unless --accept names the key. The signals TERM, INT,
+            HUP, USR1, USR2 and XCPU ask it to stop: all ranks finish the step, write a checkpoint and exit with code 75, which means: start
+            me again. session.json in the run directory says how the last session ended.
 
             Examples:
               mneme train launch/runs/tiny-shakespeare.yaml
@@ -21,6 +24,7 @@ struct TrainCommand: ParsableCommand {
                   --set batch.lanes=32
               mneme train launch/runs/tiny-shakespeare.yaml --accept corpus.order
               mneme train --keys optimizer
+              mneme train fine-tune.yaml --from checkpoints/base --only parameters
             """)
 
     @Argument(help: "The run file; with --keys, the section to list.")
@@ -31,6 +35,15 @@ struct TrainCommand: ParsableCommand {
 
     @Flag(help: "Start from step 0: checkpoints, metrics and logs of earlier sessions are removed.")
     var fresh = false
+
+    @Option(name: .long, help: ArgumentHelp("Begin a new run with the state of a checkpoint, or of a run's newest.", valueName: "checkpoint"))
+    var from: String?
+
+    @Option(name: .long, help: ArgumentHelp("With --from: take the parameters alone.", valueName: "parameters"))
+    var only: StartingPart?
+
+    @Option(name: .long, help: ArgumentHelp("With --from: pass over items that are missing, unexpected or reshaped.", valueName: "kind"))
+    var allow: [StateMismatch.Kind] = []
 
     @Flag(help: "Check the configuration, print it with all defaults, and stop.")
     var dryRun = false
@@ -52,6 +65,7 @@ struct TrainCommand: ParsableCommand {
     func validate() throws {
         if file == nil, !keys { throw ValidationError("Missing a run file.") }
         if json || markdown, !keys { throw ValidationError("--json goes with --keys.") }
+        if from == nil, only != nil || !allow.isEmpty { throw ValidationError("--only and --allow say how --from begins: give --from as well") }
     }
 
     func run() throws {
@@ -79,10 +93,15 @@ struct TrainCommand: ParsableCommand {
                 configuration.notices.forEach { CommandLineOutput.note($0) }
                 if let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
             }
+            var surroundings = SessionSurroundings()
+            surroundings.stopRequest = { StopSignals.received }
+            surroundings.cacheDirectory = ProgramStart.cacheDirectory
+            surroundings.terminalColumns = CommandLineOutput.terminalColumns
+            surroundings.environment = ProcessInfo.processInfo.environment
+            surroundings.report = { CommandLineOutput.note($0) }
             let trainer = try Trainer(
-                configuration, communicator: communicator, fresh: fresh, cacheDirectory: ProgramStart.cacheDirectory,
-                terminalColumns: CommandLineOutput.terminalColumns
-            ) { CommandLineOutput.note($0) }
+                configuration, communicator: communicator, fresh: fresh,
+                from: from.map { StartingPoint(path: $0, onlyParameters: only != nil, allowed: Set(allow)) }, surroundings: surroundings)
             switch try trainer.run() {
             case .finished: return .finished
             case .stopped: return .stoppedOnRequest
@@ -90,3 +109,10 @@ struct TrainCommand: ParsableCommand {
         }
     }
 }
+
+/// What `--only` names.
+enum StartingPart: String, ExpressibleByArgument, CaseIterable {
+    case parameters
+}
+
+extension StateMismatch.Kind: ExpressibleByArgument {}

@@ -26,7 +26,9 @@ struct TranslateCommand: ParsableCommand {
     @OptionGroup var decoding: DecodingOptions
 
     func run() throws {
-        ProgramStart.run { _ in
+        ProgramStart.run { communicator in
+            // One answer, whatever the number of ranks.
+            guard communicator.rank == 0 else { return .finished }
             let run = try LoadedRun(directory: runDirectory).languageRun()
             let lines = try TextInput.lines(inputs)
             let format = run.promptFormat(room: decoding.room(for: .wmt), keepsEnd: false)

@@ -3,18 +3,21 @@
 import CZlib
 
 /// A running CRC-32 (ISO 3309, polynomial 0xEDB88320 reflected). It finds every burst of up to 32 wrong bits; it does not guard against intent.
-struct Checksum: Equatable {
-    private(set) var value: UInt = 0
+public struct Checksum: Equatable, Sendable {
+    /// The checksum so far.
+    public private(set) var value: UInt = 0
 
-    init() {}
+    /// The checksum of no bytes.
+    public init() {}
 
-    init(_ value: Int64) { self.value = UInt(truncatingIfNeeded: value) }
+    /// A checksum as attributes hold it.
+    public init(_ value: Int64) { self.value = UInt(truncatingIfNeeded: value) }
 
     /// The checksum as attributes hold it: 0 ..< 2^32.
-    var stored: Int64 { Int64(value) }
+    public var stored: Int64 { Int64(value) }
 
     /// Adds `bytes`. Some 4 GB/s on a current core.
-    mutating func update(_ bytes: UnsafeRawBufferPointer) {
+    public mutating func update(_ bytes: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
         value = crc32_z(value, start.assumingMemoryBound(to: UInt8.self), bytes.count)
     }
@@ -22,7 +25,7 @@ struct Checksum: Equatable {
     /// Adds bytes that are known by their checksum and count only.
     ///
     /// - Complexity: O(log `byteCount`).
-    mutating func append(_ other: Checksum, byteCount: Int) {
+    public mutating func append(_ other: Checksum, byteCount: Int) {
         value = crc32_combine(value, other.value, byteCount)
     }
 }

@@ -1,0 +1,127 @@
+// What a training run saves, each part declared once: parameters, optimizer state, the loader's position, lane memory, counters, the schedule.
+
+import Checkpoints
+import Collectives
+import Corpora
+import Diagnostics
+import Foundation
+import Models
+import Optimizers
+import Tensors
+
+/// The parameters of a model.
+struct ParameterState: RunState {
+    let store: ParameterStore
+    let stateName = "parameters"
+
+    var stateItems: [StateItem] {
+        store.parameters.map { parameter in
+            let values = UnsafeMutableBufferPointer(start: parameter.value.floats, count: parameter.shape.count)
+            return StateItem(
+                "parameters/\(parameter.name)", .float32, shape: parameter.shape.array, memory: UnsafeMutableRawBufferPointer(values))
+        }
+    }
+
+    func wasRestored() { store.refreshOperands() }
+}
+
+/// What an optimizer keeps of each parameter.
+struct OptimizerState: RunState {
+    let optimizer: any Optimizer
+    let store: ParameterStore
+    let stateName = "optimizer"
+
+    var stateItems: [StateItem] {
+        optimizer.slots.flatMap { slot in
+            store.parameters.map { parameter in
+                let values = UnsafeMutableBufferPointer(rebasing: slot.buffer[parameter.offset..<parameter.offset + parameter.shape.count])
+                return StateItem(
+                    "optimizer/\(slot.name)/\(parameter.name)", .float32, shape: parameter.shape.array, memory: UnsafeMutableRawBufferPointer(values))
+            }
+        }
+    }
+}
+
+/// Where the loader stands.
+struct LoaderState: RunState {
+    let loader: TaskLoader
+    let communicator: any Communicator
+    let stateName = "loader"
+
+    var stateItems: [StateItem] {
+        [
+            StateItem("loader/position", .int64, save: { try loader.encodedPosition(communicator) }) { (numbers: [Int64]) in
+                guard let position = LoaderPosition(encoded: numbers) else {
+                    throw UserError(.badData, "the loader's position cannot be read", at: "loader/position", advice: "use an earlier checkpoint")
+                }
+                try loader.seek(to: position)
+            }
+        ]
+    }
+}
+
+/// The counters of a run, and what a schedule of kind plateau knows.
+final class CounterState: RunState {
+    let stateName = "schedule"
+    /// Predicted tokens so far.
+    var tokens = 0
+    /// Seconds of training so far, over all sessions, as of the last checkpoint or step.
+    var seconds = 0.0
+    /// `nil` for every other kind of schedule.
+    var plateau: PlateauState?
+
+    var stateItems: [StateItem] {
+        guard plateau != nil else { return [] }
+        // A run that had another kind of schedule before knows nothing yet.
+        return [
+            StateItem("schedule/plateau", .float64, shape: [4], ifAbsent: {}, save: { [self] in plateau?.encoded ?? [] }) { [self] (numbers: [Double]) in
+                guard let state = PlateauState(encoded: numbers) else {
+                    throw UserError(.badData, "'schedule/plateau' cannot be read", advice: "use an earlier checkpoint")
+                }
+                plateau = state
+            }
+        ]
+    }
+
+    var stateAttributes: [StateAttribute] {
+        [
+            StateAttribute("tokens", save: { [self] in .integer(Int64(tokens)) }) { [self] value in
+                guard case .integer(let number) = value, number >= 0 else { return false }
+                tokens = Int(number)
+                return true
+            },
+            StateAttribute("seconds", save: { [self] in .real(seconds) }) { [self] value in
+                guard case .real(let number) = value, number.isFinite else { return false }
+                seconds = number
+                return true
+            },
+        ]
+    }
+}
+
+/// What checkpoints say about the run that they are of.
+struct IdentityState: RunState {
+    let configuration: RunConfiguration
+    let task: any LearningTask
+    let stateName = "identity"
+
+    var stateAttributes: [StateAttribute] {
+        var values: [(String, CheckpointAttribute)] = [
+            ("configuration", .string(configuration.resolvedYAML)), ("seed", .integer(Int64(configuration.seed))),
+            ("model", .string(configuration.task.modelKind)), ("mneme_version", .string(MnemeVersion.current)),
+        ]
+        values += task.identity.map { ($0.name, .string($0.value)) }
+        values += task.attributes.map { ($0.key, $0.value) }
+        return values.map { name, value in StateAttribute(name, value) }
+    }
+}
+
+extension CheckpointReader {
+    /// Makes sure that the checkpoint is one of this task.
+    /// - Throws: `UserError` (.configuration) that says how they differ.
+    func check(_ task: any LearningTask) throws {
+        for (name, value) in task.identity {
+            guard case .string(value) = attributes[name] else { throw task.mismatch(of: name, at: directory) }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+// Damage on purpose: a session is killed, or fails, at every step of a save, a removal, a replacement, a rewind and --fresh, and the next one goes on.
+
+import Checkpoints
+import Diagnostics
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.serialized) struct FailpointTests {
+    /// A run of 12 steps with a checkpoint at each second one.
+    private func run(_ name: String, in scratch: String) throws -> TrainingRun {
+        try TrainingRun(.eraseAdd, name, in: scratch, "checkpoint.every=2", "checkpoint.keep=2")
+    }
+
+    private func session(_ run: TrainingRun, failpoint: String?, ranks: Int? = nil, flags: [String] = []) throws -> FinishedRun {
+        var run = run
+        run.environment["MNEME_FAILPOINT"] = failpoint
+        return try MPIRun.start(ranks: ranks, executable: "mneme", arguments: run.arguments + flags, extraEnvironment: run.environment).finish()
+    }
+
+    /// The names in a run directory that a crash may leave and a start has to clear away.
+    private func hidden(_ run: TrainingRun) -> [String] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: run.directory)) ?? []).filter { $0.hasPrefix(".") || $0.contains("lock") }
+    }
+
+    /// The places of a save, of the removal of an old checkpoint, and of the files beside them.
+    private static let ofSaves: [Failpoint] = [
+        .shardWrite, .shardSync, .joinedWrite, .partialSync, .publishRename, .publishedSync, .exchangedRemove, .removalRename, .removalSync,
+        .removalUnlink, .removalDirectory, .fileWrite, .fileSync, .fileRename, .directorySync, .sessionWrite, .logWrite,
+    ]
+
+    @Test("killed at every step of a save and of a removal: the next session goes on, bit for bit, and leaves nothing behind", arguments: ofSaves)
+    func killedAtASave(_ point: Failpoint) throws {
+        try withScratchDirectory { scratch in
+            let whole = try run("whole", in: scratch)
+            try whole.train()
+            for after in [0, 2] {
+                let run = try run("killed\(after)", in: scratch)
+                let first = try session(run, failpoint: "\(point.rawValue):\(after):kill")
+                #expect(first.status == 137, "\(point.rawValue) after \(after): \(first.status) \(first.standardError)")
+                // Every checkpoint that has its name is whole.
+                for step in run.checkpointSteps { try CheckpointReader(directory: "\(run.directory)/step-\(step)").verify() }
+                let second = try session(run, failpoint: nil)
+                #expect(second.status == 0, "\(second.standardError)")
+                #expect(!second.standardError.contains("passing over"))
+                try run.expectSame(as: whole)
+                #expect(hidden(run) == [])
+                #expect(run.checkpointSteps == [10, 12])
+            }
+        }
+    }
+
+    @Test("killed while metrics are cut back, and while a checkpoint of the same step is replaced")
+    func killedAtAResume() throws {
+        try withScratchDirectory { scratch in
+            let whole = try run("whole", in: scratch)
+            try whole.train()
+            for point in [Failpoint.logRewind, .publishRename, .publishedSync, .exchangedRemove] {
+                let run = try run("killed-\(point.rawValue)", in: scratch)
+                try run.train()
+                // The newest checkpoint is damaged: step 12 is done again and replaced, its metrics are cut.
+                let shard = "\(run.directory)/step-12/shard-0-of-1.h5"
+                try Data("damage".utf8).write(to: URL(fileURLWithPath: shard))
+                let killed = try session(run, failpoint: "\(point.rawValue):kill")
+                #expect(killed.status == 137, "\(point.rawValue): \(killed.standardError)")
+                let last = try session(run, failpoint: nil)
+                #expect(last.status == 0, "\(last.standardError)")
+                try run.expectSame(as: whole)
+                #expect(hidden(run) == [])
+            }
+        }
+    }
+
+    @Test("an old checkpoint that cannot be removed is a warning, and the run goes on", arguments: [Failpoint.removalRename, .removalUnlink])
+    func removalFails(_ point: Failpoint) throws {
+        try withScratchDirectory { scratch in
+            let run = try run("run", in: scratch)
+            let end = try session(run, failpoint: "\(point.rawValue):error")
+            #expect(end.status == 0, "\(end.standardError)")
+            #expect(end.standardError.contains("warning: "), "\(end.standardError)")
+            #expect(run.metrics.count == 12 && run.checkpointSteps.suffix(2) == [10, 12])
+        }
+    }
+
+    @Test("--fresh: killed or failing anywhere before its first checkpoint, the earlier run is as it was")
+    func fresh() throws {
+        try withScratchDirectory { scratch in
+            let whole = try run("whole", in: scratch)
+            try whole.train()
+            let other = try run("other", in: scratch).with("seed=8")
+            try other.train()
+            for order in ["fresh.move:kill", "fresh.move:2:kill", "fresh.commit:kill", "log.write:kill", "checkpoint.publish.rename:kill", "log.write:error"] {
+                let run = try run("run-\(order)", in: scratch)
+                try run.train()
+                let broken = try session(run.with("seed=8"), failpoint: order, flags: ["--fresh"])
+                #expect(broken.status == (order.hasSuffix("kill") ? 137 : 74), "\(order): \(broken.standardError)")
+                // Without --fresh, the earlier run is back: finished.
+                let back = try session(run, failpoint: nil)
+                #expect(back.status == 0 && back.standardError.contains("resuming at step 12"), "\(order): \(back.standardError)")
+                try run.expectSame(as: whole)
+                // With --fresh it goes for good, once there is a checkpoint.
+                let anew = try session(run.with("seed=8"), failpoint: nil, flags: ["--fresh"])
+                #expect(anew.status == 0, "\(anew.standardError)")
+                try run.expectSame(as: other)
+                #expect(hidden(run) == [])
+            }
+        }
+    }
+
+    @Test("--fresh that is refused, and a first step that fails, discard nothing; foreign files stay")
+    func freshRefused() throws {
+        try withScratchDirectory { scratch in
+            let whole = try run("whole", in: scratch)
+            try whole.train()
+            let run = try run("run", in: scratch)
+            try run.train()
+            try "mine".write(toFile: "\(run.directory)/thesis.txt", atomically: true, encoding: .utf8)
+            for (setting, code) in [("schedule.kind=plateau", 78), ("optimizer.learningRate=1e30", 65)] as [(String, Int32)] {
+                let refused = try session(run.with(setting, "evaluation.every=never"), failpoint: nil, flags: ["--fresh"])
+                #expect(refused.status == code, "\(setting): \(refused.standardError)")
+                let back = try session(run, failpoint: nil)
+                #expect(back.status == 0 && back.standardError.contains("resuming at step 12"), "\(setting): \(back.standardError)")
+                try run.expectSame(as: whole)
+            }
+            try run.train(flags: "--fresh")
+            #expect(try String(contentsOfFile: "\(run.directory)/thesis.txt", encoding: .utf8) == "mine")
+        }
+    }
+
+    @Test("a float that changes on one rank is found before the next publication, and the rank is named", arguments: [0, 1, 2])
+    func drift(rank: Int) throws {
+        guard MPIRun.launcher != nil else { return }
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.windows, "run", in: scratch, "batch.lanes=12", "checkpoint.every=4")
+            let end = try session(run, failpoint: "parameter.drift:5:error@\(rank)", ranks: 3)
+            #expect(end.status == 69, "\(end.standardError)")
+            #expect(end.standardError.contains("rank \(rank) has drifted from the others: 'parameters/"), "\(end.standardError)")
+            #expect(run.checkpointSteps == [4])
+            let second = try session(run, failpoint: nil, ranks: 3)
+            #expect(second.status == 0 && second.standardError.contains("resuming at step 4"), "\(second.standardError)")
+        }
+    }
+
+    @Test("a passing error at a resume stops the session instead of going back")
+    func passingError() throws {
+        try withScratchDirectory { scratch in
+            let run = try run("run", in: scratch)
+            try run.train()
+            let metrics = run.metrics
+            let end = try session(run.with("steps=14"), failpoint: "restore.item:3:error")
+            #expect(end.status == 74 && !end.standardError.contains("passing over"), "\(end.standardError)")
+            #expect(run.metrics == metrics && run.checkpointSteps == [10, 12])
+            // All checkpoints gone, as on a file system that is not mounted: nothing is begun anew in silence.
+            try FileManager.default.moveItem(atPath: "\(run.directory)/step-10", toPath: "\(scratch)/step-10")
+            try FileManager.default.moveItem(atPath: "\(run.directory)/step-12", toPath: "\(scratch)/step-12")
+            let gone = try session(run.with("steps=14"), failpoint: nil)
+            #expect(gone.status == 66 && gone.standardError.contains("holds no checkpoint, and the session before published one of step 12"))
+            #expect(run.metrics == metrics)
+        }
+    }
+}
