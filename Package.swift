@@ -88,14 +88,18 @@ let tests: [Target] = [
     .testTarget(name: "MemoryTests", dependencies: ["Memory", "Reference", "NeuralNetworks", "Tensors", "Kernels", "Diagnostics", "TestSupport"], exclude: ["Golden"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
-    .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "mneme", "distributed-checks"], path: "Tests/Distributed"),
-    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "Diagnostics", "mneme", "distributed-checks"], path: "Tests/Distributed"),
+    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "Storage", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Collectives", "Storage", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(
         name: "TrainingTests",
-        dependencies: ["Training", "Models", "Memory", "NeuralNetworks", "Tensors", "Corpora", "Collectives", "Optimizers", "Configuration", "Diagnostics", "TestSupport"]),
+        dependencies: [
+            "Training", "Models", "Memory", "NeuralNetworks", "Tensors", "Corpora", "Collectives", "Checkpoints", "Storage", "Optimizers", "Configuration", "Diagnostics",
+            "TestSupport",
+        ]),
     .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
     .testTarget(name: "BenchmarkTests", dependencies: ["Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
+    .testTarget(name: "StorageTests", dependencies: ["Storage", "Diagnostics", "TestSupport"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
 ]
 

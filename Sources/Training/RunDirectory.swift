@@ -80,7 +80,8 @@ public final class RunDirectory {
             outcome: .running, step: previous?.step ?? 0, checkpoint: previous?.checkpoint, mayBeStartedAgain: true, session: identity, ranks: ranks)
         if let predecessor = lock.predecessor { report("taking over from \(predecessor.description), which is dead") }
         if let previous, previous.outcome == .running {
-            report("the session before, \(previous.session.description), ended without a word after step \(previous.step)")
+            let step = max(previous.step, (try? checkpoints.steps().last ?? 0) ?? 0)
+            report("the session before, \(previous.session.description), ended without a word after step \(step)")
         }
         try settleFresh(report)
         try CheckpointWriter.sweep(path).forEach(report)

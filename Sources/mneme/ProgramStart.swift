@@ -114,10 +114,11 @@ enum ProgramStart {
     /// Collective.
     private static func chooseKernels(_ wanted: String, _ communicator: any Communicator) throws {
         var name = wanted.isEmpty ? nil : wanted
-        if name == nil, communicator.size > 1 {
+        if communicator.size > 1 {
+            // A rank that was told what to take does not hold the others back: whether all are alike is for training to ask.
             let known = Kernels.available.map(\.instructionSet)
-            let common = try communicator.allReduced(known.count, .minimum)
-            if common < known.count {
+            let common = try communicator.allReduced(name == nil ? known.count : .max, .minimum)
+            if name == nil, common < known.count {
                 name = known[common - 1]
                 CommandLineOutput.note("rank \(communicator.rank): kernels \(known[common - 1]), the largest set that every rank has")
             }

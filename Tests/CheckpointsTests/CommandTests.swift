@@ -38,11 +38,11 @@ import Testing
         try withRun { directory, _ in
             try FileManager.default.removeItem(atPath: directory + "/step-10/shard-1-of-2.h5")
             let table = try mneme("list", directory)
-            #expect(table.status == 0)
+            #expect(table.status == 65)
             let lines = table.standardOutput.split(separator: "\n")
             #expect(lines[0].split(separator: " ") == ["STEP", "SIZE", "RANKS", "CREATED", "STATE", "DIRECTORY"])
             #expect(lines[1].contains("damaged") && lines[2].contains("complete"))
-            #expect(lines[3].contains("shard-1-of-2.h5: cannot open the file: No such file or directory"))
+            #expect(lines[3].contains("shard-1-of-2.h5: cannot be opened: No such file or directory"))
 
             let entries = try #require(try json(try mneme("list", directory, "--json").standardOutput) as? [[String: Any]])
             #expect(entries.map { $0["step"] as? Int } == [10, 20])

@@ -3,6 +3,7 @@
 import Corpora
 import Diagnostics
 import Foundation
+import Storage
 import Testing
 
 /// The folder of real corpora, where there is one.

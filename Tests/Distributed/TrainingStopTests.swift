@@ -26,7 +26,7 @@ struct TrainingStopTests {
         #expect(!last.contains("validation_loss"), "a stop does not wait for an evaluation: \(last)")
     }
 
-    @Test(arguments: [SIGTERM, SIGUSR1, SIGINT])
+    @Test(arguments: [SIGTERM, SIGUSR1, SIGINT, SIGHUP, SIGUSR2, SIGXCPU])
     func alone(signal: Int32) throws {
         try withScratchDirectory { scratch in
             let whole = try run("whole", in: scratch, .streams)
@@ -70,13 +70,16 @@ struct TrainingStopTests {
             let isThere = session.wait { run.metrics.count >= 4 }
             try #require(isThere && kill(session.identifier, SIGTERM) == 0)
             let end = try session.finish()
-            #expect(!end.isTimedOut)
-            try run.train(ranks: 2)
+            // The second that the ranks have is enough for this model's checkpoint, or it is not.
+            #expect(!end.isTimedOut && end.status != 0, "\(end.standardError)")
+            let saved = run.checkpointSteps
+            let second = try run.train(ranks: 2)
+            #expect(second.standardError.contains(saved.isEmpty ? "starting at step 0" : "resuming at step \(saved[0]) "), "\(second.standardError)")
             try run.expectSame(as: whole, step: Self.steps)
         }
     }
 
-    @Test(arguments: [SIGTERM, SIGINT])
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGXCPU])
     func theLaunchScriptPassesItOn(signal: Int32) throws {
         try withScratchDirectory { scratch in
             let run = try run("stopped", in: scratch)
@@ -85,8 +88,32 @@ struct TrainingStopTests {
                 ranks: nil, executable: script.path, arguments: ["2"] + run.arguments,
                 extraEnvironment: MPIRun.environment.merging(["MNEME": MPIRun.productsFolder.path + "/mneme"]) { $1 })
             try stopped(run, session, signal: signal) { session.identifier }
-            try run.train(ranks: 2)
+            let stoppedAt = run.metrics.count
+            let second = try run.train(ranks: 2)
+            #expect(second.standardError.contains("resuming at step \(stoppedAt) "), "\(second.standardError)")
             #expect(run.metrics.count == Self.steps)
+        }
+    }
+
+    @Test("a fault that another process sends ends a session without the words of a crash", arguments: [SIGSEGV, SIGABRT, SIGQUIT, SIGBUS])
+    func faultsFromOutside(signal: Int32) throws {
+        try withScratchDirectory { scratch in
+            let run = try run("run", in: scratch).with("steps=4000", "evaluation.every=never")
+            let session = try run.start()
+            let isThere = session.wait { run.metrics.count >= 4 }
+            try #require(isThere && kill(session.identifier, signal) == 0)
+            let end = try session.finish()
+            #expect(end.status == 128 + signal && !end.standardError.contains("crashed"), "\(end.status): \(end.standardError.suffix(400))")
+        }
+    }
+
+    @Test("a reader that goes away does not end a run")
+    func brokenPipe() throws {
+        try withScratchDirectory { scratch in
+            let run = try run("run", in: scratch)
+            let command = ([MPIRun.productsFolder.path + "/mneme"] + run.arguments).map { "'\($0)'" }.joined(separator: " ")
+            let end = try MPIRun.runAlone(executable: "/bin/bash", arguments: ["-c", "set -o pipefail; \(command) 2>&1 | head -n 3 >/dev/null"])
+            #expect(end.status == 0 && run.metrics.count == Self.steps, "\(end.status)")
         }
     }
 }

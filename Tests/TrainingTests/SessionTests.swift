@@ -1,0 +1,204 @@
+// The training loop on threads of this process: no launcher, no subprocess, no process-wide state.
+
+import Checkpoints
+import Collectives
+import Diagnostics
+import Foundation
+import Storage
+import Synchronization
+import TestSupport
+import Testing
+import Training
+
+@Suite struct SessionTests {
+    /// A tiny run of a generated task.
+    private func configuration(_ directory: String, _ settings: String...) throws -> RunConfiguration {
+        let yaml = """
+            run: \(directory)
+            seed: 7
+            steps: 12
+            task: {kind: overwrite, keys: 5, values: 7, length: 20, examples: 64}
+            model: {kind: erase-add, rows: 20, width: 12, controller: {width: 24}}
+            batch: {lanes: 8, groups: 4}
+            optimizer: {kind: adamw, learningRate: 1e-3, clip: 1.0}
+            parallel: {reproducible: true}
+            checkpoint: {every: 3, keep: 2}
+            evaluation: {every: 4, batches: 2}
+            log: {every: 1}
+
+            """
+        let file = "\(directory).yaml"
+        try yaml.write(toFile: file, atomically: true, encoding: .utf8)
+        return try RunConfiguration(contentsOf: file, overrides: settings)
+    }
+
+    /// Sessions of the same run, one a thread. A rank that is asked to stop hears it once `stop` says so.
+    @discardableResult
+    private func train(
+        _ configuration: RunConfiguration, ranks: Int, fresh: Bool = false, from start: StartingPoint? = nil, stop: @escaping @Sendable (_ rank: Int) -> Int32? = { _ in nil },
+        report: @escaping @Sendable (String) -> Void = { _ in }
+    ) throws -> [TrainingOutcome] {
+        try LoopbackCommunicator.run(size: ranks) { communicator in
+            var surroundings = SessionSurroundings()
+            surroundings.ownsProcess = false
+            surroundings.stopRequest = { stop(communicator.rank) }
+            surroundings.report = report
+            return try Trainer(configuration, communicator: communicator, fresh: fresh, from: start, surroundings: surroundings).run()
+        }
+    }
+
+    private func metrics(_ directory: String) throws -> [String] {
+        try String(contentsOfFile: "\(directory)/metrics.jsonl", encoding: .utf8).split(separator: "\n").map {
+            String($0.replacing(/"(seconds|tokens_per_second)":[^,}]*/, with: ""))
+        }
+    }
+
+    /// The names of items in which the checkpoints of a step differ.
+    private func differences(_ one: String, _ other: String, step: Int) throws -> [String] {
+        let readers = try [one, other].map { try CheckpointReader(directory: "\($0)/step-\(step)") }
+        defer { for reader in readers { try? reader.close() } }
+        return try readers[0].differences(from: readers[1]).map(\.name)
+    }
+
+    @Test("the same bits on 1, 2 and 4 ranks, and in sessions on changing numbers of ranks that were asked to stop")
+    func anyRanks() throws {
+        try withScratchDirectory { scratch in
+            let whole = "\(scratch)/whole"
+            try train(configuration(whole), ranks: 1)
+            for ranks in [2, 4] {
+                let other = "\(scratch)/on\(ranks)"
+                try train(configuration(other), ranks: ranks)
+                #expect(try metrics(other) == metrics(whole))
+                #expect(try differences(other, whole, step: 12).isEmpty)
+            }
+            let changing = "\(scratch)/changing"
+            for (ranks, limit) in [(4, 3), (1, 4), (2, 6)] {
+                // The last rank alone is asked, after some steps.
+                let steps = Mutex(0)
+                let outcomes = try train(configuration(changing), ranks: ranks) { rank in
+                    guard rank == ranks - 1 else { return nil }
+                    return steps.withLock {
+                        $0 += 1
+                        return $0 > limit ? SIGTERM : nil
+                    }
+                }
+                for outcome in outcomes {
+                    guard case .stopped(SIGTERM, let step) = outcome else {
+                        Issue.record("\(outcome) on \(ranks) ranks")
+                        continue
+                    }
+                    #expect(try CheckpointStore(directory: changing).steps().last == step)
+                }
+            }
+            let lines = Mutex<[String]>([])
+            try train(configuration(changing), ranks: 4) { _ in nil } report: { line in lines.withLock { $0.append(line) } }
+            let said = lines.withLock { $0 }
+            #expect(said.contains { $0.hasPrefix("resuming at step") && !$0.contains("step 0 ") })
+            #expect(try metrics(changing) == metrics(whole))
+            #expect(try differences(changing, whole, step: 12).isEmpty)
+        }
+    }
+
+    @Test("a stop request is heard in the middle of an evaluation, and the next session makes up for it", arguments: [1, 2])
+    func stopsInEvaluation(ranks: Int) throws {
+        try withScratchDirectory { scratch in
+            let settings = ["evaluation.batches=40", "task.examples=2560"]
+            func configured(_ directory: String) throws -> RunConfiguration { try configuration(directory, settings[0], settings[1]) }
+            try train(configured("\(scratch)/whole"), ranks: ranks)
+            let run = "\(scratch)/run"
+            // A rank looks once a step boundary, and once a round of an evaluation: the 9th look is inside the evaluation of step 4.
+            let looks = Mutex(0)
+            let outcomes = try train(configured(run), ranks: ranks) { rank in
+                guard rank == 0 else { return nil }
+                return looks.withLock {
+                    $0 += 1
+                    return $0 > 8 ? SIGUSR1 : nil
+                }
+            }
+            guard case .stopped(SIGUSR1, 4) = outcomes[0] else { throw CheckFailure("\(outcomes)") }
+            #expect(try metrics(run).count == 4 && metrics(run).last?.contains("validation_") == false)
+            try train(configured(run), ranks: ranks)
+            #expect(try metrics(run) == metrics("\(scratch)/whole"))
+            #expect(try differences(run, "\(scratch)/whole", step: 12).isEmpty)
+        }
+    }
+
+    @Test("a run begins with another's parameters, or with all of its state; what does not fit is listed and refused")
+    func startingPoint() throws {
+        try withScratchDirectory { scratch in
+            let base = "\(scratch)/base"
+            try train(configuration(base), ranks: 1)
+            for (index, onlyParameters) in [true, false].enumerated() {
+                let tuned = "\(scratch)/tuned\(index)"
+                // So small a learning rate leaves the parameters as they came.
+                try train(configuration(tuned, "optimizer.learningRate=1e-30", "optimizer.weightDecay=0", "steps=1"), ranks: 2, from: StartingPoint(path: base, onlyParameters: onlyParameters))
+                let different = try differences(tuned, base, step: 1, 12)
+                #expect(!different.contains { $0.hasPrefix("parameters/") })
+                #expect(different.contains { $0.hasPrefix("optimizer/") })
+                // Moments that came along hardly move in a step; new ones begin at nothing.
+                let moment = try CheckpointReader(directory: "\(tuned)/step-1").statistics(of: try #require(different.first { $0.hasPrefix("optimizer/second_moment") }))
+                let before = try CheckpointReader(directory: "\(base)/step-12").statistics(of: try #require(different.first { $0.hasPrefix("optimizer/second_moment") }))
+                #expect(onlyParameters ? moment.norm < 0.5 * before.norm : moment.norm > 0.9 * before.norm)
+            }
+            let wider = "\(scratch)/wider"
+            let error = #expect(throws: UserError.self) {
+                try train(configuration(wider, "model.width=16"), ranks: 1, from: StartingPoint(path: base, onlyParameters: true))
+            }
+            #expect(error?.exitCode == .configuration && error?.description.contains("--allow reshaped") == true, "\(String(describing: error))")
+            #expect(!FileManager.default.fileExists(atPath: "\(wider)/metrics.jsonl"))
+            let lines = Mutex<[String]>([])
+            try train(configuration(wider, "model.width=16"), ranks: 1, from: StartingPoint(path: base, onlyParameters: true, allowed: [.reshaped])) { _ in nil } report: { line in
+                lines.withLock { $0.append(line) }
+            }
+            let said = lines.withLock { $0 }
+            #expect(said.contains { $0.hasPrefix("passing over: 'parameters/") })
+        }
+    }
+
+    private func differences(_ one: String, _ other: String, step: Int, _ otherStep: Int) throws -> [String] {
+        let readers = [try CheckpointReader(directory: "\(one)/step-\(step)"), try CheckpointReader(directory: "\(other)/step-\(otherStep)")]
+        defer { for reader in readers { try? reader.close() } }
+        return try readers[0].differences(from: readers[1]).map(\.name)
+    }
+
+    @Test("a damaged checkpoint that a resume passes over does not count as kept")
+    func damagedIsNotKept() throws {
+        try withScratchDirectory { scratch in
+            let run = "\(scratch)/run"
+            try train(configuration(run, "steps=6"), ranks: 1)
+            #expect(try CheckpointStore(directory: run).steps() == [3, 6])
+            try Data("damage".utf8).write(to: URL(fileURLWithPath: "\(run)/step-6/shard-0-of-1.h5"))
+            let lines = Mutex<[String]>([])
+            // Step 5 is published beside 3, which is good, and 6, which is not.
+            try train(configuration(run, "steps=5"), ranks: 1) { _ in nil } report: { line in lines.withLock { $0.append(line) } }
+            let said = lines.withLock { $0 }
+            #expect(said.contains { $0.hasPrefix("passing over \(run)/step-6: ") })
+            #expect(try CheckpointStore(directory: run).steps() == [3, 5, 6])
+        }
+    }
+
+    @Test("something of somebody else in an old checkpoint: it stays, with a warning")
+    func foreignFiles() throws {
+        try withScratchDirectory { scratch in
+            let run = "\(scratch)/run"
+            try train(configuration(run, "steps=3"), ranks: 1)
+            try "notes".write(toFile: "\(run)/step-3/notes.txt", atomically: true, encoding: .utf8)
+            let lines = Mutex<[String]>([])
+            try train(configuration(run), ranks: 1) { _ in nil } report: { line in lines.withLock { $0.append(line) } }
+            #expect(try CheckpointStore(directory: run).steps() == [3, 9, 12])
+            let said = lines.withLock { $0 }
+            #expect(said.count { $0.contains("notes.txt is none of its files") } == 1)
+        }
+    }
+
+    @Test("two sessions at once: the second is refused, in one process too")
+    func oneOwner() throws {
+        try withScratchDirectory { scratch in
+            let run = "\(scratch)/run"
+            let holder = try RunDirectory(claiming: run, ranks: 1, environment: ["SLURM_JOB_ID": "4711"]) { _ in }
+            let error = #expect(throws: UserError.self) { try train(configuration(run), ranks: 2) }
+            #expect(error?.exitCode == .unavailable && error?.description.contains("(Slurm 4711)") == true, "\(String(describing: error))")
+            withExtendedLifetime(holder) {}
+        }
+    }
+}
