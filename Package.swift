@@ -59,16 +59,17 @@ let modules: [Target] = [
     .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Diagnostics"]),
     .target(name: "HDF5", dependencies: ["CHDF5", "Diagnostics"]),
     .target(name: "Checkpoints", dependencies: ["Collectives", "HDF5", "Storage", "Diagnostics"]),
-    .target(name: "Corpora", dependencies: ["Storage", "HDF5", "CSentencePiece", "CZlib", "Collectives", "Diagnostics", logging]),
+    .target(name: "Corpora", dependencies: ["Storage", "CSentencePiece", "CZlib", "Diagnostics"]),
+    .target(name: "Sharding", dependencies: ["Corpora", "Storage", "HDF5", "CZlib", "Collectives", "Diagnostics"]),
     .target(
-        name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Corpora", "Collectives", "Configuration", "Diagnostics"]),
+        name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Diagnostics"]),
     .target(
         name: "Training",
-        dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Evaluation", "Configuration", "Storage", "CSignals", "CZlib", "Diagnostics", logging, yams]),
+        dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "Evaluation", "Configuration", "Storage", "CSignals", "CZlib", "Diagnostics", logging, yams]),
     .executableTarget(
         name: "mneme",
         dependencies: [
-            "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "HDF5", "Configuration",
+            "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "HDF5", "Configuration",
             "CZlib", "Diagnostics", argumentParser, logging,
         ]),
 ]
@@ -77,7 +78,7 @@ let tests: [Target] = [
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Reference", "TestSupport"], exclude: ["Golden"]),
     .target(name: "TestStart", path: "Tests/TestStart"),
     .target(
-        name: "TestSupport", dependencies: ["Diagnostics", "Kernels", "Tensors", "Reference", "Models", "Configuration", "Collectives", "TestStart"],
+        name: "TestSupport", dependencies: ["Diagnostics", "Kernels", "Tensors", "Reference", "Models", "Configuration", "Collectives", "Corpora", "TestStart"],
         path: "Tests/TestSupport"),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Diagnostics"]),
     .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics", "CZlib", "Models", "NeuralNetworks", "Tensors", "TestSupport"], exclude: ["Golden"]),
@@ -89,18 +90,19 @@ let tests: [Target] = [
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Checkpoints", "HDF5", "Diagnostics", "mneme", "distributed-checks"], path: "Tests/Distributed"),
-    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "Storage", "HDF5", "Collectives", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "Storage", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "ShardingTests", dependencies: ["Sharding", "Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics", "mneme"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Collectives", "Storage", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(
         name: "TrainingTests",
         dependencies: [
-            "Training", "Models", "Memory", "NeuralNetworks", "Tensors", "Corpora", "Collectives", "Checkpoints", "Storage", "Optimizers", "Configuration", "Diagnostics",
-            "TestSupport",
+            "Training", "Models", "Memory", "NeuralNetworks", "Tensors", "Corpora", "Sharding", "Collectives", "Checkpoints", "Storage", "Optimizers", "Configuration",
+            "Diagnostics", "TestSupport",
         ]),
     .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
     .testTarget(name: "BenchmarkTests", dependencies: ["Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Diagnostics", "TestSupport"]),
-    .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "Diagnostics", "TestSupport"]),
+    .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics", "TestSupport"]),
 ]
 
 // A module that may call kernels names the module that declares them too. Without that the build would not notice a change of their protocols: it

@@ -51,7 +51,7 @@ public final class HDF5Dataset: @unchecked Sendable {
         HDF5Library.locked {
             guard layout == .contiguous, byteCount > 0 else { return nil }
             let offset = H5Dget_offset(identifier)
-            return offset == mneme_haddr_undefined() ? nil : Int(offset)
+            return offset == mneme_haddr_undefined() ? nil : Int(exactly: offset)
         }
     }
 

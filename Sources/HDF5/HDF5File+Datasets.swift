@@ -101,6 +101,7 @@ extension HDF5File {
                     throw UserError(.badData, "dataset '\(name)' holds elements of an unknown type", at: path)
                 }
                 let shape = try shape(of: identifier, action)
+                try requireSize(of: shape, elementType, action)
                 let layout = try layout(of: identifier, rank: shape.count, action)
                 return HDF5Dataset(file: self, name: name, identifier: identifier, elementType: elementType, shape: shape, layout: layout)
             } catch {
@@ -158,6 +159,16 @@ extension HDF5File {
         let space = try HDF5Library.checked(.reading, path, action) { H5Dget_space(dataset) }
         defer { H5Sclose(space) }
         return try extents(of: space, action)
+    }
+
+    /// Makes sure that the bytes of a dataset are a number at all.
+    private func requireSize(of shape: [Int], _ elementType: HDF5ElementType, _ action: String) throws {
+        var bytes = elementType.byteCount
+        for extent in shape where extent > 0 {
+            let (product, overflows) = bytes.multipliedReportingOverflow(by: extent)
+            guard !overflows else { throw UserError(.badData, "cannot \(action): its shape \(shape) is beyond all files", at: path) }
+            bytes = product
+        }
     }
 
     private func extents(of space: hid_t, _ action: String) throws -> [Int] {

@@ -60,6 +60,11 @@ public final class HDF5File: @unchecked Sendable {
     /// - Throws: `UserError(.missingInput)` where it is absent or may not be read, `UserError(.badData)` where it is truncated or not HDF5.
     public static func openReadOnly(_ path: String) throws -> HDF5File {
         try withAccess { access in
+            // The library would wait for whoever writes into a pipe.
+            var status = stat()
+            if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG, status.st_mode & S_IFMT != S_IFDIR {
+                throw UserError(.badData, "cannot open the file: it is a pipe or a device", at: path)
+            }
             let identifier = try HDF5Library.checked(.reading, path, "open the file") { H5Fopen(path, mneme_h5f_acc_rdonly(), access) }
             return HDF5File(path: path, isReadOnly: true, identifier: identifier)
         }
@@ -246,19 +251,29 @@ public final class HDF5File: @unchecked Sendable {
         }
     }
 
+    /// More groups, or deeper ones, are groups that hold themselves.
+    private static let (mostGroups, deepestGroup) = (1 << 16, 64)
+
     /// The paths, from the root and without a leading slash, of all datasets in and below a group, in order of their bytes.
     ///
-    /// - Throws: as ``links(in:)``.
+    /// - Throws: as ``links(in:)``, and `UserError(.badData)` for groups that hold themselves.
     public func datasetPaths(under group: String = "/") throws -> [String] {
-        let prefix = group.split(separator: "/").joined(separator: "/")
-        return try links(in: group).flatMap { name -> [String] in
-            let object = prefix.isEmpty ? name : "\(prefix)/\(name)"
-            return switch try kind(of: object) {
-            case .group: try datasetPaths(under: object)
-            case .dataset: [object]
-            case .other: []
+        var groups = 0
+        func paths(_ parts: [Substring]) throws -> [String] {
+            groups += 1
+            guard groups <= Self.mostGroups, parts.count <= Self.deepestGroup else {
+                throw UserError(.badData, "a group holds itself: \(parts.prefix(4).joined(separator: "/"))/...", at: path)
+            }
+            return try links(in: parts.isEmpty ? "/" : parts.joined(separator: "/")).flatMap { name -> [String] in
+                let object = (parts + [name[...]]).joined(separator: "/")
+                return switch try kind(of: object) {
+                case .group: try paths(parts + [name[...]])
+                case .dataset: [object]
+                case .other: []
+                }
             }
         }
+        return try paths(group.split(separator: "/"))
     }
 
     private func linkExists(_ object: String) throws -> Bool {

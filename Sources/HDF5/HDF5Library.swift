@@ -66,7 +66,7 @@ public enum HDF5Library {
     private static let guardian = Guardian()
 
     /// Runs `body` alone in the library. May be nested.
-    static func locked<Result>(_ body: () throws -> Result) rethrows -> Result {
+    package static func locked<Result>(_ body: () throws -> Result) rethrows -> Result {
         guardian.lock.lock()
         defer { guardian.lock.unlock() }
         let thread = pthread_self()

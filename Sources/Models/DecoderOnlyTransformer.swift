@@ -74,7 +74,8 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
     }
 
     public func loss(_ batch: TokenBatch, _ pass: ForwardPass) -> SummedLoss {
-        output.loss(hidden(batch.inputs, pass), targets: batch.targets, labelSmoothing: configuration.labelSmoothing, pass)
+        pass.resets = batch.resets
+        return output.loss(hidden(batch.inputs, pass), targets: batch.targets, labelSmoothing: configuration.labelSmoothing, pass)
     }
 
     public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder {

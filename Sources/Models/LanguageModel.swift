@@ -104,12 +104,15 @@ public struct TokenBatch {
     public var inputs: Tensor
     /// int32 [B, T]; -1 where no prediction counts.
     public var targets: Tensor
+    /// [B, T]: true where a document begins with the target, so that a memory may be emptied before the position is read; empty where nobody knows.
+    public var resets: [Bool]
 
-    /// Inputs and targets are [B, T], B the number of lanes.
-    public init(lanes: [Int], inputs: Tensor, targets: Tensor) {
+    /// Inputs, targets and resets are [B, T], B the number of lanes.
+    public init(lanes: [Int], inputs: Tensor, targets: Tensor, resets: [Bool] = []) {
         require(
-            inputs.shape == targets.shape && inputs.shape[0] == lanes.count,
-            "inputs \(inputs.shape), targets \(targets.shape), \(lanes.count) lanes")
+            inputs.shape == targets.shape && inputs.shape[0] == lanes.count && (resets.isEmpty || resets.count == inputs.count),
+            "inputs \(inputs.shape), targets \(targets.shape), \(resets.count) resets, \(lanes.count) lanes")
+        self.resets = resets
         self.lanes = lanes
         self.inputs = inputs
         self.targets = targets

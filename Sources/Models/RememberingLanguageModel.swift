@@ -31,7 +31,8 @@ extension RememberingLanguageModel {
     public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor { output(hiddenFromLanes(inputs, pass), pass) }
 
     public func loss(_ batch: TokenBatch, _ pass: ForwardPass) -> SummedLoss {
-        output.loss(hiddenFromLanes(batch.inputs, pass), targets: batch.targets, labelSmoothing: labelSmoothing, pass)
+        pass.resets = batch.resets
+        return output.loss(hiddenFromLanes(batch.inputs, pass), targets: batch.targets, labelSmoothing: labelSmoothing, pass)
     }
 }
 

@@ -20,6 +20,9 @@ public final class ForwardPass {
     private var lent: LentMemory?
     /// What a part that is computed again has kept.
     private var kept: [(declarations: [MemoryDeclaration], state: MemoryState)] = []
+    /// [B, T] of a batch of text: true where a document begins with the token that is predicted there, so that a memory may be emptied before the
+    /// position is read. Empty where nobody knows; a model's loss sets it from its batch.
+    public var resets: [Bool] = []
     /// Collects pictures of the memory at work; `nil` when nobody asked.
     public let trace: MemoryTrace?
 
@@ -79,12 +82,13 @@ public final class ForwardPass {
         // The tape keeps the closure: it must not keep this pass, which keeps the tape.
         let lending = LentMemory(self)
         var declarations: [[MemoryDeclaration]]?
-        let results = recomputed(inputs, on: tape) { [dropout, numerics, trace, isTraining, stepsDone] inputs, tape -> [Tensor] in
+        let results = recomputed(inputs, on: tape) { [dropout, numerics, trace, isTraining, stepsDone, resets] inputs, tape -> [Tensor] in
             let isFirst = declarations == nil
             let part = ForwardPass(
                 tape: tape, dropout: dropout?.copy(at: firstSite), numerics: isFirst ? numerics : nil, trace: isFirst ? trace : nil,
                 isTraining: isTraining, stepsDone: stepsDone)
             part.lent = lending
+            part.resets = resets
             let output = body(inputs, part)
             if isFirst {
                 if let dropout, let end = part.dropout?.site { dropout.skip(to: end) }

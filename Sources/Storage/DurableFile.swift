@@ -64,7 +64,10 @@ public enum DurableFile {
     /// - Throws: as ``read(_:)``.
     public static func requireReadable(_ path: String) throws { close(try openRegular(path).descriptor) }
 
-    private static func openRegular(_ path: String) throws -> (descriptor: Int32, size: Int) {
+    /// Opens a regular file for reading.
+    /// - Returns: a descriptor that the caller closes, and the file's size.
+    /// - Throws: as ``read(_:)``.
+    public static func openRegular(_ path: String) throws -> (descriptor: Int32, size: Int) {
         // Without O_NONBLOCK, opening a pipe waits for somebody who writes.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
@@ -81,6 +84,18 @@ public enum DurableFile {
             throw UserError(.badData, "is \(kind(of: status.st_mode)), not a file", at: path)
         }
         return (descriptor, Int(status.st_size))
+    }
+
+    /// The size of a regular file, links followed, without opening it.
+    /// - Throws: as ``read(_:)``.
+    public static func size(of path: String) throws -> Int {
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            let isAbsent = errno == ENOENT || errno == ENOTDIR
+            throw UserError(isAbsent ? .missingInput : .inputOutput, "cannot be opened: \(systemReason())", at: path)
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw UserError(.badData, "is \(kind(of: status.st_mode)), not a file", at: path) }
+        return Int(status.st_size)
     }
 
     private static func kind(of mode: mode_t) -> String {

@@ -8,6 +8,7 @@ import Evaluation
 import Foundation
 import Models
 import NeuralNetworks
+import Sharding
 import Tensors
 
 /// The model of a run directory's newest checkpoint that verifies, with the task and the configuration it was trained with.
@@ -112,7 +113,7 @@ public final class LoadedRun {
     /// The run as a language model.
     /// - Throws: `UserError` (.usage) when it is something else.
     public func languageRun() throws -> LanguageRun {
-        guard let task = task as? LanguageTask else {
+        guard let task = task as? any GeneratingTask else {
             throw UserError(
                 .usage, "its model, \(configuration.task.modelKind), generates no text", at: directory,
                 advice: "use mneme evaluate, answer or memory show")
@@ -129,7 +130,7 @@ public struct LanguageRun {
     public let tokenizer: SentencePieceTokenizer
     private let length: Int
 
-    init(_ task: LanguageTask, _ configuration: RunConfiguration) {
+    init(_ task: any GeneratingTask, _ configuration: RunConfiguration) {
         model = task.languageModel
         tokenizer = task.tokenizer
         length = configuration.batch.length
@@ -138,12 +139,12 @@ public struct LanguageRun {
     /// What generates with this model.
     public var generator: Generator { Generator(model: model, endToken: tokenizer.endID, startToken: tokenizer.beginningID) }
 
-    /// How sources become prompts.
-    /// - Parameters:
-    ///   - room: tokens kept free for the answer.
-    ///   - keepsEnd: long sources lose their beginning instead of their end.
-    public func promptFormat(room: Int, keepsEnd: Bool) -> PromptFormat {
-        PromptFormat(model: model, tokenizer: tokenizer, length: length, room: room, keepsEnd: keepsEnd)
+    /// How the sources of a format become prompts.
+    /// - Parameter request: whose `maximumTokens` a decoder-only model keeps free for its answer.
+    public func promptFormat(_ profile: CorpusProfile, _ request: GenerationRequest) -> PromptFormat {
+        PromptFormat(
+            model: model, tokenizer: tokenizer, length: length, room: request.maximumTokens ?? profile.generation.room,
+            truncatedSide: profile.truncatedSide)
     }
 
     /// Makes sure that a corpus was made with the run's tokenizer.
@@ -154,5 +155,6 @@ public struct LanguageRun {
                 .configuration, "its vocabulary is not the run's: the tokenizers differ", at: corpus.directory,
                 advice: "shard it with the tokenizer.model of the run directory")
         }
+        try corpus.requireDescription(of: tokenizer)
     }
 }

@@ -16,7 +16,9 @@ final class RunCheckpoints {
     /// The run directory on rank 0.
     private let directory: RunDirectory?
     private let registry: RunStateRegistry
-    private let writer: CheckpointWriter
+    private let writers: ShardWriters
+    /// `nil` on ranks whose node's first rank writes for them.
+    private let writer: CheckpointWriter?
     private let report: (String) -> Void
     private var phase = Phase.idle
     private var step = 0
@@ -24,21 +26,27 @@ final class RunCheckpoints {
     /// Called on rank 0 before a checkpoint is published: what must be on the disk before it.
     var beforePublication: () throws -> Void = {}
 
-    /// - Parameter report: takes warnings, on rank 0.
+    /// Collective.
+    /// - Parameters:
+    ///   - perNode: one shard is written for each node, not for each rank.
+    ///   - report: takes warnings, on rank 0.
     init(
         _ configuration: RunConfiguration, communicator: any Communicator, directory: RunDirectory?, registry: RunStateRegistry,
-        report: @escaping (String) -> Void
-    ) {
+        perNode: Bool = false, report: @escaping (String) -> Void
+    ) throws {
         self.communicator = communicator
         self.directory = directory
         self.registry = registry
         self.report = report
-        writer = CheckpointWriter(
-            directory: configuration.directory, rank: communicator.rank, worldSize: communicator.size, keep: configuration.checkpointKeep)
+        let writers = perNode ? try ShardWriters(perNode: communicator) : ShardWriters(everyRank: communicator)
+        self.writers = writers
+        writer = writers.index.map {
+            CheckpointWriter(directory: configuration.directory, rank: $0, worldSize: writers.count, keep: configuration.checkpointKeep)
+        }
     }
 
     /// Keeps checkpoints that a resume has passed over from counting as kept.
-    func setDamaged(_ steps: [Int]) { writer.setDamaged(steps) }
+    func setDamaged(_ steps: [Int]) { writer?.setDamaged(steps) }
 
     /// Copies the state into memory and starts writing it. Waits only when the checkpoint before is still under way. Collective.
     func begin(step: Int) throws {
@@ -47,7 +55,7 @@ final class RunCheckpoints {
         try communicator.onEveryRank { try directory?.requireOwner() }
         let items = try registry.items.map { try $0.checkpointItem() }
         digests = StateDigest.all(of: items)
-        writer.begin(step: step, attributes: registry.attributes, items: items)
+        if let mine = try writers.gather(items, communicator) { writer?.begin(step: step, attributes: registry.attributes, items: mine) }
         phase = .writing
     }
 
@@ -55,8 +63,8 @@ final class RunCheckpoints {
     var isReady: Bool {
         switch phase {
         case .idle: true
-        case .writing: writer.isShardWritten
-        case .publishing: communicator.rank != 0 || writer.isPublished
+        case .writing: writer?.isShardWritten ?? true
+        case .publishing: communicator.rank != 0 || writer?.isPublished ?? true
         }
     }
 
@@ -78,18 +86,18 @@ final class RunCheckpoints {
     private func publish() throws {
         do {
             try StateDigest.requireEqual(digests, step: step, communicator)
-            try communicator.onEveryRank { try writer.waitForShard() }
+            try communicator.onEveryRank { try writer?.waitForShard() }
             try communicator.onEveryRank {
                 guard let directory else { return }
                 try directory.requireOwner()
                 try beforePublication()
             }
         } catch {
-            writer.abandon()
+            writer?.abandon()
             phase = .idle
             throw error
         }
-        if communicator.rank == 0 { writer.startPublishing() }
+        if communicator.rank == 0 { writer?.startPublishing() }
         phase = .publishing
     }
 
@@ -97,8 +105,8 @@ final class RunCheckpoints {
         phase = .idle
         try communicator.onEveryRank {
             guard communicator.rank == 0 else { return }
-            try writer.waitForPublication()
-            writer.takeWarnings().forEach(report)
+            try writer?.waitForPublication()
+            writer?.takeWarnings().forEach(report)
             if let warning = directory?.discardEarlierRun() { report(warning) }
             try directory?.note(step: step, checkpoint: step)
         }

@@ -123,7 +123,7 @@ public final class Trainer {
         }
         self.directory = directory
         do {
-            checkpoints = RunCheckpoints(
+            checkpoints = try RunCheckpoints(
                 configuration, communicator: communicator, directory: directory, registry: registry, report: surroundings.report)
             if !fresh { step = try Self.restore(registry, configuration, communicator, task, directory, checkpoints, surroundings) }
             if step == 0, let start {

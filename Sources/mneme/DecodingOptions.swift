@@ -2,47 +2,45 @@
 
 import ArgumentParser
 import Corpora
-import Evaluation
+import Training
 
 struct DecodingOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Hypotheses of beam search; 1 is greedy (default: 4 for wmt and cnn-dailymail, 1 for babi).", valueName: "count"))
+    @Option(help: ArgumentHelp("Hypotheses of beam search; 1 is greedy (default: \(byFormat { "\($0.beamSize)" })).", valueName: "count"))
     var beam: Int?
 
-    @Option(help: ArgumentHelp("Length penalty of beam search: scores are divided by ((5 + length) / 6)^alpha.", valueName: "alpha"))
-    var lengthPenalty: Float = 0.6
+    @Option(
+        help: ArgumentHelp(
+            "Length penalty of beam search: scores are divided by ((5 + length) / 6)^alpha (default: 0.6).", valueName: "alpha"))
+    var lengthPenalty: Float?
 
-    @Option(help: ArgumentHelp("The most new tokens (default: source + 50 for wmt, 128 for cnn-dailymail, 16 for babi).", valueName: "count"))
+    @Option(help: ArgumentHelp("The most new tokens (default: \(byFormat { limit($0.limit) })).", valueName: "count"))
     var maximumTokens: Int?
 
-    @Option(help: ArgumentHelp("Hypotheses decoded at the same time.", valueName: "count"))
-    var batch = 256
+    @Option(help: ArgumentHelp("Hypotheses decoded at the same time (default: 256).", valueName: "count"))
+    var batch: Int?
 
     func validate() throws {
         guard beam ?? 1 >= 1 else { throw ValidationError("--beam must be at least 1.") }
         guard maximumTokens ?? 1 >= 1 else { throw ValidationError("--maximum-tokens must be at least 1.") }
-        guard batch >= 1 else { throw ValidationError("--batch must be at least 1.") }
+        guard batch ?? 1 >= 1 else { throw ValidationError("--batch must be at least 1.") }
     }
 
-    /// The settings for a kind of corpus.
-    func settings(for format: CorpusFormat, longestTarget: Int = 0) -> GenerationSettings {
-        let limit: GenerationLimit
-        if let maximumTokens {
-            limit = .tokens(maximumTokens)
-        } else {
-            switch format {
-            case .wmt, .text: limit = .beyondPrompt(50)
-            case .cnnDailyMail: limit = .tokens(128)
-            case .babi: limit = .tokens(max(16, longestTarget + 1))
-            }
-        }
-        let beamSize = beam ?? (format == .babi ? 1 : 4)
-        return GenerationSettings(
-            method: beamSize == 1 ? .sampling(.greedy) : .beamSearch(BeamSearchSettings(beamSize: beamSize, lengthPenalty: lengthPenalty)),
-            limit: limit, batchSize: max(batch, beamSize))
+    /// The options as a request; what is not given is left open.
+    var request: GenerationRequest {
+        GenerationRequest(beamSize: beam, lengthPenalty: lengthPenalty, maximumTokens: maximumTokens, batchSize: batch)
     }
+}
 
-    /// Tokens that a decoder-only model keeps free for the answer.
-    func room(for format: CorpusFormat) -> Int {
-        maximumTokens ?? (format == .babi ? 16 : format == .cnnDailyMail ? 128 : 64)
+private func limit(_ limit: GenerationDefaults.Limit) -> String {
+    switch limit {
+    case .tokens(let count), .longestTarget(let count): "\(count)"
+    case .beyondSource(let count): "source + \(count)"
     }
+}
+
+/// A default that depends on the format: `4; babi 1`.
+private func byFormat(_ value: (GenerationDefaults) -> String) -> String {
+    let usual = value(CorpusFormat.text.profile.generation)
+    let others = CorpusFormat.allCases.map { ($0.rawValue, value($0.profile.generation)) }.filter { $0.1 != usual }
+    return ([usual] + others.map { "\($0.0) \($0.1)" }).joined(separator: "; ")
 }

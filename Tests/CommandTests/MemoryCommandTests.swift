@@ -65,7 +65,10 @@ import Testing
             let validation = try jsonObject(mneme(["evaluate", run, "--part", "validation", "--json"]).standardOutput)
             #expect(validation["examples"] as? Int == 20 && validation["bit_errors_per_sequence_length_7"] == nil)
             #expect(try mneme(["evaluate", run]).standardOutput.contains("bit errors per sequence"))
-            try mneme(["evaluate", run, "--corpus", directory], expecting: 64)
+            for option in ["--corpus", "--beam", "--limit", "--length-penalty", "--maximum-tokens", "--batch"] {
+                let refused = try mneme(["evaluate", run, option, "3"], expecting: 64).standardError
+                #expect(refused.hasPrefix("mneme: error: \(option): means nothing to a run whose data is in its own task section"), "\(refused)")
+            }
             try mneme(["generate", run], expecting: 64)
             try mneme(["answer", run, "--explain"], expecting: 64)
             try mneme(["memory", "show", run, "--prompt", svg], expecting: 64)
@@ -118,7 +121,15 @@ import Testing
             try "a small".write(toFile: "\(directory)/prompt.txt", atomically: true, encoding: .utf8)
             let generated = try mneme(["generate", run, "\(directory)/prompt.txt", "--maximum-tokens", "9", "--temperature", "0"]).standardOutput
             #expect(generated.hasPrefix("a small") && generated.count > 10)
-            #expect(try #require(jsonObject(mneme(["evaluate", run, "--json"]).standardOutput)["perplexity"] as? Double) < 17)
+            let report = try jsonObject(mneme(["evaluate", run, "--json"]).standardOutput)
+            #expect(try #require(report["perplexity"] as? Double) < 17)
+            let bits = try #require(report["nats"] as? Double) / log(2)
+            let bytes = try FileManager.default.attributesOfItem(atPath: text)[.size] as? Int
+            #expect(try abs(#require(report["bits_per_byte"] as? Double) - bits / Double(#require(bytes))) < 1e-9)
+            for (option, value, what) in [("--part", "test", "a language model"), ("--beam", "2", "running text"), ("--limit", "1", "running text")] {
+                let refused = try mneme(["evaluate", run, option, value], expecting: 64).standardError
+                #expect(refused.hasPrefix("mneme: error: \(option): means nothing to \(what)"), "\(refused)")
+            }
             try FileManager.default.moveItem(atPath: "\(directory)/text", toPath: "\(directory)/elsewhere")
             #expect(try mneme(["memory", "show", run], expecting: 66).standardError.contains("\(directory)/text"))
         }

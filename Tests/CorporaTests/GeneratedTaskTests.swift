@@ -2,6 +2,7 @@
 
 import Corpora
 import Diagnostics
+import TestSupport
 import Testing
 
 @Suite("Generated tasks") struct GeneratedTaskTests {

@@ -1,5 +1,6 @@
 import Corpora
 import Diagnostics
+import TestSupport
 import Testing
 
 @Suite struct ReaderArticleTests {
@@ -61,6 +62,14 @@ import Testing
         let got = try Reading(.cnnDailyMail, [path]) { $0.maximumLineBytes = 1000 }
         #expect(got.sources == ["a", "c"])
         #expect(got.errors.map(\.place.line) == [3, 4, 5, 6, 7])
+    }
+
+    @Test func aRecordOfCommasIsBounded() throws {
+        let directory = try TemporaryDirectory()
+        let path = try directory.write("article,highlights\n" + String(repeating: ",", count: 5000) + "\na,b\n", to: "a.csv")
+        let got = try Reading(.cnnDailyMail, [path]) { $0.maximumLineBytes = 1000 }
+        #expect(got.sources == ["a"] && got.errors.map(\.place.line) == [2])
+        #expect(got.errors.first?.what == "record longer than 1000 bytes")
     }
 
     @Test func aQuoteThatIsNotClosed() throws {

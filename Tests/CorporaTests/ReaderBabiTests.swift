@@ -1,5 +1,6 @@
 import Corpora
 import Diagnostics
+import TestSupport
 import Testing
 
 @Suite struct ReaderBabiTests {

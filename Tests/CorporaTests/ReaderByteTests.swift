@@ -1,6 +1,7 @@
 import Corpora
 import Diagnostics
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct ReaderByteTests {

@@ -1,5 +1,6 @@
 import Corpora
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct ReaderCleaningTests {
@@ -12,7 +13,7 @@ import Testing
     private func words(_ count: Int) -> String { Array(repeating: "w", count: count).joined(separator: " ") }
 
     @Test func defaultsOfTranslation() {
-        let rules = CleaningRules.defaults(for: .wmt)
+        let rules = CorpusFormat.wmt.profile.cleaning
         let cases: [(String, String, DropReason?)] = [
             ("a", "b", nil), ("", "b", .emptySource), ("a", " \t", .emptyTarget), (words(250), words(250), nil), (words(251), words(250), .tooLong),
             (words(250), words(251), .tooLong), (words(9), "b", nil), (words(10), "b", .lengthRatio), ("b", words(10), .lengthRatio), ("a", "a", nil),
@@ -39,7 +40,7 @@ import Testing
             #expect(rules.apply(to: &pair) == expected)
         }
         for format in [CorpusFormat.text, .babi, .cnnDailyMail] {
-            let defaults = CleaningRules.defaults(for: format)
+            let defaults = format.profile.cleaning
             var long = record(words(1000), "x")
             #expect(defaults.apply(to: &long) == nil)
             var text = record(" a\n\nb ")

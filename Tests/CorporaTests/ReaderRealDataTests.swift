@@ -1,5 +1,6 @@
 import Corpora
 import Diagnostics
+import TestSupport
 import Testing
 
 /// Counts of the corpora under `MNEME_DATA`, as its README states them.
@@ -75,7 +76,7 @@ struct ReaderRealDataTests {
         for (name, split, tasks, questions) in [
             ("en-valid", "train", 20, 18_013), ("en-valid", "valid", 20, 1_987), ("en-10k", "train", 19, 190_000),
         ] {
-            #expect(try run("/bin/tar", ["-xzf", RealData.path("babi/tasks_1-20_v1-2_\(name).tar.gz"), "-C", directory.path]).status == 0)
+            #expect(try runProgram("/bin/tar", ["-xzf", RealData.path("babi/tasks_1-20_v1-2_\(name).tar.gz"), "-C", directory.path]).status == 0)
             let reader = try CorpusFormat.babi.makeReader(inputs: ["\(directory.path)/tasks_1-20_v1-2/\(name)"], options: ReaderOptions(split: split))
             #expect(reader.labels.count == tasks)
             let got = try Reading(reader)

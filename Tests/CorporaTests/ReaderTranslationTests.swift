@@ -1,5 +1,6 @@
 import Corpora
 import Diagnostics
+import TestSupport
 import Testing
 
 @Suite struct ReaderTranslationTests {
@@ -169,5 +170,12 @@ import Testing
         #expect(got.targets == ["a bold word"])
         #expect(got.errors.count == 1)
         #expect(try Reading(.wmt, [path]).targets == ["fett", "eins"])
+        // Cut off in the first unit, and between two units.
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        for end in ["fett</seg></tuv>", "</tu>"] {
+            let cut = try directory.write(String(text[..<#require(text.range(of: end)).upperBound]), to: "cut.tmx")
+            let error = userError { _ = try Reading(.wmt, [cut]) }
+            #expect(error?.exitCode == .badData && error?.place == "\(cut):\(end == "</tu>" ? 1 : 2)", "\(error?.description ?? end)")
+        }
     }
 }

@@ -1,5 +1,6 @@
 import Corpora
 import Foundation
+import TestSupport
 import Testing
 
 /// `mneme corpus simulate babi`, run as a program.
@@ -15,7 +16,7 @@ import Testing
     }()
 
     private func simulate(_ arguments: String...) throws -> (status: Int32, output: String, errors: String) {
-        try run(try #require(Self.program, "mneme is not built"), ["corpus", "simulate", "babi"] + arguments)
+        try runProgram(try #require(Self.program, "mneme is not built"), ["corpus", "simulate", "babi"] + arguments)
     }
 
     @Test func everyFlag() throws {
@@ -50,7 +51,7 @@ import Testing
         ["--stories", "1", "--output", ""],
     ])
     func wrongUse(_ arguments: [String]) throws {
-        let result = try run(try #require(Self.program, "mneme is not built"), ["corpus", "simulate", "babi"] + arguments)
+        let result = try runProgram(try #require(Self.program, "mneme is not built"), ["corpus", "simulate", "babi"] + arguments)
         #expect(result.status == 64)
         #expect(result.output.isEmpty)
     }

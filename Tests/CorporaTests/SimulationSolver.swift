@@ -1,5 +1,6 @@
 // An independent solver of bAbI questions: it knows sentences, not the simulator. It reads the text of a story and answers from it alone.
 
+import TestSupport
 import Testing
 
 /// A line of a bAbI file.

@@ -1,5 +1,6 @@
 // What goes wrong: each failure is one line with the path and the right exit code, and no identifier stays open.
 
+import CHDF5
 import Diagnostics
 import Foundation
 import HDF5
@@ -68,6 +69,52 @@ import Testing
             #expect(attribute.exitCode == .badData)
             #expect(attribute.description.contains("cannot read attribute 'step'"))
             try file.close()
+        }
+    }
+
+    @Test("a pipe is refused, not waited for")
+    func pipes() throws {
+        try withScratchDirectory { directory in
+            try #require(mkfifo(directory + "/pipe.h5", 0o600) == 0)
+            let pipe = try failure { _ = try HDF5File.openReadOnly(directory + "/pipe.h5") }
+            #expect(pipe.exitCode == .badData && pipe.description.contains("it is a pipe"))
+        }
+    }
+
+    /// Changes a file behind the back of ``HDF5File``.
+    private func craft(_ path: String, _ change: (hid_t) -> Void) {
+        HDF5Library.locked {
+            let file = H5Fopen(path, mneme_h5f_acc_rdwr(), mneme_h5p_default())
+            change(file)
+            H5Fclose(file)
+        }
+    }
+
+    @Test("groups that hold themselves, and shapes beyond all files")
+    func craftedFiles() throws {
+        try withScratchDirectory { directory in
+            let path = directory + "/a.h5"
+            let file = try HDF5File.create(path)
+            try file.createGroup("a/b")
+            try file.close()
+            craft(path) { file in
+                // Two ways back to the root: the paths double with each step.
+                H5Lcreate_hard(file, "/", file, "/a/back", mneme_h5p_default(), mneme_h5p_default())
+                H5Lcreate_hard(file, "/", file, "/a/b/back", mneme_h5p_default(), mneme_h5p_default())
+                let creation = H5Pcreate(mneme_h5p_dataset_create())
+                H5Pset_layout(creation, H5D_CHUNKED)
+                H5Pset_chunk(creation, 2, [1, 1])
+                let space = H5Screate_simple(2, [1 << 40, 1 << 40], nil)
+                H5Dclose(H5Dcreate2(file, "/vast", mneme_h5t_ieee_f32le(), space, mneme_h5p_default(), creation, mneme_h5p_default()))
+                H5Sclose(space)
+                H5Pclose(creation)
+            }
+            let crafted = try HDF5File.openReadOnly(path)
+            let cycle = try failure { _ = try crafted.datasetPaths() }
+            #expect(cycle.exitCode == .badData && cycle.description.contains("a group holds itself: a/"), "\(cycle)")
+            let vast = try failure { _ = try crafted.dataset("vast") }
+            #expect(vast.exitCode == .badData && vast.description.contains("beyond all files"), "\(vast)")
+            try crafted.close()
         }
     }
 

@@ -36,21 +36,6 @@ public struct CleaningRules: Sendable, Hashable, Codable {
     /// Drops empty sides and nothing else.
     public init() {}
 
-    /// The rules that a format is cleaned by unless the user says otherwise.
-    ///
-    /// WMT: 1 to 250 words a side; a ratio of at most 9, the default of Moses' `clean-corpus-n.perl`; white space normalised, as that script does.
-    /// Other formats: only empty records are dropped.
-    public static func defaults(for format: CorpusFormat) -> CleaningRules {
-        var rules = CleaningRules()
-        if format == .wmt {
-            rules.minimumLength = 1
-            rules.maximumLength = 250
-            rules.maximumRatio = 9
-            rules.normalizesWhitespace = true
-        }
-        return rules
-    }
-
     /// Applies the rules to one record: normalises it if they say so, and tells whether it must go.
     ///
     /// A record that continues a document is never dropped: a document is kept or left out as a whole, by its first piece.

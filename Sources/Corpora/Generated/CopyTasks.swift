@@ -23,6 +23,7 @@ public struct CopyGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(bits + 1) }
     public var output: GeneratedOutput { .bits(bits) }
     public var summary: String { "copy, \(words(lengths)) vectors of \(bits) bits" }
+    public var identity: String { "copy,_\(identityWords(lengths))_vectors_of_\(bits)_bits" }
     public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [choices.number(in: lengths)] }
     public func steps(_ sizes: [Int]) -> Int { 2 * sizes[0] + 1 }
     public func withLength(_ length: Int) -> CopyGenerator { CopyGenerator(bits: bits, lengths: length...length) }
@@ -67,6 +68,7 @@ public struct RepeatCopyGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(bits + 2) }
     public var output: GeneratedOutput { .bits(bits + 1) }
     public var summary: String { "repeat-copy, \(words(lengths)) vectors of \(bits) bits, \(words(repeats)) times" }
+    public var identity: String { "repeat-copy,_\(identityWords(lengths))_vectors_of_\(bits)_bits,_\(identityWords(repeats))_times" }
     public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [choices.number(in: lengths), choices.number(in: repeats)] }
     public func steps(_ sizes: [Int]) -> Int { sizes[0] * (sizes[1] + 1) + 3 }
     public func withLength(_ length: Int) -> RepeatCopyGenerator { RepeatCopyGenerator(bits: bits, lengths: length...length, repeats: repeats) }
@@ -109,6 +111,7 @@ public struct DelayedCopyGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .symbols(symbols + 2) }
     public var output: GeneratedOutput { .classes(symbols) }
     public var summary: String { "delayed copy, \(length) of \(symbols) symbols, delay \(delay)" }
+    public var identity: String { "delayed_copy,_\(length)_of_\(symbols)_symbols,_delay_\(delay)" }
     public func steps(_ sizes: [Int]) -> Int { 2 * length + delay }
     /// The same with another delay.
     public func withLength(_ length: Int) -> DelayedCopyGenerator { DelayedCopyGenerator(symbols: symbols, length: self.length, delay: length) }
@@ -149,6 +152,7 @@ public struct PrioritySortGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(bits + 2) }
     public var output: GeneratedOutput { .bits(bits) }
     public var summary: String { "priority sort, \(answers) of \(length) vectors of \(bits) bits" }
+    public var identity: String { "priority_sort,_\(answers)_of_\(length)_vectors_of_\(bits)_bits" }
     public func steps(_ sizes: [Int]) -> Int { length + 1 + answers }
 
     /// The same with more or fewer vectors to read, of which as large a part is given back.
@@ -170,3 +174,6 @@ public struct PrioritySortGenerator: SequenceGenerator, Equatable {
 
 /// `1 to 20`, or `7`.
 func words(_ range: ClosedRange<Int>) -> String { range.count == 1 ? "\(range.lowerBound)" : "\(range.lowerBound) to \(range.upperBound)" }
+
+/// A range as identities have it; frozen, as they are.
+func identityWords(_ range: ClosedRange<Int>) -> String { range.count == 1 ? "\(range.lowerBound)" : "\(range.lowerBound)_to_\(range.upperBound)" }

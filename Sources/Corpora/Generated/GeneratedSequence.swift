@@ -102,6 +102,8 @@ public protocol SequenceGenerator: Sendable {
     var output: GeneratedOutput { get }
     /// The task in a few words, with its sizes.
     var summary: String { get }
+    /// The task in checkpoints, by which a session that resumes tells it from another. Never reworded, or no run could be resumed.
+    var identity: String { get }
 
     /// Draws the sizes that decide how many steps a sequence has, such as the items to copy; none where all sequences are alike.
     func drawSizes(_ choices: inout SeededChoices) -> [Int]

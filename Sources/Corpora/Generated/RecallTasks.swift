@@ -27,6 +27,7 @@ public struct AssociativeRecallGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(bits + 2) }
     public var output: GeneratedOutput { .bits(bits) }
     public var summary: String { "associative recall, \(words(items)) items of \(rows) x \(bits) bits" }
+    public var identity: String { "associative_recall,_\(identityWords(items))_items_of_\(rows)_x_\(bits)_bits" }
     public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [choices.number(in: items)] }
     public func steps(_ sizes: [Int]) -> Int { sizes[0] * (rows + 1) + 2 * rows + 2 }
     /// The same with so many items.
@@ -74,6 +75,7 @@ public struct OverwriteGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(keys + values + 1) }
     public var output: GeneratedOutput { .classes(values) }
     public var summary: String { "key-value stream, \(keys) keys, \(values) values, \(length) steps" }
+    public var identity: String { "key-value_stream,_\(keys)_keys,_\(values)_values,_\(length)_steps" }
     public func steps(_ sizes: [Int]) -> Int { length }
     public func withLength(_ length: Int) -> OverwriteGenerator { OverwriteGenerator(keys: keys, values: values, length: length) }
 
@@ -114,6 +116,7 @@ public struct AddingGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(2) }
     public var output: GeneratedOutput { .values(1) }
     public var summary: String { "adding problem, \(length) steps" }
+    public var identity: String { "adding_problem,_\(length)_steps" }
     public func steps(_ sizes: [Int]) -> Int { length }
     public func withLength(_ length: Int) -> AddingGenerator { AddingGenerator(length: length) }
 
@@ -158,6 +161,7 @@ public struct ReuseGenerator: SequenceGenerator, Equatable {
     public var input: GeneratedInput { .vectors(bits + 2) }
     public var output: GeneratedOutput { .bits(bits) }
     public var summary: String { "memory reuse, \(items) vectors of \(bits) bits in groups of \(group)" }
+    public var identity: String { "memory_reuse,_\(items)_vectors_of_\(bits)_bits_in_groups_of_\(group)" }
     public func drawSizes(_ choices: inout SeededChoices) -> [Int] { [items] }
     public func steps(_ sizes: [Int]) -> Int { 2 * sizes[0] }
     public func withLength(_ length: Int) -> ReuseGenerator { ReuseGenerator(bits: bits, items: length, group: group) }

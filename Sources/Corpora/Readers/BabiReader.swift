@@ -2,6 +2,17 @@
 
 import Diagnostics
 
+extension CorpusProfile {
+    /// Stories with questions and answers: the question stands last, the answer is a word or a few.
+    static let babi = CorpusProfile(
+        readerOptions: [.split], truncatedSide: .beginning, scoring: .answer,
+        generation: GenerationDefaults(beamSize: 1, limit: .longestTarget(atLeast: 16)),
+        list: { inputs, options in
+            try InputFiles.list(inputs, wanted: "bAbI task file of the split \(options.split)") { BabiTask.isFile($0, ofSplit: options.split) }
+        },
+        makeReader: { BabiReader(files: $0, maximumLineBytes: $1.maximumLineBytes) })
+}
+
 /// Questions of bAbI files, each with the facts that precede it in its story.
 ///
 /// A record's source is every fact so far, one a line, then the question as the last line; earlier questions are not part of it. Its

@@ -50,7 +50,13 @@ package final class CommaSeparatedRecords {
             guard try current() != nil else { return false }
             if byte == 0 { try skipByteOrderMark() }
             recordEnded = false
-            while !recordEnded { fields.append(try scanField()) }
+            while !recordEnded {
+                let field = try scanField()
+                // Each field counts one byte more than it holds, so that a record of nothing but commas is bounded too.
+                size += 1
+                if size > limit { tooLong() }
+                if fault == nil || fields.isEmpty { fields.append(field) }
+            }
             if fields.count > 1 || !fields[0].isEmpty || fault != nil { return true }
         }
     }
@@ -116,11 +122,15 @@ package final class CommaSeparatedRecords {
         if size > limit {
             if let opened { throw unclosed(opened) }
             field.removeAll()
-            if fault == nil { fault = RecordError("record longer than \(limit) bytes", at: place) }
+            tooLong()
         } else {
             field.append(contentsOf: UnsafeRawBufferPointer(rebasing: buffer[start..<(start + count)]))
         }
         consume(count)
+    }
+
+    private func tooLong() {
+        if fault == nil { fault = RecordError("record longer than \(limit) bytes", at: place) }
     }
 
     private func unclosed(_ opened: Int) -> UserError {

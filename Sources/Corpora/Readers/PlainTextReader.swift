@@ -13,6 +13,13 @@ public enum DocumentPolicy: String, Sendable, CaseIterable, Codable {
     case file
 }
 
+extension CorpusProfile {
+    /// Plain text, in any files.
+    static let text = CorpusProfile(
+        readerOptions: [.document], list: { inputs, _ in try InputFiles.list(inputs, wanted: "file") },
+        makeReader: { PlainTextReader(files: $0, documents: $1.documents, maximumLineBytes: $1.maximumLineBytes) })
+}
+
 /// Documents of plain text files, in the order of the files.
 ///
 /// A long document comes in pieces of at most 64 KiB, cut after a line feed, else after a space, else between two characters; the pieces

@@ -8,6 +8,8 @@ public final class TranslationMemoryReader: CorpusReader {
     public let labels: [String] = []
     private let scanner: MarkupScanner
     private let languages: LanguagePair?
+    /// Where `<tmx>` was opened, until it is closed.
+    private var opened: RecordPlace?
 
     private static let nativeCode: Set<String> = ["bpt", "ept", "ph", "it", "ut"]
 
@@ -18,7 +20,8 @@ public final class TranslationMemoryReader: CorpusReader {
         self.languages = languages
     }
 
-    /// - Throws: `RecordError` for a unit without both languages, or not UTF-8.
+    /// - Throws: `RecordError` for a unit without both languages, or not UTF-8; `UserError(.badData)` where the file ends before its last unit does, or
+    ///   before `</tmx>`.
     public func next() throws -> CorpusRecord? {
         var unit: RecordPlace?
         var variants: [(language: String, segment: Segment)] = []
@@ -27,6 +30,10 @@ public final class TranslationMemoryReader: CorpusReader {
         var depthOfCode = 0
         while let event = try scanner.next() {
             switch event {
+            case .open("tmx", _):
+                opened = scanner.place
+            case .close("tmx"):
+                opened = nil
             case .open("tu", _):
                 unit = scanner.place
                 variants = []
@@ -50,7 +57,10 @@ public final class TranslationMemoryReader: CorpusReader {
                 break
             }
         }
-        return nil
+        guard let unclosed = unit ?? opened else { return nil }
+        throw UserError(
+            .badData, "the \(unit == nil ? "translation memory" : "translation unit") that begins here has no end",
+            at: "\(unclosed.file):\(unclosed.line)", advice: "look for a truncated file")
     }
 
     private func pair(_ variants: [(language: String, segment: Segment)], at place: RecordPlace) throws -> CorpusRecord {

@@ -105,7 +105,7 @@ extension BabiSimulator {
         switch InputFiles.kind(of: directory) {
         case .absent:
             return nil
-        case .file:
+        case .file, .other:
             throw UserError(.usage, "is a file where an output directory was expected", at: directory, advice: "name another directory")
         case .directory:
             return try reporting(directory) { try FileManager.default.contentsOfDirectory(atPath: directory).sorted() }

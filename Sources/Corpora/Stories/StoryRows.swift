@@ -24,8 +24,6 @@ public struct StoryRows: Sendable, Equatable {
     public var answers: [Int32] = []
     /// The training step, from 0; `Int.max` outside training.
     public var step: Int
-    /// Stories of which older sentences were left out.
-    public var shortenedStories = 0
 
     init(lanes: [Int], step: Int) {
         self.lanes = lanes
@@ -37,7 +35,6 @@ public struct StoryRows: Sendable, Equatable {
     mutating func add(_ number: Int, of source: StoryQuestions, memory: Int, noise: SeededChoices?) {
         let question = source.questions[number]
         let sentences = question.sentences.suffix(memory)
-        if sentences.count < question.sentences.count { shortenedStories += 1 }
         let (first, end) = (Int(source.sentenceStarts[sentences.lowerBound]), Int(source.sentenceStarts[sentences.upperBound]))
         let shift = Int32(words.count - first)
         words.append(contentsOf: source.words[first..<end])

@@ -2,6 +2,7 @@
 
 import CSentencePiece
 import Diagnostics
+import Storage
 
 /// A SentencePiece model: encodes UTF-8 bytes into ids and decodes ids into bytes.
 ///
@@ -53,7 +54,7 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
     /// Loads a model file.
     /// - Throws: `UserError` where the file cannot be read or is no SentencePiece model.
     public convenience init(path: String) throws {
-        try self.init(modelBytes: FileBytes.read(path), name: path)
+        try self.init(modelBytes: DurableFile.read(path), name: path)
     }
 
     /// Loads a model from the bytes of a model file.
@@ -104,7 +105,7 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
     /// Writes a model file, in one step.
     /// - Throws: `UserError(.inputOutput)`; a file that was there is then untouched.
     public static func write(_ modelBytes: [UInt8], to path: String) throws {
-        try FileBytes.writeAtomically(modelBytes, to: path)
+        try DurableFile.replace(path, by: modelBytes)
     }
 
     // MARK: Encoding

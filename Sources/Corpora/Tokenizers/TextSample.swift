@@ -102,7 +102,7 @@ public struct TextSample {
 
 /// A fixed bijection of 64-bit integers whose outputs look random (the finalizer of SplitMix64; Steele, Lea and Flood, 2014).
 @inline(__always)
-func mixedBits(_ value: UInt64) -> UInt64 {
+package func mixedBits(_ value: UInt64) -> UInt64 {
     var mixed = value &+ 0x9e37_79b9_7f4a_7c15
     mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
     mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb

@@ -87,10 +87,9 @@ public final class BabiWordsTask: AnsweringTask {
                     .badData, "no story has \(settings.maximumSteps ?? 0) steps or fewer; the longest has \(all.longest)", at: source.title,
                     advice: "raise task.maximumSteps")
             }
-            let heldOut = Set(
-                StoryTask.heldOut(all.stories.count, part: settings.validation, isJoint: source.tasks.count > 1, seed: configuration.seed))
-            training = all.selecting(all.stories.indices.filter { !heldOut.contains($0) })
-            validation = heldOut.isEmpty ? nil : all.selecting(heldOut.sorted())
+            let split = BabiSplit(all.stories.count, part: settings.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
+            training = all.selecting(split.training)
+            validation = split.heldOut.isEmpty ? nil : all.selecting(split.heldOut)
             notes =
                 questions.findings.notes
                 + (all.tooLong > 0 ? ["\(quantity(all.tooLong, "story", "stories")) left out, of more than \(settings.maximumSteps ?? 0) steps"] : [])
@@ -115,8 +114,8 @@ public final class BabiWordsTask: AnsweringTask {
 
     public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
         guard let training else { preconditionFailure("a task of a run directory has no training data") }
-        let loader = WordStoryLoader(training, lanes: configuration.batch.lanes, seed: configuration.seed)
-        return TaskLoader(loader, for: network) { SequenceBatch(loader.batch(lanes: $0)) }
+        return WordStoryLoader(training, lanes: configuration.batch.lanes, seed: configuration.seed)
+            .prepared(for: network) { SequenceBatch($0.batch(lanes: $1)) }
     }
 
     // MARK: measuring
@@ -137,25 +136,17 @@ public final class BabiWordsTask: AnsweringTask {
             }
         }
         accuracy = BABIAccuracy(encoded: try communicator.allReduced(accuracy.encoded, .sum))
-        let asked = accuracy.tasksAsked
-        return TaskScores(
-            examples: asked.reduce(0) { $0 + accuracy[$1].questions }, loss: measured.meanLoss,
-            scores: [TaskScores.Score("error", accuracy.meanError ?? .nan), TaskScores.Score("failed_tasks", Double(accuracy.failedTasks.count))],
-            details: asked.map { TaskScores.Score("error_task_\($0)", accuracy[$0].error ?? .nan) }
-                + (part == .test ? openedTest?.findings.scores ?? [] : []))
+        var scores = TaskScores(errors: accuracy, loss: measured.meanLoss)
+        if part == .test { scores.details += openedTest?.findings.scores ?? [] }
+        return scores
     }
 
     private func validationStories() throws -> WordStories? {
         if training != nil { return validation }
-        var read = StoryVocabulary()
-        let all = WordStories(try source.training(&read), alphabet, blanks: settings.blanks, maximumSteps: settings.maximumSteps)
-        guard read == vocabulary else {
-            throw UserError(
-                .configuration, "its words are not those of the run's vocabulary", at: source.title,
-                advice: "name the data that the run was trained on")
-        }
-        let heldOut = StoryTask.heldOut(all.stories.count, part: settings.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
-        return heldOut.isEmpty ? nil : all.selecting(heldOut)
+        let all = WordStories(
+            try source.savedTraining(vocabulary), alphabet, blanks: settings.blanks, maximumSteps: settings.maximumSteps)
+        let split = BabiSplit(all.stories.count, part: settings.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
+        return split.heldOut.isEmpty ? nil : all.selecting(split.heldOut)
     }
 
     /// All test stories, however long.

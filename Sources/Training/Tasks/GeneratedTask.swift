@@ -57,13 +57,14 @@ public final class GeneratedTask: LearningTask {
     }
 
     public var summary: String { settings.generator.summary }
-    public var identity: [(name: String, value: String)] { [("task", settings.generator.summary.replacing(" ", with: "_"))] }
+    public var identity: [(name: String, value: String)] { [("task", settings.generator.identity)] }
     public var files: [RunFile] { [] }
     public var model: any TrainableModel { sequenceModel }
 
     public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
-        let loader = GeneratedLoader(settings.generator, lanes: self.lanes, seed: seed)
-        return TaskLoader(loader, for: sequenceModel) { SequenceBatch(loader.batch(lanes: $0), loader.generator) }
+        GeneratedLoader(settings.generator, lanes: self.lanes, seed: seed).prepared(for: sequenceModel) {
+            SequenceBatch($0.batch(lanes: $1), $0.generator)
+        }
     }
 
     /// Both parts are made from the run's seed, with sequences that training never sees; the test adds the test lengths.

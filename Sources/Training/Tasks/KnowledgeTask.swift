@@ -121,8 +121,8 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
                 .badData, "no training question has an answer among the facts", at: settings.questions,
                 advice: "name the questions of this knowledge base")
         }
-        let loader = try KnowledgeLoader(useful, examples, lanes: configuration.batch.lanes, seed: configuration.seed)
-        return TaskLoader(loader, for: network) { loader.batch(lanes: $0).modelBatch }
+        return try KnowledgeLoader(useful, examples, lanes: configuration.batch.lanes, seed: configuration.seed)
+            .prepared(for: network) { $0.batch(lanes: $1).modelBatch }
     }
 
     // MARK: Evaluation
@@ -132,40 +132,40 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         let questions = part == .validation ? source.validation : source.test
         guard !questions.isEmpty else { return nil }
         let kinds = Array(Set(questions.compactMap(\.kind))).sorted()
-        // Hits, reachable questions, questions with a loss, their loss, questions with more entries than the memory takes, questions none of whose
-        // answers is known; then hits and questions of each kind.
-        let firstKind = 6
-        let width = firstKind + 2 * kinds.count
-        let sums = try communicator.orderedSum(parts: (questions.count + 63) / 64, width: width) { part in
-            var sums = [Double](repeating: 0, count: width)
+        let width = KnowledgeSums(kinds: kinds.count).encoded.count
+        let encoded = try communicator.orderedSum(parts: (questions.count + 63) / 64, width: width) { part in
+            var sums = KnowledgeSums(kinds: kinds.count)
             let numbers = part * 64..<min(part * 64 + 64, questions.count)
             let batch = numbers.map { examples.example(questions[$0]) }
             let rows = examples.rows(batch, lanes: Array(0..<batch.count))
             let outcome = answers(rows)
             for (place, number) in numbers.enumerated() {
                 let isHit = outcome[place].symbol.map(batch[place].answers.contains) ?? false
-                sums[0] += isHit ? 1 : 0
-                sums[1] += batch[place].isReachable ? 1 : 0
-                sums[4] += batch[place].leftOut > 0 ? 1 : 0
-                sums[5] += batch[place].answers.isEmpty ? 1 : 0
+                sums.hits += isHit ? 1 : 0
+                sums.reachable += batch[place].isReachable ? 1 : 0
+                sums.overMemorySize += batch[place].leftOut > 0 ? 1 : 0
+                sums.withoutKnownAnswer += batch[place].answers.isEmpty ? 1 : 0
                 if let loss = outcome[place].loss {
-                    sums[2] += 1
-                    sums[3] += loss
+                    sums.withLoss += 1
+                    sums.loss += loss
                 }
                 if let kind = questions[number].kind.flatMap(kinds.firstIndex) {
-                    sums[firstKind + 2 * kind] += isHit ? 1 : 0
-                    sums[firstKind + 2 * kind + 1] += 1
+                    sums.hitsByKind[kind] += isHit ? 1 : 0
+                    sums.questionsByKind[kind] += 1
                 }
             }
-            return sums
+            return sums.encoded
         }
+        let sums = KnowledgeSums(encoded: encoded)
         let count = Double(questions.count)
         return TaskScores(
-            examples: questions.count, loss: sums[2] > 0 ? sums[3] / sums[2] : nil,
-            scores: [.init("hits_at_1", sums[0] / count), .init("hash_recall", sums[1] / count)],
-            details: [.init("questions_over_memory_size", sums[4]), .init("questions_without_known_answer", sums[5])].filter { $0.value > 0 }
+            examples: questions.count, loss: sums.withLoss > 0 ? sums.loss / sums.withLoss : nil,
+            scores: [.init("hits_at_1", sums.hits / count), .init("hash_recall", sums.reachable / count)],
+            details: [
+                .init("questions_over_memory_size", sums.overMemorySize), .init("questions_without_known_answer", sums.withoutKnownAnswer),
+            ].filter { $0.value > 0 }
                 + kinds.enumerated().flatMap { kind, name in
-                    let (hits, asked) = (sums[firstKind + 2 * kind], sums[firstKind + 2 * kind + 1])
+                    let (hits, asked) = (sums.hitsByKind[kind], sums.questionsByKind[kind])
                     let name = name.replacing(" ", with: "_")
                     return [TaskScores.Score("hits_at_1_\(name)", hits / max(asked, 1)), TaskScores.Score("questions_\(name)", asked)]
                 })
@@ -244,6 +244,35 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         return Explanation(
             input: [question], answer: outcome.symbol.map(examples.name) ?? "", probability: outcome.symbol == nil ? nil : outcome.probability,
             notes: notes, pictures: example.entries.isEmpty ? [] : trace.pictures.map { $0.labelled("fact", labels).strongestColumns(24) })
+    }
+}
+
+/// Counts over some questions, as numbers that add up.
+private struct KnowledgeSums {
+    var hits = 0.0
+    /// Questions with an answer among the facts that the memory holds for them.
+    var reachable = 0.0
+    /// Questions with a loss, and the sum of their losses.
+    var (withLoss, loss) = (0.0, 0.0)
+    /// Questions with more facts than the memory takes.
+    var overMemorySize = 0.0
+    /// Questions none of whose answers is known.
+    var withoutKnownAnswer = 0.0
+    var hitsByKind: [Double]
+    var questionsByKind: [Double]
+
+    init(kinds: Int) {
+        hitsByKind = Array(repeating: 0, count: kinds)
+        questionsByKind = hitsByKind
+    }
+
+    var encoded: [Double] { [hits, reachable, withLoss, loss, overMemorySize, withoutKnownAnswer] + hitsByKind + questionsByKind }
+
+    init(encoded: [Double]) {
+        self.init(kinds: (encoded.count - 6) / 2)
+        (hits, reachable, withLoss, loss, overMemorySize, withoutKnownAnswer) = (encoded[0], encoded[1], encoded[2], encoded[3], encoded[4], encoded[5])
+        hitsByKind = Array(encoded[6..<6 + hitsByKind.count])
+        questionsByKind = Array(encoded[(6 + hitsByKind.count)...])
     }
 }
 

@@ -85,6 +85,9 @@ public protocol LearningTask: AnyObject {
     /// Measures the model on held-out examples, divided among the ranks; the same result on every rank. `nil` where there are none. Collective.
     /// - Parameter part: which examples.
     func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores?
+    /// Measures the model as a user asks for it, divided among the ranks; the same result on every rank. Collective.
+    /// - Throws: `UserError`, the same on every rank: an option that means nothing to the task (.usage), no examples (.missingInput).
+    func report(_ request: EvaluationRequest, _ communicator: any Communicator) throws -> EvaluationReport
     /// A held-out example by number, with what the memory did.
     /// - Throws: `UserError` where there is no such example.
     func example(_ number: Int) throws -> Explanation
@@ -95,6 +98,15 @@ extension LearningTask {
     public var agreement: [(name: String, value: String)] { identity }
     public var attributes: [String: CheckpointAttribute] { [:] }
     public var hasValidation: Bool { true }
+
+    public func report(_ request: EvaluationRequest, _ communicator: any Communicator) throws -> EvaluationReport {
+        let part = request.part ?? .test
+        try communicator.onEveryRank { try request.require([.part], of: "a run whose data is in its own task section") }
+        guard let scores = try evaluate(part, communicator) else {
+            throw UserError(.missingInput, "the task has no examples for \(part.rawValue)", at: request.directory).shared
+        }
+        return EvaluationReport(task: summary, part: part, scores)
+    }
 
     public func mismatch(of name: String, at path: String) -> UserError {
         UserError(
@@ -131,6 +143,18 @@ public protocol AnsweringTask: LearningTask {
 
 extension AnsweringTask {
     public var endsQuestionsWithMark: Bool { true }
+}
+
+/// A task whose model writes text.
+public protocol GeneratingTask: LearningTask {
+    /// The model as what it is.
+    var languageModel: any LanguageModel { get }
+    /// From text to what the model reads, and back.
+    var tokenizer: SentencePieceTokenizer { get }
+    /// Runs a text through the model.
+    /// - Returns: the text, the likeliest next piece with its probability, and what the memory did up to there.
+    /// - Throws: `UserError` (.usage, .badData) for a model that reads pairs or shows no memory, and for a text of no words.
+    func explanation(of text: String) throws -> Explanation
 }
 
 /// Which examples are measured.

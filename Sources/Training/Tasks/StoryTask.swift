@@ -68,17 +68,15 @@ public final class StoryTask: AnsweringTask {
             var vocabulary = StoryVocabulary()
             let all = try source.training(&vocabulary)
             try all.findings.check(limit: options.maximumBadRecords, at: source.title)
-            let heldOut = Self.heldOut(all.count, part: options.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
-            let isHeldOut = Set(heldOut)
-            let rest = (0..<all.count).filter { !isHeldOut.contains($0) }
-            guard !rest.isEmpty else {
+            let split = BabiSplit(all.count, part: options.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
+            guard !split.training.isEmpty else {
                 throw UserError(
                     .badData, (["there is no question to train on"] + all.findings.notes).joined(separator: ": "), at: source.title,
                     advice: "check task.data, and lower task.validation")
             }
             self.vocabulary = vocabulary
-            training = all.selecting(rest)
-            validation = heldOut.isEmpty ? nil : all.selecting(heldOut)
+            training = all.selecting(split.training)
+            validation = split.heldOut.isEmpty ? nil : all.selecting(split.heldOut)
             let long = all.questions.count { $0.sentences.count > options.memory }
             notes = all.findings.notes
                 + (long > 0 ? ["\(quantity(long, "question")) with more than \(options.memory) sentences before, of which the latest are kept"] : [])
@@ -86,16 +84,6 @@ public final class StoryTask: AnsweringTask {
         network = MemoryNetwork(
             model, vocabularySize: vocabulary.count, classCount: vocabulary.answers?.count, slotCount: min(options.memory, vocabulary.longestStory),
             longestSentence: vocabulary.longestSentence)
-    }
-
-    /// The questions held out, in ascending order: of a single task the last ones, of several tasks a random choice by the seed.
-    static func heldOut(_ count: Int, part: Double, isJoint: Bool, seed: UInt64) -> [Int] {
-        let wanted = min(count, Int((Double(count) * part).rounded()))
-        if wanted == 0 { return [] }
-        if !isJoint { return Array(count - wanted..<count) }
-        // A stream of its own: epochs have those with 00 in the last two bits.
-        let order = Permutation(count: count, seed: seed, stream: 3)
-        return (0..<wanted).map { order[$0] }.sorted()
     }
 
     public var summary: String {
@@ -117,7 +105,7 @@ public final class StoryTask: AnsweringTask {
         let loader = StoryLoader(
             training, lanes: configuration.batch.lanes, memory: options.memory, timeNoise: options.timeNoise, seed: configuration.seed)
         self.loader = loader
-        return TaskLoader(loader, for: network) { StoryBatch(loader.batch(lanes: $0)) }
+        return loader.prepared(for: network) { StoryBatch($0.batch(lanes: $1)) }
     }
 
     /// Steps done: during a linear start the model is measured as it is trained. A run directory is always measured with its softmax.
@@ -145,29 +133,20 @@ public final class StoryTask: AnsweringTask {
 
     private func heldOutQuestions() throws -> StoryQuestions? {
         if training != nil { return validation }
-        let all = try savedTraining()
-        let numbers = Self.heldOut(all.count, part: options.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
+        let all = try source.savedTraining(vocabulary)
+        let numbers = split(all).heldOut
         return numbers.isEmpty ? nil : all.selecting(numbers)
     }
 
     /// The questions that are trained on.
     private func trainingQuestions() throws -> StoryQuestions {
         if let training { return training }
-        let all = try savedTraining()
-        let heldOut = Set(Self.heldOut(all.count, part: options.validation, isJoint: source.tasks.count > 1, seed: configuration.seed))
-        return all.selecting((0..<all.count).filter { !heldOut.contains($0) })
+        let all = try source.savedTraining(vocabulary)
+        return all.selecting(split(all).training)
     }
 
-    /// The training data of a saved run, which must give the same vocabulary.
-    private func savedTraining() throws -> StoryQuestions {
-        var read = StoryVocabulary()
-        let all = try source.training(&read)
-        guard read == vocabulary else {
-            throw UserError(
-                .configuration, "its words are not those of the run's vocabulary", at: source.title,
-                advice: "name the data that the run was trained on")
-        }
-        return all
+    private func split(_ all: StoryQuestions) -> BabiSplit {
+        BabiSplit(all.count, part: options.validation, isJoint: source.tasks.count > 1, seed: configuration.seed)
     }
 
     private func testQuestions() throws -> StoryQuestions {
@@ -186,18 +165,13 @@ public final class StoryTask: AnsweringTask {
         var counted = 0
 
         func scores(tellingAccuracy: Bool = false) -> TaskScores {
+            guard tellingAccuracy else { return TaskScores(errors: accuracy, loss: counted > 0 ? loss / Double(counted) : nil) }
             let asked = accuracy.tasksAsked
-            let questions = asked.reduce(0) { $0 + accuracy[$1].questions }
-            if tellingAccuracy {
-                let mean = asked.compactMap { accuracy[$0].accuracy }.reduce(0, +) / Double(max(asked.count, 1))
-                return TaskScores(
-                    examples: questions, loss: counted > 0 ? loss / Double(counted) : nil, scores: [TaskScores.Score("accuracy", mean)],
-                    details: asked.map { TaskScores.Score("accuracy_task_\($0)", accuracy[$0].accuracy ?? .nan) })
-            }
+            let mean = asked.compactMap { accuracy[$0].accuracy }.reduce(0, +) / Double(max(asked.count, 1))
             return TaskScores(
-                examples: questions, loss: counted > 0 ? loss / Double(counted) : nil,
-                scores: [TaskScores.Score("error", accuracy.meanError ?? .nan), TaskScores.Score("failed_tasks", Double(accuracy.failedTasks.count))],
-                details: asked.map { TaskScores.Score("error_task_\($0)", accuracy[$0].error ?? .nan) })
+                examples: asked.reduce(0) { $0 + accuracy[$1].questions }, loss: counted > 0 ? loss / Double(counted) : nil,
+                scores: [TaskScores.Score("accuracy", mean)],
+                details: asked.map { TaskScores.Score("accuracy_task_\($0)", accuracy[$0].accuracy ?? .nan) })
         }
     }
 

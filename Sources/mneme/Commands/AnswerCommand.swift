@@ -127,9 +127,10 @@ struct AnswerCommand: ParsableCommand {
     }
 
     private func generateAnswers(_ questions: [Question], _ run: LanguageRun) throws {
-        let format = run.promptFormat(room: decoding.room(for: .babi), keepsEnd: true)
+        let profile = CorpusFormat.babi.profile
+        let format = run.promptFormat(profile, decoding.request)
         let outputs = try run.generator.generate(
-            prompts: questions.map { format.prompt(run.tokenizer.encode($0.story)) }, settings: decoding.settings(for: .babi))
+            prompts: questions.map { format.prompt(run.tokenizer.encode($0.story)) }, settings: decoding.request.settings(for: profile))
         for (question, output) in zip(questions, outputs) {
             show(question, run.tokenizer.decode(output.first?.tokens ?? []).trimmingCharacters(in: .whitespaces))
         }

@@ -4,6 +4,7 @@ import ArgumentParser
 import Corpora
 import Diagnostics
 import Foundation
+import Sharding
 
 /// Describes a corpus directory.
 struct CorpusInspectCommand: ParsableCommand {
@@ -17,7 +18,7 @@ struct CorpusInspectCommand: ParsableCommand {
               mneme corpus inspect --json corpora/wmt-en-de
             """)
 
-    @Flag(help: "Compare every shard with its checksums.")
+    @Flag(help: "Check everything: checksums, lengths, offsets and ids of every shard, and the tokenizer.")
     var verify = false
     @Option(help: ArgumentHelp("Show the first documents or pairs, decoded.", valueName: "count"))
     var show = 0
@@ -31,7 +32,7 @@ struct CorpusInspectCommand: ParsableCommand {
     }
 
     func run() throws {
-        let corpus = try Corpus(directory: directory, verifying: false)
+        let corpus = try Corpus(directory: directory)
         if verify { try corpus.verify() }
         var report = CorpusReport(corpus.manifest, directory: directory)
         report.verified = verify ? true : nil

@@ -5,6 +5,7 @@ import Collectives
 import Corpora
 import Diagnostics
 import Foundation
+import Sharding
 
 extension CorpusFormat: ExpressibleByArgument {}
 extension DocumentPolicy: ExpressibleByArgument {}
@@ -51,10 +52,7 @@ struct CorpusShardCommand: ParsableCommand {
         guard !inputs.isEmpty else { throw ValidationError("Give at least one input.") }
         guard shardSize >= 1024 else { throw ValidationError("--shard-size must be 1024 bytes or more, not \(shardSize).") }
         guard badRecords >= 0 else { throw ValidationError("--bad-records must not be negative.") }
-        guard !swap || format == .wmt || format == .cnnDailyMail else {
-            throw ValidationError("--swap needs a format of pairs: wmt or cnn-dailymail.")
-        }
-        try reading.validate(for: format)
+        try reading.validate(for: format, swap ? [.swap] : [])
         try cleaning.validate()
     }
 
@@ -62,8 +60,10 @@ struct CorpusShardCommand: ParsableCommand {
         ProgramStart.run(allocatesManySmallBlocks: true) { communicator in
             let line = ProgressLine()
             let plan = try communicator.onEveryRank {
-                try ShardingPlan(
-                    reading: format, inputs: inputs, options: reading.options(), swapsSides: swap, rules: cleaning.rules(for: format),
+                var options = try reading.options()
+                options.swapsSides = swap
+                return try ShardingPlan(
+                    reading: format, inputs: inputs, options: options, rules: cleaning.rules(for: format),
                     tokenizer: SentencePieceTokenizer(path: tokenizer), output: output, shardSize: shardSize, badRecordLimit: badRecords)
             }
             let sharder = CorpusSharder(plan, communicator: communicator) { progress in
@@ -110,16 +110,17 @@ struct CorpusReadingOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Longest line in bytes; a longer one is a wrong record.", valueName: "bytes"))
     var maximumLineBytes = 16 << 20
 
-    /// - Throws: a usage error for an option of another format.
-    func validate(for format: CorpusFormat) throws {
-        func require(_ given: Bool, _ option: String, _ wanted: CorpusFormat) throws {
-            if given && format != wanted { throw ValidationError("\(option) goes with --format \(wanted.rawValue), not \(format.rawValue).") }
+    /// - Parameter others: options given besides these.
+    /// - Throws: a usage error for an option that the format's reader does not take.
+    func validate(for format: CorpusFormat, _ others: [ReaderOption] = []) throws {
+        let given: [(ReaderOption, Bool)] = [
+            (.document, document != nil), (.languages, languages != nil), (.translator, translator != nil), (.split, split != nil),
+            (.urlList, urlList != nil),
+        ]
+        for option in given.filter(\.1).map(\.0) + others where !format.profile.readerOptions.contains(option) {
+            let formats = CorpusFormat.allCases.filter { $0.profile.readerOptions.contains(option) }.map(\.rawValue).joined(separator: " or ")
+            throw ValidationError("--\(option.rawValue) goes with --format \(formats), not \(format.rawValue).")
         }
-        try require(document != nil, "--document", .text)
-        try require(languages != nil, "--languages", .wmt)
-        try require(translator != nil, "--translator", .wmt)
-        try require(split != nil, "--split", .babi)
-        try require(urlList != nil, "--url-list", .cnnDailyMail)
         guard maximumLineBytes >= 1 else { throw ValidationError("--maximum-line-bytes must be positive.") }
     }
 
@@ -158,7 +159,7 @@ struct CleaningOptions: ParsableArguments {
     }
 
     func rules(for format: CorpusFormat) -> CleaningRules {
-        var rules = CleaningRules.defaults(for: format)
+        var rules = format.profile.cleaning
         if let lengthUnit { rules.unit = lengthUnit }
         if let minimumLength { rules.minimumLength = minimumLength }
         if let maximumLength { rules.maximumLength = maximumLength == 0 ? nil : maximumLength }

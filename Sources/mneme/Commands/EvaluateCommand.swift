@@ -2,11 +2,7 @@
 
 import ArgumentParser
 import Collectives
-import Corpora
 import Diagnostics
-import Evaluation
-import Foundation
-import Tensors
 import Training
 
 struct EvaluateCommand: ParsableCommand {
@@ -33,11 +29,11 @@ struct EvaluateCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The checkpoint of this step instead of the newest.", valueName: "step"))
     var step: Int?
 
-    @Option(help: ArgumentHelp("Generate for the first so many pairs only; 0 generates nothing.", valueName: "count"))
+    @Option(help: ArgumentHelp("Generate for the first N pairs only; 0 generates nothing.", valueName: "count"))
     var limit: Int?
 
-    @Option(help: "Of a run with a task section: the examples to measure, validation or test.")
-    var part = EvaluationPart.test
+    @Option(help: "Of a run with a task section: the examples to measure, validation or test (default: test).")
+    var part: EvaluationPart?
 
     @Flag(help: "Print JSON.")
     var json = false
@@ -51,51 +47,22 @@ struct EvaluateCommand: ParsableCommand {
     func run() throws {
         ProgramStart.run { communicator in
             let run = try LoadedRun(directory: runDirectory, step: step, communicator: communicator)
-            try communicator.onEveryRank {
-                if !(run.task is LanguageTask), corpus != nil {
-                    throw UserError(.usage, "goes with a language model; this run's data is in its own task section", at: "--corpus")
-                }
-            }
             if communicator.rank == 0 { run.passedOver.forEach { CommandLineOutput.note($0) } }
-            if run.task is LanguageTask { try evaluateCorpus(run, communicator) } else { try evaluateTask(run, communicator) }
+            let request = EvaluationRequest(directory: runDirectory, part: part, corpus: corpus, limit: limit, generation: decoding.request)
+            var report = try run.task.report(request, communicator)
+            guard communicator.rank == 0 else { return .finished }
+            report.prepend(head(run))
+            print(json ? try JSONLine.encodeTable(report) : report.text, terminator: "")
             return .finished
         }
     }
 
-    private func evaluateTask(_ run: LoadedRun, _ communicator: any Communicator) throws {
-        guard let scores = try run.task.evaluate(part, communicator) else {
-            throw UserError(.missingInput, "the task has no examples for \(part.rawValue)", at: runDirectory)
-        }
-        guard communicator.rank == 0 else { return }
-        let report = TaskReport(run: runDirectory, step: run.step, task: run.task.summary, part: part, scores: scores)
-        print(json ? try report.json() : report.text, terminator: "")
-    }
-
-    private func evaluateCorpus(_ loaded: LoadedRun, _ communicator: any Communicator) throws {
-        let (run, corpus) = try communicator.onEveryRank {
-            let run = try loaded.languageRun()
-            guard let path = self.corpus ?? (loaded.configuration.task as? LanguageTaskSettings)?.corpus.validation else {
-                throw UserError(.usage, "the run has no validation corpus", at: runDirectory, advice: "name a corpus with --corpus")
-            }
-            let corpus = try Corpus(directory: path)
-            try run.requireFit(corpus)
-            return (run, corpus)
-        }
-        let batch = loaded.configuration.batch
-        let perplexity = try evaluatePerplexity(
-            model: run.model, corpus: corpus, communicator: communicator,
-            settings: PerplexitySettings(rows: min(batch.lanes, 32), length: batch.length))
-        var scores: GenerationScores?
-        if corpus.kind == .pairs, limit != 0 {
-            let settings = decoding.settings(for: corpus.manifest.sourceFormat, longestTarget: corpus.manifest.counts.longestTarget)
-            let format = run.promptFormat(room: decoding.room(for: corpus.manifest.sourceFormat), keepsEnd: corpus.manifest.sourceFormat == .babi)
-            scores = try scoreGeneration(
-                generator: run.generator, format: format, corpus: corpus, tokenizer: run.tokenizer,
-                scoring: GenerationScoring(settings: settings, limit: limit), communicator: communicator)
-        }
-        guard communicator.rank == 0 else { return }
-        let report = EvaluationReport(run: runDirectory, step: loaded.step, corpus: corpus.directory, perplexity: perplexity, scores: scores)
-        print(json ? try report.json() : report.text, terminator: "")
+    private func head(_ run: LoadedRun) -> EvaluationReport {
+        var head = EvaluationReport()
+        head.set("run", .text(runDirectory))
+        head.set("step", .count(run.step))
+        head.say("run", "\(runDirectory), step \(run.step)")
+        return head
     }
 }
 

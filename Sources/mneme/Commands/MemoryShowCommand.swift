@@ -48,7 +48,7 @@ struct MemoryShowCommand: ParsableCommand {
 
     /// What a language model makes of a file.
     private func read(_ path: String, _ run: LoadedRun) throws -> Explanation {
-        guard let task = run.task as? LanguageTask else {
+        guard let task = run.task as? any GeneratingTask else {
             throw UserError(
                 .usage, "its model, \(run.configuration.task.modelKind), is no language model", at: runDirectory,
                 advice: "use --example instead of --prompt")

@@ -1,6 +1,7 @@
 // mneme summarize
 
 import ArgumentParser
+import Corpora
 import Evaluation
 import Foundation
 import Training
@@ -30,13 +31,14 @@ struct SummarizeCommand: ParsableCommand {
             // One answer, whatever the number of ranks.
             guard communicator.rank == 0 else { return .finished }
             let run = try LoadedRun(directory: runDirectory).languageRun()
-            let format = run.promptFormat(room: decoding.room(for: .cnnDailyMail), keepsEnd: false)
+            let profile = CorpusFormat.cnnDailyMail.profile
+            let format = run.promptFormat(profile, decoding.request)
             let documents = try TextInput.documents(inputs).map { text -> String in
                 let article = text.range(of: "@highlight").map { String(text[..<$0.lowerBound]) } ?? text
                 return article.split(separator: "\n").joined(separator: "\n")
             }
             let outputs = try run.generator.generate(
-                prompts: documents.map { format.prompt(run.tokenizer.encode($0)) }, settings: decoding.settings(for: .cnnDailyMail))
+                prompts: documents.map { format.prompt(run.tokenizer.encode($0)) }, settings: decoding.request.settings(for: profile))
             for (index, output) in outputs.enumerated() { print((index > 0 ? "\n" : "") + run.tokenizer.decode(output.first?.tokens ?? [])) }
             return .finished
         }

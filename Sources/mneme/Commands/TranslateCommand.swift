@@ -1,6 +1,7 @@
 // mneme translate
 
 import ArgumentParser
+import Corpora
 import Evaluation
 import Foundation
 import Training
@@ -31,12 +32,13 @@ struct TranslateCommand: ParsableCommand {
             guard communicator.rank == 0 else { return .finished }
             let run = try LoadedRun(directory: runDirectory).languageRun()
             let lines = try TextInput.lines(inputs)
-            let format = run.promptFormat(room: decoding.room(for: .wmt), keepsEnd: false)
+            let profile = CorpusFormat.wmt.profile
+            let format = run.promptFormat(profile, decoding.request)
             let block = 512
             for start in stride(from: 0, to: lines.count, by: block) {
                 let part = lines[start..<min(start + block, lines.count)]
                 let outputs = try run.generator.generate(
-                    prompts: part.map { format.prompt(run.tokenizer.encode($0)) }, settings: decoding.settings(for: .wmt), firstPrompt: start)
+                    prompts: part.map { format.prompt(run.tokenizer.encode($0)) }, settings: decoding.request.settings(for: profile), firstPrompt: start)
                 for output in outputs { print(run.tokenizer.decode(output.first?.tokens ?? []).replacingOccurrences(of: "\n", with: " ")) }
             }
             return .finished

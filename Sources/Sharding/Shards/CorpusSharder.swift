@@ -1,0 +1,159 @@
+// From input files to a corpus directory, on any number of ranks, with the same bytes in the end.
+
+import Collectives
+import Corpora
+import Diagnostics
+import Foundation
+import HDF5
+import Storage
+
+/// How far sharding has come.
+public struct ShardingProgress: Sendable {
+    /// Bytes of text read so far, before cleaning.
+    public var bytes = 0
+    /// Records read so far.
+    public var records = 0
+    /// Shards that this rank has come past.
+    public var shards = 0
+    /// Seconds since sharding began.
+    public var seconds = 0.0
+}
+
+/// What sharding did.
+public struct ShardingOutcome: Sendable {
+    /// What corpus.json says now.
+    public var manifest: CorpusManifest
+    /// Shards that an interrupted run had finished and that were kept.
+    public var shardsKept: Int
+    /// True where the directory already held this very corpus and nothing was done.
+    public var wasComplete: Bool
+}
+
+/// Reads, cleans, tokenises and writes a corpus.
+///
+/// Every rank streams all of the input; where shards begin is a function of the input alone, and shard k is cleaned, tokenised and written by rank k
+/// mod P. So the files do not depend on the number of ranks. Shards take their names only when complete, and corpus.json is written last: a run that
+/// was interrupted goes on with the shards that are missing. Each rank holds one shard's tokens in memory, whatever the corpus size.
+/// Ranks agree on errors each time all of them have come past one shard of their own, so that one rank's error ends all within seconds.
+public struct CorpusSharder {
+    private let plan: ShardingPlan
+    private let communicator: any Communicator
+    private let progress: (ShardingProgress) -> Void
+
+    /// - Parameters:
+    ///   - plan: the same on every rank.
+    ///   - communicator: the ranks that share the work.
+    ///   - progress: called now and then on rank 0.
+    public init(_ plan: ShardingPlan, communicator: any Communicator, progress: @escaping (ShardingProgress) -> Void = { _ in }) {
+        self.plan = plan
+        self.communicator = communicator
+        self.progress = progress
+    }
+
+    /// Makes the corpus. Collective.
+    /// - Throws: on every rank the same `UserError`: inputs that cannot be read (.missingInput), more wrong records than allowed or no record
+    ///   left (.badData), a directory that holds another corpus (.configuration), a disk that fails (.inputOutput).
+    public func run() throws -> ShardingOutcome {
+        let tokenizer = plan.tokenizer
+        try communicator.onEveryRank {
+            guard tokenizer.endID >= 0, tokenizer.beginningID >= 0, tokenizer.unknownID >= 0 else {
+                throw UserError(.badData, "the tokenizer has no beginning, end or unknown piece", advice: "train one with `mneme tokenizer train`")
+            }
+        }
+        let listed: [UInt8] = try communicator.onEveryRank {
+            guard communicator.rank == 0 else { return [] }
+            return Array(try JSONEncoder().encode(plan.listInputs()))
+        }
+        let inputs = try JSONDecoder().decode([CorpusInput].self, from: Data(communicator.broadcasted(listed, root: 0)))
+        let hashes = try InputHashes(of: inputs, communicator)
+        let recipe = try CorpusManifest.recipe(
+            format: plan.format, inputs: hashes.entries, options: options, tokenizerFingerprint: tokenizer.fingerprint)
+        if let complete = try communicator.onEveryRank({ try existing(recipe) }) {
+            return ShardingOutcome(manifest: complete, shardsKept: complete.shards.count, wasComplete: true)
+        }
+        try communicator.onEveryRank { if communicator.rank == 0 { try prepareDirectory() } }
+        let stream = try communicator.onEveryRank { try ShardStream(plan, of: inputs, recipe: recipe, communicator) }
+        try stream.run(progress)
+        return try conclude(stream, hashes, recipe: recipe)
+    }
+
+    /// Options as corpus.json records them.
+    private var options: [String: String] {
+        get throws {
+            var options = plan.readerOptions
+            options["shard-size"] = "\(plan.shardSize)"
+            options["bad-records"] = "\(plan.badRecordLimit)"
+            options["cleaning"] = String(decoding: try CorpusManifest.compactEncoder().encode(plan.rules), as: UTF8.self)
+            return options
+        }
+    }
+
+    /// The manifest of the very same corpus where the directory holds it already.
+    /// - Throws: where the directory holds another one.
+    private func existing(_ recipe: String) throws -> CorpusManifest? {
+        guard access(CorpusManifest.path(in: plan.output), F_OK) == 0 else { return nil }
+        let manifest = try CorpusManifest.read(directory: plan.output)
+        guard manifest.recipe == recipe else {
+            throw UserError(
+                .configuration, "holds a corpus made from other inputs, options or another tokenizer", at: plan.output,
+                advice: "choose another output directory, or remove this one")
+        }
+        return manifest
+    }
+
+    private func prepareDirectory() throws {
+        try Directory.make(plan.output)
+        try DurableFile.replace((plan.output as NSString).appendingPathComponent(Corpus.tokenizerFile), by: plan.tokenizer.modelBytes)
+    }
+
+    /// Gathers every rank's shards and commits the corpus.
+    private func conclude(_ stream: ShardStream, _ hashes: InputHashes, recipe: String) throws -> ShardingOutcome {
+        let gathered = try communicator.allGather(Array(try CorpusManifest.compactEncoder().encode(stream.finished)))
+        let everyRank = try gathered.map { try JSONDecoder().decode([CorpusManifest.Shard].self, from: Data($0)) }
+        // Rank r has shards r, r + P, ... in order.
+        let shards = (0..<stream.shardCount).map { everyRank[$0 % communicator.size][$0 / communicator.size] }
+        let shardsKept = try communicator.allReduced(stream.kept, .sum)
+        var counts = CorpusCounts()
+        var cleaning = CleaningCounts()
+        for shard in shards {
+            counts.add(shard.counts)
+            cleaning.add(shard.cleaning)
+        }
+        let unchanged = Result { try communicator.onEveryRank { try hashes.requireUnchanged() } }
+        if case .failure = unchanged { stream.removeFinished() }
+        try unchanged.get()
+        try communicator.onEveryRank {
+            guard counts.documents > 0 else {
+                stream.removeFinished()
+                throw UserError(
+                    .badData,
+                    "no record is left: \(stream.records) read, \(cleaning.droppedTotal) dropped by cleaning, \(stream.badRecordCount) wrong",
+                    at: hashes.entries.first?.path, advice: "check the inputs, the format and the cleaning limits")
+            }
+        }
+        let tokenizer = plan.tokenizer
+        var manifest = CorpusManifest(
+            format: "mneme-corpus", formatVersion: CorpusManifest.currentVersion, kind: stream.kind, fingerprint: "", recipe: recipe,
+            sourceFormat: plan.format, inputs: hashes.entries, options: try options,
+            tokenizer: CorpusManifest.Tokenizer(describing: tokenizer),
+            tokenType: stream.tokenType.rawValue, counts: counts, cleaning: cleaning, badRecordCount: stream.badRecordCount,
+            badRecords: stream.badRecords, labels: stream.labels, shards: shards)
+        manifest.fingerprint = manifest.computedFingerprint
+        try communicator.onEveryRank {
+            guard communicator.rank == 0 else { return }
+            try removeLeftovers(shardCount: shards.count)
+            try DurableFile.replace(CorpusManifest.path(in: plan.output), by: try manifest.encoded())
+        }
+        return ShardingOutcome(manifest: manifest, shardsKept: shardsKept, wasComplete: false)
+    }
+
+    /// Removes what an earlier, different run left behind: shards past the last one, and partial files.
+    private func removeLeftovers(shardCount: Int) throws {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: plan.output)) ?? []
+        for name in names {
+            let isPartial = name.hasPrefix(".shard-") && name.hasSuffix(".h5.partial")
+            let index = name.hasPrefix("shard-") && name.hasSuffix(".h5") ? Int(name.dropFirst(6).dropLast(3)) : nil
+            if isPartial || (index ?? -1) >= shardCount { unlink((plan.output as NSString).appendingPathComponent(name)) }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+// The loss of a model over a whole corpus, shared among ranks.
+//
+// Legend: B rows of a batch, T positions.
+
+import Collectives
+import Corpora
+import Diagnostics
+import Evaluation
+import Models
+import NeuralNetworks
+import Sharding
+import Tensors
+
+/// How a corpus is run through a model.
+struct PerplexitySettings: Sendable {
+    /// B.
+    var rows: Int
+    /// T: the segment of text, the longest source and target of pairs.
+    var length: Int
+    /// The most batches; `nil` for the whole corpus.
+    var maximumBatches: Int?
+
+    /// B rows of at most T tokens at a time.
+    init(rows: Int, length: Int, maximumBatches: Int? = nil) {
+        self.rows = rows
+        self.length = length
+        self.maximumBatches = maximumBatches
+    }
+}
+
+/// Sums the negative log-likelihood of a corpus. Collective: batches are dealt out to ranks, and sums are added in the order of batches, so
+/// that the result is the same bits on any number of ranks.
+///
+/// Text is read in segments of T tokens, each predicted from the segment alone (the context is reset at every segment), unless the model carries
+/// memory from batch to batch of a lane: then B parts of the text are read from their beginnings to their ends. Pairs are predicted from their
+/// source. Words and bytes are those of the original text, so that figures per word and per byte compare between tokenizers; text has them only when
+/// the whole corpus was read.
+///
+/// - Returns: nats, predicted tokens, words and, for text, bytes.
+/// - Throws: `UserError`, the same on every rank.
+func evaluatePerplexity(
+    model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
+) throws -> LanguageModelStatistics {
+    let carries = corpus.kind == .text && model.memory.contains { $0.lifetime == .lane }
+    let source = try communicator.onEveryRank { try EvaluationBatches(model: model, corpus: corpus, settings: settings) }
+    let batches = min(source.count, settings.maximumBatches ?? .max)
+    // Parts that are dealt out: batches, or groups of streams.
+    let count = carries ? (settings.rows + streamsPerGroup - 1) / streamsPerGroup : batches
+    var total = try sum(count, communicator) { index in
+        if carries {
+            let streams = Array(index * streamsPerGroup..<min((index + 1) * streamsPerGroup, settings.rows))
+            return try carriedStatistics(textModel(model, of: corpus), corpus, settings, streams: streams, batches: batches)
+        }
+        let (batch, words) = try source.batch(index)
+        let sums = batch.loss(ForwardPass())
+        return LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: words)
+    }
+    if corpus.kind == .text, batches == source.count {
+        total.words = corpus.manifest.counts.words
+        total.bytes = corpus.manifest.counts.textBytes
+    }
+    return total
+}
+
+/// The sum of statistics of parts that are dealt out to the ranks. Collective.
+private func sum(
+    _ parts: Int, _ communicator: any Communicator, _ measure: (Int) throws -> LanguageModelStatistics
+) throws -> LanguageModelStatistics {
+    LanguageModelStatistics(encoded: try communicator.orderedSum(parts: parts, width: 4) { try measure($0).encoded })
+}
+
+/// Streams that are computed together, whatever the number of ranks.
+private let streamsPerGroup = 4
+
+/// Some streams of a text from their beginning, the memory going on from segment to segment.
+private func carriedStatistics(
+    _ model: any TextLanguageModel, _ corpus: Corpus, _ settings: PerplexitySettings, streams: [Int], batches: Int
+) throws -> LanguageModelStatistics {
+    let loader = try SequentialTextLoader(corpus, lanes: settings.rows, length: settings.length)
+    var total = LanguageModelStatistics()
+    var memory = CarriedMemory([:])
+    for _ in 0..<batches {
+        let sums = model.loss(TokenBatch(try loader.batch(lanes: streams)), ForwardPass(memory: memory))
+        total += LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: 0)
+        memory = CarriedMemory(memory.after)
+        loader.advance()
+    }
+    return total
+}
+
+/// The batches of one pass over a corpus, each token or pair exactly once.
+private struct EvaluationBatches {
+    let count: Int
+    let batch: (Int) throws -> (batch: PreparedBatch, words: Int)
+
+    init(model: any LanguageModel, corpus: Corpus, settings: PerplexitySettings) throws {
+        let lanes = Array(0..<settings.rows)
+        func position(_ index: Int) -> LoaderPosition { LoaderPosition(global: [Int64(index)]) }
+        switch corpus.kind {
+        case .text:
+            let model = try textModel(model, of: corpus)
+            let loader = try SequentialTextLoader(corpus, lanes: settings.rows, length: settings.length)
+            count = loader.stepCount
+            batch = { index in
+                try loader.seek(to: position(index))
+                return (PreparedBatch(TokenBatch(try loader.batch(lanes: lanes)), for: model), 0)
+            }
+        case .pairs:
+            let limits = PairLimits(corpus, length: settings.length)
+            let loader = try SequentialPairLoader(corpus, lanes: settings.rows, limits: limits)
+            count = loader.stepCount
+            batch = { index in
+                try loader.seek(to: position(index))
+                switch model.form {
+                case .pairs(let model):
+                    let batch = try loader.batch(lanes: lanes)
+                    return (PreparedBatch(SequencePairBatch(batch), for: model), batch.words.reduce(0, +))
+                case .text(let model):
+                    let batch = try loader.promptBatch(lanes: lanes)
+                    return (PreparedBatch(TokenBatch(batch), for: model), batch.words.reduce(0, +))
+                }
+            }
+        }
+    }
+}

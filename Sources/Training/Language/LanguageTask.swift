@@ -1,0 +1,145 @@
+// Language modelling and sequence pairs over a sharded corpus, as a task.
+
+import Checkpoints
+import Collectives
+import Corpora
+import Diagnostics
+import Evaluation
+import Foundation
+import Models
+import Sharding
+
+/// A language model, or an encoder-decoder, on a corpus directory.
+public final class LanguageTask: GeneratingTask {
+    public let languageModel: any LanguageModel
+    public let tokenizer: SentencePieceTokenizer
+
+    let configuration: RunConfiguration
+    let settings: LanguageTaskSettings
+    private let corpus: Corpus?
+    private let validation: Corpus?
+    private let directory: String?
+
+    /// - Throws: `UserError` where a corpus or the tokenizer cannot be read, or corpus, validation corpus and model do not go together.
+    init(_ configuration: RunConfiguration, _ settings: LanguageTaskSettings, savedIn directory: String?) throws {
+        self.configuration = configuration
+        self.settings = settings
+        self.directory = directory
+        if let directory {
+            (corpus, validation) = (nil, nil)
+            tokenizer = try SentencePieceTokenizer(path: "\(directory)/tokenizer.model")
+        } else {
+            let corpus = try Corpus(directory: settings.corpus.shards)
+            validation = try settings.corpus.validation.map { try Corpus(directory: $0) }
+            if let validation, validation.tokenizerFingerprint != corpus.tokenizerFingerprint {
+                throw UserError(
+                    .configuration, "its tokenizer is not the one that \(settings.corpus.shards) was made with",
+                    at: settings.corpus.validation, advice: "shard both with the same tokenizer")
+            }
+            tokenizer = try corpus.tokenizer()
+            try validation?.requireDescription(of: tokenizer)
+            self.corpus = corpus
+        }
+        languageModel = settings.model.makeModel(vocabularySize: tokenizer.vocabularySize)
+    }
+
+    public var model: any TrainableModel { languageModel }
+    /// What errors name.
+    var place: String { directory ?? configuration.directory }
+    public var targets: String { "tokens" }
+    public var hasValidation: Bool { validation != nil }
+
+    public var summary: String {
+        guard let corpus else { return settings.corpus.shards }
+        let tokens = "corpus \(corpus.directory), \(corpus.tokenCount.formatted(.number.locale(Locale(identifier: "en_US")))) tokens"
+        guard corpus.kind == .pairs else { return tokens }
+        // A target has its end piece beside its tokens; in one row a pair has a beginning piece too.
+        let counts = corpus.manifest.counts
+        let longest = languageModel.readsPairs ? max(counts.longestSource, counts.longestTarget + 1) : counts.longestSource + counts.longestTarget + 1
+        guard longest > configuration.batch.length else { return tokens }
+        return "\(tokens); what is longer than batch.length \(configuration.batch.length) is cut off"
+            + " (the longest source has \(counts.longestSource) tokens, the longest target \(counts.longestTarget))"
+    }
+
+    public var identity: [(name: String, value: String)] {
+        var identity = [(name: "tokenizer_fingerprint", value: tokenizer.fingerprint)]
+        if let corpus { identity.append(("corpus_fingerprint", corpus.manifest.fingerprint)) }
+        return identity
+    }
+
+    public var agreement: [(name: String, value: String)] {
+        [
+            ("corpus \(settings.corpus.shards)", corpus?.manifest.fingerprint ?? "none"),
+            ("validation corpus", validation?.manifest.fingerprint ?? "none"),
+        ]
+    }
+
+    public func mismatch(of name: String, at path: String) -> UserError {
+        if let directory {
+            return UserError(
+                .configuration, "is not the tokenizer that the run was trained with", at: "\(directory)/tokenizer.model",
+                advice: "copy tokenizer.model from the training corpus")
+        }
+        if name == "tokenizer_fingerprint" {
+            return UserError(
+                .configuration, "its vocabulary is not that of \(settings.corpus.shards): the tokenizers differ", at: path,
+                advice: "shard the corpus with \(configuration.directory)/tokenizer.model, or start again with --fresh")
+        }
+        return UserError(
+            .configuration, "it was trained on another corpus than \(settings.corpus.shards)", at: path,
+            advice: "name the corpus of the run in corpus.shards, or start again with --fresh")
+    }
+
+    public var attributes: [String: CheckpointAttribute] { ["vocabulary_size": .integer(Int64(languageModel.vocabularySize))] }
+    public var files: [RunFile] { [RunFile(name: "tokenizer.model", bytes: tokenizer.modelBytes)] }
+
+    public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
+        guard let corpus else { fatalError("a task of a run directory has no training data") }
+        if let validation, validation.kind == .text { _ = try textModel(languageModel, of: validation) }
+        return try trainingLoader(corpus, settings.corpus, configuration, for: languageModel, lanes: lanes)
+    }
+
+    public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {
+        guard let validation else { return nil }
+        let result = try perplexity(on: validation, communicator, maximumBatches: configuration.evaluationBatches)
+        guard let loss = result.lossPerToken else { return nil }
+        var scores = [TaskScores.Score("perplexity", exp(loss))]
+        if let perWord = result.perplexityPerWord { scores.append(TaskScores.Score("perplexity_per_word", perWord)) }
+        if let perByte = result.bitsPerByte { scores.append(TaskScores.Score("bits_per_byte", perByte)) }
+        return TaskScores(examples: result.tokens, loss: loss, scores: scores)
+    }
+
+    private func perplexity(
+        on corpus: Corpus, _ communicator: any Communicator, maximumBatches: Int? = nil
+    ) throws -> LanguageModelStatistics {
+        try evaluatePerplexity(
+            model: languageModel, corpus: corpus, communicator: communicator,
+            settings: PerplexitySettings(
+                rows: min(configuration.batch.lanes, 32), length: configuration.batch.length, maximumBatches: maximumBatches))
+    }
+
+    /// The perplexity of a corpus, the run's validation corpus unless another is named; of pairs, the scores of generated targets too.
+    public func report(_ request: EvaluationRequest, _ communicator: any Communicator) throws -> EvaluationReport {
+        let run = LanguageRun(self, configuration)
+        let corpus = try communicator.onEveryRank {
+            try request.require(
+                EvaluationOption.generating.union([.corpus]), of: "a language model, which is measured on one corpus")
+            guard let path = request.corpus ?? settings.corpus.validation else {
+                throw UserError(.usage, "the run has no validation corpus", at: request.directory, advice: "name a corpus with --corpus")
+            }
+            let corpus = try Corpus(directory: path)
+            try run.requireFit(corpus)
+            if corpus.kind == .text { try request.require([.corpus], of: "running text, for which nothing is generated") }
+            return corpus
+        }
+        let perplexity = try perplexity(on: corpus, communicator)
+        var scores: GenerationScores?
+        if corpus.kind == .pairs, request.limit != 0 {
+            let settings = request.generation.settings(for: corpus.profile, longestTarget: corpus.manifest.counts.longestTarget)
+            scores = try scoreGeneration(
+                generator: run.generator, format: run.promptFormat(corpus.profile, request.generation), corpus: corpus, tokenizer: tokenizer,
+                scoring: GenerationScoring(settings: settings, limit: request.limit), communicator: communicator)
+        }
+        return EvaluationReport(corpus: corpus.directory, perplexity, scores)
+    }
+}
