@@ -67,6 +67,8 @@ public struct RunConfiguration: Sendable {
     public var checkpointEvery: ConfigurationInterval
     /// How many checkpoints are kept.
     public var checkpointKeep: Int
+    /// One shard for each node instead of one for each rank.
+    public var checkpointPerNode: Bool
     /// When the validation corpus is evaluated.
     public var evaluationEvery: ConfigurationInterval
     /// The most batches of one evaluation; `nil` for the whole validation corpus.
@@ -158,6 +160,8 @@ public struct RunConfiguration: Sendable {
         let checkpointSection = try root.section("checkpoint", onResume: .free)
         checkpointEvery = try checkpointSection.interval("every", "How often a checkpoint is written.", default: .steps(500))
         checkpointKeep = try checkpointSection.int("keep", "How many checkpoints are kept.", default: 3, in: 1...)
+        checkpointPerNode = try checkpointSection.bool(
+            "perNode", "One rank of a node writes one shard for all its ranks, instead of each its own.", default: false)
         let evaluationSection = try root.section("evaluation", onResume: .free)
         evaluationEvery = try evaluationSection.interval("every", "How often the validation data is evaluated.", default: .steps(500))
         evaluationBatches = try evaluationSection.optionalInt(

@@ -124,7 +124,8 @@ public final class Trainer {
         self.directory = directory
         do {
             checkpoints = try RunCheckpoints(
-                configuration, communicator: communicator, directory: directory, registry: registry, report: surroundings.report)
+                configuration, communicator: communicator, directory: directory, registry: registry, perNode: configuration.checkpointPerNode,
+                report: surroundings.report)
             if !fresh { step = try Self.restore(registry, configuration, communicator, task, directory, checkpoints, surroundings) }
             if step == 0, let start {
                 let states: [any RunState] = [ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store), memory]
