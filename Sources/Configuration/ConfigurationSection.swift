@@ -1,12 +1,13 @@
-// Typed reads of one section, each recorded.
+// One section of a configuration while it is read: what was asked for, and what was answered.
 
 import Diagnostics
 
 /// One section of a configuration while it is read; a reference, so that several readers share what was asked for.
 ///
-/// A read comes in three forms: `int("lanes")` requires the key, `int("lanes", default: 64)` gives a default,
-/// `optionalInt("lanes")` gives `nil` when the key is absent or null. An ill-typed value is a `UserError` (`configuration`)
-/// that names the key, its line, the type expected and the text found.
+/// A read declares its key: name, meaning, type, default and what a session that resumes does when the value differs. It comes in three
+/// forms: `int("lanes", "...")` requires the key, `int("lanes", "...", default: 64)` gives a default, `optionalInt("lanes", "...")` gives
+/// `nil` when the key is absent or null. An ill-typed value is a `UserError` (`configuration`) that names the key, its line, the type
+/// expected and the text found.
 public final class ConfigurationSection {
     /// The keys that lead here from the top: empty for the root.
     public let path: [String]
@@ -15,22 +16,30 @@ public final class ConfigurationSection {
     /// Whether the section is written in the file or made by an override.
     public let isPresent: Bool
 
-    private let pairs: [(key: String, value: ConfigurationNode)]
+    private var pairs: [(key: String, value: ConfigurationNode)]
     private weak var parent: ConfigurationSection?
     private var answers: [(key: String, answer: Answer)] = []
+    private let onResume: ResumeRule
+    /// Required keys that are absent have some value that fits, since only the declarations are of interest.
+    private let fillsIn: Bool
+    private var ownNotices: [String] = []
 
     /// What was answered when a key was asked for.
     private enum Answer {
-        /// Nothing: the key is optional and absent.
-        case absent
-        case value(yaml: String)
+        /// The value as the resolved configuration writes it; `nil` where the key is optional and absent.
+        case value(String?, ConfigurationKey)
         case section(ConfigurationSection)
     }
 
-    init(path: [String], node: ConfigurationNode?, place: String, parent: ConfigurationSection?) {
+    init(
+        path: [String], node: ConfigurationNode?, place: String, parent: ConfigurationSection?, onResume: ResumeRule = .refused,
+        fillsIn: Bool
+    ) {
         self.path = path
         self.place = place
         self.parent = parent
+        self.onResume = onResume
+        self.fillsIn = fillsIn
         isPresent = node != nil
         if case .section(let pairs) = node?.content { self.pairs = pairs } else { pairs = [] }
     }
@@ -45,8 +54,10 @@ public final class ConfigurationSection {
 
     /// The section called `key` inside this one; an absent one is empty. Asking twice gives the same section.
     ///
+    /// - Parameter onResume: what a session that resumes does when a key of the section differs and its declaration does not say; `nil` for
+    ///   what this section has.
     /// - Throws: `UserError` when something else than a section stands there.
-    public func section(_ key: String) throws -> ConfigurationSection {
+    public func section(_ key: String, onResume: ResumeRule? = nil) throws -> ConfigurationSection {
         if case .section(let known) = answers.first(where: { $0.key == key })?.answer { return known }
         let node = pairs.first { $0.key == key }?.value
         switch node?.content {
@@ -54,20 +65,24 @@ public final class ConfigurationSection {
         default:
             guard let node, node.isNull else { throw illTyped(key, expected: "a section") }
         }
-        let child = ConfigurationSection(path: path + [key], node: node, place: node?.place.description ?? place, parent: self)
+        let child = ConfigurationSection(
+            path: path + [key], node: node, place: node?.place.description ?? place, parent: self, onResume: onResume ?? self.onResume,
+            fillsIn: fillsIn)
         record(key, .section(child))
         return child
     }
 
-    /// The section called `key`, or `nil` when it is absent or null.
+    /// Takes the value of a key under its earlier spelling, with a notice; before the key is read.
     ///
-    /// - Throws: `UserError` when something else than a section stands there.
-    public func optionalSection(_ key: String) throws -> ConfigurationSection? {
-        guard let node = pairs.first(where: { $0.key == key })?.value, !node.isNull else {
-            if !answers.contains(where: { $0.key == key }) { record(key, .absent) }
-            return nil
+    /// - Throws: `UserError` where both spellings are written.
+    public func rename(_ earlier: String, to key: String) throws {
+        guard let index = pairs.firstIndex(where: { $0.key == earlier }) else { return }
+        guard !keys.contains(key) else {
+            throw error(
+                earlier, "is the earlier spelling of '\(name(of: key))', which is there too", advice: "remove '\(name(of: earlier))'")
         }
-        return try section(key)
+        pairs[index].key = key
+        ownNotices.append("\(pairs[index].value.place.description): '\(name(of: earlier))' is now spelled '\(name(of: key))'")
     }
 
     /// An error about the value of `key`, at the place where it is written: for checks that go beyond one value.
@@ -83,14 +98,17 @@ public final class ConfigurationSection {
 
     /// Checks that every key written in this section, and in the sections read inside it, was asked for.
     ///
+    /// - Parameter known: every key that there is under other choices, for advice.
     /// - Throws: `UserError` that names the first unknown key, its line and the nearest valid key.
-    public func finish() throws {
+    public func finish(known: () -> [ConfigurationKey] = { [] }) throws {
         for (key, value) in pairs {
             switch answers.first(where: { $0.key == key })?.answer {
-            case .section(let child): try child.finish()
-            case .absent, .value: break
+            case .section(let child): try child.finish(known: known)
+            case .value: break
             case nil:
-                throw UserError(.configuration, "unknown key '\(name(of: key))'", at: value.place.description, advice: adviceForUnknown(key))
+                throw UserError(
+                    .configuration, "unknown key '\(name(of: key))'", at: value.place.description,
+                    advice: adviceForUnknown(key, known: known()))
             }
         }
     }
@@ -98,32 +116,41 @@ public final class ConfigurationSection {
     // MARK: Reading
 
     /// Reads `key` if it is written and not null.
-    ///
-    /// - Parameters:
-    ///   - expected: the type in words, for the error: `an integer of at least 1`.
-    ///   - parse: the value, or `nil` when the node is ill-typed.
-    ///   - yaml: the text to write into the resolved configuration.
     func readOptional<Value>(
-        _ key: String, expected: String, parse: (ConfigurationNode) -> Value?, yaml: (Value) -> String
+        _ key: String, _ meaning: String, _ type: ConfigurationType<Value>, defaultText: String?, onResume: ResumeRule?
     ) throws -> Value? {
-        guard let node = pairs.first(where: { $0.key == key })?.value, !node.isNull else {
-            record(key, .absent)
-            return nil
-        }
-        guard let value = parse(node) else { throw illTyped(key, expected: expected) }
-        record(key, .value(yaml: yaml(value)))
-        return value
+        try read(key, declare(key, meaning, type, default: defaultText ?? "none", onResume), type)
     }
 
     /// Reads `key`, or answers `default` where it is absent; without a default the key is required.
     func read<Value>(
-        _ key: String, default defaultValue: Value?, expected: String, parse: (ConfigurationNode) -> Value?, yaml: (Value) -> String
+        _ key: String, _ meaning: String, _ type: ConfigurationType<Value>, default defaultValue: Value?, defaultText: String?,
+        onResume: ResumeRule?
     ) throws -> Value {
-        if pairs.contains(where: { $0.key == key && $0.value.isNull }) { throw illTyped(key, expected: expected) }
-        if let value = try readOptional(key, expected: expected, parse: parse, yaml: yaml) { return value }
-        guard let defaultValue else { throw missing(key) }
-        record(key, .value(yaml: yaml(defaultValue)))
-        return defaultValue
+        if pairs.contains(where: { $0.key == key && $0.value.isNull }) { throw illTyped(key, expected: type.words) }
+        let declaration = declare(key, meaning, type, default: defaultValue.map { defaultText ?? type.yaml($0) }, onResume)
+        if let value = try read(key, declaration, type) { return value }
+        guard let value = defaultValue ?? (fillsIn ? type.anyValue : nil) else { throw missing(key) }
+        record(key, .value(type.yaml(value), declaration))
+        return value
+    }
+
+    private func read<Value>(_ key: String, _ declaration: ConfigurationKey, _ type: ConfigurationType<Value>) throws -> Value? {
+        guard let node = pairs.first(where: { $0.key == key })?.value, !node.isNull else {
+            record(key, .value(nil, declaration))
+            return nil
+        }
+        guard let value = type.parse(node) else { throw illTyped(key, expected: type.words, choices: type.choices) }
+        record(key, .value(type.yaml(value), declaration))
+        return value
+    }
+
+    private func declare<Value>(
+        _ key: String, _ meaning: String, _ type: ConfigurationType<Value>, default defaultText: String?, _ onResume: ResumeRule?
+    ) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name(of: key), type: type.words, choices: type.choices, defaultValue: defaultText, meaning: meaning,
+            onResume: onResume ?? self.onResume)
     }
 
     private func record(_ key: String, _ answer: Answer) {
@@ -137,9 +164,13 @@ public final class ConfigurationSection {
     // MARK: Errors
 
     /// The error for a value of another type than the one asked for.
-    func illTyped(_ key: String, expected: String, advice: String? = nil) -> UserError {
-        let found = pairs.first { $0.key == key }?.value.found ?? "found no value"
-        return error(key, "must be \(expected), \(found)", advice: advice)
+    private func illTyped(_ key: String, expected: String, choices: [String] = []) -> UserError {
+        let node = pairs.first { $0.key == key }?.value
+        var advice: String?
+        if case .scalar(let text, _) = node?.content, let meant = Spelling.likelyMeaning(of: text, among: choices) {
+            advice = "did you mean '\(meant)'?"
+        }
+        return error(key, "must be \(expected), \(node?.found ?? "found no value")", advice: advice)
     }
 
     private func missing(_ key: String) -> UserError {
@@ -158,7 +189,9 @@ public final class ConfigurationSection {
         return parent.probableSlip(for: name)
     }
 
-    private func adviceForUnknown(_ key: String) -> String {
+    private func adviceForUnknown(_ key: String, known: [ConfigurationKey]) -> String {
+        let phrases = known.filter { $0.name == name(of: key) }.map(\.conditionPhrase).filter { !$0.isEmpty }
+        if !phrases.isEmpty { return "it is a key where " + phrases.joined(separator: ", or ") }
         let valid = answers.map(\.key)
         if let meant = Spelling.likelyMeaning(of: key, among: valid) { return "did you mean '\(meant)'?" }
         if let elsewhere = root.dottedNames(of: key).first { return "did you mean '\(elsewhere)'?" }
@@ -179,14 +212,28 @@ public final class ConfigurationSection {
 
     // MARK: The resolved configuration
 
+    /// What was read in this section and below, in the order of reading.
+    var values: [ConfigurationValue] {
+        answers.flatMap { asked -> [ConfigurationValue] in
+            switch asked.answer {
+            case .value(let value, let key): [ConfigurationValue(value: value ?? "null", key: key)]
+            case .section(let child): child.values
+            }
+        }
+    }
+
+    /// Lines for the user about this section and those below.
+    var notices: [String] {
+        ownNotices + answers.flatMap { asked -> [String] in if case .section(let child) = asked.answer { child.notices } else { [] } }
+    }
+
     /// The lines of what was read in this section.
     func resolvedYAML(indentation: String) -> String {
         var text = ""
         for (key, answer) in answers {
             let keyText = indentation + ConfigurationScalar.yaml(key) + ":"
             switch answer {
-            case .absent: break
-            case .value(let yaml): text += "\(keyText) \(yaml)\n"
+            case .value(let yaml, _): if let yaml { text += "\(keyText) \(yaml)\n" }
             case .section(let child):
                 let inner = child.resolvedYAML(indentation: indentation + "  ")
                 if !inner.isEmpty {

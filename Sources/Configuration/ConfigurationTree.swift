@@ -7,14 +7,14 @@ import Foundation
 ///
 /// Every reader asks for the keys it knows, with their types and defaults. What was asked and what was answered is
 /// recorded: `finish()` turns keys that nobody asked for into errors, and `resolvedYAML()` writes the whole configuration
-/// with every default, which read again gives the same values.
+/// with every default, which read again gives the same values. The reads are the only list of keys that there is; `keys(_:)` collects it.
 ///
 /// ```swift
 /// let tree = try ConfigurationTree(contentsOf: "launch/runs/quickstart.yaml", overrides: ["batch.lanes=16"])
 /// let batch = try tree.section("batch")
-/// let lanes = try batch.int("lanes", in: 1...)
-/// let optimizer = try tree.section("optimizer")
-/// let learningRate = try optimizer.double("learningRate", default: 1e-3, in: 0...)
+/// let lanes = try batch.int("lanes", "The lanes of the global batch.", in: 1...)
+/// let optimizer = try tree.section("optimizer", onResume: .noted)
+/// let learningRate = try optimizer.double("learningRate", "The rate that the schedule multiplies.", default: 1e-3, in: 0...)
 /// try tree.finish()
 /// ```
 public final class ConfigurationTree {
@@ -60,7 +60,12 @@ public final class ConfigurationTree {
     /// Reads a text.
     ///
     /// - Throws: `UserError` as `init(contentsOf:)` does.
-    public init(yaml: String, file: String, overrides: [String] = []) throws {
+    public convenience init(yaml: String, file: String, overrides: [String] = []) throws {
+        try self.init(yaml: yaml, file: file, overrides: overrides, fillsIn: false)
+    }
+
+    /// - Parameter fillsIn: required keys that are absent have some value that fits.
+    init(yaml: String, file: String, overrides: [String], fillsIn: Bool) throws {
         var node = try ConfigurationNode.parse(yaml, file: file)
         if node.isNull { node.content = .section([]) }
         guard case .section = node.content else {
@@ -69,22 +74,30 @@ public final class ConfigurationTree {
         for override in overrides {
             try node.apply(override: override, file: file)
         }
-        root = ConfigurationSection(path: [], node: node, place: file, parent: nil)
+        root = ConfigurationSection(path: [], node: node, place: file, parent: nil, fillsIn: fillsIn)
     }
 
     /// The section of the top level that is called `name`; an absent one is empty.
     ///
+    /// - Parameter onResume: what a session that resumes does when a key of the section differs and its declaration does not say.
     /// - Throws: `UserError` (`configuration`) when something else than a section stands there.
-    public func section(_ name: String) throws -> ConfigurationSection {
-        try root.section(name)
+    public func section(_ name: String, onResume: ResumeRule? = nil) throws -> ConfigurationSection {
+        try root.section(name, onResume: onResume)
     }
 
     /// Checks that every key of the file was asked for by somebody.
     ///
+    /// - Parameter known: every key that there is under other choices, for advice.
     /// - Throws: `UserError` (`configuration`) that names the first unknown key, its line and the nearest valid key.
-    public func finish() throws {
-        try root.finish()
+    public func finish(known: () -> [ConfigurationKey] = { [] }) throws {
+        try root.finish(known: known)
     }
+
+    /// Every key that was read with its value, in the order of reading.
+    public var values: [ConfigurationValue] { root.values }
+
+    /// Lines for the user: keys whose spelling has changed.
+    public var notices: [String] { root.notices }
 
     /// The complete configuration: every value that was read, defaults included, in the order of reading.
     ///

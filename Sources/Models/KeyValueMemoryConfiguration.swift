@@ -31,11 +31,13 @@ public struct KeyValueMemoryConfiguration: Sendable, Equatable {
     /// Reads the section.
     /// - Throws: `UserError` (.configuration) where a value is not what it must be.
     public init(_ section: ConfigurationSection) throws {
-        width = try section.int("width", default: width, in: 1...)
-        hops = try section.int("hops", default: hops, in: 1...)
-        mapsLastHop = try section.bool("mapLastHop", default: mapsLastHop)
-        sharesAnswerTable = try section.bool("shareAnswerTable", default: sharesAnswerTable)
-        deviation = try section.float("deviation", default: deviation, in: Double.leastNonzeroMagnitude...)
-        hopStart = try section.choice("hopStart", default: hopStart)
+        width = try section.int("width", "The width of the tables of symbols.", default: width, in: 1...)
+        hops = try section.int("hops", "How often the memory is read for a question.", default: hops, in: 1...)
+        mapsLastHop = try section.bool(
+            "mapLastHop", "The state goes through a learned matrix after the last read too.", default: mapsLastHop)
+        sharesAnswerTable = try section.bool(
+            "shareAnswerTable", "Answers are scored by the table that questions and facts are read with.", default: sharesAnswerTable)
+        deviation = try section.deviation(default: deviation)
+        hopStart = try section.choice("hopStart", "What the matrices between reads start as.", default: hopStart)
     }
 }

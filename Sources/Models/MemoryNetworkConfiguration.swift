@@ -76,17 +76,22 @@ public struct MemoryNetworkConfiguration: Sendable, Equatable {
     /// - Throws: `UserError` (.configuration) that names the key.
     public init(_ section: ConfigurationSection) throws {
         self.init()
-        tying = try section.choice("tying", default: tying)
-        hops = try section.int("hops", default: hops, in: 1...64)
-        width = try section.int("width", default: width, in: 1...4096)
-        encoding = try section.choice("encoding", default: encoding)
-        temporal = try section.bool("temporal", default: temporal)
+        tying = try section.choice("tying", "Which tables of words the hops share.", default: tying)
+        hops = try section.int("hops", "How often the memory is read.", default: hops, in: 1...64)
+        width = try section.int("width", "The width of the tables of words.", default: width, in: 1...4096)
+        encoding = try section.choice("encoding", "How the words of a sentence are weighted.", default: encoding)
+        temporal = try section.bool("temporal", "Learned rows by age are added to the sentences.", default: temporal)
         // An initializer does not observe what it sets.
         tiedOutput = tying == .adjacent
-        transition = try section.bool("transition", default: tying.hasTransition)
-        rectifier = try section.choice("rectifier", default: rectifier)
-        emptySlots = try section.bool("emptySlots", default: emptySlots)
-        linearStart = try section.int("linearStart", default: linearStart, in: 0...)
-        deviation = try section.float("deviation", default: deviation, in: Double.leastNonzeroMagnitude...)
+        transition = try section.bool(
+            "transition", "The state goes through a learned matrix between hops.", default: tying.hasTransition,
+            defaultText: "true where model.tying is layer-wise")
+        rectifier = try section.choice("rectifier", "Which units of the state go through a rectifier after each hop.", default: rectifier)
+        emptySlots = try section.bool(
+            "emptySlots", "Slots without a sentence hold zeros and can be attended to, instead of sentences alone.", default: emptySlots)
+        linearStart = try section.int(
+            "linearStart", "Steps at the beginning in which the softmax over sentences is left out.", default: linearStart, in: 0...,
+            onResume: .noted)
+        deviation = try section.deviation(default: deviation)
     }
 }

@@ -46,16 +46,19 @@ public final class MemoryNetworkLanguageModel: RememberingLanguageModel {
         public init(width: Int) { self.width = width }
 
         public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
-            self.init(width: try section.int("width", in: 1...))
-            dropout = try section.rate("dropout", default: dropout)
-            labelSmoothing = try section.rate("labelSmoothing", default: labelSmoothing)
-            carriesMemory = try section.bool("carry", default: carriesMemory)
-            tying = try section.choice("tying", default: tying)
-            hops = try section.int("hops", default: hops, in: 1...64)
-            memory = try section.int("memory", default: memory, in: 1...65_536)
-            transition = try section.bool("transition", default: tying.hasTransition)
-            rectifier = try section.choice("rectifier", default: rectifier)
-            deviation = try section.float("deviation", default: deviation, in: Double.leastNonzeroMagnitude...)
+            self.init(width: try section.int("width", "The width of the tables of words.", in: 1...))
+            dropout = try section.rate("dropout", "The rate of dropout on the words' rows and on the last state.", default: dropout)
+            labelSmoothing = try section.labelSmoothing(default: labelSmoothing)
+            carriesMemory = try section.carry(default: carriesMemory)
+            tying = try section.choice("tying", "Which tables of words the hops share.", default: tying)
+            hops = try section.int("hops", "How often the memory is read.", default: hops, in: 1...64)
+            memory = try section.int("memory", "How many of the latest words are seen.", default: memory, in: 1...65_536)
+            transition = try section.bool(
+                "transition", "The state goes through a learned matrix between hops.", default: tying.hasTransition,
+                defaultText: "true where model.tying is layer-wise")
+            rectifier = try section.choice(
+                "rectifier", "Which units of the state go through a rectifier after each hop.", default: rectifier)
+            deviation = try section.deviation(default: deviation)
         }
 
         public var kind: ModelKind { .memoryNetwork }

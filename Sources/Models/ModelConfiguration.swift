@@ -69,12 +69,15 @@ public protocol ModelConfiguration: Sendable {
 /// The section `model` of a run over a corpus.
 /// - Throws: `UserError` (.configuration) that names the key.
 public func readModelConfiguration(_ section: ConfigurationSection) throws -> any ModelConfiguration {
-    let kind: ModelKind = try section.choice("kind")
+    let kind: ModelKind = try section.choice("kind", modelKindMeaning)
     switch kind.reader {
     case .model(let type): return try type.init(kind, section)
     case .core: return try RecurrentLanguageModel.Configuration(kind, section)
     }
 }
+
+/// What the key `model.kind` means, whichever task reads it.
+public let modelKindMeaning = "What the model is made of."
 
 /// The core of a kind of `ModelKind.cores`.
 /// - Throws: `UserError` (.configuration) that names the key.
@@ -86,11 +89,40 @@ func readCore(_ kind: ModelKind, _ section: ConfigurationSection) throws -> any 
 extension ConfigurationSection {
     /// A number kept as float32. Its default reads as it is written in the source.
     func float(
-        _ key: String, default defaultValue: Float, in range: some RangeExpression<Double> = -Double.infinity...Double.infinity
+        _ key: String, _ meaning: String, default defaultValue: Float,
+        in range: some RangeExpression<Double> = -Double.infinity...Double.infinity,
+        onResume: ResumeRule? = nil
     ) throws -> Float {
-        Float(try double(key, default: Double(defaultValue.description), in: range))
+        Float(try double(key, meaning, default: Double(defaultValue.description), in: range, onResume: onResume))
     }
 
-    /// A rate of dropout, or of label smoothing: 0 up to but not 1.
-    func rate(_ key: String, default defaultValue: Float) throws -> Float { try float(key, default: defaultValue, in: 0..<1) }
+    /// A rate of dropout: 0 up to but not 1.
+    func rate(_ key: String, _ meaning: String, default defaultValue: Float) throws -> Float {
+        try float(key, meaning, default: defaultValue, in: 0..<1, onResume: .noted)
+    }
+
+    /// The key `labelSmoothing`.
+    func labelSmoothing(default defaultValue: Float) throws -> Float {
+        try rate("labelSmoothing", "The probability that the training loss spreads over the whole vocabulary.", default: defaultValue)
+    }
+
+    /// The key `recompute`, which changes no result.
+    func recompute(default defaultValue: Bool) throws -> Bool {
+        try bool(
+            "recompute",
+            "Compute activations again in the backward pass instead of keeping them: less memory, more time, the same numbers.",
+            default: defaultValue, onResume: .free)
+    }
+
+    /// The key `carry`.
+    func carry(default defaultValue: Bool) throws -> Bool {
+        try bool(
+            "carry", "A lane goes on from what its earlier batch left in memory, instead of starting each batch anew.", default: defaultValue)
+    }
+
+    /// The key `deviation`.
+    func deviation(default defaultValue: Float) throws -> Float {
+        try float(
+            "deviation", "The standard deviation of the parameters at the start.", default: defaultValue, in: Double.leastNonzeroMagnitude...)
+    }
 }

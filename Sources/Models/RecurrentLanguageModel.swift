@@ -35,10 +35,13 @@ public final class RecurrentLanguageModel: RememberingLanguageModel {
         /// Reads the core's keys, `dropout`, `labelSmoothing`, `embedding` and `carry`.
         public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
             core = try readCore(kind, section)
-            labelSmoothing = try section.rate("labelSmoothing", default: labelSmoothing)
-            embedding = try section.optionalInt("embedding", in: 1...)
-            carriesMemory = try section.bool("carry", default: carriesMemory)
-            dropout = try section.rate("dropout", default: dropout)
+            labelSmoothing = try section.labelSmoothing(default: labelSmoothing)
+            embedding = try section.optionalInt(
+                "embedding", "The width of the embeddings of tokens.", defaultText: "as wide as the core", in: 1...)
+            carriesMemory = try section.carry(default: carriesMemory)
+            dropout =
+                try core.layerOptions?.dropout
+                ?? section.rate("dropout", "The rate of dropout on embeddings and on the core's outputs.", default: dropout)
             if carriesMemory, let key = core.learnedStart {
                 throw section.error(
                     key, "does not go with carry: a lane starts only once, and nothing would be learned", advice: "set one of them to false")

@@ -51,8 +51,8 @@ public struct RecurrentLayersConfiguration: SequenceCoreConfiguration {
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
         guard let cell = RecurrentCell(rawValue: kind.rawValue) else { fatalError("\(kind.rawValue) has no recurrent cells") }
         self.cell = cell
-        layers = try section.int("layers", default: layers, in: 1...)
-        units = try section.int("width", in: 1...)
+        layers = try section.int("layers", "Recurrent layers, one on top of the other.", default: layers, in: 1...)
+        units = try section.int("width", "The units of each layer.", in: 1...)
         options = try RecurrentOptions(section, cell: cell)
     }
 
@@ -76,12 +76,24 @@ extension RecurrentOptions {
     /// - Throws: `UserError` (configuration).
     init(_ section: ConfigurationSection, cell: RecurrentCell) throws {
         self.init()
-        dropout = try section.rate("dropout", default: dropout)
-        inputDropout = try section.rate("inputDropout", default: inputDropout)
-        stateDropout = try section.rate("stateDropout", default: stateDropout)
-        initialBound = try section.optionalDouble("initialBound", in: Double.leastNonzeroMagnitude...).map { Float($0) }
-        if cell == .elman || cell == .lstm { hasSingleBias = try section.bool("singleBias", default: hasSingleBias) }
-        forgetBias = try section.optionalDouble("forgetBias").map { Float($0) }
+        dropout = try section.rate(
+            "dropout", "The rate of dropout between layers, and before and behind them in a language model.", default: dropout)
+        inputDropout = try section.rate(
+            "inputDropout", "The rate of dropout on each layer's input, one mask for a whole sequence.", default: inputDropout)
+        stateDropout = try section.rate(
+            "stateDropout", "The rate of dropout on the state that a step reads, one mask for a whole sequence.", default: stateDropout)
+        initialBound = try section.optionalDouble(
+            "initialBound", "Parameters start uniform between minus and plus this.", defaultText: "1 divided by the root of model.width",
+            in: Double.leastNonzeroMagnitude...
+        ).map { Float($0) }
+        if cell == .elman || cell == .lstm {
+            hasSingleBias = try section.bool(
+                "singleBias", "One bias for input and state together instead of one for each.", default: hasSingleBias)
+        }
+        forgetBias = try section.optionalDouble(
+            "forgetBias", "The forget gates' bias at the start, all other biases then starting at zero; of LSTM layers alone.",
+            defaultText: "biases start as weights do"
+        ).map { Float($0) }
         if forgetBias != nil, cell != .lstm {
             throw section.error("forgetBias", "goes with kind lstm, not with \(cell.rawValue)", advice: "set it to null")
         }
@@ -94,11 +106,11 @@ extension ControllerConfiguration {
     /// - Throws: `UserError` (configuration).
     init(_ section: ConfigurationSection) throws {
         let standard = ControllerConfiguration()
-        let kind = try section.choice("kind", default: standard.kind)
+        let kind = try section.choice("kind", "What the controller is.", default: standard.kind)
         self.init(
-            kind, width: try section.int("width", default: standard.width, in: 1...),
-            layers: try section.int("layers", default: standard.layers, in: 1...))
-        if kind != .lstm { activation = try section.choice("activation", default: activation) }
+            kind, width: try section.controllerWidth(default: standard.width),
+            layers: try section.int("layers", "Layers of the controller.", default: standard.layers, in: 1...))
+        if kind != .lstm { activation = try section.choice("activation", "What the units' sums go through.", default: activation) }
     }
 }
 
@@ -107,20 +119,25 @@ extension NeuralTuringMachineConfiguration: SequenceCoreConfiguration {
     /// `squashesKeys`, `squashesAdditions`, `learnsInitialReads`, `learnsInitialMemory`, `recompute` and the section `controller`.
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
         self.init()
-        rows = try section.int("rows", default: rows, in: 1...)
-        width = try section.int("width", default: width, in: 1...)
-        readHeads = try section.int("readHeads", default: readHeads, in: 1...)
-        writeHeads = try section.int("writeHeads", default: writeHeads, in: 1...)
-        let reach = try section.int("shifts", default: shifts.upperBound, in: 0...)
+        rows = try section.memoryRows(default: rows)
+        width = try section.rowWidth(default: width)
+        readHeads = try section.readHeads(default: readHeads)
+        writeHeads = try section.int("writeHeads", "Heads that write.", default: writeHeads, in: 1...)
+        let reach = try section.int(
+            "shifts", "By how many rows a head can move either way at a step.", default: shifts.upperBound, in: 0...)
         guard 2 * reach < rows else { throw section.error("shifts", "is \(reach), too far for a memory of \(rows) rows") }
         shifts = -reach...reach
-        limit = try section.float("limit", default: limit ?? .infinity, in: Double.leastNonzeroMagnitude...)
-        initialMemory = try section.float("initialMemory", default: initialMemory)
-        squashesKeys = try section.bool("squashesKeys", default: squashesKeys)
-        squashesAdditions = try section.bool("squashesAdditions", default: squashesAdditions)
-        learnsInitialReads = try section.bool("learnsInitialReads", default: learnsInitialReads)
-        learnsInitialMemory = try section.bool("learnsInitialMemory", default: learnsInitialMemory)
-        recompute = try section.bool("recompute", default: recompute)
+        limit = try section.limit(default: limit)
+        initialMemory = try section.float("initialMemory", "What every element of the memory starts with.", default: initialMemory)
+        squashesKeys = try section.bool("squashesKeys", "Keys go through tanh.", default: squashesKeys)
+        squashesAdditions = try section.bool(
+            "squashesAdditions", "What is added to the memory goes through tanh.", default: squashesAdditions)
+        learnsInitialReads = try section.bool(
+            "learnsInitialReads", "Where the heads point before the first step, and what they have read there, is learned.",
+            default: learnsInitialReads)
+        learnsInitialMemory = try section.bool(
+            "learnsInitialMemory", "The initial memory is learned, starting from model.initialMemory.", default: learnsInitialMemory)
+        recompute = try section.recompute(default: recompute)
         controller = try ControllerConfiguration(section.section("controller"))
     }
 
@@ -138,17 +155,21 @@ extension DifferentiableNeuralComputerConfiguration: SequenceCoreConfiguration {
     /// `sharpensLinks`, `normalizesInterface`, `bypassDropout`, `recompute` and the section `controller`.
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
         self.init(
-            rows: try section.int("rows", default: 16, in: 1...), width: try section.int("width", default: 16, in: 1...),
-            readHeads: try section.int("readHeads", default: 4, in: 1...), controller: try ControllerConfiguration(section.section("controller")))
-        strength = try section.choice("strength", default: strength)
-        interfaceClip = try section.float("limit", default: interfaceClip ?? .infinity, in: Double.leastNonzeroMagnitude...)
-        stopsUsageGradient = try section.bool("stopsUsageGradient", default: stopsUsageGradient)
-        masksKeys = try section.bool("masksKeys", default: masksKeys)
-        erasesFreedRows = try section.bool("erasesFreedRows", default: erasesFreedRows)
-        sharpensLinks = try section.bool("sharpensLinks", default: sharpensLinks)
-        normalizesInterface = try section.bool("normalizesInterface", default: normalizesInterface)
-        bypassDropout = try section.rate("bypassDropout", default: bypassDropout)
-        recompute = try section.bool("recompute", default: recompute)
+            rows: try section.memoryRows(default: 16), width: try section.rowWidth(default: 16),
+            readHeads: try section.readHeads(default: 4), controller: try ControllerConfiguration(section.section("controller")))
+        strength = try section.choice(
+            "strength", "What makes the strengths of content addressing out of the controller's numbers.", default: strength)
+        interfaceClip = try section.limit(default: interfaceClip)
+        stopsUsageGradient = try section.bool(
+            "stopsUsageGradient", "No gradient flows back from the usage of rows to the write weights.", default: stopsUsageGradient)
+        masksKeys = try section.bool("masksKeys", "Keys are compared in the dimensions that a learned mask selects.", default: masksKeys)
+        erasesFreedRows = try section.bool("erasesFreedRows", "Rows that are freed are wiped.", default: erasesFreedRows)
+        sharpensLinks = try section.bool("sharpensLinks", "Temporal links can be sharpened.", default: sharpensLinks)
+        normalizesInterface = try section.bool(
+            "normalizesInterface", "The numbers that the controller gives the memory are normalised.", default: normalizesInterface)
+        bypassDropout = try section.rate(
+            "bypassDropout", "The rate of dropout on what goes from the controller past the memory to the output.", default: bypassDropout)
+        recompute = try section.recompute(default: recompute)
     }
 
     public var kind: ModelKind { .neuralComputer }
@@ -173,14 +194,35 @@ public struct EraseAddConfiguration: SequenceCoreConfiguration {
 
     /// Reads `rows`, `width` and the section `controller`, which has a `width`.
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
-        rows = try section.int("rows", default: rows, in: 1...)
-        width = try section.int("width", default: width, in: 1...)
-        units = try section.section("controller").int("width", default: units, in: 1...)
+        rows = try section.memoryRows(default: rows)
+        width = try section.rowWidth(default: width)
+        units = try section.section("controller").controllerWidth(default: units)
     }
 
     public var kind: ModelKind { .eraseAdd }
 
     public func makeCore(_ store: ParameterStore, _ path: String, inputs: Int, lifetime: MemoryLifetime) -> any SequenceCore {
         EraseAddMemory(store, path, inputs: inputs, rows: rows, width: width, units: units, lifetime: lifetime)
+    }
+}
+
+/// Keys that several memories have.
+extension ConfigurationSection {
+    fileprivate func memoryRows(default value: Int) throws -> Int { try int("rows", "Rows of the memory.", default: value, in: 1...) }
+    fileprivate func readHeads(default value: Int) throws -> Int { try int("readHeads", "Heads that read.", default: value, in: 1...) }
+
+    fileprivate func rowWidth(default value: Int) throws -> Int {
+        try int("width", "The width of a row of the memory.", default: value, in: 1...)
+    }
+
+    fileprivate func controllerWidth(default value: Int) throws -> Int {
+        try int("width", "Units of each layer of the controller.", default: value, in: 1...)
+    }
+
+    /// `limit`, infinity for none.
+    fileprivate func limit(default value: Float?) throws -> Float {
+        try float(
+            "limit", "The controller's numbers for the memory are cut to between minus and plus this.", default: value ?? .infinity,
+            in: Double.leastNonzeroMagnitude...)
     }
 }

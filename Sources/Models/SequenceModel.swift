@@ -64,10 +64,9 @@ public struct SequenceModelConfiguration: Sendable {
     /// Reads the section `model`, its `kind` included.
     /// - Throws: `UserError` (configuration).
     public init(_ section: ConfigurationSection) throws {
-        let word = try section.choice("kind", of: ModelKind.cores.map(\.rawValue))
-        guard let kind = ModelKind(rawValue: word) else { fatalError("'\(word)' is no kind of a model") }
-        core = try readCore(kind, section)
-        embedding = try section.optionalInt("embedding", in: 1...)
+        core = try readCore(section.choice("kind", modelKindMeaning, of: ModelKind.cores), section)
+        embedding = try section.optionalInt(
+            "embedding", "The width of the embeddings of symbols.", defaultText: "symbols are one-hot vectors", in: 1...)
     }
 }
 

@@ -19,24 +19,6 @@ public enum Precision: String, Sendable, CaseIterable, Codable {
     public var activations: DataType { self == .float32 ? .float32 : .bfloat16 }
 }
 
-/// In which order a text corpus is read.
-public enum TextOrder: String, Sendable, CaseIterable {
-    /// Shuffled windows of `batch.length` tokens.
-    case windows
-    /// Documents one after the other, each lane its own stream: for models that remember across segments.
-    case streams
-}
-
-/// The section `corpus`.
-public struct CorpusSettings: Sendable {
-    /// The corpus directory to train on.
-    public var shards: String
-    /// The corpus directory to evaluate on during training.
-    public var validation: String?
-    /// The order of a text corpus.
-    public var order: TextOrder
-}
-
 /// The section `batch`: the global batch, fixed whatever the number of ranks.
 public struct BatchSettings: Sendable {
     /// L, the lanes of the global batch.
@@ -85,6 +67,8 @@ public struct RunConfiguration: Sendable {
     public var checkpointEvery: ConfigurationInterval
     /// How many checkpoints are kept.
     public var checkpointKeep: Int
+    /// One shard for each node instead of one for each rank.
+    public var checkpointPerNode: Bool
     /// When the validation corpus is evaluated.
     public var evaluationEvery: ConfigurationInterval
     /// The most batches of one evaluation; `nil` for the whole validation corpus.
@@ -99,21 +83,18 @@ public struct RunConfiguration: Sendable {
     public var logHistograms: Int?
     /// The complete configuration as YAML, defaults included.
     public var resolvedYAML: String
+    /// Every key with its value and its declaration.
+    public let values: [ConfigurationValue]
+    /// Lines for the user: keys whose spelling has changed.
+    public let notices: [String]
+    /// Keys in which a session that resumes may differ from the run although that makes another run of it.
+    public private(set) var acceptedChanges: Set<String> = []
 
     /// The run directory's path.
     public var directory: String { run.contains("/") ? run : "checkpoints/\(run)" }
 
     /// The resolved configuration key by key, for comparing ranks.
-    var items: [(name: String, value: String)] {
-        var path: [Substring] = []
-        return resolvedYAML.split(separator: "\n").compactMap { line in
-            let content = line.drop { $0 == " " }
-            guard let colon = content.firstIndex(of: ":") else { return nil }
-            path = path.prefix((line.count - content.count) / 2) + [content[..<colon]]
-            let value = content[content.index(after: colon)...].drop { $0 == " " }
-            return ("configuration key \(path.joined(separator: "."))", String(value))
-        }
-    }
+    var items: [(name: String, value: String)] { values.map { ("configuration key \($0.name)", $0.value) } }
 
     /// Reads a run file.
     /// - Parameters:
@@ -131,67 +112,76 @@ public struct RunConfiguration: Sendable {
         try self.init(ConfigurationTree(yaml: yaml, file: file), defaultName: "run")
     }
 
-    private init(_ tree: ConfigurationTree, defaultName: String) throws {
+    /// Every key that a run file may have.
+    /// - Throws: nothing but for a defect: a key whose readers refuse what its declaration allows.
+    public static func keys() throws -> [ConfigurationKey] {
+        try ConfigurationTree.keys { _ = try RunConfiguration($0, defaultName: "run", knowsOthers: false) }
+    }
+
+    /// Lets a session that resumes differ from the run in some keys.
+    /// - Throws: `UserError` (.usage) for a key that the run file does not have.
+    public mutating func accept(_ keys: [String]) throws {
+        let names = values.map(\.name)
+        for key in keys where !names.contains(key) {
+            throw UserError(
+                .usage, "the run file has no key '\(key)'", at: "--accept",
+                advice: Spelling.likelyMeaning(of: key, among: names).map { "did you mean '\($0)'?" }
+                    ?? "name one with its section, such as batch.lanes")
+        }
+        acceptedChanges.formUnion(keys)
+    }
+
+    /// - Parameter knowsOthers: advice about an unknown key looks at the keys of other kinds too.
+    private init(_ tree: ConfigurationTree, defaultName: String, knowsOthers: Bool = true) throws {
         let root = tree.root
-        run = try root.string("run", default: defaultName)
-        guard !run.isEmpty else { throw root.error("run", "is empty", advice: "name the run, or leave the key out") }
-        let seedValue = try root.int("seed", default: 1, in: 0...)
-        seed = UInt64(seedValue)
-        steps = try root.int("steps", in: 1...)
-        task = try Self.task(root)
-        let model = (task as? LanguageTaskSettings)?.model
+        run = try root.string(
+            "run", "The run directory: a path, or a bare name under checkpoints/.", default: defaultName,
+            defaultText: "the run file's name",
+            onResume: .free)
+        try Self.checkDirectory(run, root)
+        seed = UInt64(try root.int("seed", "What every random number of the run is a function of.", default: 1, in: 0...))
+        steps = try root.int("steps", "Optimizer steps of the whole run.", in: 1..., onResume: .free)
+        task = try TaskKind.settings(root)
 
         let batchSection = try root.section("batch")
-        batch = BatchSettings(
-            lanes: try batchSection.int("lanes", in: 1...),
-            length: try model.map { try batchSection.int("length", default: min($0.maximumLength ?? .max, 1024), in: 1...) } ?? 0,
-            groups: try batchSection.optionalInt("groups", in: 1...), accumulation: try batchSection.int("accumulation", default: 1, in: 1...))
-        if let groups = batch.groups {
-            guard groups.nonzeroBitCount == 1 else { throw batchSection.error("groups", "is \(groups), not a power of two") }
-            guard batch.lanes % groups == 0 else {
-                throw batchSection.error("groups", "is \(groups), which does not divide batch.lanes, \(batch.lanes)")
-            }
-        }
-        if let context = model?.maximumLength, batch.length > context {
-            throw batchSection.error(
-                "length", "is \(batch.length), more than model.context, \(context)", advice: "raise model.context or shorten the batch")
-        }
+        batch = try BatchSettings(batchSection, task)
+        optimizer = try OptimizerConfiguration(root.section("optimizer", onResume: .noted))
+        schedule = try ScheduleConfiguration(root.section("schedule", onResume: .noted), totalSteps: steps)
+        precision = try root.choice("precision", "The arithmetic of activations and matrix products.", default: Precision.float32)
+        try root.rename("check_numerics", to: "checkNumerics")
+        checkNumerics = try root.bool(
+            "checkNumerics", "Look at every layer's output, and stop at the first that is not finite.", default: false, onResume: .free)
 
-        optimizer = try OptimizerConfiguration(root.section("optimizer"))
-        schedule = try ScheduleConfiguration(root.section("schedule"), totalSteps: steps)
-        precision = try root.choice("precision", default: Precision.float32)
-
-        checkNumerics = try root.bool("check_numerics", default: false)
-
-        let parallelSection = try root.section("parallel")
-        parallel = ParallelSettings(
-            reproducible: try parallelSection.bool("reproducible", default: false), threads: try parallelSection.optionalInt("threads", in: 1...1024),
-            bucketBytes: try parallelSection.int("bucketBytes", default: 4 << 20, in: 4096...))
+        parallel = try ParallelSettings(root.section("parallel", onResume: .free))
         if parallel.reproducible, batch.groups == nil {
             throw batchSection.error(
                 "groups", "is missing, and parallel.reproducible asks for it", advice: "set it to a power of two that every world size divides")
         }
-
         guard !parallel.reproducible || batch.accumulation == 1 else {
             throw batchSection.error(
                 "accumulation", "is \(batch.accumulation), but with parallel.reproducible the groups are the micro-batches",
                 advice: "leave it out, and set batch.groups")
         }
 
-        let checkpointSection = try root.section("checkpoint")
-        checkpointEvery = try checkpointSection.interval("every", default: .steps(500))
-        checkpointKeep = try checkpointSection.int("keep", default: 3, in: 1...)
-        let evaluationSection = try root.section("evaluation")
-        evaluationEvery = try evaluationSection.interval("every", default: .steps(500))
-        evaluationBatches = try evaluationSection.optionalInt("batches", in: 1...)
-        let logSection = try root.section("log")
-        logEvery = try logSection.int("every", default: 10, in: 1...)
-        logTensorBoard = try logSection.bool("tensorboard", default: true)
-        logPrometheus = try logSection.optionalString("prometheus")
-        if let path = logPrometheus, !path.hasSuffix(".prom") {
+        let checkpointSection = try root.section("checkpoint", onResume: .free)
+        checkpointEvery = try checkpointSection.interval("every", "How often a checkpoint is written.", default: .steps(500))
+        checkpointKeep = try checkpointSection.int("keep", "How many checkpoints are kept.", default: 3, in: 1...)
+        checkpointPerNode = try checkpointSection.bool(
+            "perNode", "One rank of a node writes one shard for all its ranks, instead of each its own.", default: false)
+        let evaluationSection = try root.section("evaluation", onResume: .free)
+        evaluationEvery = try evaluationSection.interval("every", "How often the validation data is evaluated.", default: .steps(500))
+        evaluationBatches = try evaluationSection.optionalInt(
+            "batches", "The most batches of one evaluation.", defaultText: "all of the validation data", in: 1...)
+        let logSection = try root.section("log", onResume: .free)
+        logEvery = try logSection.int("every", "Steps between two logged lines.", default: 10, in: 1...)
+        logTensorBoard = try logSection.bool("tensorboard", "Write event files for TensorBoard into the run directory.", default: true)
+        logPrometheus = try logSection.optionalString(
+            "prometheus", "A text file of the newest figures for Prometheus: a path, or a name in the run directory.", defaultText: "none")
+        if let path = logPrometheus, !path.hasSuffix(PrometheusFile.suffix) {
             throw logSection.error("prometheus", "is \(path), which node_exporter does not read", advice: "give a name that ends in .prom")
         }
-        logHistograms = try logSection.optionalInt("histograms", in: 1...)
+        logHistograms = try logSection.optionalInt(
+            "histograms", "Steps between two histograms of the gradients in TensorBoard.", defaultText: "none", in: 1...)
         if schedule.kind == .plateau {
             guard case .steps = evaluationEvery else {
                 throw evaluationSection.error(
@@ -199,61 +189,95 @@ public struct RunConfiguration: Sendable {
                     advice: "give one, such as 500")
             }
         }
-        try tree.finish()
+        try tree.finish(known: { knowsOthers ? (try? Self.keys()) ?? [] : [] })
         resolvedYAML = tree.resolvedYAML()
+        (values, notices) = (tree.values, tree.notices)
     }
-}
 
-extension RunConfiguration {
-    /// Reads the sections that say what is learned and by which model.
-    private static func task(_ root: ConfigurationSection) throws -> any TaskSettings {
-        let section = try root.section("task")
-        guard section.isPresent else {
-            let corpus = try CorpusSettings(root.section("corpus"))
-            let model = try readModelConfiguration(root.section("model"))
-            if model.carriesMemory, corpus.order != .streams {
-                throw try root.section("model").error(
-                    "carry", "asks for corpus.order streams: shuffled windows do not continue each other", advice: "set corpus.order to streams")
-            }
-            return LanguageTaskSettings(corpus: corpus, model: model)
+    /// Refuses names that would make another directory than one of the run's own into its directory.
+    private static func checkDirectory(_ run: String, _ root: ConfigurationSection) throws {
+        guard !run.isEmpty else { throw root.error("run", "is empty", advice: "name the run, or leave the key out") }
+        guard !run.unicodeScalars.contains("\0") else {
+            throw root.error("run", "holds a character that no path can hold", advice: "leave it out")
         }
-        return try TaskKind.settings(task: section, model: root.section("model"))
+        guard let last = run.split(separator: "/").last, last != ".", last != ".." else {
+            throw root.error(
+                "run", "is '\(run)', which is no directory of the run's own", advice: "name one, such as 'my-run' for checkpoints/my-run")
+        }
     }
 }
 
-extension CorpusSettings {
-    /// Reads the section `corpus`.
+extension BatchSettings {
+    /// Reads the section `batch`.
+    init(_ section: ConfigurationSection, _ task: any TaskSettings) throws {
+        lanes = try section.int("lanes", "The lanes of the global batch: sequences of a step, whatever the number of ranks.", in: 1...)
+        length = try task.readLength(section)
+        groups = try section.optionalInt(
+            "groups", "Groups of lanes that the batch is cut into, a power of two; a rank owns whole groups.",
+            defaultText: "one for each rank", in: 1...)
+        accumulation = try section.int(
+            "accumulation", "Without groups: micro-batches of a step that each rank cuts its lanes into.", default: 1, in: 1...,
+            onResume: .noted)
+        guard let groups else { return }
+        guard groups.nonzeroBitCount == 1 else { throw section.error("groups", "is \(groups), not a power of two") }
+        guard lanes % groups == 0 else { throw section.error("groups", "is \(groups), which does not divide batch.lanes, \(lanes)") }
+    }
+}
+
+extension ParallelSettings {
+    /// Reads the section `parallel`.
     init(_ section: ConfigurationSection) throws {
-        shards = try section.string("shards")
-        validation = try section.optionalString("validation")
-        order = try section.choice("order", default: TextOrder.windows)
+        reproducible = try section.bool(
+            "reproducible", "Sum gradients along one fixed tree, so that every number of ranks computes the same bits.", default: false,
+            onResume: .noted)
+        threads = try section.optionalInt(
+            "threads", "Threads of a rank.", defaultText: "the node's cores divided among its ranks; 1 where parallel.reproducible",
+            in: 1...1024)
+        bucketBytes = try section.int(
+            "bucketBytes", "Bytes of gradients that are summed over ranks at a time.", default: 4 << 20, in: 4096...)
     }
 }
 
 extension OptimizerConfiguration {
     /// Reads the section `optimizer`.
     init(_ section: ConfigurationSection) throws {
-        let kind = try section.choice("kind", default: OptimizerKind.adamw)
+        let kind = try section.choice("kind", "The update rule.", default: OptimizerKind.adamw, onResume: .refused)
         let standard = OptimizerConfiguration(kind: kind)
-        self.init(kind: kind, learningRate: try section.double("learningRate", default: standard.learningRate))
-        weightDecay = try section.double("weightDecay", default: standard.weightDecay)
-        clip = try section.double("clip", default: 1)
-        clipPer = try section.choice("clipPer", default: ClipScope.all)
-        reduction = try section.choice("reduction", default: LossReduction.mean)
+        self.init(
+            kind: kind,
+            learningRate: try section.double(
+                "learningRate", "The learning rate that the schedule multiplies.", default: standard.learningRate,
+                in: Double.leastNonzeroMagnitude...))
+        weightDecay = try section.double(
+            "weightDecay", "Weight decay: decoupled in AdamW, added to the gradient in the other rules.", default: standard.weightDecay,
+            in: 0...)
+        clip = try section.double(
+            "clip", "The largest norm that a gradient may have, larger ones being scaled down; 0 for no clipping.", default: 1, in: 0...)
+        clipPer = try section.choice("clipPer", "What the norm is taken over.", default: ClipScope.all)
+        reduction = try section.choice(
+            "reduction", "What the gradient is divided by: predicted tokens or answers, lanes, or nothing.", default: LossReduction.mean)
+        func momentum() throws -> Double { try section.double("momentum", "Momentum, 0 for none.", default: standard.momentum, in: 0..<1) }
+        func epsilon() throws -> Double {
+            try section.double("epsilon", "Added to the denominator after the square root.", default: standard.epsilon, in: 0...)
+        }
         switch kind {
         case .adamw:
-            betas = try section.doubles("betas", default: standard.betas)
-            epsilon = try section.double("epsilon", default: standard.epsilon)
+            betas = try section.doubles(
+                "betas", "Decay rates of the first and the second moment.", default: standard.betas, count: 2, in: 0..<1)
+            self.epsilon = try epsilon()
         case .sgd:
-            momentum = try section.double("momentum", default: standard.momentum)
-            nesterov = try section.bool("nesterov", default: standard.nesterov)
+            self.momentum = try momentum()
+            nesterov = try section.bool("nesterov", "Nesterov's form of momentum.", default: standard.nesterov)
         case .rmsprop:
-            smoothing = try section.double("smoothing", default: standard.smoothing)
-            momentum = try section.double("momentum", default: standard.momentum)
-            epsilon = try section.double("epsilon", default: standard.epsilon)
+            smoothing = try section.double(
+                "smoothing", "The decay rate of the average of squared gradients.", default: standard.smoothing, in: 0..<1)
+            self.momentum = try momentum()
+            self.epsilon = try epsilon()
         case .adagrad:
-            initialAccumulator = try section.double("initialAccumulator", default: standard.initialAccumulator)
-            epsilon = try section.double("epsilon", default: standard.epsilon)
+            initialAccumulator = try section.double(
+                "initialAccumulator", "What the sum of squared gradients starts from.", default: standard.initialAccumulator, in: 0...,
+                onResume: .refused)
+            self.epsilon = try epsilon()
         }
         try validate()
     }
@@ -263,24 +287,30 @@ extension ScheduleConfiguration {
     /// Reads the section `schedule`. The curve ends at the run's last step unless `schedule.steps` says otherwise.
     init(_ section: ConfigurationSection, totalSteps: Int) throws {
         self.init()
-        kind = try section.choice("kind", default: kind)
-        warmup = try section.int("warmup", default: warmup, in: 0...)
-        hold = try section.int("hold", default: 0, in: 0...)
+        kind = try section.choice("kind", "How the learning rate goes after the warm-up.", default: kind)
+        warmup = try section.int("warmup", "Steps in which the learning rate rises from 0.", default: warmup, in: 0...)
+        hold = try section.int("hold", "Steps at the base rate before the schedule begins.", default: 0, in: 0...)
         switch kind {
-        case .cosine, .linear:
-            steps = try section.int("steps", default: totalSteps, in: 1...)
-            floor = try section.double("floor", default: floor)
-        case .step:
-            factor = try section.double("factor", default: factor)
-            every = try section.int("every", in: 1...)
-            floor = try section.double("floor", default: floor)
-        case .plateau:
-            factor = try section.double("factor", default: factor)
-            patience = try section.int("patience", default: patience, in: 0...)
-            threshold = try section.double("threshold", default: threshold)
-            floor = try section.double("floor", default: floor)
-        case .inverseSquareRoot: floor = try section.double("floor", default: floor)
         case .constant: break
+        case .cosine, .linear:
+            steps = try section.int(
+                "steps", "The step at which the curve reaches the floor.", default: totalSteps, defaultText: "the run's steps", in: 1...)
+        case .step:
+            factor = try section.double(
+                "factor", "What the learning rate is multiplied by at each reduction.", default: factor, in: Double.leastNonzeroMagnitude...1)
+            every = try section.int("every", "Steps between two reductions.", in: 1...)
+        case .plateau:
+            factor = try section.double(
+                "factor", "What the learning rate is multiplied by when the validation loss stalls.", default: factor,
+                in: Double.leastNonzeroMagnitude..<1)
+            patience = try section.int("patience", "Evaluations without improvement that are let pass.", default: patience, in: 0...)
+            threshold = try section.double(
+                "threshold", "The part of the best validation loss by which another must be below it to count as better.",
+                default: threshold, in: 0..<1)
+        case .inverseSquareRoot: break
+        }
+        if kind != .constant {
+            floor = try section.double("floor", "The smallest learning rate after the warm-up.", default: floor, in: 0...)
         }
         try validate()
     }

@@ -126,7 +126,8 @@ public final class Trainer {
         self.directory = directory
         do {
             checkpoints = try RunCheckpoints(
-                configuration, communicator: communicator, directory: directory, registry: registry, report: surroundings.report)
+                configuration, communicator: communicator, directory: directory, registry: registry, perNode: configuration.checkpointPerNode,
+                report: surroundings.report)
             if !fresh { step = try Self.restore(registry, configuration, communicator, task, directory, checkpoints, surroundings) }
             if step == 0, let start {
                 let states: [any RunState] = [ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store), memory]
@@ -175,7 +176,11 @@ public final class Trainer {
         _ registry: RunStateRegistry, _ configuration: RunConfiguration, _ communicator: any Communicator, _ task: any LearningTask,
         _ directory: RunDirectory?, _ checkpoints: RunCheckpoints, _ surroundings: SessionSurroundings
     ) throws -> Int {
-        let restored = try registry.restoreNewest(from: CheckpointStore(directory: configuration.directory), communicator: communicator) { reader in
+        var changes: [String] = []
+        let restored = try registry.restoreNewest(
+            from: CheckpointStore(directory: configuration.directory), communicator: communicator, allowing: configuration.accepts
+        ) { reader in
+            changes = try ResumeComparison(reader, configuration).lines
             try reader.check(task)
         }
         guard let restored else {
@@ -183,7 +188,7 @@ public final class Trainer {
             return 0
         }
         checkpoints.setDamaged(restored.damaged)
-        if communicator.rank == 0 { restored.passedOver.forEach(surroundings.report) }
+        if communicator.rank == 0 { (restored.passedOver + changes).forEach(surroundings.report) }
         return restored.step
     }
 

@@ -52,6 +52,8 @@ import Testing
         #expect(try root.doubles("a") == [3])
         #expect(try root.strings("b") == ["word"])
         #expect(try root.strings("c", default: ["x", "y"]) == ["x", "y"])
+        #expect(try root.doubles("a", count: 1) == [3])
+        #expect(throws: UserError.self) { try root.doubles("a", count: 2) }
     }
 
     @Test func optionalReadsGiveNilForAbsentAndNull() throws {
@@ -59,10 +61,7 @@ import Testing
         for key in ["a", "b", "c", "missing"] {
             #expect(try tree.root.optionalInt(key) == nil)
             #expect(try tree.root.optionalDouble(key) == nil)
-            #expect(try tree.root.optionalBool(key) == nil)
             #expect(try tree.root.optionalString(key) == nil)
-            #expect(try tree.root.optionalInterval(key) == nil)
-            #expect(try tree.root.optionalSection(key) == nil)
         }
         #expect(try tree.root.optionalInt("d") == 4)
         #expect(try tree.section("section").int("x", default: 7) == 7)

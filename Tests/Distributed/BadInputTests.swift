@@ -106,6 +106,7 @@ struct BadInputTests {
             "a learning rate that follows evaluations, and nothing to evaluate", 78, "plateau follows the validation loss", ranks: 2,
             ["schedule.kind=plateau", "corpus.validation=null"]),
         .train("a learning rate that would never fall", 78, "schedule.factor", ["schedule.kind=plateau", "schedule.factor=1"]),
+        .train("a run directory that is not the run's own", 78, "'run' is '..', which is no directory of the run's own", ["run=.."]),
         .train("an interval without a known unit", 78, "checkpoint.every", ["checkpoint.every=5 parsecs"]),
         BadInput(name: "a run file that does not exist", status: 66, message: "there is no such configuration file") { ["train", "\($0)/none.yaml"] },
         BadInput(name: "a run file that is not YAML", status: 78, message: "bad.yaml:") { scratch in
@@ -162,9 +163,11 @@ struct BadInputTests {
     ]
 
     static let directories: [BadInput] = [
-        .train("a checkpoint of another model", 78, "it is a checkpoint of another model", ranks: 2, ["model.width=32"], before: trainABit),
         .train(
-            "a checkpoint of another optimizer", 78, "'optimizer/momentum/tokenEmbedding.weight' [340, 64] is not in the checkpoint", ["optimizer.kind=sgd", "optimizer.momentum=0.9"],
+            "a checkpoint of another model", 78, "step-6: the run was trained with model.width 64, not 32", ranks: 2, ["model.width=32"],
+            before: trainABit),
+        .train(
+            "a checkpoint of another optimizer", 78, "the run was trained with optimizer.kind adamw, not sgd", ["optimizer.kind=sgd"],
             before: trainABit),
         .train("the newest checkpoint has a flipped bit", 0, "passing over", isNote: true, []) { run in
             try trainABit(run)
@@ -184,7 +187,7 @@ struct BadInputTests {
             ["optimizer.learningRate=1e30", "optimizer.weightDecay=0", "schedule.kind=constant"]),
         .train(
             "activations that are not finite, 2 ranks", 65, "blocks.0.attention.qkv is the first layer whose output is not finite", ranks: 2,
-            ["optimizer.learningRate=1e30", "optimizer.weightDecay=0", "schedule.kind=constant", "check_numerics=true"]),
+            ["optimizer.learningRate=1e30", "optimizer.weightDecay=0", "schedule.kind=constant", "checkNumerics=true"]),
     ]
 
     /// Runs a case and checks what it printed, its code, and that checkpoints and shards are as they were.

@@ -84,12 +84,12 @@ struct TrainingResumeTests {
         }
     }
 
-    @Test("a run goes on in the other precision")
+    @Test("a run goes on in the other precision where that is accepted")
     func changeOfPrecision() throws {
         try withScratchDirectory { scratch in
             let run = try TrainingRun(.windows, "run", in: scratch)
             try run.train()
-            let second = try run.with("steps=15", "precision=bfloat16").train()
+            let second = try run.with("steps=15", "precision=bfloat16").train(flags: "--accept", "precision")
             #expect(second.standardError.contains("resuming at step 12"), "\(second.standardError)")
             #expect(run.checkpointSteps.max() == 15)
         }

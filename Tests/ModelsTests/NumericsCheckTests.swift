@@ -1,4 +1,4 @@
-// check_numerics: the first layer whose output is not finite is named.
+// checkNumerics: the first layer whose output is not finite is named.
 
 import Models
 import NeuralNetworks

@@ -58,7 +58,7 @@ import Training
         "mistakes name the key",
         arguments: [
             ("{kind: dnc, layers: 2}", "unknown key 'model.layers'"), ("{kind: ntm, heads: 2}", "unknown key 'model.heads'"),
-            ("{kind: dnc, writeHeads: 2}", "unknown key 'model.writeHeads'; valid keys here, nearest first: readHeads"),
+            ("{kind: dnc, writeHeads: 2}", "unknown key 'model.writeHeads'; it is a key where model.kind is ntm"),
             ("{kind: erase-add, readHeads: 2}", "unknown key 'model.readHeads'"), ("{kind: dnc, context: 20}", "unknown key 'model.context'"),
             ("{kind: dnc, stateDropout: 0.1}", "unknown key 'model.stateDropout'"),
             ("{kind: lstm, layers: 1, width: 8, rows: 4}", "unknown key 'model.rows'"), ("{kind: lstm, layers: 2}", "missing key 'model.width'"),

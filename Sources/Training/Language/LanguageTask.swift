@@ -9,20 +9,6 @@ import Foundation
 import Models
 import Sharding
 
-/// The sections `corpus` and `model` of a run over a sharded corpus.
-public struct LanguageTaskSettings: TaskSettings {
-    /// What is read.
-    public var corpus: CorpusSettings
-    /// What learns it.
-    public var model: any ModelConfiguration
-
-    public var modelKind: String { model.kind.rawValue }
-
-    public func makeTask(_ configuration: RunConfiguration, savedIn directory: String?) throws -> any LearningTask {
-        try LanguageTask(configuration, self, savedIn: directory)
-    }
-}
-
 /// A language model, or an encoder-decoder, on a corpus directory.
 public final class LanguageTask: GeneratingTask {
     public let languageModel: any LanguageModel

@@ -17,9 +17,10 @@ struct BabiDataSettings: Sendable {
 
     /// - Throws: `UserError` (.configuration) that names the key.
     init(_ section: ConfigurationSection) throws {
-        data = try section.string("data")
-        missingFrom = try section.optionalString("missingFrom")
-        let names = try section.strings("tasks", default: ["all"])
+        data = try section.string("data", "The directory of the task files.", onResume: .noted)
+        missingFrom = try section.optionalString(
+            "missingFrom", "Where training files are taken from that task.data does not hold.", onResume: .noted)
+        let names = try section.strings("tasks", "The numbers of the tasks to learn, or all.", default: ["all"])
         if names != ["all"] {
             let numbers = names.compactMap { name in Int(name).flatMap { (1...babiTaskCount).contains($0) ? $0 : nil } }
             guard numbers.count == names.count, !numbers.isEmpty, Set(numbers).count == numbers.count else {
@@ -44,7 +45,7 @@ public struct BabiTaskSettings: TaskSettings {
     public init(_ section: ConfigurationSection, model: ConfigurationSection) throws {
         data = try BabiDataSettings(section)
         options = try StoryTaskOptions(section)
-        _ = try model.choice("kind", of: ["memory-network"])
+        _ = try model.choice("kind", modelKindMeaning, of: [ModelKind.memoryNetwork])
         self.model = try MemoryNetworkConfiguration(model)
     }
 
@@ -57,10 +58,22 @@ private let babiTaskCount = BabiTask.allCases.count
 
 extension StoryTaskOptions {
     init(_ section: ConfigurationSection) throws {
-        memory = try section.int("memory", default: 50, in: 1...1_000_000)
-        timeNoise = try section.bool("timeNoise", default: true)
-        validation = try section.double("validation", default: 0.1, in: 0..<1)
-        maximumBadRecords = try section.int("maximumBadRecords", default: 100, in: 0...)
+        memory = try section.int("memory", "The most sentences that are remembered, the latest ones.", default: 50, in: 1...1_000_000)
+        timeNoise = try section.bool("timeNoise", "Random blank slots stand between sentences in training.", default: true)
+        validation = try section.heldOutShare()
+        maximumBadRecords = try section.maximumBadRecords()
+    }
+}
+
+extension ConfigurationSection {
+    /// The key `validation` of tasks whose training data is divided.
+    func heldOutShare() throws -> Double {
+        try double("validation", "The share of the training data that is held out for validation.", default: 0.1, in: 0..<1)
+    }
+
+    /// The key `maximumBadRecords`.
+    func maximumBadRecords() throws -> Int {
+        try int("maximumBadRecords", "The most wrong records of a split that are left out.", default: 100, in: 0..., onResume: .free)
     }
 }
 

@@ -31,10 +31,11 @@ public struct BabiWordsTaskSettings: TaskSettings {
     /// - Throws: `UserError` (.configuration) that names the key.
     public init(_ section: ConfigurationSection, model: ConfigurationSection) throws {
         data = try BabiDataSettings(section)
-        blanks = try section.int("blanks", default: 0, in: 0...1000)
-        maximumSteps = try section.optionalInt("maximumSteps", in: 1...)
-        validation = try section.double("validation", default: 0.1, in: 0..<1)
-        maximumBadRecords = try section.int("maximumBadRecords", default: 100, in: 0...)
+        blanks = try section.int(
+            "blanks", "Steps of blanks between a question and the mark where it is answered.", default: 0, in: 0...1000)
+        maximumSteps = try section.optionalInt("maximumSteps", "Training stories of more steps are left out.", in: 1...)
+        validation = try section.heldOutShare()
+        maximumBadRecords = try section.maximumBadRecords()
         self.model = try SequenceModelConfiguration(model)
     }
 

@@ -22,12 +22,15 @@ public struct DialogTaskSettings: TaskSettings {
     /// Reads the sections but for `task.kind`.
     /// - Throws: `UserError` (.configuration) that names the key.
     public init(_ section: ConfigurationSection, model: ConfigurationSection) throws {
-        data = try section.string("data")
-        tasks = try section.ints("tasks", default: [1, 2, 3, 4, 5], in: 1...DialogDirectory.taskCount).sorted()
+        data = try section.string("data", "The directory of the task files.", onResume: .noted)
+        tasks = try section.ints(
+            "tasks", "The numbers of the tasks to learn.", default: [1, 2, 3, 4, 5], in: 1...DialogDirectory.taskCount
+        ).sorted()
         guard !tasks.isEmpty, Set(tasks).count == tasks.count else { throw section.error("tasks", "names no task, or one twice") }
-        testSplit = try section.choice("testSplit", default: "dev", of: ["dev", "tst"])
+        testSplit = try section.choice(
+            "testSplit", "The files that the test measures.", default: "dev", of: ["dev", "tst"], onResume: .free)
         options = try StoryTaskOptions(section)
-        _ = try model.choice("kind", of: ["memory-network"])
+        _ = try model.choice("kind", modelKindMeaning, of: [ModelKind.memoryNetwork])
         self.model = try MemoryNetworkConfiguration(model)
     }
 

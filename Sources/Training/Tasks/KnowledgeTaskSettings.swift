@@ -61,38 +61,60 @@ public struct KnowledgeTaskSettings: TaskSettings {
     /// Reads the sections.
     /// - Throws: `UserError` (.configuration).
     init(_ section: ConfigurationSection, model: ConfigurationSection) throws {
-        source = try section.choice("source")
+        source = try section.choice("source", "What the facts and questions look like.")
         if source == .generated {
             (data, questions, kinds, validation, test, split) = ("", "", nil, nil, nil, [])
-            films = try section.int("films", default: 1000, in: 10...)
-            heldOut = try section.double("heldOut", default: 0.2, in: 0.001...0.9)
+            films = try section.int("films", "How many films are made up.", default: 1000, in: 10...)
+            heldOut = try section.double(
+                "heldOut", "The share of pairs of a film and a relation that evaluation alone asks about.", default: 0.2, in: 0.001...0.9)
         } else {
-            data = try section.path("data")
-            questions = try section.optionalPath("questions") ?? (source == .metaqa ? "\(data)/1-hop/dev.txt" : section.path("questions"))
-            kinds = try section.optionalPath("kinds")
-            validation = try section.optionalPath("validation")
-            test = try section.optionalPath("test")
-            split = try section.doubles("split", default: [0.8, 0.1, 0.1], count: 3, in: 0.0...1.0)
+            data = try section.path("data", "The directory or the file of facts.", onResume: .noted)
+            let meaning = "The training questions; those of validation and test too, where these have no files of their own."
+            if source == .metaqa {
+                questions =
+                    try section.optionalPath("questions", meaning, defaultText: "1-hop/dev.txt in task.data") ?? "\(data)/1-hop/dev.txt"
+            } else {
+                questions = try section.path("questions", meaning)
+            }
+            kinds = try section.optionalPath("kinds", "The file that says the kind of each question, line by line.", onResume: .noted)
+            validation = try section.optionalPath("validation", "The validation questions.", defaultText: "a part of task.questions")
+            test = try section.optionalPath("test", "The test questions.", defaultText: "a part of task.questions")
+            split = try section.doubles(
+                "split", "The shares of training, validation and test, of the entities asked about.", default: [0.8, 0.1, 0.1], count: 3,
+                in: 0.0...1.0)
             guard split[0] > 0, abs(split.reduce(0, +) - 1) < 1e-6 else {
                 throw section.error("split", "is \(split), which does not add up to 1", advice: "give the shares of training, validation and test")
             }
             (films, heldOut) = (0, 0)
         }
-        seed = try section.optionalInt("seed", in: 0...).map(UInt64.init)
+        seed = try section.optionalInt(
+            "seed", "What the division of questions, and facts that are made up, are a function of.", defaultText: "the run's seed", in: 0...
+        ).map(UInt64.init)
         rules = MemoryRules(
-            layout: try section.choice("layout", default: .triple), window: try section.int("window", default: 7, in: 1...),
-            encodesCentre: try section.bool("encodeCentre", default: false), weighting: try section.choice("weighting", default: .inverseFrequency))
+            layout: try section.choice("layout", "What a key and a value of the memory are made of.", default: .triple),
+            window: try section.int("window", "Symbols of a window, its centre included.", default: 7, in: 1...),
+            encodesCentre: try section.bool(
+                "encodeCentre", "The centre of a window and the value behind it have symbols of their own.", default: false),
+            weighting: try section.choice(
+                "weighting", "How the symbols of keys, values and questions are weighted.", default: .inverseFrequency))
         guard !rules.encodesCentre || rules.layout == .window || rules.layout == .windowAndTitle else {
             throw section.error("encodeCentre", "goes with the layouts window and window-and-title, not with \(rules.layout.rawValue)")
         }
-        frequencyLimit = try section.int("frequencyLimit", default: 1000, in: 1...)
-        memorySize = try section.int("memorySize", default: 1000, in: 1...)
-        let word = try section.choice("candidates", default: "entities", of: ["entities", "sampled", "memory"])
-        candidates = word == "memory" ? .memory : word == "entities" ? .entities : .sampled(try section.int("negatives", default: 1000, in: 1...))
-        foldsCase = try section.choice("case", default: "exact", of: ["exact", "folded"]) == "folded"
-        spareSymbols = try section.int("spareSymbols", default: 256, in: 0...)
-        skipLimit = try section.int("skipLimit", default: 100, in: 0...)
-        _ = try model.choice("kind", of: [Self.modelName])
+        frequencyLimit = try section.int("frequencyLimit", "Symbols in so many keys, or more, find nothing.", default: 1000, in: 1...)
+        memorySize = try section.int("memorySize", "The most entries that are read for one question.", default: 1000, in: 1...)
+        let word = try section.choice(
+            "candidates", "Which entities may be answered.", default: "entities", of: ["entities", "sampled", "memory"])
+        candidates =
+            word == "memory" ? .memory
+            : word == "entities" ? .entities
+            : .sampled(try section.int("negatives", "How many wrong entities are drawn for each question.", default: 1000, in: 1...))
+        let names = try section.choice(
+            "case", "Whether names that differ in case alone are one.", default: "exact", of: ["exact", "folded"])
+        foldsCase = names == "folded"
+        spareSymbols = try section.int("spareSymbols", "Places for entities that are put into the memory later.", default: 256, in: 0...)
+        skipLimit = try section.int(
+            "skipLimit", "The most wrong lines of a file that are passed over.", default: 100, in: 0..., onResume: .free)
+        _ = try model.choice("kind", modelKindMeaning, of: [Self.modelName])
         self.model = try KeyValueMemoryConfiguration(model)
     }
 

@@ -4,6 +4,7 @@
 
 import Checkpoints
 import Collectives
+import Configuration
 import Corpora
 import Diagnostics
 import Evaluation
@@ -118,9 +119,16 @@ extension LearningTask {
 public protocol TaskSettings: Sendable {
     /// The kind of the model, as checkpoints and the first line of a run say it.
     var modelKind: String { get }
+    /// Reads `batch.length`; 0 where sequences have lengths of their own and there is no such key.
+    /// - Throws: `UserError` (.configuration) that names the key.
+    func readLength(_ batch: ConfigurationSection) throws -> Int
     /// The task.
     /// - Parameter directory: the run directory to take vocabularies from; `nil` to make them from the training data.
     func makeTask(_ configuration: RunConfiguration, savedIn directory: String?) throws -> any LearningTask
+}
+
+extension TaskSettings {
+    public func readLength(_ batch: ConfigurationSection) throws -> Int { 0 }
 }
 
 /// A task whose inputs a person can type: facts and a question.

@@ -7,15 +7,20 @@ import Foundation
 extension ConfigurationSection {
     /// The path under a key, with $NAME and ${NAME} replaced by variables of the environment. The resolved configuration keeps it as it was written.
     /// - Throws: `UserError` (.configuration) when the key is missing or a variable is not set.
-    func path(_ key: String) throws -> String {
-        let text = try string(key)
-        return try expandingVariables(text) {
-            error(key, "names the environment variable \($0), which is not set", advice: "export \($0), or write the path out")
-        }
+    func path(_ key: String, _ meaning: String, onResume: ResumeRule? = nil) throws -> String {
+        try expanded(string(key, meaning, onResume: onResume), key)
     }
 
     /// The same for a key that may be left out.
-    func optionalPath(_ key: String) throws -> String? { try optionalString(key) == nil ? nil : path(key) }
+    func optionalPath(_ key: String, _ meaning: String, defaultText: String? = nil, onResume: ResumeRule? = nil) throws -> String? {
+        try optionalString(key, meaning, defaultText: defaultText, onResume: onResume).map { try expanded($0, key) }
+    }
+
+    private func expanded(_ text: String, _ key: String) throws -> String {
+        try expandingVariables(text) {
+            error(key, "names the environment variable \($0), which is not set", advice: "export \($0), or write the path out")
+        }
+    }
 }
 
 /// Replaces $NAME and ${NAME}; letters, digits and underscores make a name.

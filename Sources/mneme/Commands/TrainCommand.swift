@@ -3,6 +3,7 @@
 import ArgumentParser
 import Checkpoints
 import Collectives
+import Configuration
 import Diagnostics
 import Foundation
 import Training
@@ -12,19 +13,22 @@ struct TrainCommand: ParsableCommand {
         commandName: "train",
         abstract: "Train a model as a run file says, on one rank or under mpirun.",
         discussion: """
-            The run goes on by itself from the newest complete checkpoint in its directory. The signals TERM, INT, HUP, USR1, USR2 and XCPU
-            ask it to stop: all ranks finish the step, write a checkpoint and exit with code 75, which means: start me again. session.json
-            in the run directory says how the last session ended.
+            The run goes on by itself from the newest complete checkpoint in its directory. It says what has changed in the run file since
+            then, and refuses what would make another run of it, such as other lanes, unless --accept names the key. The signals TERM, INT,
+            HUP, USR1, USR2 and XCPU ask it to stop: all ranks finish the step, write a checkpoint and exit with code 75, which means: start
+            me again. session.json in the run directory says how the last session ended.
 
             Examples:
               mneme train launch/runs/tiny-shakespeare.yaml
               mpirun -n 2 mneme train launch/runs/wmt-en-de.yaml --set steps=300 \\
                   --set batch.lanes=32
+              mneme train launch/runs/tiny-shakespeare.yaml --accept corpus.order
+              mneme train --keys optimizer
               mneme train fine-tune.yaml --from checkpoints/base --only parameters
             """)
 
-    @Argument(help: "The run file.")
-    var file: String
+    @Argument(help: "The run file; with --keys, the section to list.")
+    var file: String?
 
     @Option(name: .long, help: ArgumentHelp("Override a key of the run file.", valueName: "section.key=value"))
     var set: [String] = []
@@ -44,21 +48,52 @@ struct TrainCommand: ParsableCommand {
     @Flag(help: "Check the configuration, print it with all defaults, and stop.")
     var dryRun = false
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Resume although this key differs from what the run was trained with.", valueName: "section.key"))
+    var accept: [String] = []
+
+    @Flag(help: "List the keys of run files with type, default and meaning, and stop.")
+    var keys = false
+
+    @Flag(help: "With --keys: print JSON.")
+    var json = false
+
+    @Flag(help: .hidden)
+    var markdown = false
+
     func validate() throws {
+        if file == nil, !keys { throw ValidationError("Missing a run file.") }
+        if json || markdown, !keys { throw ValidationError("--json goes with --keys.") }
         if from == nil, only != nil || !allow.isEmpty { throw ValidationError("--only and --allow say how --from begins: give --from as well") }
     }
 
     func run() throws {
+        if keys {
+            let list = try ConfigurationKeyList(RunConfiguration.keys(), section: file)
+            print(try json ? JSONLine.encode(list.keys) + "\n" : markdown ? list.markdown : list.text(columns: 100), terminator: "")
+            return
+        }
+        let file = file ?? ""
         if dryRun {
-            print(try RunConfiguration(contentsOf: file, overrides: set).resolvedYAML, terminator: "")
+            let configuration = try RunConfiguration(contentsOf: file, overrides: set)
+            configuration.notices.forEach { CommandLineOutput.note($0) }
+            print(configuration.resolvedYAML, terminator: "")
             return
         }
         CommandLineOutput.outliveReader()
         // Before MPI starts: a request that comes early waits for the first step instead of ending the process.
         StopSignals.watch()
         ProgramStart.run { communicator in
-            let configuration = try communicator.onEveryRank { try RunConfiguration(contentsOf: file, overrides: set) }
-            if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
+            let configuration = try communicator.onEveryRank {
+                var configuration = try RunConfiguration(contentsOf: file, overrides: set)
+                try configuration.accept(accept)
+                return configuration
+            }
+            if communicator.rank == 0 {
+                configuration.notices.forEach { CommandLineOutput.note($0) }
+                if let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
+            }
             var surroundings = SessionSurroundings()
             surroundings.stopRequest = { StopSignals.received }
             surroundings.cacheDirectory = ProgramStart.cacheDirectory
