@@ -13,6 +13,17 @@ import Testing
         ReuseGenerator(bits: 3, items: 7, group: 3),
     ]
 
+    @Test("what checkpoints call a task is never reworded")
+    func identities() {
+        #expect(
+            Self.generators.map(\.identity) == [
+                "copy,_1_to_7_vectors_of_3_bits", "repeat-copy,_1_to_3_vectors_of_2_bits,_1_to_4_times",
+                "associative_recall,_2_to_5_items_of_2_x_5_bits", "delayed_copy,_3_of_4_symbols,_delay_6", "adding_problem,_11_steps",
+                "priority_sort,_5_of_9_vectors_of_4_bits", "key-value_stream,_3_keys,_4_values,_17_steps",
+                "memory_reuse,_7_vectors_of_3_bits_in_groups_of_3",
+            ])
+    }
+
     /// One line a channel: `1`, `.` for 0, and `x` for anything else.
     private func picture(_ batch: GeneratedBatch, _ row: Int, _ channels: (Int, Int) -> ArraySlice<Float>) -> [String] {
         let columns = (0..<batch.steps).map { Array(channels(row, $0)) }

@@ -40,7 +40,7 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
     /// True when the model itself makes a line break a piece of its own; `word` models do not, so their lines are encoded and decoded one by one.
     private let splitsAtLineBreaks: Bool
     /// The ids of one encoding, reused.
-    private var ids: [Int32] = []
+    @usableFromInline var ids: [Int32] = []
     /// A line break and the text that continues after it, reused.
     private var continuation: [UInt8] = []
     /// The ids of earlier words, for models whose ids of a text are those of its words.
@@ -118,9 +118,17 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
     ///   - body: receives the ids (int32), valid only during the call.
     /// - Complexity: O(bytes); on one core of 2024 about as fast as the library for unigram models, several times as fast for BPE models, whose words
     ///   are looked up.
+    @inlinable
     public func withEncoded<Result>(
         _ text: UnsafeBufferPointer<UInt8>, continuing: Bool = false, _ body: (UnsafeBufferPointer<Int32>) throws -> Result
     ) rethrows -> Result {
+        gather(text, continuing: continuing)
+        return try ids.withUnsafeBufferPointer(body)
+    }
+
+    /// Puts the ids of a text into `ids`.
+    @usableFromInline
+    func gather(_ text: UnsafeBufferPointer<UInt8>, continuing: Bool) {
         ids.removeAll(keepingCapacity: true)
         if splitsAtLineBreaks {
             var isContinuation = continuing
@@ -133,7 +141,6 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
         } else {
             appendEncoded(text)
         }
-        return try ids.withUnsafeBufferPointer(body)
     }
 
     /// Encodes UTF-8 bytes.
