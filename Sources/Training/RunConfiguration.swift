@@ -75,6 +75,12 @@ public struct RunConfiguration: Sendable {
     public var evaluationBatches: Int?
     /// Steps between two logged lines.
     public var logEvery: Int
+    /// Write TensorBoard's event files.
+    public var logTensorBoard: Bool
+    /// The text file for Prometheus: a path, or a name in the run directory; `nil` for none.
+    public var logPrometheus: String?
+    /// Steps between two histograms of the gradients in TensorBoard; `nil` for none.
+    public var logHistograms: Int?
     /// The complete configuration as YAML, defaults included.
     public var resolvedYAML: String
     /// Every key with its value and its declaration.
@@ -166,7 +172,16 @@ public struct RunConfiguration: Sendable {
         evaluationEvery = try evaluationSection.interval("every", "How often the validation data is evaluated.", default: .steps(500))
         evaluationBatches = try evaluationSection.optionalInt(
             "batches", "The most batches of one evaluation.", defaultText: "all of the validation data", in: 1...)
-        logEvery = try root.section("log", onResume: .free).int("every", "Steps between two logged lines.", default: 10, in: 1...)
+        let logSection = try root.section("log", onResume: .free)
+        logEvery = try logSection.int("every", "Steps between two logged lines.", default: 10, in: 1...)
+        logTensorBoard = try logSection.bool("tensorboard", "Whether TensorBoard's event files are written.", default: true)
+        logPrometheus = try logSection.optionalString(
+            "prometheus", "A text file for node_exporter, whose name ends in .prom: a path, or a name in the run directory.", defaultText: "none")
+        if let path = logPrometheus, !path.hasSuffix(".prom") {
+            throw logSection.error("prometheus", "is \(path), which node_exporter does not read", advice: "give a name that ends in .prom")
+        }
+        logHistograms = try logSection.optionalInt(
+            "histograms", "Steps between two histograms of the gradients in TensorBoard.", defaultText: "none", in: 1...)
         if schedule.kind == .plateau {
             guard case .steps = evaluationEvery else {
                 throw evaluationSection.error(

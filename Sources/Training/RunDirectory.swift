@@ -50,8 +50,6 @@ public final class RunDirectory {
     private let lock: DirectoryLock
     private var record: SessionRecord
 
-    static let metricsFile = "metrics.jsonl"
-    static let logFile = "log.txt"
     static let matrixProductsFile = "matrix-products.json"
     static let sessionFile = "session.json"
     static let configurationFile = "run.yaml"
@@ -198,8 +196,8 @@ public final class RunDirectory {
 
     /// The names in the directory that a run makes. Others are somebody else's and stay.
     private func ownNames(files: [String]) throws -> [String] {
-        let known = Set([Self.metricsFile, Self.logFile, Self.matrixProductsFile, Self.configurationFile, "metrics.prom"] + files)
+        let known = Set([Self.matrixProductsFile, Self.configurationFile] + files)
         let steps = Set(try checkpoints.steps().map { CheckpointFormat.directory(step: $0) })
-        return try Directory.names(in: path).filter { known.contains($0) || steps.contains($0) || $0.hasPrefix("events.out.tfevents.") }
+        return try Directory.names(in: path).filter { known.contains($0) || steps.contains($0) || MetricSinks.isOwn($0) }
     }
 }

@@ -28,6 +28,8 @@ public struct SessionSurroundings {
     public var stopRequest: () -> Int32? = { nil }
     /// Where this machine's choices of matrix backends are kept; `nil` for nowhere, and a fixed rule chooses.
     public var cacheDirectory: String?
+    /// Where progress is shown.
+    public var terminal = TerminalWriter(descriptor: 2)
     /// The width of the terminal that progress is drawn on; `nil` for plain lines, as in a batch log.
     public var terminalColumns: Int?
     /// The environment variables: they tell the scheduler's job.
@@ -59,7 +61,7 @@ public final class Trainer {
     private let checkpoints: RunCheckpoints
     private let backends: BackendAgreement?
     private let counters = CounterState()
-    private var log: RunLog?
+    private var sinks = MetricSinks()
 
     /// What the next step computes. Loaded before ranks meet at the step boundary, so that one rank's damaged shard is every rank's error.
     private var batches: [PreparedBatch] = []
@@ -207,10 +209,10 @@ public final class Trainer {
                 let isKept = step > 0 && file.isChangedByUsers && Directory.exists("\(path)/\(file.name)") != nil
                 if !isKept { try directory.write(file.bytes, to: file.name) }
             }
-            log = try RunLog(
-                directory: path, targets: task.targets, resumingFrom: step, totalSteps: configuration.steps,
-                terminalColumns: surroundings.terminalColumns)
-            checkpoints.beforePublication = { [self] in try log?.synchronize() }
+            sinks = try MetricSinks(
+                configuration, targets: task.targets, terminal: surroundings.terminal, columns: surroundings.terminalColumns)
+            try sinks.rewind(to: step)
+            checkpoints.beforePublication = { [self] in sinks.synchronize() }
             try directory.note(step: step)
         }
     }
@@ -239,7 +241,7 @@ public final class Trainer {
         var lastCheckpoint = sessionStart
         var lastEvaluation = sessionStart
         var (loggedTokens, loggedSeconds) = (counters.tokens, secondsBefore)
-        defer { log?.finish() }
+        defer { sinks.finish() }
 
         do { try evaluateStopStep() } catch is Interrupted {
             // The checkpoint that the session began with says it all.
@@ -247,7 +249,7 @@ public final class Trainer {
         }
         if step < configuration.steps {
             batches = try communicator.onEveryRank { try loadBatches() }
-            try backends?.prepare(rehearse: rehearse) { try? log?.note($0) }
+            try backends?.prepare(rehearse: rehearse) { sinks.note($0) }
         }
         while step < configuration.steps {
             step += 1
@@ -277,10 +279,11 @@ public final class Trainer {
             }
             let isStopping = request.signal != 0 && (!isLast || evaluationIsDue && logged.validation == nil)
             if evaluationIsDue || isLast || step % configuration.logEvery == 0 {
-                logged.seconds = elapsed
-                logged.tokensPerSecond = Double(counters.tokens - loggedTokens) / max(logged.seconds - loggedSeconds, 1e-9)
-                (loggedTokens, loggedSeconds) = (counters.tokens, logged.seconds)
-                try log?.record(logged)
+                let seconds = elapsed
+                logged[.seconds] = seconds
+                logged[.tokensPerSecond] = Double(counters.tokens - loggedTokens) / max(seconds - loggedSeconds, 1e-9)
+                (loggedTokens, loggedSeconds) = (counters.tokens, seconds)
+                sinks.record(logged)
             }
             if request.checkpointIsDue || isLast || isStopping {
                 counters.seconds = elapsed
@@ -300,7 +303,7 @@ public final class Trainer {
     private func agreedSignal() throws -> Int32 { Int32(try communicator.agreeOnFlag(Int(surroundings.stopRequest() ?? 0))) }
 
     private func stopped(by signal: Int32, step: Int) throws -> TrainingOutcome {
-        try log?.note("stopped by \(StopSignals.name(signal)) after step \(step); a checkpoint is written, start the run again to go on")
+        sinks.note("stopped by \(StopSignals.name(signal)) after step \(step); a checkpoint is written, start the run again to go on")
         return .stopped(signal: signal, step: step)
     }
 
@@ -310,11 +313,11 @@ public final class Trainer {
         guard task.hasValidation, step > 0 else { return }
         let isDue = if case .steps(let interval) = configuration.evaluationEvery { step % interval == 0 } else { false }
         guard isDue || step == configuration.steps && configuration.evaluationEvery != .never else { return }
-        let isLogged = try communicator.agreeOnFlag(log?.lacksValidation(of: step) == true ? 1 : 0) == 0
+        let isLogged = try communicator.agreeOnFlag(sinks.lacksValidation(of: step) ? 1 : 0) == 0
         let isFollowed = !isDue || counters.plateau.map { $0.step >= step } ?? true
         if isLogged, isFollowed { return }
         let validation = try evaluate()
-        if !isLogged { try log?.complete(with: validation) }
+        if !isLogged { sinks.complete(with: validation) }
         if !isFollowed { try follow(validation) }
     }
 
@@ -368,9 +371,16 @@ public final class Trainer {
         try loader.advance()
         counters.tokens += outcome.tokens
         if Failpoint.parameterDrift.isHit { model.store.values[model.store.values.count / 2] += 1e-6 }
-        return StepMetrics(
-            step: step, tokens: counters.tokens, loss: outcome.loss, gradientNorm: outcome.gradientNorm,
-            carriedGradientNorm: carriesGradient ? outcome.measuredNorm : nil, learningRate: learningRate, seconds: 0, tokensPerSecond: 0)
+        if sinks.wantsHistograms(of: step) {
+            sinks.record(GradientHistogram.all(of: model.store, scale: outcome.gradientScale), step: step)
+        }
+        var metrics = StepMetrics(step: step)
+        metrics[.tokens] = Double(counters.tokens)
+        metrics[.loss] = outcome.loss
+        metrics[.gradientNorm] = outcome.gradientNorm
+        metrics[.carriedGradientNorm] = carriesGradient ? outcome.measuredNorm : nil
+        metrics[.learningRate] = learningRate
+        return metrics
     }
 
     private static func notFinite(_ finding: NumericsCheck.Finding, step: Int) -> UserError {

@@ -18,6 +18,8 @@ package final class TrainingStep {
         package var gradientNorm: Double
         /// The root of the sum of what was measured, scaled as the gradient: the norm of another gradient whose squares were measured.
         package var measuredNorm: Double
+        /// What the store's gradients, sums over all lanes, are multiplied by before they are clipped.
+        package var gradientScale: Double
     }
 
     /// What becomes of a gradient before it is applied.
@@ -128,7 +130,8 @@ package final class TrainingStep {
                 apply([range], clipFactor(norm: gradientNorm(of: gradients, in: range, scale: scale), clip: update.clip))
             }
         }
-        return Outcome(loss: meanLoss, tokens: Int(sums.tokens), gradientNorm: norm, measuredNorm: sums.measure.squareRoot() * scale)
+        return Outcome(loss: meanLoss, tokens: Int(sums.tokens), gradientNorm: norm, measuredNorm: sums.measure.squareRoot() * scale,
+            gradientScale: scale)
     }
     /// The first parameter whose gradient has no finite norm.
     private var firstNotFinite: String? {

@@ -3,13 +3,15 @@
 import ArgumentParser
 import Diagnostics
 import Foundation
+import Training
 
 /// Lines for the user: results on standard output, errors on standard error.
 enum CommandLineOutput {
+    /// Standard error. A reader who does not read holds nobody up for more than two seconds.
+    static let terminal = TerminalWriter(descriptor: STDERR_FILENO)
+
     /// Prints `mneme: error: message` on standard error.
-    static func error(_ message: String) {
-        try? FileHandle.standardError.write(contentsOf: Data("mneme: error: \(message)\n".utf8))
-    }
+    static func error(_ message: String) { note("mneme: error: \(message)") }
 
     /// The width of the terminal behind standard error; `nil` when there is none. Under mpirun standard error is a pipe to mpirun, and
     /// launch/mpirun says in MNEME_TERMINAL_COLUMNS that a terminal is at its end.
@@ -21,8 +23,14 @@ enum CommandLineOutput {
 
     /// Prints a line of progress on standard error.
     static func note(_ message: String) {
-        try? FileHandle.standardError.write(contentsOf: Data("\(message)\n".utf8))
+        terminal.writeNow("\(message)\n")
     }
+
+    /// What a reader who goes away means: the end, quietly, of a command whose product is what it prints, as of every filter in a pipeline.
+    static func endWithReader() { signal(SIGPIPE, SIG_DFL) }
+
+    /// What a reader who goes away means to a command whose product are files: nothing. The setting outlasts `exec`.
+    static func outliveReader() { signal(SIGPIPE, SIG_IGN) }
 }
 
 extension ParsableCommand {

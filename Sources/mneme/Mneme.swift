@@ -9,6 +9,7 @@ struct Mneme: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mneme",
         abstract: "Train language models that remember.",
+        version: MnemeVersion.current,
         subcommands: [
             TokenizerCommand.self,
             CorpusCommand.self,
@@ -29,6 +30,8 @@ struct Mneme: ParsableCommand {
     static func main() {
         // A file that grows beyond the limit of `ulimit -f` is an error of the write (EFBIG), not the end of the process.
         signal(SIGXFSZ, SIG_IGN)
+        // A parent may have ignored this one for all of its children.
+        CommandLineOutput.endWithReader()
         do {
             var command = try parseAsRoot()
             try command.run()

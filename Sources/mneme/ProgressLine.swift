@@ -12,14 +12,14 @@ final class ProgressLine {
         let now = ContinuousClock.now
         guard isTerminal, last.map({ now - $0 >= .milliseconds(200) }) ?? true else { return }
         last = now
-        FileHandle.standardError.write(Data("\r\u{1b}[K\(text())".utf8))
+        CommandLineOutput.terminal.write("\r\u{1b}[K\(text())", .progress)
     }
 
     /// Removes the line.
     func clear() {
         guard last != nil else { return }
         last = nil
-        FileHandle.standardError.write(Data("\r\u{1b}[K".utf8))
+        CommandLineOutput.terminal.writeNow("\r\u{1b}[K")
     }
 
     deinit {

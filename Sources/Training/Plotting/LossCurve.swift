@@ -37,14 +37,12 @@ public struct LossCurve: Sendable {
         title = URL(fileURLWithPath: runDirectory).lastPathComponent
         training = []
         validation = []
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
         for (index, line) in data.split(separator: UInt8(ascii: "\n")).enumerated() {
-            guard let entry = try? decoder.decode(Entry.self, from: Data(line)) else {
+            guard let metrics = StepMetrics(line: line) else {
                 throw UserError(.badData, "is not a metrics object", at: "\(path):\(index + 1)", advice: "remove the line")
             }
-            if let loss = entry.loss { training.append(Point(step: entry.step, loss: loss)) }
-            if let loss = entry.validationLoss { validation.append(Point(step: entry.step, loss: loss)) }
+            if let loss = metrics[.loss], loss.isFinite { training.append(Point(step: metrics.step, loss: loss)) }
+            if let loss = metrics.validation?.loss, loss.isFinite { validation.append(Point(step: metrics.step, loss: loss)) }
         }
     }
 
@@ -53,12 +51,6 @@ public struct LossCurve: Sendable {
         self.title = title
         self.training = training
         self.validation = validation
-    }
-
-    private struct Entry: Decodable {
-        var step: Int
-        var loss: Double?
-        var validationLoss: Double?
     }
 
     /// The training points averaged over a centred window, so that the trend shows through the noise of batches.

@@ -107,7 +107,10 @@ public struct EvaluationReport: Sendable, Encodable {
         return lines.map { $0.name.padding(toLength: width, withPad: " ", startingAt: 0) + $0.text + "\n" }.joined()
     }
 
-    public func encode(to encoder: any Encoder) throws { try values.encode(to: encoder) }
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(values)
+    }
 }
 
 extension EvaluationReport {

@@ -111,7 +111,7 @@ struct AnswerCommand: ParsableCommand {
             show(question, explanation.answer)
             if explain { print(explanation.drawing(columns: CommandLineOutput.terminalColumns ?? 120), terminator: "") }
         }
-        if json { print(try JSONLine.encode(explanations.map { explain ? $0 : $0.withoutPictures })) }
+        if json { try JSONOutput.print(explanations.map { explain ? $0 : $0.withoutPictures }) }
         if let svg { try MemoryDrawing.write(explanations, to: svg) }
     }
 

@@ -95,8 +95,8 @@ struct BenchCommand: ParsableCommand {
                 ProcessorMeasurement.resetPeakResidentBytes()
                 try benchmark.run(settings, communicator) { report in
                     guard communicator.rank == 0 else { return }
-                    let text = json ? try JSONLine.encode(report) + "\n" : report.text
-                    try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+                    if json { try JSONOutput.print(report) } else { print(report.text, terminator: "") }
+                    fflush(nil)
                 }
             }
             return .finished

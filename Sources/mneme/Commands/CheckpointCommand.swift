@@ -23,14 +23,6 @@ struct CheckpointCommand: ParsableCommand {
 
 /// What the commands about checkpoints print in the same way.
 enum CheckpointOutput {
-    /// Prints one JSON value, keys sorted. Numbers that are not finite become the texts "nan", "inf" and "-inf".
-    static func print(json value: some Encodable) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        encoder.nonConformingFloatEncodingStrategy = .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-        Swift.print(String(decoding: try encoder.encode(value), as: UTF8.self))
-    }
-
     /// Prints rows as columns. The columns in `right` are set flush right.
     static func print(table rows: [[String]], right: Set<Int> = []) {
         let widths = (0..<(rows.map(\.count).max() ?? 0)).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }

@@ -28,7 +28,7 @@ struct CheckpointDiffCommand: ParsableCommand {
         let differences = try readers[0].differences(from: readers[1])
         for reader in readers { try reader.close() }
         if json {
-            try CheckpointOutput.print(json: differences.map { Entry($0.name, $0.difference) })
+            try JSONOutput.print(differences.map { Entry($0.name, $0.difference) })
         } else {
             for (name, difference) in differences { print("\(name): \(text(of: difference))") }
             print(differences.isEmpty ? "all items are the same" : "\(differences.count) items differ")

@@ -27,8 +27,8 @@ struct CheckpointInspectCommand: ParsableCommand {
         if let item {
             try printItem(item, of: reader)
         } else if json {
-            try CheckpointOutput.print(
-                json: Checkpoint(
+            try JSONOutput.print(
+                Checkpoint(
                     directory: reader.directory, step: reader.step, attributes: reader.attributes.mapValues(AttributeValue.init),
                     items: reader.items.map { Item($0, nil) }))
         } else {
@@ -59,7 +59,7 @@ struct CheckpointInspectCommand: ParsableCommand {
         let statistics = try reader.statistics(of: name)
         guard let item = reader.item(name) else { return }
         if json {
-            try CheckpointOutput.print(json: Item(item, statistics))
+            try JSONOutput.print(Item(item, statistics))
             return
         }
         CheckpointOutput.print(table: [
@@ -88,7 +88,7 @@ struct CheckpointInspectCommand: ParsableCommand {
         let maximum: Double?
         let mean: Double?
         let norm: Double?
-        let not_finite: Int?
+        let notFinite: Int?
 
         init(_ item: CheckpointItemDescription, _ statistics: CheckpointStatistics?) {
             name = item.name
@@ -100,7 +100,7 @@ struct CheckpointInspectCommand: ParsableCommand {
             maximum = statistics?.maximum
             mean = statistics?.mean
             norm = statistics?.norm
-            not_finite = statistics?.notFinite
+            notFinite = statistics?.notFinite
         }
     }
 

@@ -36,11 +36,11 @@ struct CheckpointListCommand: ParsableCommand {
         // Scripts see the damage too.
         defer { if checkpoints.contains(where: { !$0.isComplete }) { Foundation.exit(ExitCode.badData.rawValue) } }
         if json {
-            try CheckpointOutput.print(
-                json: checkpoints.map {
+            try JSONOutput.print(
+                checkpoints.map {
                     Entry(
                         step: $0.step, directory: $0.directory, complete: $0.isComplete, bytes: $0.byteCount, created: $0.created,
-                        world_size: $0.worldSize, problem: $0.problem)
+                        worldSize: $0.worldSize, problem: $0.problem)
                 })
             return
         }
@@ -67,7 +67,7 @@ struct CheckpointListCommand: ParsableCommand {
         let complete: Bool
         let bytes: Int
         let created: String?
-        let world_size: Int?
+        let worldSize: Int?
         let problem: String?
     }
 }

@@ -35,7 +35,7 @@ struct CheckpointVerifyCommand: ParsableCommand {
             verified.append(entry)
             if !json { print("\(entry.directory): \(entry.items) items, \(CheckpointOutput.size(entry.bytes)), every checksum right") }
         }
-        if json { try CheckpointOutput.print(json: verified) }
+        if json { try JSONOutput.print(verified) }
     }
 
     /// A checkpoint that is as it was written.

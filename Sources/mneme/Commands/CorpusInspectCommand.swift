@@ -40,7 +40,7 @@ struct CorpusInspectCommand: ParsableCommand {
             let tokenizer = try corpus.tokenizer()
             report.documents = try (0..<min(show, corpus.count)).map { try Self.decoded($0, corpus, tokenizer) }
         }
-        if json { try print(report.json()) } else { print(report.text, terminator: "") }
+        if json { try JSONOutput.print(report) } else { print(report.text, terminator: "") }
     }
 
     private static func decoded(_ index: Int, _ corpus: Corpus, _ tokenizer: SentencePieceTokenizer) throws -> CorpusReport.Document {
@@ -106,13 +106,6 @@ struct CorpusReport: Encodable {
         labels = manifest.labels
         inputs = manifest.inputs
         options = manifest.options
-    }
-
-    func json() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
 
     /// A table for people.

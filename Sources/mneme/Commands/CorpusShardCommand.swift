@@ -57,6 +57,7 @@ struct CorpusShardCommand: ParsableCommand {
     }
 
     func run() throws {
+        CommandLineOutput.outliveReader()
         ProgramStart.run(allocatesManySmallBlocks: true) { communicator in
             let line = ProgressLine()
             let plan = try communicator.onEveryRank {
@@ -80,7 +81,7 @@ struct CorpusShardCommand: ParsableCommand {
 
     private func report(_ outcome: ShardingOutcome) throws {
         let manifest = outcome.manifest
-        if json { return try print(CorpusReport(manifest, directory: output).json()) }
+        if json { return try JSONOutput.print(CorpusReport(manifest, directory: output)) }
         if outcome.wasComplete {
             print("\(output) already holds this corpus; nothing to do.")
         } else if outcome.shardsKept > 0 {

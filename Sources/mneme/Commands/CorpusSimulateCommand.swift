@@ -62,13 +62,11 @@ struct CorpusSimulateBabiCommand: ParsableCommand {
     }
 
     func run() throws {
+        CommandLineOutput.outliveReader()
         let counts: [BabiSimulator.Split: Int] = [.train: stories, .valid: validStories, .test: testStories ?? max(1, stories / 10)]
         let summary = try BabiSimulator(seed: seed).write(tasks: try selectedTasks(), counts: counts, to: output, replacing: force)
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(summary), as: UTF8.self))
-            return
+            return try JSONOutput.print(summary)
         }
         for split in BabiSimulator.Split.allCases {
             let files = summary.files.filter { $0.split == split }

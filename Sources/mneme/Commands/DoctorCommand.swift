@@ -60,11 +60,11 @@ struct DoctorCommand: ParsableCommand {
         ProgramStart.run { communicator in
             if tune {
                 let tuning = try communicator.onEveryRank { try MatrixProductTuning(classes, on: communicator.rank == 0) }
-                if communicator.rank == 0 { print(json ? try JSONLine.encode(tuning) + "\n" : tuning.text, terminator: "") }
+                if communicator.rank == 0 { if json { try JSONOutput.print(tuning) } else { print(tuning.text, terminator: "") } }
                 return .finished
             }
             let report = try DoctorReport(communicator)
-            if communicator.rank == 0 { print(json ? try JSONLine.encode(report) + "\n" : report.text, terminator: "") }
+            if communicator.rank == 0 { if json { try JSONOutput.print(report) } else { print(report.text, terminator: "") } }
             return .finished
         }
     }
@@ -118,6 +118,8 @@ struct DoctorReport: Encodable {
     var bfloat16GflopsPerSecond: Speeds
     var memoryGigabytesPerSecond: Speeds
     var allReduce: AllReduceCurve?
+    /// The paths of all shared libraries that are loaded, those included that were looked for while the program ran.
+    var sharedLibraries: [String] = []
 
     /// Measures. Collective.
     init(_ communicator: any Communicator) throws {
@@ -145,6 +147,14 @@ struct DoctorReport: Encodable {
         memoryGigabytesPerSecond = try speeds { ProcessorMeasurement.memoryBandwidth() }
         MemoryPool.shared.trim()
         if communicator.size > 1 { allReduce = try AllReduceCurve.measured(communicator) }
+        sharedLibraries = Self.loadedLibraries()
+    }
+
+    /// The files that the kernel has mapped for this process and that are named like shared libraries.
+    private static func loadedLibraries() -> [String] {
+        let maps = (try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)) ?? ""
+        let paths = maps.split(separator: "\n").compactMap { line in line.firstIndex(of: "/").map { String(line[$0...]) } }
+        return Set(paths.filter { $0.contains(/\.so(\.[0-9.]+)?$/) }).sorted()
     }
 
     /// A table for people.
@@ -178,6 +188,7 @@ struct DoctorReport: Encodable {
                 lines.append((index == 0 ? "in buckets of" : "", Self.row(point) + mark))
             }
         }
+        for (index, path) in sharedLibraries.enumerated() { lines.append((index == 0 ? "loaded" : "", path)) }
         return lines.map { $0.0.padding(toLength: 15, withPad: " ", startingAt: 0) + $0.1 + "\n" }.joined()
     }
 

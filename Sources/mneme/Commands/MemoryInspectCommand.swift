@@ -62,7 +62,7 @@ struct MemoryInspectCommand: ParsableCommand {
                 return row
             }
             if json {
-                print(try JSONLine.encode(rows))
+                try JSONOutput.print(rows)
             } else if rows.isEmpty {
                 print("the model declares no memory")
             } else {

@@ -51,8 +51,8 @@ struct MemoryPutCommand: ParsableCommand {
         let changed = isReplacing ? try before == [object] ? false : bank.update(fact) : try bank.put(fact)
         let new = (fact.relation == nil ? [subject] : [subject, object]).filter { !bank.isTrained($0) }
         if json {
-            return print(
-                try JSONLine.encode(Outcome(fact: FactOutput(fact), changed: changed, replaced: isReplacing ? before : [], newEntities: new)))
+            return try JSONOutput.print(
+                Outcome(fact: FactOutput(fact), changed: changed, replaced: isReplacing ? before : [], newEntities: new))
         }
         print(
             changed

@@ -65,7 +65,7 @@ struct MemoryShowCommand: ParsableCommand {
             let explanation = try prompt.map { try read($0, run) } ?? run.task.example(example ?? 0)
             if let svg { try MemoryDrawing.write([explanation], to: svg) }
             if json {
-                print(try JSONLine.encode(explanation))
+                try JSONOutput.print(explanation)
             } else if svg == nil {
                 let columns = CommandLineOutput.terminalColumns ?? 120
                 for line in explanation.input { print(line.count > columns ? line.prefix(columns - 4) + " ..." : line) }

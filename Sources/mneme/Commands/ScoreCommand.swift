@@ -78,7 +78,7 @@ struct ScoreBLEUCommand: ParsableCommand {
         let result = metric.score(hypotheses: segments.hypotheses, references: segments.references)
         let signature = metric.signature(referenceCount: segments.references.count)
         if json {
-            try ScoreOutput.print(
+            try JSONOutput.print(
                 BLEUReport(
                     score: result.score, signature: signature, precisions: result.precisions, brevityPenalty: result.brevityPenalty,
                     hypothesisLength: result.statistics.hypothesisLength, referenceLength: result.statistics.referenceLength,
@@ -133,7 +133,7 @@ struct ScoreChrFCommand: ParsableCommand {
         let score = metric.score(hypotheses: segments.hypotheses, references: segments.references)
         let signature = metric.signature(referenceCount: segments.references.count)
         if json {
-            try ScoreOutput.print(ChrFReport(name: metric.name, score: score, signature: signature, segments: segments.hypotheses.count))
+            try JSONOutput.print(ChrFReport(name: metric.name, score: score, signature: signature, segments: segments.hypotheses.count))
         } else {
             print("\(metric.name)|\(signature) = \(ScoreOutput.percent(score))")
         }
@@ -185,7 +185,7 @@ struct ScoreROUGECommand: ParsableCommand {
         }
         let mean = statistics.mean
         if json {
-            try ScoreOutput.print(ROUGEReport(documents: statistics.count, stemmer: stemmer, scores: mean))
+            try JSONOutput.print(ROUGEReport(documents: statistics.count, stemmer: stemmer, scores: mean))
         } else {
             for (name, score) in mean.all {
                 let parts = "precision \(ScoreOutput.percent(score.precision * 100)), recall \(ScoreOutput.percent(score.recall * 100))"
@@ -240,7 +240,7 @@ struct ScoreSQuADCommand: ParsableCommand {
     func run() throws {
         let result = try AnswerScoring.scoreSQuAD(dataset: references, predictions: predictions)
         if json {
-            try ScoreOutput.print(result)
+            try JSONOutput.print(result)
         } else {
             print("exact match = \(ScoreOutput.percent(result.exactMatch)), F1 = \(ScoreOutput.percent(result.f1)) on \(result.questions) questions")
             if result.unanswered > 0 { print("\(result.unanswered) questions have no prediction and score 0") }
@@ -253,13 +253,5 @@ private enum ScoreOutput {
     /// Two decimals, as scores are published.
     static func percent(_ value: Double) -> String {
         String(format: "%.2f", value)
-    }
-
-    /// One JSON object; numbers read back to the same bits, keys are in snake case.
-    static func print(_ report: some Encodable) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        Swift.print(String(decoding: try encoder.encode(report), as: UTF8.self))
     }
 }

@@ -72,6 +72,7 @@ struct TokenizerTrainCommand: ParsableCommand {
     }
 
     func run() throws {
+        CommandLineOutput.outliveReader()
         var sample = TextSample(limit: sampleBytes)
         let reader = try format.makeReader(inputs: inputs, options: try reading.options())
         let line = ProgressLine()
@@ -90,13 +91,10 @@ struct TokenizerTrainCommand: ParsableCommand {
         try SentencePieceTokenizer.write(model, to: output)
         let tokenizer = try SentencePieceTokenizer(modelBytes: model, name: output)
         if json {
-            let report = Report(
-                output: output, kind: kind.rawValue, vocabulary: tokenizer.vocabularySize, sha256: tokenizer.fingerprint,
-                sentences: sample.sentencesSeen, sampledSentences: sample.count, bytes: bytes, wrongRecords: wrong)
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            encoder.keyEncodingStrategy = .convertToSnakeCase
-            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            try JSONOutput.print(
+                Report(
+                    output: output, kind: kind.rawValue, vocabulary: tokenizer.vocabularySize, sha256: tokenizer.fingerprint,
+                    sentences: sample.sentencesSeen, sampledSentences: sample.count, bytes: bytes, wrongRecords: wrong))
         } else {
             let passed = wrong == 0 ? "" : "; \(wrong) wrong records passed over"
             print(

@@ -81,6 +81,7 @@ struct TrainCommand: ParsableCommand {
             print(configuration.resolvedYAML, terminator: "")
             return
         }
+        CommandLineOutput.outliveReader()
         // Before MPI starts: a request that comes early waits for the first step instead of ending the process.
         StopSignals.watch()
         ProgramStart.run { communicator in
@@ -96,6 +97,7 @@ struct TrainCommand: ParsableCommand {
             var surroundings = SessionSurroundings()
             surroundings.stopRequest = { StopSignals.received }
             surroundings.cacheDirectory = ProgramStart.cacheDirectory
+            surroundings.terminal = CommandLineOutput.terminal
             surroundings.terminalColumns = CommandLineOutput.terminalColumns
             surroundings.environment = ProcessInfo.processInfo.environment
             surroundings.report = { CommandLineOutput.note($0) }

@@ -1,0 +1,98 @@
+// The figures that a run reports, each declared in one place. metrics.jsonl, log.txt, the terminal, TensorBoard and Prometheus come from here.
+
+/// One figure of a run: its name, unit and meaning, and how it is shown. Whoever computes a value computes it of the whole run, over all lanes, so that
+/// it does not depend on the number of ranks; only what clocks say is of rank 0.
+///
+/// A new figure is declared in ``all``'s list, and given its value with `metrics[.name] = value` where it is computed.
+public struct Metric: Sendable {
+    /// What a value counts in.
+    public enum Unit: String, Sendable {
+        /// A ratio, a rate without a unit, a number of things that the meaning names.
+        case none = ""
+        case nats, bits, steps, tokens, seconds
+        case tokensPerSecond = "tokens a second"
+    }
+
+    /// Where TensorBoard shows it: the part of a tag before the slash.
+    public enum Group: String, Sendable { case training, validation, speed }
+
+    /// How a value stands in the line that shows a step to people.
+    public enum Display: Sendable {
+        /// Four digits after the point: `loss 2.3807`.
+        case fixed(String)
+        /// Three digits: `learning rate 0.002`.
+        case significant(String)
+        /// `8383 tokens/s`, of whatever the task counts.
+        case rate
+    }
+
+    /// The member of metrics.jsonl, in snake case.
+    public let name: String
+    public let unit: Unit
+    /// What it says, as a phrase without a full stop.
+    public let meaning: String
+    public let group: Group
+    /// A whole number that only grows, such as tokens so far.
+    public let isCount: Bool
+    /// How people see it; `nil` where the line of a step leaves it out.
+    public let display: Display?
+
+    init(
+        _ name: String, _ unit: Unit, _ meaning: String, group: Group = .training, isCount: Bool = false, display: Display? = nil
+    ) {
+        (self.name, self.unit, self.meaning, self.group) = (name, unit, meaning, group)
+        (self.isCount, self.display) = (isCount, display)
+    }
+
+    // MARK: What a step reports, in the order of metrics.jsonl
+
+    /// The optimizer step, from 1.
+    public static let step = Metric("step", .steps, "optimizer steps done", isCount: true)
+    /// Predicted tokens since the start of the run.
+    public static let tokens = Metric("tokens", .tokens, "predicted tokens, or answers, since the start of the run", isCount: true)
+    /// The mean training loss of the step's tokens.
+    public static let loss = Metric("loss", .nats, "mean training loss of the step's tokens", display: .fixed("loss"))
+    /// The gradient's global norm before clipping.
+    public static let gradientNorm = Metric("gradient_norm", .none, "norm of the gradient before clipping", display: .fixed("gradient norm"))
+    /// The norm of the loss's gradient by what the lanes brought with them from their last batches, all lanes together, scaled as the gradient. Absent
+    /// where nothing is carried that has a gradient. A recurrent network whose gradients vanish shows it here.
+    public static let carriedGradientNorm = Metric(
+        "carried_gradient_norm", .none, "norm of the loss's gradient by the memory that lanes brought from their last batches")
+    /// The learning rate of the step.
+    public static let learningRate = Metric("learning_rate", .none, "learning rate of the step", display: .significant("learning rate"))
+    /// Seconds of training since the start of the run, over all its sessions.
+    public static let seconds = Metric("seconds", .seconds, "time of training since the start of the run, over all sessions", group: .speed)
+    /// Predicted tokens a second since the last logged step.
+    public static let tokensPerSecond = Metric(
+        "tokens_per_second", .tokensPerSecond, "predicted tokens a second since the last logged step", group: .speed, display: .rate)
+
+    /// Every figure of a step, in the order of metrics.jsonl.
+    public static let all = [step, tokens, loss, gradientNorm, carriedGradientNorm, learningRate, seconds, tokensPerSecond]
+
+    // MARK: What an evaluation reports
+
+    /// The figures of evaluations whose unit or meaning their names do not tell, by the name that a task gives them.
+    private static let validationScores = Dictionary(
+        uniqueKeysWithValues: [
+            Metric("loss", .nats, "mean loss of the validation examples"),
+            Metric("perplexity", .none, "e to the loss, a token"),
+            Metric("perplexity_per_word", .none, "e to the nats a word of the original text"),
+            Metric("bits_per_byte", .bits, "bits a byte of the original text"),
+            Metric("bits_per_sequence", .bits, "bits a sequence"),
+            Metric("bit_errors_per_sequence", .bits, "wrong bits a sequence"),
+            Metric("error", .none, "the part of answers that are wrong, the mean over tasks"),
+            Metric("accuracy", .none, "the part of answers that are right, the mean over tasks"),
+            Metric("failed_tasks", .none, "tasks of which more than 5 % of the answers are wrong"),
+        ].map { ($0.name, $0) })
+
+    /// A figure of an evaluation on validation examples: `validation_` and the name of the score.
+    public static func validation(_ name: String) -> Metric {
+        let score = validationScores[name]
+        let words = name.replacing("_", with: " ")
+        return Metric(
+            "validation_\(name)", score?.unit ?? .none, score?.meaning ?? words, group: .validation, display: .fixed(words))
+    }
+
+    /// The tag in TensorBoard: `training/loss`, `validation/perplexity`.
+    package var tag: String { "\(group.rawValue)/\(group == .validation ? String(name.dropFirst("validation_".count)) : name)" }
+}
