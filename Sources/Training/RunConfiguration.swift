@@ -174,10 +174,10 @@ public struct RunConfiguration: Sendable {
             "batches", "The most batches of one evaluation.", defaultText: "all of the validation data", in: 1...)
         let logSection = try root.section("log", onResume: .free)
         logEvery = try logSection.int("every", "Steps between two logged lines.", default: 10, in: 1...)
-        logTensorBoard = try logSection.bool("tensorboard", "Write event files for TensorBoard into the run directory.", default: true)
+        logTensorBoard = try logSection.bool("tensorboard", "Whether TensorBoard's event files are written.", default: true)
         logPrometheus = try logSection.optionalString(
-            "prometheus", "A text file of the newest figures for Prometheus: a path, or a name in the run directory.", defaultText: "none")
-        if let path = logPrometheus, !path.hasSuffix(PrometheusFile.suffix) {
+            "prometheus", "A text file for node_exporter, whose name ends in .prom: a path, or a name in the run directory.", defaultText: "none")
+        if let path = logPrometheus, !path.hasSuffix(".prom") {
             throw logSection.error("prometheus", "is \(path), which node_exporter does not read", advice: "give a name that ends in .prom")
         }
         logHistograms = try logSection.optionalInt(

@@ -71,7 +71,7 @@ struct TrainCommand: ParsableCommand {
     func run() throws {
         if keys {
             let list = try ConfigurationKeyList(RunConfiguration.keys(), section: file)
-            print(try json ? JSONLine.encode(list.keys) + "\n" : markdown ? list.markdown : list.text(columns: 100), terminator: "")
+            print(try json ? JSONText.line(list.keys) + "\n" : markdown ? list.markdown : list.text(columns: 100), terminator: "")
             return
         }
         let file = file ?? ""
