@@ -13,7 +13,7 @@ struct ConfigurationType<Value> {
 
     /// Some value of the type, for readings that are interested in declarations alone.
     var anyValue: Value? {
-        (choices + ["1", "2", "16", "0", "0.5", "true"]).lazy
+        (choices + ["1", "0", "0.5", "true"] + (1...20).map { "\(1 << $0)" }).lazy
             .compactMap { parse(ConfigurationNode(content: .scalar(text: $0, isPlain: true), place: .line(1, file: ""))) }.first
     }
 
