@@ -272,11 +272,9 @@ public final class CheckpointWriter: @unchecked Sendable {
 
     private func warn(_ text: String) { condition.withLock { warnings.append(text) } }
 
-    /// Removes this rank's shard, and the partial directory if nothing else is in it.
+    /// Removes this rank's shard. The partial directory stays: another rank may be about to write into it.
     private func removeShard(step: Int) {
-        let partial = partialDirectory(step: step)
-        try? Directory.remove(ShardFile(directory: partial, rank: rank, worldSize: worldSize).path)
-        rmdir(partial)
+        try? Directory.remove(ShardFile(directory: partialDirectory(step: step), rank: rank, worldSize: worldSize).path)
     }
 
     /// Removes the partial directory; rank 0 with all in it, the others their part. What cannot be removed now goes at the next ``sweep(_:)``.

@@ -33,7 +33,7 @@ func sampleMetrics(_ step: Int, validation: TaskScores? = nil) -> StepMetrics {
         #expect(
             text == """
                 {"step":10,"tokens":10000,"loss":0.03333333333333333,"gradient_norm":0.30000000000000004,"carried_gradient_norm":null,\
-                "learning_rate":5e-324,"seconds":3.3333333333333336e+20,"tokens_per_second":12345.678,"validation_loss":null,\
+                "learning_rate":5e-324,"seconds":3.333333333333333e+20,"tokens_per_second":12345.678,"validation_loss":null,\
                 "validation_perplexity":null,"validation_error":0.1}
                 """)
         let read = try #require(StepMetrics(line: Data(text.utf8)))

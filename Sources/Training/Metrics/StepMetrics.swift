@@ -60,14 +60,15 @@ extension StepMetrics: Encodable {
     /// Reads a line of metrics.jsonl, of this version or an earlier one; `nil` for a line that does not hold the figures of a step, such as one that a
     /// crash cut short. `null` is a number that JSON does not have.
     public init?(line: some DataProtocol) {
-        guard let object = try? JSONSerialization.jsonObject(with: Data(line)) as? [String: Any], let step = object[Metric.step.name] as? NSNumber,
-            let whole = Int(exactly: step.doubleValue)
+        // Not JSONSerialization: it reads long numbers by way of decimals and loses their last bit.
+        guard let object = try? JSONDecoder().decode([String: Double?].self, from: Data(line)), let step = object[Metric.step.name] ?? nil,
+            let whole = Int(exactly: step)
         else { return nil }
         self.init(step: whole)
         let prefix = Metric.validation("").name
         var (loss, scores) = (Double?.none, [TaskScores.Score]())
         for (name, value) in object.sorted(by: { $0.key < $1.key }) {
-            guard let value = value is NSNull ? .nan : (value as? NSNumber)?.doubleValue else { continue }
+            let value = value ?? .nan
             if !name.hasPrefix(prefix) {
                 values[name] = value
             } else if name == Metric.validation("loss").name {
