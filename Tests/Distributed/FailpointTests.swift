@@ -93,7 +93,7 @@ import Testing
             try whole.train()
             let other = try run("other", in: scratch).with("seed=8")
             try other.train()
-            for order in ["fresh.move:kill", "fresh.move:2:kill", "fresh.commit:kill", "log.write:kill", "checkpoint.publish.rename:kill", "log.write:error"] {
+            for order in ["fresh.move:kill", "fresh.move:2:kill", "fresh.commit:kill", "log.write:kill", "checkpoint.publish.rename:kill", "checkpoint.publish.rename:error"] {
                 let run = try run("run-\(order)", in: scratch)
                 try run.train()
                 let broken = try session(run.with("seed=8"), failpoint: order, flags: ["--fresh"])
