@@ -97,7 +97,7 @@ import Testing
                 done
                 mount --bind "$1/mneme" "$root/mneme"
                 [ ! -d "$root$2" ] || mount -t tmpfs none "$root$2"
-                exec env -i PATH=/mneme/bin:/usr/bin:/bin HOME=/work LANG=C.UTF-8 chroot "$root" bash -euc '
+                exec env -i PATH=/mneme/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/work LANG=C.UTF-8 chroot "$root" bash -euc '
                     cd /work
                     ! command -v swift
                     mneme doctor --json

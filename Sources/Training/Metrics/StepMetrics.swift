@@ -61,14 +61,14 @@ extension StepMetrics: Encodable {
     /// crash cut short. `null` is a number that JSON does not have.
     public init?(line: some DataProtocol) {
         // Not JSONSerialization: it reads long numbers by way of decimals and loses their last bit.
-        guard let object = try? JSONDecoder().decode([String: Double?].self, from: Data(line)), let step = object[Metric.step.name] ?? nil,
-            let whole = Int(exactly: step)
+        guard let object = try? JSONDecoder().decode([String: JSONNumber].self, from: Data(line)),
+            let step = object[Metric.step.name]?.value, let whole = Int(exactly: step)
         else { return nil }
         self.init(step: whole)
         let prefix = Metric.validation("").name
         var (loss, scores) = (Double?.none, [TaskScores.Score]())
         for (name, value) in object.sorted(by: { $0.key < $1.key }) {
-            let value = value ?? .nan
+            guard let value = value.value else { continue }
             if !name.hasPrefix(prefix) {
                 values[name] = value
             } else if name == Metric.validation("loss").name {
@@ -78,5 +78,15 @@ extension StepMetrics: Encodable {
             }
         }
         if loss != nil || !scores.isEmpty { validation = TaskScores(examples: 0, loss: loss, scores: scores) }
+    }
+}
+
+/// A number of a JSON object; null stands for one that JSON lacks. What is no number is passed over.
+private struct JSONNumber: Decodable {
+    let value: Double?
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        value = container.decodeNil() ? .nan : try? container.decode(Double.self)
     }
 }
