@@ -70,7 +70,7 @@ let modules: [Target] = [
         name: "mneme",
         dependencies: [
             "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "HDF5", "Configuration",
-            "CZlib", "Diagnostics", argumentParser, logging,
+            "CZlib", "Storage", "Diagnostics", argumentParser, logging,
         ]),
 ]
 

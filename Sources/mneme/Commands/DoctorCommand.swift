@@ -7,6 +7,7 @@ import Diagnostics
 import Foundation
 import HDF5
 import Kernels
+import Storage
 import Tensors
 import Training
 
@@ -152,7 +153,8 @@ struct DoctorReport: Encodable {
 
     /// The files that the kernel has mapped for this process and that are named like shared libraries.
     private static func loadedLibraries() -> [String] {
-        let maps = (try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)) ?? ""
+        // Foundation reads one page of a file whose size the system does not tell.
+        let maps = (try? DurableFile.read("/proc/self/maps")).map { String(decoding: $0, as: UTF8.self) } ?? ""
         let paths = maps.split(separator: "\n").compactMap { line in line.firstIndex(of: "/").map { String(line[$0...]) } }
         return Set(paths.filter { $0.contains(/\.so(\.[0-9.]+)?$/) }).sorted()
     }
