@@ -184,6 +184,7 @@ public final class MPICommunicator: Communicator {
     // MARK: errors
 
     private func check(_ call: StaticString, _ code: Int32) throws {
+        try Failpoint.collective.pass()
         try Self.check(call, code, rank: rank)
     }
 

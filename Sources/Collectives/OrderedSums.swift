@@ -2,6 +2,8 @@
 //
 // Legend: P parts, W numbers of each.
 
+import Diagnostics
+
 /// A work that stopped because any rank was asked to stop. Every rank throws it.
 public struct Interrupted: Error {
     public init() {}
@@ -43,7 +45,12 @@ extension Communicator {
         var failure: (any Error)?
         for first in stride(from: 0, to: parts, by: size) where failure == nil || interruption != nil {
             let part = first + rank
-            if part < parts, failure == nil { do { try body(part) } catch { failure = error } }
+            if part < parts, failure == nil {
+                do {
+                    try Failpoint.evaluationBatch.pass()
+                    try body(part)
+                } catch { failure = error }
+            }
             guard let interruption else { continue }
             let flag = try allReduced(failure != nil ? 2 : interruption() ? 1 : 0, .maximum)
             if flag == 2 { break }

@@ -57,9 +57,9 @@ public enum Failpoint: String, CaseIterable, Sendable {
         case .logWrite: "a line is written to metrics.jsonl"
         case .sessionWrite: "session.json is written"
         case .restore: "an item of a checkpoint is read"
-        case .collective: "a rank enters a collective"
+        case .collective: "a rank has done its part of an MPI call"
         case .parameterDrift: "a step has updated the parameters; the action error changes one float of this rank instead"
-        case .corpusShard: "a shard of a corpus is written"
+        case .corpusShard: "a shard of a corpus was written and gets its name"
         case .evaluationBatch: "a batch of an evaluation is computed"
         }
     }

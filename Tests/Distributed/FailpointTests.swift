@@ -162,4 +162,43 @@ import Testing
             #expect(run.metrics == metrics)
         }
     }
+
+    @Test("killed in an evaluation and in a collective: the next session goes on, bit for bit", arguments: ["evaluation.batch:1:kill", "collective:40:kill@1"])
+    func killedBetween(order: String) throws {
+        guard MPIRun.launcher != nil else { return }
+        try withScratchDirectory { scratch in
+            let whole = try run("whole", in: scratch)
+            try whole.train(ranks: 2)
+            let run = try run("killed", in: scratch)
+            let killed = try session(run, failpoint: order, ranks: 2)
+            #expect(killed.status == 137 && !killed.isTimedOut, "\(killed.status) \(killed.standardError)")
+            let second = try session(run, failpoint: nil, ranks: 2)
+            #expect(second.status == 0, "\(second.standardError)")
+            try run.expectSame(as: whole)
+        }
+    }
+
+    @Test("sharding that is killed at a shard goes on, and makes the same bytes")
+    func killedAtACorpusShard() throws {
+        try withScratchDirectory { scratch in
+            let fixture = try TrainingFixture.shared().directory
+            func shard(_ name: String, failpoint: String? = nil) throws -> FinishedRun {
+                try MPIRun.start(
+                    ranks: nil, executable: "mneme",
+                    arguments: [
+                        "corpus", "shard", "--format", "text", "--document", "line", "--shard-size", "4000", "--tokenizer", "\(fixture)/t.model", "--output",
+                        "\(scratch)/\(name)", "\(fixture)/text.txt",
+                    ], extraEnvironment: failpoint.map { ["MNEME_FAILPOINT": $0] } ?? [:]
+                ).finish()
+            }
+            #expect(try shard("whole").status == 0)
+            #expect(try shard("killed", failpoint: "corpus.shard:1:kill").status == 137)
+            #expect(try shard("killed").status == 0)
+            let files = try FileManager.default.contentsOfDirectory(atPath: "\(scratch)/whole").sorted()
+            #expect(try FileManager.default.contentsOfDirectory(atPath: "\(scratch)/killed").sorted() == files && files.count > 2)
+            for file in files {
+                #expect(FileManager.default.contentsEqual(atPath: "\(scratch)/whole/\(file)", andPath: "\(scratch)/killed/\(file)"), "\(file)")
+            }
+        }
+    }
 }

@@ -172,6 +172,7 @@ final class ShardBuilder {
             unlink(partial)
             throw error
         }
+        try Failpoint.corpusShard.pass(path)
         guard rename(partial, path) == 0 else { throw UserError(.inputOutput, "cannot be renamed: \(systemReason())", at: partial) }
         try Directory.synchronize(Directory.parent(of: path))
         return try summary.withSize(ofFileAt: path)
