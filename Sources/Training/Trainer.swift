@@ -212,7 +212,7 @@ public final class Trainer {
             sinks = try MetricSinks(
                 configuration, targets: task.targets, terminal: surroundings.terminal, columns: surroundings.terminalColumns)
             try sinks.rewind(to: step)
-            checkpoints.beforePublication = { [self] in sinks.synchronize() }
+            checkpoints.beforePublication = { [sinks] in sinks.synchronize() }
             try directory.note(step: step)
         }
     }
