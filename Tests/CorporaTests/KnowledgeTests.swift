@@ -251,6 +251,30 @@ import Testing
         for question in made.training + made.test { #expect(facts.contains("\(pair(question))|\(question.answers[0])")) }
     }
 
+    @Test("generated films as files: what is read back are the same facts and questions, and the text has a line a film")
+    func generatedFiles() throws {
+        let made = SyntheticKnowledge(films: 40, heldOut: 0.2, seed: 7)
+        let directory = try TemporaryDirectory()
+        let output = directory.path + "/films"
+        let summary = try made.write(seed: 7, to: output)
+        #expect(summary.files.map(\.lines) == [200, made.training.count, 20, 20, 40])
+        for file in summary.files { #expect(try Data(contentsOf: URL(filePath: "\(output)/\(file.name)")).count == file.bytes) }
+        #expect(try KnowledgeBaseReader.barredLines(path: "\(output)/facts.txt").facts == made.facts)
+        for (name, questions) in [("train", made.training), ("valid", made.validation), ("test", made.test)] {
+            let read = try KnowledgeQuestionReader.read(path: "\(output)/questions-\(name).txt").questions
+            #expect(read.map(\.text) == questions.map(\.text) && read.map(\.answers) == questions.map(\.answers))
+        }
+        let documents = try String(contentsOfFile: "\(output)/documents.txt", encoding: .utf8).split(separator: "\n")
+        #expect(documents.count == 40 && !documents.contains { $0.contains("[") || $0.contains("|") })
+        for fact in made.facts { #expect(documents.contains { $0.contains(fact.subject) && $0.contains(fact.object) }, "\(fact)") }
+
+        let refused = #expect(throws: UserError.self) { try made.write(seed: 7, to: output) }
+        #expect(refused?.exitCode == .usage)
+        try "mine".write(toFile: "\(output)/notes.txt", atomically: true, encoding: .utf8)
+        #expect(try SyntheticKnowledge(films: 10, seed: 8).write(seed: 8, to: output, replacing: true).files.first?.lines == 50)
+        #expect(try String(contentsOfFile: "\(output)/notes.txt", encoding: .utf8) == "mine")
+    }
+
     private func examples(_ candidates: CandidateRule) -> (source: KnowledgeExamples, made: SyntheticKnowledge) {
         let made = SyntheticKnowledge(films: 30, heldOut: 0.2, seed: 3)
         let vocabulary = SymbolVocabulary(
