@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `mneme corpus simulate babi`, run as a program.
+/// `mneme corpus simulate`, run as a program.
 @Suite struct SimulationCommandTests {
     /// The program beside the test bundle, as the package's build leaves it.
     private static let program: String? = {
@@ -54,5 +54,23 @@ import Testing
         let result = try runProgram(try #require(Self.program, "mneme is not built"), ["corpus", "simulate", "babi"] + arguments)
         #expect(result.status == 64)
         #expect(result.output.isEmpty)
+    }
+
+    @Test("facts and questions of films: every flag, and wrong use")
+    func knowledge() throws {
+        let program = try #require(Self.program, "mneme is not built")
+        let directory = try TemporaryDirectory()
+        let output = directory.path + "/films"
+        let command = ["corpus", "simulate", "knowledge", "--films", "20", "--seed", "3", "--held-out", "0.5", "--output", output]
+        let first = try runProgram(program, command + ["--json"])
+        #expect(first.status == 0, "\(first.errors)")
+        let summary = try JSONDecoder().decode(SyntheticKnowledge.Summary.self, from: Data(first.output.utf8))
+        #expect(summary.seed == 3 && summary.files.map(\.lines) == [100, 200, 25, 25, 20])
+        #expect(try runProgram(program, command).status == 64)
+        let forced = try runProgram(program, command + ["--force"])
+        #expect(forced.status == 0 && forced.output.contains("facts.txt: 100 lines"), "\(forced.output)")
+        for wrong in [["--films", "9"], ["--films", "10", "--held-out", "0"], ["--films", "10", "--output", ""]] {
+            #expect(try runProgram(program, ["corpus", "simulate", "knowledge", "--output", "x"] + wrong).status == 64, "\(wrong)")
+        }
     }
 }
