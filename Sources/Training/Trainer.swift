@@ -280,6 +280,7 @@ public final class Trainer {
             let isStopping = request.signal != 0 && (!isLast || evaluationIsDue && logged.validation == nil)
             if evaluationIsDue || isLast || step % configuration.logEvery == 0 {
                 let seconds = elapsed
+                logged[.parameterNorm] = gradientNorm(of: UnsafeBufferPointer(model.store.values))
                 logged[.seconds] = seconds
                 logged[.tokensPerSecond] = Double(counters.tokens - loggedTokens) / max(seconds - loggedSeconds, 1e-9)
                 (loggedTokens, loggedSeconds) = (counters.tokens, seconds)

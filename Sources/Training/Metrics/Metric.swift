@@ -58,6 +58,8 @@ public struct Metric: Sendable {
     /// where nothing is carried that has a gradient. A recurrent network whose gradients vanish shows it here.
     public static let carriedGradientNorm = Metric(
         "carried_gradient_norm", .none, "norm of the loss's gradient by the memory that lanes brought from their last batches")
+    /// The norm of all parameters after the step.
+    public static let parameterNorm = Metric("parameter_norm", .none, "norm of all parameters after the step")
     /// The learning rate of the step.
     public static let learningRate = Metric("learning_rate", .none, "learning rate of the step", display: .significant("learning rate"))
     /// Seconds of training since the start of the run, over all its sessions.
@@ -67,7 +69,7 @@ public struct Metric: Sendable {
         "tokens_per_second", .tokensPerSecond, "predicted tokens a second since the last logged step", group: .speed, display: .rate)
 
     /// Every figure of a step, in the order of metrics.jsonl.
-    public static let all = [step, tokens, loss, gradientNorm, carriedGradientNorm, learningRate, seconds, tokensPerSecond]
+    public static let all = [step, tokens, loss, gradientNorm, carriedGradientNorm, parameterNorm, learningRate, seconds, tokensPerSecond]
 
     // MARK: What an evaluation reports
 
