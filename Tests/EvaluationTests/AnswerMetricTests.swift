@@ -26,15 +26,15 @@ import Testing
     }
 
     @Test func perplexityIsWhatItsDefinitionSays() throws {
-        var statistics = LanguageModelStatistics(nats: 10 * log(8.0), tokens: 10, words: 5, bytes: 30)
+        var statistics = LanguageModelStatistics(nats: 10 * log(8.0), tokens: 10, words: 5, bytes: 30, characters: 15)
         #expect(abs(try #require(statistics.perplexityPerToken) - 8) <= 1e-12)
         #expect(abs(try #require(statistics.perplexityPerWord) - 64) <= 1e-11)
         #expect(abs(try #require(statistics.bitsPerByte) - 1) <= 1e-12)
-        #expect(abs(try #require(statistics.bitsPerToken) - 3) <= 1e-12)
+        #expect(abs(try #require(statistics.bitsPerCharacter) - 2) <= 1e-12)
         statistics += LanguageModelStatistics(encoded: statistics.encoded)
-        #expect(statistics == LanguageModelStatistics(nats: 20 * log(8.0), tokens: 20, words: 10, bytes: 60))
+        #expect(statistics == LanguageModelStatistics(nats: 20 * log(8.0), tokens: 20, words: 10, bytes: 60, characters: 30))
         let empty = LanguageModelStatistics()
-        #expect(empty.perplexityPerToken == nil && empty.perplexityPerWord == nil && empty.bitsPerByte == nil && empty.lossPerToken == nil)
+        #expect(empty.perplexityPerToken == nil && empty.perplexityPerWord == nil && empty.bitsPerByte == nil && empty.bitsPerCharacter == nil && empty.lossPerToken == nil)
     }
 
     @Test(arguments: [

@@ -31,6 +31,7 @@ import Testing
             }
             #expect(tokens == corpus.tokenCount && words == corpus.manifest.counts.words)
             #expect(corpus.manifest.counts.textBytes == records.reduce(0) { $0 + $1.source.count })
+            #expect(corpus.manifest.counts.textCharacters == records.reduce(0) { $0 + String(decoding: $1.source, as: UTF8.self).unicodeScalars.count })
             try corpus.verify()
         }
     }

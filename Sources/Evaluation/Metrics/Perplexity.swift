@@ -12,17 +12,21 @@ public struct LanguageModelStatistics: Hashable, Sendable {
     public var words: Int
     /// Bytes of the original text.
     public var bytes: Int
+    /// Characters (Unicode scalars) of the original text.
+    public var characters: Int
 
     /// - Parameters:
     ///   - nats: summed over tokens.
     ///   - tokens: of the model's vocabulary.
     ///   - words: 0 where they are not known.
     ///   - bytes: 0 where they are not known.
-    public init(nats: Double = 0, tokens: Int = 0, words: Int = 0, bytes: Int = 0) {
+    ///   - characters: 0 where they are not known.
+    public init(nats: Double = 0, tokens: Int = 0, words: Int = 0, bytes: Int = 0, characters: Int = 0) {
         self.nats = nats
         self.tokens = tokens
         self.words = words
         self.bytes = bytes
+        self.characters = characters
     }
 
     /// Nats a token: the training loss; `nil` without tokens.
@@ -34,21 +38,21 @@ public struct LanguageModelStatistics: Hashable, Sendable {
     /// e to the nats a word, comparable between vocabularies; `nil` without words.
     public var perplexityPerWord: Double? { words > 0 ? exp(nats / Double(words)) : nil }
 
-    /// Bits a token; `nil` without tokens.
-    public var bitsPerToken: Double? { lossPerToken.map { $0 / M_LN2 } }
-
-    /// Bits a byte of the text (for ASCII text: bits a character); `nil` without bytes.
+    /// Bits a byte of the text; `nil` without bytes.
     public var bitsPerByte: Double? { bytes > 0 ? nats / (Double(bytes) * M_LN2) : nil }
 
-    /// The counts in one list, for a sum over ranks: nats, tokens, words, bytes.
-    public var encoded: [Double] { [nats, Double(tokens), Double(words), Double(bytes)] }
+    /// Bits a character of the text, what character-level papers report; `nil` without characters.
+    public var bitsPerCharacter: Double? { characters > 0 ? nats / (Double(characters) * M_LN2) : nil }
+
+    /// The counts in one list, for a sum over ranks: nats, tokens, words, bytes, characters.
+    public var encoded: [Double] { [nats, Double(tokens), Double(words), Double(bytes), Double(characters)] }
 
     /// The counts from such a list.
     ///
-    /// - Precondition: it has 4 elements.
+    /// - Precondition: it has 5 elements.
     public init(encoded: [Double]) {
-        precondition(encoded.count == 4, "language model statistics are 4 numbers, got \(encoded.count)")
-        self.init(nats: encoded[0], tokens: Int(encoded[1]), words: Int(encoded[2]), bytes: Int(encoded[3]))
+        precondition(encoded.count == 5, "language model statistics are 5 numbers, got \(encoded.count)")
+        self.init(nats: encoded[0], tokens: Int(encoded[1]), words: Int(encoded[2]), bytes: Int(encoded[3]), characters: Int(encoded[4]))
     }
 
     /// Adds another part.
@@ -57,5 +61,6 @@ public struct LanguageModelStatistics: Hashable, Sendable {
         left.tokens += right.tokens
         left.words += right.words
         left.bytes += right.bytes
+        left.characters += right.characters
     }
 }

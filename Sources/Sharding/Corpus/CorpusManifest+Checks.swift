@@ -91,7 +91,7 @@ extension CorpusCounts {
     private var named: [(name: String, value: Int)] {
         [
             ("documents", documents), ("tokens", tokens), ("source_tokens", sourceTokens), ("target_tokens", targetTokens), ("words", words),
-            ("text_bytes", textBytes), ("longest_source", longestSource), ("longest_target", longestTarget),
+            ("text_bytes", textBytes), ("text_characters", textCharacters ?? 0), ("longest_source", longestSource), ("longest_target", longestTarget),
         ]
     }
 

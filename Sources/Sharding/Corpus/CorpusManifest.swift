@@ -27,6 +27,8 @@ public struct CorpusCounts: Sendable, Codable, Equatable {
     public var words = 0
     /// Bytes of text kept, after cleaning; of both sides for pairs.
     public var textBytes = 0
+    /// Characters (Unicode scalars) of that text; `nil` in corpora of before characters were counted.
+    public var textCharacters: Int? = 0
     /// Tokens of the longest document, or of the longest source side.
     public var longestSource = 0
     /// Tokens of the longest target side; 0 for text.
@@ -43,6 +45,7 @@ public struct CorpusCounts: Sendable, Codable, Equatable {
         targetTokens += other.targetTokens
         words += other.words
         textBytes += other.textBytes
+        textCharacters = textCharacters.flatMap { mine in other.textCharacters.map { mine + $0 } }
         longestSource = max(longestSource, other.longestSource)
         longestTarget = max(longestTarget, other.longestTarget)
     }

@@ -97,7 +97,7 @@ final class ShardBuilder {
             documentWords += counted.words + counted.lineBreaks
             if let last = text.last { documentEndsInLine = last != UInt8(ascii: "\n") }
         }
-        counts.textBytes += record.source.count
+        counts.countText(record.source)
     }
 
     private func openDocumentHere() {
@@ -145,7 +145,8 @@ final class ShardBuilder {
         words.append(wordCount)
         counts.documents += 1
         counts.words += wordCount
-        counts.textBytes += record.source.count + targetText.count
+        counts.countText(record.source)
+        counts.countText(targetText)
         counts.longestSource = max(counts.longestSource, sourceLength)
         counts.longestTarget = max(counts.longestTarget, targetLength)
     }
@@ -193,5 +194,13 @@ final class ShardBuilder {
             try dataset.close()
         }
         try file.close(synchronizing: true)
+    }
+}
+
+extension CorpusCounts {
+    /// Counts UTF-8 text that is kept. Every byte but those that continue a character begins one.
+    fileprivate mutating func countText(_ text: [UInt8]) {
+        textBytes += text.count
+        textCharacters = (textCharacters ?? 0) + text.reduce(0) { $0 + ($1 & 0xC0 == 0x80 ? 0 : 1) }
     }
 }

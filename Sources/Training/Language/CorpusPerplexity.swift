@@ -33,10 +33,10 @@ struct PerplexitySettings: Sendable {
 ///
 /// Text is read in segments of T tokens, each predicted from the segment alone (the context is reset at every segment), unless the model carries
 /// memory from batch to batch of a lane: then B parts of the text are read from their beginnings to their ends. Pairs are predicted from their
-/// source. Words and bytes are those of the original text, so that figures per word and per byte compare between tokenizers; text has them only when
-/// the whole corpus was read.
+/// source. Words, bytes and characters are those of the original text, so that figures of them compare between tokenizers; text has them only when the
+/// whole corpus was read.
 ///
-/// - Returns: nats, predicted tokens, words and, for text, bytes.
+/// - Returns: nats, predicted tokens, words and, for text, bytes and characters.
 /// - Throws: `UserError`, the same on every rank.
 func evaluatePerplexity(
     model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
@@ -58,6 +58,7 @@ func evaluatePerplexity(
     if corpus.kind == .text, batches == source.count {
         total.words = corpus.manifest.counts.words
         total.bytes = corpus.manifest.counts.textBytes
+        total.characters = corpus.manifest.counts.textCharacters ?? 0
     }
     return total
 }
@@ -66,7 +67,7 @@ func evaluatePerplexity(
 private func sum(
     _ parts: Int, _ communicator: any Communicator, _ measure: (Int) throws -> LanguageModelStatistics
 ) throws -> LanguageModelStatistics {
-    LanguageModelStatistics(encoded: try communicator.orderedSum(parts: parts, width: 4) { try measure($0).encoded })
+    LanguageModelStatistics(encoded: try communicator.orderedSum(parts: parts, width: 5) { try measure($0).encoded })
 }
 
 /// Streams that are computed together, whatever the number of ranks.

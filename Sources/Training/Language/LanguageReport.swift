@@ -23,6 +23,10 @@ extension EvaluationReport {
             set("bits_per_byte", .number(perByte))
             say("", "\(Self.rounded(perByte)) bits a byte, \(perplexity.bytes) bytes")
         }
+        if let perCharacter = perplexity.bitsPerCharacter {
+            set("bits_per_character", .number(perCharacter))
+            say("", "\(Self.rounded(perCharacter)) bits a character, \(perplexity.characters) characters")
+        }
         if let scores { add(scores) }
     }
 

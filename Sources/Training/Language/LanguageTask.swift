@@ -106,6 +106,7 @@ public final class LanguageTask: GeneratingTask {
         var scores = [TaskScores.Score("perplexity", exp(loss))]
         if let perWord = result.perplexityPerWord { scores.append(TaskScores.Score("perplexity_per_word", perWord)) }
         if let perByte = result.bitsPerByte { scores.append(TaskScores.Score("bits_per_byte", perByte)) }
+        if let perCharacter = result.bitsPerCharacter { scores.append(TaskScores.Score("bits_per_character", perCharacter)) }
         return TaskScores(examples: result.tokens, loss: loss, scores: scores)
     }
 

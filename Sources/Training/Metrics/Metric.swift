@@ -80,6 +80,7 @@ public struct Metric: Sendable {
             Metric("perplexity", .none, "e to the loss, a token"),
             Metric("perplexity_per_word", .none, "e to the nats a word of the original text"),
             Metric("bits_per_byte", .bits, "bits a byte of the original text"),
+            Metric("bits_per_character", .bits, "bits a character (Unicode scalar) of the original text"),
             Metric("bits_per_sequence", .bits, "bits a sequence"),
             Metric("bit_errors_per_sequence", .bits, "wrong bits a sequence"),
             Metric("error", .none, "the part of answers that are wrong, the mean over tasks"),

@@ -124,7 +124,7 @@ struct CorpusReport: Encodable {
             rows.append(("longest", "\(counts.longestSource) tokens"))
             rows.append(("words", "\(counts.words), with line ends"))
         }
-        rows.append(("text", "\(counts.textBytes) bytes"))
+        rows.append(("text", "\(counts.textBytes) bytes" + (counts.textCharacters.map { ", \($0) characters" } ?? "")))
         rows.append(("dropped", dropped.isEmpty ? "none" : dropped.map { "\($0.count) \($0.reason)" }.joined(separator: ", ")))
         rows.append(("wrong", badRecordCount == 0 ? "none" : "\(badRecordCount) records"))
         rows += badRecords.map { ("", "\($0.file), line \($0.line), byte \($0.byte): \($0.what)") }
