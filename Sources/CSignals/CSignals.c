@@ -14,7 +14,11 @@ static void handle(int signal) {
 }
 
 int mneme_catch_signal(int signal) {
-    struct sigaction action = {0};
+    struct sigaction action;
+    if (sigaction(signal, 0, &action) != 0) return -1;
+    /* nohup's wish. */
+    if (signal == SIGHUP && action.sa_handler == SIG_IGN) return 0;
+    action = (struct sigaction){0};
     action.sa_handler = handle;
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
@@ -24,6 +28,15 @@ int mneme_catch_signal(int signal) {
     sigemptyset(&set);
     sigaddset(&set, signal);
     return pthread_sigmask(SIG_UNBLOCK, &set, 0);
+}
+
+int mneme_leave_signal(int signal) {
+    struct sigaction action;
+    if (sigaction(signal, 0, &action) != 0) return -1;
+    /* What the process was started with, such as nohup's passing over of HUP, stays. */
+    if (action.sa_handler != handle) return 0;
+    action.sa_handler = SIG_DFL;
+    return sigaction(signal, &action, 0);
 }
 
 int mneme_ignore_signal(int signal) {

@@ -81,6 +81,8 @@ public struct RunConfiguration: Sendable {
     public var logPrometheus: String?
     /// Steps between two histograms of the gradients in TensorBoard; `nil` for none.
     public var logHistograms: Int?
+    /// What asks a session to stop.
+    public var stopSignals: [StopSignal]
     /// The complete configuration as YAML, defaults included.
     public var resolvedYAML: String
     /// Every key with its value and its declaration.
@@ -182,6 +184,7 @@ public struct RunConfiguration: Sendable {
         }
         logHistograms = try logSection.optionalInt(
             "histograms", "Steps between two histograms of the gradients in TensorBoard.", defaultText: "none", in: 1...)
+        stopSignals = try Self.stopSignals(root)
         if schedule.kind == .plateau {
             guard case .steps = evaluationEvery else {
                 throw evaluationSection.error(
@@ -192,6 +195,25 @@ public struct RunConfiguration: Sendable {
         try tree.finish(known: { knowsOthers ? (try? Self.keys()) ?? [] : [] })
         resolvedYAML = tree.resolvedYAML()
         (values, notices) = (tree.values, tree.notices)
+    }
+
+    private static func stopSignals(_ root: ConfigurationSection) throws -> [StopSignal] {
+        let names = try root.strings(
+            "signals",
+            "Signals that ask a session to stop with a checkpoint: \(StopSignal.allCases.map(\.rawValue).joined(separator: ", ")). USR1 has to be "
+                + "among them, since launch/mpirun passes every request on as USR1.",
+            default: StopSignal.usual.map(\.rawValue), onResume: .free)
+        let signals = try names.map { name in
+            guard let signal = StopSignal(rawValue: name.hasPrefix("SIG") ? String(name.dropFirst(3)) : name) else {
+                throw root.error(
+                    "signals", "has '\(name)'", advice: "choose among \(StopSignal.allCases.map(\.rawValue).joined(separator: ", "))")
+            }
+            return signal
+        }
+        guard signals.contains(.user1) else {
+            throw root.error("signals", "does not have USR1, as which launch/mpirun passes every request on", advice: "add it")
+        }
+        return signals
     }
 
     /// Refuses names that would make another directory than one of the run's own into its directory.

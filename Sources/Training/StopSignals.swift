@@ -3,19 +3,52 @@
 import CSignals
 import Glibc
 
+/// A signal that can ask a session to stop, by its name without `SIG`.
+public enum StopSignal: String, Sendable, CaseIterable {
+    /// Schedulers send it before they kill.
+    case terminate = "TERM"
+    /// Ctrl-C.
+    case interrupt = "INT"
+    /// The terminal has gone.
+    case hangUp = "HUP"
+    /// Warnings of Slurm, LSF and Grid Engine before a limit, and what `launch/mpirun` makes of every other request.
+    case user1 = "USR1"
+    case user2 = "USR2"
+    case processorTime = "XCPU"
+    /// Asks only where the run file says so.
+    case alarm = "ALRM"
+    /// Asks only where the run file says so.
+    case powerFailure = "PWR"
+
+    /// Those that ask unless the run file says otherwise.
+    public static let usual: [StopSignal] = [.terminate, .interrupt, .hangUp, .user1, .user2, .processorTime]
+
+    /// The system's number.
+    public var number: Int32 {
+        switch self {
+        case .terminate: SIGTERM
+        case .interrupt: SIGINT
+        case .hangUp: SIGHUP
+        case .user1: SIGUSR1
+        case .user2: SIGUSR2
+        case .processorTime: SIGXCPU
+        case .alarm: SIGALRM
+        case .powerFailure: SIGPWR
+        }
+    }
+}
+
 /// Watches for the signals that ask a session to stop.
 ///
 /// The handler only sets a flag. All ranks look at it at the step boundary, in an evaluation and while they restore, and stop together when any of them
 /// was asked to. A second SIGINT ends the process at once.
 public enum StopSignals {
-    /// What asks to stop: TERM (schedulers before they kill), INT (Ctrl-C), HUP (a terminal that has gone), USR1, USR2 and XCPU (warnings of Slurm, LSF
-    /// and Grid Engine before a limit).
-    public static let watched = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU]
-
-    /// Begins to watch. PIPE is passed over: a reader that has gone is an error of writing, and no reason to end.
-    public static func watch() {
-        for signal in watched {
-            guard mneme_catch_signal(signal) == 0 else { preconditionFailure("signal \(signal) cannot be caught") }
+    /// Begins to watch for some signals, and leaves the others to the system. PIPE is passed over: a reader that has gone is an error of writing, and no
+    /// reason to end.
+    public static func watch(_ signals: [StopSignal] = StopSignal.usual) {
+        for signal in StopSignal.allCases {
+            let status = signals.contains(signal) ? mneme_catch_signal(signal.number) : mneme_leave_signal(signal.number)
+            guard status == 0 else { preconditionFailure("signal \(signal.rawValue) cannot be set") }
         }
         guard mneme_ignore_signal(SIGPIPE) == 0, mneme_end_by_foreign_faults() == 0 else { preconditionFailure("signals cannot be set") }
     }
@@ -28,14 +61,6 @@ public enum StopSignals {
 
     /// The name of a signal.
     public static func name(_ signal: Int32) -> String {
-        switch signal {
-        case SIGTERM: "SIGTERM"
-        case SIGINT: "SIGINT"
-        case SIGHUP: "SIGHUP"
-        case SIGUSR1: "SIGUSR1"
-        case SIGUSR2: "SIGUSR2"
-        case SIGXCPU: "SIGXCPU"
-        default: "signal \(signal)"
-        }
+        StopSignal.allCases.first { $0.number == signal }.map { "SIG\($0.rawValue)" } ?? "signal \(signal)"
     }
 }

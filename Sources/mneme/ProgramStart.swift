@@ -4,6 +4,7 @@ import Collectives
 import Diagnostics
 import Foundation
 import Kernels
+import Storage
 import Tensors
 import Training
 
@@ -94,6 +95,7 @@ enum ProgramStart {
             }
             Kernels.flushDenormals()
             SystemMemory.keepFreedMemory()
+            MappedFile.endProcessOnLoss()
             endAllRanksWithoutMemory(communicator)
             Workers.count = min(try communicator.workerThreads(requested: nil).threads, Workers.largestCount)
             return try body(communicator)

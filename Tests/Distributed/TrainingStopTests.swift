@@ -39,6 +39,27 @@ struct TrainingStopTests {
         }
     }
 
+    @Test("the run file says which signals ask; the others do what the system says, and nohup's HUP is passed over")
+    func signalsOfTheRunFile() throws {
+        try withScratchDirectory { scratch in
+            let asked = try run("asked", in: scratch).with("signals=[ALRM, USR1]")
+            let first = try asked.start()
+            try stopped(asked, first, signal: SIGALRM) { first.identifier }
+            let ended = try run("ended", in: scratch).with("signals=[ALRM, USR1]", "steps=4000", "evaluation.every=never")
+            let session = try ended.start()
+            let isThere = session.wait { ended.metrics.count >= 4 }
+            try #require(isThere && kill(session.identifier, SIGTERM) == 0)
+            #expect(try session.finish().status == 128 + SIGTERM && ended.checkpointSteps == [])
+
+            let kept = try run("kept", in: scratch)
+            let program = MPIRun.productsFolder.path + "/mneme"
+            let script = try MPIRun.start(ranks: nil, executable: "/bin/sh", arguments: ["-c", "trap '' HUP; exec \"$0\" \"$@\"", program] + kept.arguments)
+            let isTraining = script.wait { kept.metrics.count >= 4 }
+            try #require(isTraining && kill(script.identifier, SIGHUP) == 0)
+            #expect(try script.finish().status == 0 && kept.metrics.count == Self.steps)
+        }
+    }
+
     enum Target: Sendable, CaseIterable { case firstRank, lastRank, launcher }
 
     @Test(arguments: zip(Target.allCases, [SIGTERM, SIGUSR1, SIGUSR1]))
@@ -104,6 +125,23 @@ struct TrainingStopTests {
             try #require(isThere && kill(session.identifier, signal) == 0)
             let end = try session.finish()
             #expect(end.status == 128 + signal && !end.standardError.contains("crashed"), "\(end.status): \(end.standardError.suffix(400))")
+        }
+    }
+
+    @Test("a shard that is cut off while it is mapped ends the run with a line that names it", arguments: [nil, 2])
+    func shardCutOff(ranks: Int?) throws {
+        try withScratchDirectory { scratch in
+            let corpus = "\(scratch)/text"
+            try FileManager.default.copyItem(atPath: "\(TrainingFixture.shared().directory)/text", toPath: corpus)
+            let run = try run("run", in: scratch).with("steps=100000", "evaluation.every=never", "corpus.shards=\(corpus)")
+            let session = try run.start(ranks: ranks)
+            let isThere = session.wait { run.metrics.count >= 4 }
+            try #require(isThere)
+            for name in try FileManager.default.contentsOfDirectory(atPath: corpus) where name.hasSuffix(".h5") { truncate("\(corpus)/\(name)", 0) }
+            let end = try session.finish()
+            #expect(end.status == 74, "\(end.status): \(end.standardError.suffix(400))")
+            #expect(end.standardError.contains("mneme: error: \(corpus)/shard-"), "\(end.standardError.suffix(400))")
+            #expect(end.standardError.contains(": bytes of it have gone while it was read") && !end.standardError.contains("crashed"))
         }
     }
 

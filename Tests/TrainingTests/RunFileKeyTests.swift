@@ -117,6 +117,14 @@ import Training
         #expect(new.checkNumerics && new.notices.isEmpty && new.resolvedYAML == old.resolvedYAML)
     }
 
+    @Test("signals are named with or without SIG; one that cannot ask, and a list without USR1, are errors")
+    func signals() throws {
+        #expect(try configuration().stopSignals == StopSignal.usual)
+        #expect(try configuration("signals: [USR1, SIGALRM]").stopSignals == [.user1, .alarm])
+        #expect(message("signals: [KILL]").hasPrefix("x.yaml:5: 'signals' has 'KILL'"))
+        #expect(message("signals: [TERM]").hasPrefix("x.yaml:5: 'signals' does not have USR1"))
+    }
+
     @Test("a run without a section task is one of language; a section task names its kind")
     func language() throws {
         let text = "steps: 5\nmodel: {kind: lstm, width: 4}\nbatch: {lanes: 4}\ncorpus: {shards: text}\n"

@@ -4,6 +4,8 @@
 
 // Installs the handler for `signal`. A second SIGINT ends the process at once. Returns 0, or -1 with errno set.
 int mneme_catch_signal(int signal);
+// Lets the system do with `signal` what it does by default. Does nothing where a handler was never installed. Returns 0, or -1 with errno set.
+int mneme_leave_signal(int signal);
 // Lets the process pass over `signal`. Returns 0, or -1 with errno set.
 int mneme_ignore_signal(int signal);
 // Lets SEGV, ABRT, BUS, FPE, ILL, TRAP and QUIT end the process when another one sent them, without the words of a crash. Faults of the program itself

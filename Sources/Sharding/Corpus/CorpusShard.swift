@@ -68,7 +68,7 @@ final class CorpusShard: @unchecked Sendable {
     let places: ShardPlaces
     private let path: String
     private let entry: CorpusManifest.Shard
-    private let mapping: UnsafeRawBufferPointer
+    private let file: MappedFile
 
     /// The summary that a shard carries, where it was made from `recipe`.
     /// - Throws: `UserError` where the file is no shard, or another's.
@@ -109,17 +109,7 @@ final class CorpusShard: @unchecked Sendable {
         self.path = path
         self.entry = entry
         self.places = places
-        let (descriptor, size) = try DurableFile.openRegular(path)
-        defer { close(descriptor) }
-        try Self.requireSize(size, of: path, expecting: places.fileSize)
-        guard let base = mmap(nil, size, PROT_READ, MAP_SHARED, descriptor, 0), base != MAP_FAILED else {
-            throw UserError(.inputOutput, "cannot be mapped into memory: \(systemReason())", at: path)
-        }
-        mapping = UnsafeRawBufferPointer(start: base, count: size)
-    }
-
-    deinit {
-        munmap(UnsafeMutableRawPointer(mutating: mapping.baseAddress), mapping.count)
+        file = try MappedFile(path) { try Self.requireSize($0, of: path, expecting: places.fileSize) }
     }
 
     /// - Parameter bytes: what corpus.json says; `nil` where it says nothing.
@@ -170,7 +160,7 @@ final class CorpusShard: @unchecked Sendable {
     }
 
     private func find(_ name: String) -> MappedDataset? {
-        places.datasets[name].map { MappedDataset(bytes: UnsafeRawBufferPointer(rebasing: mapping[$0.bytes]), elementType: $0.type) }
+        places.datasets[name].map { MappedDataset(bytes: UnsafeRawBufferPointer(rebasing: file.bytes[$0.bytes]), elementType: $0.type) }
     }
 
     /// Compares every dataset with its checksum, offsets with each other, and tokens, labels and words with their ranges.

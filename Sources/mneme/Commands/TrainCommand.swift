@@ -90,6 +90,7 @@ struct TrainCommand: ParsableCommand {
                 try configuration.accept(accept)
                 return configuration
             }
+            StopSignals.watch(configuration.stopSignals)
             if communicator.rank == 0 {
                 configuration.notices.forEach { CommandLineOutput.note($0) }
                 if let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
