@@ -8,28 +8,15 @@ import TestSupport
 import Testing
 
 /// Ranks of a loopback world on nodes with names.
-private final class NamedNode: Communicator {
-    let base: LoopbackCommunicator
-    let nodeName: String
+private final class NamedNode: ForwardingCommunicator {
+    private let name: String
 
-    init(_ base: LoopbackCommunicator, _ nodeName: String) { (self.base, self.nodeName) = (base, nodeName) }
-
-    var rank: Int { base.rank }
-    var size: Int { base.size }
-    var localRank: Int { base.localRank }
-    var localSize: Int { base.localSize }
-    var libraryDescription: String { base.libraryDescription }
-    func barrier() throws { try base.barrier() }
-    func allReduce(_ values: UnsafeMutableBufferPointer<Float>, _ reduction: Reduction) throws { try base.allReduce(values, reduction) }
-    func allReduce(_ values: UnsafeMutableBufferPointer<Double>, _ reduction: Reduction) throws { try base.allReduce(values, reduction) }
-    func allReduce(_ values: UnsafeMutableBufferPointer<Int64>, _ reduction: Reduction) throws { try base.allReduce(values, reduction) }
-    func startAllReduce(_ values: UnsafeMutableBufferPointer<Float>) throws -> any PendingCollective { try base.startAllReduce(values) }
-    func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws { try base.broadcast(bytes, root: root) }
-    func allGather(_ bytes: [UInt8]) throws -> [[UInt8]] { try base.allGather(bytes) }
-    func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) throws {
-        try base.exchange(outgoing, incoming, with: partner)
+    init(_ base: LoopbackCommunicator, _ name: String) {
+        self.name = name
+        super.init(base)
     }
-    func abort(_ exitCode: Int32) -> Never { base.abort(exitCode) }
+
+    override var nodeName: String { name }
 }
 
 @Suite struct ShardWriterTests {
