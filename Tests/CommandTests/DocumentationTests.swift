@@ -64,6 +64,24 @@ import Training
         }
     }
 
+    @Test("the messages that the operator's page explains are those of the program")
+    func messages() throws {
+        let page = try Self.text("Sources/mneme/Manual.docc/Operating.md")
+        let table = try #require(page.range(of: "| message |")).lowerBound
+        let files = (FileManager.default.enumerator(atPath: "\(Self.repository)/Sources")?.allObjects as? [String] ?? []).filter {
+            $0.hasSuffix(".swift") || $0.hasSuffix(".c")
+        }
+        let sources = try (files.map { "Sources/\($0)" } + ["launch/mpirun"]).map(Self.text)
+        var count = 0
+        for row in page[table...].matches(of: /\n\| `([^`]+)` \|/) {
+            for part in row.1.split(separator: "…").map({ $0.trimmingCharacters(in: .whitespaces) }) where part.count > 5 {
+                #expect(sources.contains { $0.contains(part) }, "\(row.1)")
+                count += 1
+            }
+        }
+        #expect(count > 20)
+    }
+
     @Test("README's links lead somewhere")
     func links() throws {
         for link in try Self.text("README.md").matches(of: /\]\(([^)#:]+)\)/) {

@@ -16,10 +16,10 @@ struct AnswerCommand: ParsableCommand {
             where they differ. Plain text, one sentence a line with the question last (ending with ?), works on standard input or with --plain.
 
             Examples:
-              mneme answer checkpoints/quickstart \\
+              mneme answer checkpoints/stories \\
                   stories/qa1_single-supporting-fact_test.txt --first 3
               printf 'Mary went to the garden.\\nWhere is Mary?\\n' \\
-                  | mneme answer checkpoints/quickstart
+                  | mneme answer checkpoints/stories
               printf 'Mary went to the garden.\\nWhere is Mary?\\n' \\
                   | mneme answer checkpoints/babi-memn2n-joint --explain
             """)
