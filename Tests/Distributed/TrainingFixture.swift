@@ -1,9 +1,11 @@
 // Tiny corpora and run files, for tests that run `mneme train` itself.
 
 import Checkpoints
+import Collectives
 import Foundation
 import Testing
 import TestSupport
+import Training
 
 /// Corpora that are made once a test process: running text, stories with questions, and validation parts of both.
 struct TrainingFixture {
@@ -177,6 +179,19 @@ struct TrainingRun {
         return run
     }
 
+    /// Runs a session whose ranks are threads of this process, each of which computes on one thread.
+    func trainOnThreads(_ ranks: Int) throws {
+        let configuration = try RunConfiguration(contentsOf: file, overrides: ["run=\(directory)"] + settings)
+        let outcomes = try withThreads(1) {
+            try LoopbackCommunicator.run(size: ranks) { communicator in
+                var surroundings = SessionSurroundings()
+                surroundings.ownsProcess = false
+                return try Trainer(configuration, communicator: communicator, fresh: false, surroundings: surroundings).run()
+            }
+        }
+        for outcome in outcomes { guard case .finished = outcome else { throw CheckFailure("\(outcome)") } }
+    }
+
     /// The lines of metrics.jsonl.
     var metrics: [String] {
         ((try? String(contentsOfFile: "\(directory)/metrics.jsonl", encoding: .utf8)) ?? "").split(separator: "\n").map(String.init)
@@ -195,17 +210,17 @@ struct TrainingRun {
         ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).filter { $0.hasPrefix(".") && $0.contains("step-") }
     }
 
-    /// What `mneme checkpoint diff` says of the last checkpoints of two runs.
-    func difference(from other: TrainingRun, step: Int = 12) throws -> String {
-        let run = try MPIRun.runAlone(
-            executable: "mneme", arguments: ["checkpoint", "diff", "\(directory)/step-\(step)", "\(other.directory)/step-\(step)"])
-        return run.standardOutput + run.standardError
+    /// The items in which the checkpoints of two runs differ.
+    func differences(from other: TrainingRun, step: Int = 12) throws -> [String] {
+        let readers = try [self, other].map { try CheckpointReader(directory: "\($0.directory)/step-\(step)") }
+        defer { for reader in readers { try? reader.close() } }
+        return try readers[0].differences(from: readers[1]).map(\.name)
     }
 
     /// Checks that a run has the metrics and the last checkpoint of another, bit for bit.
     func expectSame(as other: TrainingRun, step: Int = 12, _ location: SourceLocation = #_sourceLocation) throws {
         #expect(timelessMetrics == other.timelessMetrics, sourceLocation: location)
-        #expect(try difference(from: other, step: step) == "all items are the same\n", sourceLocation: location)
+        #expect(try differences(from: other, step: step) == [], sourceLocation: location)
     }
 
     /// The largest difference of a parameter tensor from the other run's, each in the Euclidean norm and relative to the other's norm; and that of
