@@ -77,16 +77,22 @@ public struct StateAttribute {
     let save: () -> CheckpointAttribute
     /// Takes the value; false for one that cannot be. `nil` where nothing comes back.
     let restore: ((CheckpointAttribute) -> Bool)?
+    /// Whether a checkpoint may lack it.
+    let isOptional: Bool
 
     /// An attribute that is only written.
     public init(_ name: String, _ value: @autoclosure @escaping () -> CheckpointAttribute) {
-        (self.name, save, restore) = (name, value, nil)
+        (self.name, save, restore, isOptional) = (name, value, nil, true)
     }
 
     /// An attribute that is written and comes back.
-    /// - Parameter restore: takes the value; false for one that cannot be.
-    public init(_ name: String, save: @escaping () -> CheckpointAttribute, restore: @escaping (CheckpointAttribute) -> Bool) {
-        (self.name, self.save, self.restore) = (name, save, restore)
+    /// - Parameters:
+    ///   - isOptional: whether a checkpoint may lack it; nothing is taken then.
+    ///   - restore: takes the value; false for one that cannot be.
+    public init(
+        _ name: String, isOptional: Bool = false, save: @escaping () -> CheckpointAttribute, restore: @escaping (CheckpointAttribute) -> Bool
+    ) {
+        (self.name, self.save, self.restore, self.isOptional) = (name, save, restore, isOptional)
     }
 }
 
@@ -133,6 +139,7 @@ public struct RunStateRegistry {
     /// The states in the order in which they are saved.
     public let states: [any RunState]
 
+    /// Registers states. No two of them have items of one name.
     public init(_ states: [any RunState]) { self.states = states }
 
     /// All items.

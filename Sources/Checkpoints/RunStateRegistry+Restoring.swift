@@ -107,6 +107,7 @@ extension RunStateRegistry {
             }
             for attribute in states.flatMap(\.stateAttributes) {
                 guard let restore = attribute.restore else { continue }
+                if attribute.isOptional, reader.attributes[attribute.name] == nil { continue }
                 guard let value = reader.attributes[attribute.name], restore(value) else {
                     throw UserError(.badData, "it has no attribute '\(attribute.name)' that can be", at: directory, advice: "use an earlier checkpoint")
                 }

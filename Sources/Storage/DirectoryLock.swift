@@ -77,6 +77,7 @@ public final class DirectoryLock: @unchecked Sendable {
         /// Seconds without one after which a holder on another machine is dead.
         public var patience = 40.0
 
+        /// A sign of life every `interval` seconds; a lock of another machine is taken over when none has come for `patience` seconds.
         public init(interval: Double = 5, patience: Double = 40) { (self.interval, self.patience) = (interval, patience) }
     }
 

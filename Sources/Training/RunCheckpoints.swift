@@ -23,6 +23,9 @@ final class RunCheckpoints {
     private var phase = Phase.idle
     private var step = 0
     private var digests: [StateDigest] = []
+    private var began = ContinuousClock.now
+    /// The longest time from the beginning of a checkpoint to its publication, in seconds; `nil` before the first.
+    private(set) var longest: Double?
     /// Called on rank 0 before a checkpoint is published: what must be on the disk before it.
     var beforePublication: () throws -> Void = {}
 
@@ -52,6 +55,7 @@ final class RunCheckpoints {
     func begin(step: Int) throws {
         try finish()
         self.step = step
+        began = .now
         try communicator.onEveryRank { try directory?.requireOwner() }
         let items = try registry.items.map { try $0.checkpointItem() }
         digests = StateDigest.all(of: items)
@@ -103,6 +107,7 @@ final class RunCheckpoints {
 
     private func endPublication() throws {
         phase = .idle
+        longest = max(longest ?? 0, began.duration(to: .now).seconds)
         try communicator.onEveryRank {
             guard communicator.rank == 0 else { return }
             try writer?.waitForPublication()

@@ -81,6 +81,8 @@ public struct RunConfiguration: Sendable {
     public var logPrometheus: String?
     /// Steps between two histograms of the gradients in TensorBoard; `nil` for none.
     public var logHistograms: Int?
+    /// For how long nothing may move.
+    public var watchdog: WatchdogSettings
     /// What asks a session to stop.
     public var stopSignals: [StopSignal]
     /// The complete configuration as YAML, defaults included.
@@ -185,6 +187,7 @@ public struct RunConfiguration: Sendable {
         logHistograms = try logSection.optionalInt(
             "histograms", "Steps between two histograms of the gradients in TensorBoard.", defaultText: "none", in: 1...)
         stopSignals = try Self.stopSignals(root)
+        watchdog = try WatchdogSettings(root.section("watchdog", onResume: .free))
         if schedule.kind == .plateau {
             guard case .steps = evaluationEvery else {
                 throw evaluationSection.error(

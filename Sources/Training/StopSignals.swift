@@ -38,6 +38,20 @@ public enum StopSignal: String, Sendable, CaseIterable {
     }
 }
 
+/// What asks a rank to stop: a signal, or a job that ends before another step could be saved.
+final class StopWish {
+    private let signal: () -> Int32?
+    /// The end of the job's time, on rank 0.
+    let deadline: JobDeadline?
+    /// Seconds before the end by which the last save must begin.
+    var margin = 0.0
+
+    init(signal: @escaping () -> Int32?, deadline: JobDeadline?) { (self.signal, self.deadline) = (signal, deadline) }
+
+    /// The number of the signal that came, or ``StopSignals/outOfTime``.
+    var number: Int32? { signal() ?? (deadline.map { $0.secondsLeft < margin } == true ? StopSignals.outOfTime : nil) }
+}
+
 /// Watches for the signals that ask a session to stop.
 ///
 /// The handler only sets a flag. All ranks look at it at the step boundary, in an evaluation and while they restore, and stop together when any of them
@@ -59,8 +73,12 @@ public enum StopSignals {
         return signal == 0 ? nil : signal
     }
 
-    /// The name of a signal.
+    /// What stands in the place of a signal where the job's time is over.
+    public static let outOfTime: Int32 = 1000
+
+    /// What has asked to stop, by its number.
     public static func name(_ signal: Int32) -> String {
-        StopSignal.allCases.first { $0.number == signal }.map { "SIG\($0.rawValue)" } ?? "signal \(signal)"
+        if signal == outOfTime { return "the end of the job's time" }
+        return StopSignal.allCases.first { $0.number == signal }.map { "SIG\($0.rawValue)" } ?? "signal \(signal)"
     }
 }

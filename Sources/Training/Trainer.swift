@@ -38,6 +38,10 @@ public struct SessionSurroundings {
     public var lockTiming = DirectoryLock.Timing()
     /// Takes lines for the user, on rank 0.
     public var report: (String) -> Void = { _ in }
+    /// When the job ends, on rank 0; `nil` where nobody knows of an end.
+    public var deadline: JobDeadline?
+    /// Ends the process because ranks wait for one that does not move, and says why; `nil` for no watchdog. Called from another thread.
+    public var endStandstill: (@Sendable (String) -> Void)?
 
     public init() {}
 }
@@ -49,6 +53,7 @@ public final class Trainer {
     /// The same ranks, for works that end at a stop request.
     private let interruptible: any Communicator
     private let surroundings: SessionSurroundings
+    private let stopWish: StopWish
     private let task: any LearningTask
     private let model: any TrainableModel
     private let optimizer: any Optimizer
@@ -60,6 +65,10 @@ public final class Trainer {
     private let directory: RunDirectory?
     private let checkpoints: RunCheckpoints
     private let backends: BackendAgreement?
+    /// What this rank is doing, for the watchdog of others.
+    private let ledger: Ledger
+    private let watchdog: Watchdog?
+    private var stragglers: StragglerWatch?
     private let counters = CounterState()
     private var sinks = MetricSinks()
 
@@ -68,6 +77,8 @@ public final class Trainer {
     private var step = 0
     private var secondsBefore = 0.0
     private var sessionStart = ContinuousClock.now
+    /// Seconds.
+    private var longestStep = 0.0
 
     /// Prepares a session: checks that ranks agree, opens the corpora, builds the model, takes the run directory, reads the newest checkpoint. Collective.
     ///
@@ -81,10 +92,20 @@ public final class Trainer {
         _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, from start: StartingPoint? = nil, surroundings: SessionSurroundings = .init()
     ) throws {
         self.configuration = configuration
+        let ledger = Ledger()
+        self.ledger = ledger
+        let communicator: any Communicator = communicator.size > 1 ? LedgerCommunicator(communicator, ledger) : communicator
         self.communicator = communicator
         self.surroundings = surroundings
-        interruptible = communicator.interruptible { surroundings.stopRequest() != nil }
+        let stopWish = StopWish(signal: surroundings.stopRequest, deadline: communicator.rank == 0 ? surroundings.deadline : nil)
+        self.stopWish = stopWish
+        interruptible = communicator.interruptible { stopWish.number != nil }
         let threads = try Self.agree(configuration, communicator, surroundings)
+        let ending = StandstillEnd(ledger, surroundings.endStandstill)
+        watchdog = communicator.size > 1 && configuration.watchdog.isEnabled && surroundings.endStandstill != nil
+            ? try Watchdog(configuration.watchdog, communicator, ledger, end: ending.end) : nil
+        ledger.enter("start")
+        defer { ledger.leave() }
 
         let task = try communicator.onEveryRank { try configuration.task.makeTask(configuration, savedIn: nil) }
         self.task = task
@@ -116,7 +137,7 @@ public final class Trainer {
         let registry = RunStateRegistry([
             ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store), LoaderState(loader: loader, communicator: communicator),
             memory, counters, IdentityState(configuration: configuration, task: task),
-        ])
+        ] + [watchdog].compactMap { $0 })
         let directory = try communicator.onEveryRank {
             communicator.rank == 0
                 ? try RunDirectory(
@@ -124,11 +145,16 @@ public final class Trainer {
                     timing: surroundings.lockTiming, report: surroundings.report) : nil
         }
         self.directory = directory
+        ending.directory = directory
         do {
             checkpoints = try RunCheckpoints(
                 configuration, communicator: communicator, directory: directory, registry: registry, perNode: configuration.checkpointPerNode,
                 report: surroundings.report)
-            if !fresh { step = try Self.restore(registry, configuration, communicator, task, directory, checkpoints, surroundings) }
+            if !fresh {
+                ledger.enter("restore")
+                step = try Self.restore(registry, configuration, communicator, task, directory, checkpoints, surroundings)
+                ledger.leave()
+            }
             if step == 0, let start {
                 let states: [any RunState] = [ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store), memory]
                 let tokenizer = task.identity.first { $0.name == "tokenizer_fingerprint" }?.value
@@ -200,6 +226,9 @@ public final class Trainer {
             report("run \(path): \(quantity(communicator.size, "rank")) (\(communicator.libraryDescription))")
             report("kernels \(Kernels.active.instructionSet), \(BackendAgreement.libraries), \(threads)")
             report("model \(configuration.task.modelKind), \(Self.grouped(model.store.parameterCount)) parameters; \(task.summary)")
+            if let deadline = surroundings.deadline, let end = deadline.end {
+                report("the job ends at \(end.formatted(.iso8601)) (\(deadline.source)): the session stops before that, with a checkpoint")
+            }
             report(step == 0 ? "starting at step 0" : "resuming at step \(step) from \(path)/step-\(step)")
         }
         try communicator.onEveryRank {
@@ -220,6 +249,7 @@ public final class Trainer {
     /// Trains to the last step, or until a signal asks to stop. Collective.
     /// - Throws: `UserError`. The run directory then still holds every checkpoint that was complete.
     public func run() throws -> TrainingOutcome {
+        defer { watchdog?.stop() }
         do {
             let outcome = try trainSteps()
             switch outcome {
@@ -243,35 +273,50 @@ public final class Trainer {
         var (loggedTokens, loggedSeconds) = (counters.tokens, secondsBefore)
         defer { sinks.finish() }
 
+        if communicator.size > 1 {
+            stragglers = StragglerWatch(nodes: try communicator.allGather(Array(communicator.nodeName.utf8)).map { String(decoding: $0, as: UTF8.self) })
+        }
+        var (busySeconds, busySteps) = (0.0, 0)
         do { try evaluateStopStep() } catch is Interrupted {
             // The checkpoint that the session began with says it all.
             return try stopped(by: agreedSignal(), step: step)
         }
         if step < configuration.steps {
             batches = try communicator.onEveryRank { try loadBatches() }
-            try backends?.prepare(rehearse: rehearse) { sinks.note($0) }
+            try ledger.section("rehearsal") { try backends?.prepare(rehearse: rehearse) { sinks.note($0) } }
         }
         while step < configuration.steps {
             step += 1
             let isLast = step == configuration.steps
+            ledger.note(step: step)
+            ledger.enter("step")
+            _ = ledger.takeWaited()
+            let start = ContinuousClock.now
             let metrics = try trainStep()
             let next = Result { isLast ? [] : try loadBatches() }
             let now = ContinuousClock.now
+            let seconds = start.duration(to: now).seconds
+            busySeconds += seconds - ledger.takeWaited()
+            longestStep = max(longestStep, seconds)
+            stopWish.margin = marginBeforeEnd
+            busySteps += 1
             var request = try StepRequests(
-                signal: surroundings.stopRequest() ?? 0,
+                signal: stopWish.number ?? 0,
                 checkpointIsDue: communicator.rank == 0 && isDue(configuration.checkpointEvery, since: lastCheckpoint, now: now),
                 evaluationIsDue: communicator.rank == 0 && isDue(configuration.evaluationEvery, since: lastEvaluation, now: now),
                 failed: next.isFailure, isWaiting: !checkpoints.isReady
             ).agreed(communicator)
+            ledger.leave()
             if request.failed { _ = try communicator.onEveryRank { try next.get() } }
             batches = try next.get()
-            if !request.isWaiting { try checkpoints.advance() }
+            if !request.isWaiting { try ledger.section("save") { try checkpoints.advance() } }
 
             let evaluationIsDue = task.hasValidation && (request.evaluationIsDue || isLast && configuration.evaluationEvery != .never)
             var logged = metrics
             // A stop does not wait for an evaluation: the next session makes up for it.
             if evaluationIsDue, request.signal == 0 || isLast {
                 do {
+                    stopWish.deadline?.refresh()
                     logged.validation = try evaluate()
                     try follow(logged.validation)
                     lastEvaluation = ContinuousClock.now
@@ -279,6 +324,8 @@ public final class Trainer {
             }
             let isStopping = request.signal != 0 && (!isLast || evaluationIsDue && logged.validation == nil)
             if evaluationIsDue || isLast || step % configuration.logEvery == 0 {
+                try nameStragglers(busySeconds / Double(busySteps))
+                (busySeconds, busySteps) = (0, 0)
                 let seconds = elapsed
                 logged[.parameterNorm] = gradientNorm(of: UnsafeBufferPointer(model.store.values))
                 logged[.seconds] = seconds
@@ -288,20 +335,37 @@ public final class Trainer {
             }
             if request.checkpointIsDue || isLast || isStopping {
                 counters.seconds = elapsed
-                try checkpoints.begin(step: step)
+                try ledger.section("save") { try checkpoints.begin(step: step) }
                 lastCheckpoint = now
             }
             if isStopping {
-                try checkpoints.finish()
+                try ledger.section("save") { try checkpoints.finish() }
                 return try stopped(by: request.signal, step: step)
             }
         }
-        try checkpoints.finish()
+        try ledger.section("save") { try checkpoints.finish() }
         return .finished
     }
 
+    /// Seconds that the last save and the steps before it may take: twice what was seen, or, before the first save, what a slow file system takes
+    /// for the parameters and the optimizer's state.
+    private var marginBeforeEnd: Double {
+        let save = checkpoints.longest ?? 5 + Double(model.store.parameterCount) * 12 / 50e6
+        return 5 + 2 * (save + longestStep)
+    }
+
+    /// Says which ranks keep the others waiting. Collective.
+    /// - Parameter seconds: how long this rank has worked for a step, without what it waited for others.
+    private func nameStragglers(_ seconds: Double) throws {
+        guard stragglers != nil else { return }
+        var all = [Double](repeating: 0, count: communicator.size)
+        all[communicator.rank] = seconds
+        all = try communicator.allReduced(all, .sum)
+        stragglers?.observe(all).forEach { sinks.note($0) }
+    }
+
     /// The largest signal of any rank. Collective.
-    private func agreedSignal() throws -> Int32 { Int32(try communicator.agreeOnFlag(Int(surroundings.stopRequest() ?? 0))) }
+    private func agreedSignal() throws -> Int32 { Int32(try communicator.agreeOnFlag(Int(stopWish.number ?? 0))) }
 
     private func stopped(by signal: Int32, step: Int) throws -> TrainingOutcome {
         sinks.note("stopped by \(StopSignals.name(signal)) after step \(step); a checkpoint is written, start the run again to go on")
@@ -335,7 +399,7 @@ public final class Trainer {
             advice: "name a validation corpus in corpus.validation, or use another schedule").shared
     }
 
-    private func evaluate() throws -> TaskScores? { try task.evaluate(.validation, interruptible) }
+    private func evaluate() throws -> TaskScores? { try ledger.section("evaluation") { try task.evaluate(.validation, interruptible) } }
 
     /// The present step's batches, one for each micro-batch.
     private func loadBatches() throws -> [PreparedBatch] { try ownership.microBatches.map { try loader.batch(lanes: $0) } }

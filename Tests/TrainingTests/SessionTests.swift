@@ -35,7 +35,7 @@ import Training
     /// Sessions of the same run, one a thread. A rank that is asked to stop hears it once `stop` says so.
     @discardableResult
     private func train(
-        _ configuration: RunConfiguration, ranks: Int, fresh: Bool = false, from start: StartingPoint? = nil, stop: @escaping @Sendable (_ rank: Int) -> Int32? = { _ in nil },
+        _ configuration: RunConfiguration, ranks: Int, fresh: Bool = false, from start: StartingPoint? = nil, stop: @escaping @Sendable (_ rank: Int) -> Int32? = { _ in nil }, wallTime: Double? = nil,
         report: @escaping @Sendable (String) -> Void = { _ in }
     ) throws -> [TrainingOutcome] {
         try LoopbackCommunicator.run(size: ranks) { communicator in
@@ -43,6 +43,7 @@ import Training
             surroundings.ownsProcess = false
             surroundings.stopRequest = { stop(communicator.rank) }
             surroundings.report = report
+            if communicator.rank == 0 { surroundings.deadline = JobDeadline.find(wallTime: wallTime, environment: [:]) }
             return try Trainer(configuration, communicator: communicator, fresh: fresh, from: start, surroundings: surroundings).run()
         }
     }
@@ -120,6 +121,23 @@ import Training
             try train(configured(run), ranks: ranks)
             #expect(try metrics(run) == metrics("\(scratch)/whole"))
             #expect(try differences(run, "\(scratch)/whole", step: 12).isEmpty)
+        }
+    }
+
+    @Test("a session stops with a checkpoint before its job's time is over, and one with time enough does not", arguments: [1, 2])
+    func wallTime(ranks: Int) throws {
+        try withScratchDirectory { scratch in
+            let (run, whole) = ("\(scratch)/run", "\(scratch)/whole")
+            let lines = Mutex<[String]>([])
+            try train(configuration(whole), ranks: ranks, wallTime: 36_000) { line in lines.withLock { $0.append(line) } }
+            #expect(lines.withLock { $0.contains { $0.hasPrefix("the job ends at ") && $0.contains("(--wall-time)") } })
+            // Less than is kept for a save that was never seen: the first step boundary is the last.
+            let outcomes = try train(configuration(run), ranks: ranks, wallTime: 8)
+            for outcome in outcomes { guard case .stopped(StopSignals.outOfTime, 1) = outcome else { throw CheckFailure("\(outcome)") } }
+            let record = try String(contentsOfFile: "\(run)/session.json", encoding: .utf8)
+            #expect(record.contains("the end of the job's time") && record.contains("\"mayBeStartedAgain\" : true"), "\(record)")
+            try train(configuration(run), ranks: ranks)
+            #expect(try metrics(run) == metrics(whole) && differences(run, whole, step: 12).isEmpty)
         }
     }
 

@@ -53,6 +53,12 @@ struct TrainCommand: ParsableCommand {
         help: ArgumentHelp("Resume although this key differs from what the run was trained with.", valueName: "section.key"))
     var accept: [String] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "Stop with a checkpoint before this time has passed: 90m, 24h, 23:50:00 or 1-12:00:00. Without it Slurm, Flux and PBS are asked.",
+            valueName: "time"))
+    var wallTime: WallTime?
+
     @Flag(help: "List the keys of run files with type, default and meaning, and stop.")
     var keys = false
 
@@ -82,6 +88,7 @@ struct TrainCommand: ParsableCommand {
             return
         }
         CommandLineOutput.outliveReader()
+        let start = Date()
         // Before MPI starts: a request that comes early waits for the first step instead of ending the process.
         StopSignals.watch()
         ProgramStart.run { communicator in
@@ -102,6 +109,13 @@ struct TrainCommand: ParsableCommand {
             surroundings.terminalColumns = CommandLineOutput.terminalColumns
             surroundings.environment = ProcessInfo.processInfo.environment
             surroundings.report = { CommandLineOutput.note($0) }
+            if communicator.rank == 0 {
+                surroundings.deadline = JobDeadline.find(wallTime: wallTime?.seconds, start: start, environment: surroundings.environment)
+            }
+            surroundings.endStandstill = { reason in
+                CommandLineOutput.error("\(reason); started again, the run goes on from its last checkpoint")
+                _exit(ExitCode.unavailable.rawValue)
+            }
             let trainer = try Trainer(
                 configuration, communicator: communicator, fresh: fresh,
                 from: from.map { StartingPoint(path: $0, onlyParameters: only != nil, allowed: Set(allow)) }, surroundings: surroundings)
@@ -110,6 +124,16 @@ struct TrainCommand: ParsableCommand {
             case .stopped: return .stoppedOnRequest
             }
         }
+    }
+}
+
+/// What `--wall-time` gives.
+struct WallTime: ExpressibleByArgument {
+    let seconds: Double
+
+    init?(argument: String) {
+        guard let seconds = JobDeadline.seconds(of: argument), seconds > 0 else { return nil }
+        self.seconds = seconds
     }
 }
 
