@@ -75,7 +75,8 @@ public struct AttentionOperand {
 ///
 /// - Parameters:
 ///   - query: D columns of [B, T, ...], float32 or bfloat16.
-///   - key, value: D columns of [B, S, ...], of the same type; all three may be parts of one packed tensor.
+///   - key: D columns of [B, S, ...], of the same type.
+///   - value: D columns of [B, S, ...], of the same type; all three may be parts of one packed tensor.
 ///   - width: D.
 ///   - heads: H, a divisor of D.
 ///   - mask: causal, padding, both or none. A causal mask aligns the last query with the last key.

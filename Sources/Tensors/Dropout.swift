@@ -75,8 +75,10 @@ public func dropout(_ x: Tensor, rate: Float, _ context: DropoutContext?) -> Ten
 /// residual + dropout(x), one operation.
 ///
 /// - Parameters:
-///   - residual, x: [B, ...], each float32 or bfloat16.
-///   - rate, context: as `dropout`; without dropout this is an addition.
+///   - residual: [B, ...], float32 or bfloat16.
+///   - x: [B, ...], float32 or bfloat16.
+///   - rate: as `dropout`.
+///   - context: as `dropout`; without dropout this is an addition.
 /// - Returns: [B, ...], float32.
 public func addDropout(_ residual: Tensor, _ x: Tensor, rate: Float, _ context: DropoutContext?) -> Tensor {
     require(residual.shape == x.shape, "addDropout: shapes \(residual.shape) and \(x.shape)")

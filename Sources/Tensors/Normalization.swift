@@ -9,7 +9,8 @@ import Kernels
 ///
 /// - Parameters:
 ///   - x: [..., D], float32 or bfloat16.
-///   - gain, bias: [D]; `bias` may be absent.
+///   - gain: [D].
+///   - bias: [D]; may be absent.
 ///   - epsilon: added to the biased variance.
 ///   - outputType: of the result; `nil` is x's. Statistics are float32 always.
 /// - Returns: [..., D].

@@ -29,7 +29,7 @@ public struct Operation: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - value: the result.
-    ///   - inputs: with none on a tape, `value` is returned as it is and `backward` is dropped.
+    ///   - input: where it is on no tape, `value` is returned as it is and `backward` is dropped.
     ///   - backward: takes the gradient with respect to `value` and adds to the gradients of the inputs' nodes.
     @inline(__always)
     public func record(_ value: consuming Tensor, from input: Tensor, backward: consuming @escaping (Tensor) -> Void) -> Tensor {

@@ -29,7 +29,8 @@ public func multiplyMatrices(
 ///
 /// - Parameters:
 ///   - c: float32 or bfloat16.
-///   - a, b: of one data type.
+///   - a: of the data type of `b`.
+///   - b: of the data type of `a`.
 ///   - beta: 0 means C is not read.
 ///   - bias: [N], added to every row of C; `nil` is none.
 /// - Complexity: 2 M N K flops.

@@ -23,7 +23,7 @@ public enum DuplicateRule: String, Sendable, CaseIterable {
 
 /// A dictionary from keys to values that a person can change and that lasts: put, get, update and delete.
 ///
-/// Without a file it lives as long as the object. With one, every change is on disk before the call returns (see ``DictionaryLog`` for the format and
+/// Without a file it lives as long as the object. With one, every change is on disk before the call returns (see `DictionaryLog` for the format and
 /// for what survives a crash), and several processes may use the file: a change takes in what others have written first.
 public final class DictionaryMemory {
     /// Whether keys that differ in case alone are one key.
