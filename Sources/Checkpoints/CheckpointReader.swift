@@ -26,7 +26,7 @@ public struct CheckpointItemDescription: Sendable, Hashable {
 
 /// An open checkpoint. Any number of processes may read one, whatever the number that wrote it.
 ///
-/// The data come from the shards themselves, so that a missing shard is an error, and not zeros as HDF5's virtual datasets have it.
+/// The data come from the shards themselves, so that a missing shard is an error, and not the NaN that HDF5's virtual datasets have in its place.
 public final class CheckpointReader: @unchecked Sendable {
     /// The checkpoint's directory.
     public let directory: String

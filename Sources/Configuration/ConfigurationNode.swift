@@ -89,10 +89,15 @@ extension ConfigurationNode {
             content = .list(try sequence.map { try ConfigurationNode($0, origin: origin) })
         case .mapping(let mapping):
             var pairs: [(key: String, value: ConfigurationNode)] = []
+            var merged: [(key: String, value: ConfigurationNode)] = []
             for (keyNode, valueNode) in mapping {
                 let keyPlace = origin.place(line: keyNode.mark?.line ?? 1)
                 guard case .scalar(let key) = keyNode else {
                     throw UserError(.configuration, "a key must be a word, found a list or a section", at: keyPlace.description)
+                }
+                if key.string == "<<", key.style == .plain || key.style == .any {
+                    merged += try Self.merged(valueNode, at: keyPlace, origin)
+                    continue
                 }
                 guard !pairs.contains(where: { $0.key == key.string }) else {
                     throw UserError.duplicateKey(key.string, at: keyPlace)
@@ -101,10 +106,30 @@ extension ConfigurationNode {
                 value.place = keyPlace
                 pairs.append((key.string, value))
             }
+            // What is written in the section itself goes before what is merged, and of that the first.
+            for pair in merged where !pairs.contains(where: { $0.key == pair.key }) { pairs.append(pair) }
             content = .section(pairs)
         case .alias(let alias):
             throw UserError(.configuration, "an alias to '\(alias.anchor.rawValue)' leads nowhere", at: place.description)
         }
+    }
+}
+
+extension ConfigurationNode {
+    /// The keys that a merge key `<<` brings: those of a section, or of several, the first of which goes before the others.
+    /// - Source: https://yaml.org/type/merge.html
+    private static func merged(_ node: Node, at place: ConfigurationPlace, _ origin: Origin) throws -> [(key: String, value: ConfigurationNode)] {
+        let value = try ConfigurationNode(node, origin: origin)
+        switch value.content {
+        case .section(let pairs): return pairs
+        case .list(let elements):
+            let sections = elements.compactMap { if case .section(let pairs) = $0.content { pairs } else { nil } }
+            if sections.count == elements.count { return sections.flatMap(\.self) }
+        default: break
+        }
+        throw UserError(
+            .configuration, "the merge key '<<' takes a section or a list of sections, \(value.found)", at: place.description,
+            advice: "write <<: *NAME, where &NAME stands before a section")
     }
 }
 

@@ -17,6 +17,14 @@ enum ConfigurationScalar {
         hasGroupedDigits(text) ? Int(text.filter { $0 != "_" }) : nil
     }
 
+    /// Whether a text is a decimal integer, of however many digits, above `limit`.
+    static func isAbove(_ text: String, _ limit: Int) -> Bool {
+        guard hasGroupedDigits(text) else { return false }
+        let digits = text.utf8.filter { $0 != UInt8(ascii: "_") && $0 != UInt8(ascii: "+") }
+        guard !digits.isEmpty, digits.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { return false }
+        return int(text).map { $0 > limit } ?? true
+    }
+
     /// A decimal number, with or without point and exponent, or `.inf`.
     static func double(_ text: String) -> Double? {
         switch text.lowercased() {

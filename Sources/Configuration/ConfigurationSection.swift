@@ -140,7 +140,7 @@ public final class ConfigurationSection {
             record(key, .value(nil, declaration))
             return nil
         }
-        guard let value = type.parse(node) else { throw illTyped(key, expected: type.words, choices: type.choices) }
+        guard let value = type.parse(node) else { throw illTyped(key, expected: type.limit(node) ?? type.words, choices: type.choices) }
         record(key, .value(type.yaml(value), declaration))
         return value
     }

@@ -10,6 +10,8 @@ struct ConfigurationType<Value> {
     let parse: (ConfigurationNode) -> Value?
     /// The text that reads back to the same value.
     let yaml: (Value) -> String
+    /// The largest value, for a number that is too large; `nil` where the node is something else.
+    var limit: (ConfigurationNode) -> String? = { _ in nil }
 
     /// Some value of the type, for readings that are interested in declarations alone.
     var anyValue: Value? {
@@ -35,10 +37,21 @@ struct ConfigurationType<Value> {
 }
 
 extension ConfigurationType<Int> {
+    /// A range without an end ends at `SizeLimits.count`: sizes are multiplied.
     static func int(in range: some RangeExpression<Int>) -> Self {
-        Self(
+        let most =
+            switch range {
+            case is PartialRangeFrom<Int>: SizeLimits.count
+            case let range as ClosedRange<Int>: range.upperBound
+            default: Int.max
+            }
+        return Self(
             words: rangeWords("an integer", range),
-            parse: { $0.plain.flatMap(ConfigurationScalar.int).flatMap { range.contains($0) ? $0 : nil } }, yaml: \.description)
+            parse: { $0.plain.flatMap(ConfigurationScalar.int).flatMap { range.contains($0) && $0 <= most ? $0 : nil } }, yaml: \.description,
+            limit: { node in
+                guard let text = node.plain, ConfigurationScalar.isAbove(text, most) else { return nil }
+                return "an integer of at most \(most)"
+            })
     }
 }
 
@@ -93,6 +106,7 @@ func rangeWords<Bound>(_ kind: String, _ range: some RangeExpression<Bound>) -> 
     case let range as Range<Bound>: return "\(kind) from \(range.lowerBound) up to but not \(range.upperBound)"
     case let range as ClosedRange<Bound>:
         let isUnlimited = (range.lowerBound as? Int) == .min || (range.lowerBound as? Double) == -.infinity
+        if !isUnlimited, (range.upperBound as? Int) == .max { return "\(kind) of at least \(range.lowerBound)" }
         return isUnlimited ? kind : "\(kind) from \(range.lowerBound) to \(range.upperBound)"
     default: return kind
     }

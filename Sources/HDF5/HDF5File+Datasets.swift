@@ -58,11 +58,12 @@ extension HDF5File {
         }
     }
 
-    /// Creates a dataset whose elements lie in other files. Any HDF5 program reads it as if they lay here; rows whose file is missing read as zeros.
+    /// Creates a dataset whose elements lie in other files. Any HDF5 program reads it as if they lay here. What lies in a file that is missing
+    /// reads as bits that are all 1, which no computation gives: NaN, -1, the largest number; zeros would look like values.
     ///
     /// - Parameters:
     ///   - shape: extents of the axes; empty for a single element, which has one source whose row ranges are ignored.
-    ///   - sources: where the rows lie. Rows that no source gives read as zeros.
+    ///   - sources: where the rows lie. Rows that no source gives read as those of a missing file.
     /// - Throws: `UserError(.inputOutput)`.
     public func createVirtualDataset(
         _ name: String, _ elementType: HDF5ElementType, shape: [Int], sources: [HDF5VirtualSource]
@@ -70,6 +71,8 @@ extension HDF5File {
         try HDF5Library.withProperties(mneme_h5p_dataset_create()) { creation in
             // Without a source the layout still has to be virtual.
             HDF5Library.set(H5Pset_layout(creation, H5D_VIRTUAL))
+            var missing = UInt64.max
+            HDF5Library.set(H5Pset_fill_value(creation, elementType.memoryType, &missing))
             for source in sources {
                 precondition(shape.isEmpty || source.rows.count == source.sourceRows.count, "\(name): \(source.rows) from \(source.sourceRows)")
                 HDF5Library.withSpace(shape) { space in

@@ -31,8 +31,8 @@ public struct KeyValueMemoryConfiguration: Sendable, Equatable {
     /// Reads the section.
     /// - Throws: `UserError` (.configuration) where a value is not what it must be.
     public init(_ section: ConfigurationSection) throws {
-        width = try section.int("width", "The width of the tables of symbols.", default: width, in: 1...)
-        hops = try section.int("hops", "How often the memory is read for a question.", default: hops, in: 1...)
+        width = try section.int("width", "The width of the tables of symbols.", default: width, in: SizeLimits.width)
+        hops = try section.int("hops", "How often the memory is read for a question.", default: hops, in: SizeLimits.layers)
         mapsLastHop = try section.bool(
             "mapLastHop", "The state goes through a learned matrix after the last read too.", default: mapsLastHop)
         sharesAnswerTable = try section.bool(

@@ -28,8 +28,14 @@ public struct PreparedBatch {
     /// The summed loss of the batch.
     public let loss: (_ pass: ForwardPass) -> SummedLoss
 
+    /// Examples of the step, those of other lanes included, that were cut to fit.
+    public let cutExamples: Int
+
     /// The batch of a model.
-    public init<Model: TrainableModel>(_ batch: Model.Batch, for model: Model) { loss = { model.loss(batch, $0) } }
+    public init<Model: TrainableModel>(_ batch: Model.Batch, for model: Model, cutExamples: Int = 0) {
+        loss = { model.loss(batch, $0) }
+        self.cutExamples = cutExamples
+    }
 }
 
 /// A model that can be trained, evaluated and decoded from.

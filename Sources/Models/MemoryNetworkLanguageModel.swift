@@ -46,7 +46,7 @@ public final class MemoryNetworkLanguageModel: RememberingLanguageModel {
         public init(width: Int) { self.width = width }
 
         public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
-            self.init(width: try section.int("width", "The width of the tables of words.", in: 1...))
+            self.init(width: try section.int("width", "The width of the tables of words.", in: SizeLimits.width))
             dropout = try section.rate("dropout", "The rate of dropout on the words' rows and on the last state.", default: dropout)
             labelSmoothing = try section.labelSmoothing(default: labelSmoothing)
             carriesMemory = try section.carry(default: carriesMemory)

@@ -37,7 +37,7 @@ public final class RecurrentLanguageModel: RememberingLanguageModel {
             core = try readCore(kind, section)
             labelSmoothing = try section.labelSmoothing(default: labelSmoothing)
             embedding = try section.optionalInt(
-                "embedding", "The width of the embeddings of tokens.", defaultText: "as wide as the core", in: 1...)
+                "embedding", "The width of the embeddings of tokens.", defaultText: "as wide as the core", in: SizeLimits.width)
             carriesMemory = try section.carry(default: carriesMemory)
             dropout =
                 try core.layerOptions?.dropout

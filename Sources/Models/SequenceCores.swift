@@ -51,8 +51,8 @@ public struct RecurrentLayersConfiguration: SequenceCoreConfiguration {
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
         guard let cell = RecurrentCell(rawValue: kind.rawValue) else { fatalError("\(kind.rawValue) has no recurrent cells") }
         self.cell = cell
-        layers = try section.int("layers", "Recurrent layers, one on top of the other.", default: layers, in: 1...)
-        units = try section.int("width", "The units of each layer.", in: 1...)
+        layers = try section.int("layers", "Recurrent layers, one on top of the other.", default: layers, in: SizeLimits.layers)
+        units = try section.int("width", "The units of each layer.", in: SizeLimits.width)
         options = try RecurrentOptions(section, cell: cell)
     }
 
@@ -109,7 +109,7 @@ extension ControllerConfiguration {
         let kind = try section.choice("kind", "What the controller is.", default: standard.kind)
         self.init(
             kind, width: try section.controllerWidth(default: standard.width),
-            layers: try section.int("layers", "Layers of the controller.", default: standard.layers, in: 1...))
+            layers: try section.int("layers", "Layers of the controller.", default: standard.layers, in: SizeLimits.layers))
         if kind != .lstm { activation = try section.choice("activation", "What the units' sums go through.", default: activation) }
     }
 }
@@ -122,9 +122,9 @@ extension NeuralTuringMachineConfiguration: SequenceCoreConfiguration {
         rows = try section.memoryRows(default: rows)
         width = try section.rowWidth(default: width)
         readHeads = try section.readHeads(default: readHeads)
-        writeHeads = try section.int("writeHeads", "Heads that write.", default: writeHeads, in: 1...)
+        writeHeads = try section.int("writeHeads", "Heads that write.", default: writeHeads, in: SizeLimits.memoryHeads)
         let reach = try section.int(
-            "shifts", "By how many rows a head can move either way at a step.", default: shifts.upperBound, in: 0...)
+            "shifts", "By how many rows a head can move either way at a step.", default: shifts.upperBound, in: 0...1024)
         guard 2 * reach < rows else { throw section.error("shifts", "is \(reach), too far for a memory of \(rows) rows") }
         shifts = -reach...reach
         limit = try section.limit(default: limit)
@@ -208,15 +208,15 @@ public struct EraseAddConfiguration: SequenceCoreConfiguration {
 
 /// Keys that several memories have.
 extension ConfigurationSection {
-    fileprivate func memoryRows(default value: Int) throws -> Int { try int("rows", "Rows of the memory.", default: value, in: 1...) }
-    fileprivate func readHeads(default value: Int) throws -> Int { try int("readHeads", "Heads that read.", default: value, in: 1...) }
+    fileprivate func memoryRows(default value: Int) throws -> Int { try int("rows", "Rows of the memory.", default: value, in: SizeLimits.width) }
+    fileprivate func readHeads(default value: Int) throws -> Int { try int("readHeads", "Heads that read.", default: value, in: SizeLimits.memoryHeads) }
 
     fileprivate func rowWidth(default value: Int) throws -> Int {
-        try int("width", "The width of a row of the memory.", default: value, in: 1...)
+        try int("width", "The width of a row of the memory.", default: value, in: SizeLimits.width)
     }
 
     fileprivate func controllerWidth(default value: Int) throws -> Int {
-        try int("width", "Units of each layer of the controller.", default: value, in: 1...)
+        try int("width", "Units of each layer of the controller.", default: value, in: SizeLimits.width)
     }
 
     /// `limit`, infinity for none.

@@ -66,7 +66,7 @@ public struct SequenceModelConfiguration: Sendable {
     public init(_ section: ConfigurationSection) throws {
         core = try readCore(section.choice("kind", modelKindMeaning, of: ModelKind.cores), section)
         embedding = try section.optionalInt(
-            "embedding", "The width of the embeddings of symbols.", defaultText: "symbols are one-hot vectors", in: 1...)
+            "embedding", "The width of the embeddings of symbols.", defaultText: "symbols are one-hot vectors", in: SizeLimits.width)
     }
 }
 

@@ -38,16 +38,16 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
     }
 
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
-        let width = try section.int("width", "The width of embeddings and of every block.", in: 1...)
-        let heads = try section.int("heads", "Attention heads of a block, a divisor of model.width.", in: 1...)
+        let width = try section.int("width", "The width of embeddings and of every block.", in: SizeLimits.width)
+        let heads = try section.int("heads", "Attention heads of a block, a divisor of model.width.", in: SizeLimits.width)
         guard width % heads == 0 else { throw section.error("heads", "is \(heads), which does not divide model.width, \(width)") }
         self.init(
-            layers: try section.int("layers", "Blocks; of an encoder-decoder, blocks of each side.", in: 1...), width: width, heads: heads)
+            layers: try section.int("layers", "Blocks; of an encoder-decoder, blocks of each side.", in: SizeLimits.layers), width: width, heads: heads)
         feedForward = try section.int(
             "feedForward", "The inner width of the feed-forward blocks.", default: feedForward, defaultText: "4 times model.width",
-            in: 1...)
+            in: SizeLimits.positions)
         dropout = try section.rate("dropout", "The rate of all dropouts.", default: dropout)
-        context = try section.int("context", "The most positions that a sequence may have.", default: context, in: 1...)
+        context = try section.int("context", "The most positions that a sequence may have.", default: context, in: SizeLimits.positions)
         labelSmoothing = try section.labelSmoothing(default: labelSmoothing)
         if kind == .encoderDecoder {
             layout = .encoderDecoder(

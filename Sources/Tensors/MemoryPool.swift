@@ -169,8 +169,21 @@ struct FreeBlocks: ~Copyable {
         return posix_memalign(&pointer, 64, size) == 0 ? pointer : nil
     }
 
+    /// Bytes of large blocks since the system was last asked how many it has.
+    private static let unchecked = Atomic(0)
+    private static let checkedBytes = 64 << 20
+
+    /// Whether the system has the memory that it would promise: without that it would end the process without a word when the pages are used.
+    /// Asked once for each 64 MiB.
+    private static func hasMemory(_ size: Int) -> Bool {
+        guard unchecked.add(min(size, checkedBytes), ordering: .relaxed).newValue >= checkedBytes else { return true }
+        unchecked.store(0, ordering: .relaxed)
+        return SystemMemory.availableBytes.map { size <= $0 } ?? true
+    }
+
     /// Pages of their own, so that giving a block back gives its memory back, from a multiple of 2 MiB.
     private static func largeSystemBlock(_ size: Int) -> UnsafeMutableRawPointer? {
+        guard hasMemory(size) else { return nil }
         let length = mappedLength(size)
         let mapped = mmap(nil, length + largeBlock, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let mapped, mapped != MAP_FAILED else { return nil }

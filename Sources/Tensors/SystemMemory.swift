@@ -34,11 +34,19 @@ public enum SystemMemory {
             // Inside a container the group's own path may not be mounted; its files are then at the root.
             for folder in ["\(root)\(fields[2])", root] {
                 guard let limit = number(in: "\(folder)/\(limitName)"), let use = number(in: "\(folder)/\(useName)") else { continue }
-                remaining = min(remaining ?? .max, max(0, limit - use))
+                // Pages of files count as used, and are given back when others are wanted.
+                remaining = min(remaining ?? .max, max(0, limit - max(0, use - fileBytes(in: "\(folder)/memory.stat", isUnified))))
                 break
             }
         }
         return remaining
+    }
+
+    /// Bytes of files that a control group keeps in memory.
+    private static func fileBytes(in file: String, _ isUnified: Bool) -> Int {
+        let names = isUnified ? ["active_file", "inactive_file"] : ["total_active_file", "total_inactive_file"]
+        let lines = ((try? String(contentsOfFile: file, encoding: .utf8)) ?? "").split(separator: "\n").map { $0.split(separator: " ") }
+        return lines.filter { $0.count == 2 && names.contains(String($0[0])) }.reduce(0) { $0 + (Int($1[1]) ?? 0) }
     }
 
     private static func number(in file: String) -> Int? {

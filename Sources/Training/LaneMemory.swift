@@ -46,6 +46,11 @@ final class LaneMemory: RunState {
         }
     }
 
+    /// Bytes that a lane remembers between batches.
+    static func bytesPerLane(of model: any TrainableModel) -> Int {
+        model.memory.filter { $0.lifetime == .lane }.reduce(0) { $0 + 4 * $1.shape.count }
+    }
+
     private static func shape(_ lanes: Int, _ declaration: MemoryDeclaration) -> Shape { Shape([lanes] + declaration.shape.array) }
 
     /// Whether there is anything to carry.

@@ -128,11 +128,13 @@ public struct LanguageRun {
     public let model: any LanguageModel
     /// The tokenizer of the training corpus.
     public let tokenizer: SentencePieceTokenizer
+    private let cleaning: CleaningRules?
     private let length: Int
 
     init(_ task: any GeneratingTask, _ configuration: RunConfiguration) {
         model = task.languageModel
         tokenizer = task.tokenizer
+        cleaning = task.cleaning
         length = configuration.batch.length
     }
 
@@ -145,6 +147,17 @@ public struct LanguageRun {
         PromptFormat(
             model: model, tokenizer: tokenizer, length: length, room: request.maximumTokens ?? profile.generation.room,
             truncatedSide: profile.truncatedSide)
+    }
+
+    /// A text as preparation would have made it: with its white space normalised where that of the training corpus was.
+    /// - Parameters:
+    ///   - profile: whose rules hold for a run that does not say by which ones its corpus was cleaned.
+    ///   - isSource: of a pair; one of nothing but white space is empty then.
+    public func cleaned(_ text: String, _ profile: CorpusProfile, isSource: Bool = true) -> String {
+        var rules = cleaning ?? profile.cleaning
+        if cleaning == nil { rules.whiteSpace = .ascii }
+        let bytes = rules.cleaned(Array(text.utf8))
+        return isSource && rules.isBlank(bytes) ? "" : String(decoding: bytes, as: UTF8.self)
     }
 
     /// Makes sure that a corpus was made with the run's tokenizer.

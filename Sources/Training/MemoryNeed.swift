@@ -11,6 +11,8 @@ import Tensors
 package struct MemoryNeed: Sendable {
     /// Trained values.
     package let parameters: Int
+    /// Bytes of a batch's positions and of what its lanes remember, of this rank.
+    package let batchBytes: Int
     /// Bytes of values, their copy in the type of activations, gradients, optimizer state, partial sums of the reproducible tree, and this rank's share
     /// of a checkpoint, which is copied before it is written. Activations come on top.
     package let bytes: Int
@@ -19,10 +21,29 @@ package struct MemoryNeed: Sendable {
     /// - Parameters:
     ///   - ranks: among which a checkpoint is shared out.
     ///   - partialSums: gradients that the reproducible tree keeps beside the present one.
-    package init(parameters: Int, optimizer: OptimizerConfiguration, activations: DataType, ranks: Int = 1, partialSums: Int = 0) {
+    ///   - lanes: of this rank.
+    ///   - laneBytes: what a lane takes at least: its positions in a batch, and what it remembers.
+    package init(
+        parameters: Int, optimizer: OptimizerConfiguration, activations: DataType, ranks: Int = 1, partialSums: Int = 0, lanes: Int = 0, laneBytes: Int = 0
+    ) {
         self.parameters = parameters
         let state = 4 + 4 * optimizer.slotCount
-        bytes = parameters * (state + 4 + (activations == .bfloat16 ? 2 : 0) + 4 * partialSums) + (parameters * state + ranks - 1) / ranks
+        let values = Self.product(parameters, state + 4 + (activations == .bfloat16 ? 2 : 0) + 4 * partialSums)
+        let saved = Self.product(parameters, state)
+        let share = saved == 0 ? 0 : (saved - 1) / ranks + 1
+        batchBytes = Self.product(lanes, laneBytes)
+        bytes = [values, share, batchBytes].reduce(0) { Self.sum($0, $1) }
+    }
+
+    /// A product that is no number of bytes is more than there are.
+    static func product(_ a: Int, _ b: Int) -> Int {
+        let (value, overflow) = a.multipliedReportingOverflow(by: b)
+        return overflow ? .max : value
+    }
+
+    private static func sum(_ a: Int, _ b: Int) -> Int {
+        let (value, overflow) = a.addingReportingOverflow(b)
+        return overflow ? .max : value
     }
 
     /// Throws when the ranks of this node together need more than the node has. Collective; call it before anything is allocated.
@@ -37,6 +58,12 @@ package struct MemoryNeed: Sendable {
         guard let available, bytes > available / ranks else { return }
         func gigabytes(_ bytes: Int) -> String { String(format: "%.1f GB", Double(bytes) / 1e9) }
         let need = ranks == 1 ? gigabytes(bytes) : "\(gigabytes(bytes)) on each of \(ranks) ranks"
+        if batchBytes > bytes - batchBytes {
+            throw UserError(
+                .configuration,
+                "the positions of a batch and the memory of its lanes need \(need) before anything is computed, but \(node) has \(gigabytes(available)) left",
+                at: "batch", advice: "make batch.lanes or the sequences smaller, or start more ranks on other nodes")
+        }
         throw UserError(
             .configuration,
             "\(parameters.formatted(.number.grouping(.automatic).locale(Locale(identifier: "en_US")))) parameters with gradients, optimizer state and the copy for a checkpoint need \(need), but \(node) has \(gigabytes(available)) left", at: "model",

@@ -143,7 +143,7 @@ public struct RunConfiguration: Sendable {
             defaultText: "the run file's name",
             onResume: .free)
         try Self.checkDirectory(run, root)
-        seed = UInt64(try root.int("seed", "What every random number of the run is a function of.", default: 1, in: 0...))
+        seed = UInt64(try root.int("seed", "What every random number of the run is a function of.", default: 1, in: 0...Int.max))
         steps = try root.int("steps", "Optimizer steps of the whole run.", in: 1..., onResume: .free)
         task = try TaskKind.settings(root)
 
@@ -235,7 +235,7 @@ public struct RunConfiguration: Sendable {
 extension BatchSettings {
     /// Reads the section `batch`.
     init(_ section: ConfigurationSection, _ task: any TaskSettings) throws {
-        lanes = try section.int("lanes", "The lanes of the global batch: sequences of a step, whatever the number of ranks.", in: 1...)
+        lanes = try section.int("lanes", "The lanes of the global batch: sequences of a step, whatever the number of ranks.", in: SizeLimits.lanes)
         length = try task.readLength(section)
         groups = try section.optionalInt(
             "groups", "Groups of lanes that the batch is cut into, a power of two; a rank owns whole groups.",
@@ -243,6 +243,12 @@ extension BatchSettings {
         accumulation = try section.int(
             "accumulation", "Without groups: micro-batches of a step that each rank cuts its lanes into.", default: 1, in: 1...,
             onResume: .noted)
+        let positions = lanes.multipliedReportingOverflow(by: max(length, 1))
+        guard !positions.overflow, positions.partialValue <= SizeLimits.batchPositions else {
+            throw section.error(
+                "lanes", "is \(lanes): with batch.length, \(length), a batch has more than \(SizeLimits.batchPositions) positions",
+                advice: "make one of them smaller")
+        }
         guard let groups else { return }
         guard groups.nonzeroBitCount == 1 else { throw section.error("groups", "is \(groups), not a power of two") }
         guard lanes % groups == 0 else { throw section.error("groups", "is \(groups), which does not divide batch.lanes, \(lanes)") }

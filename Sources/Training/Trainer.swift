@@ -123,7 +123,8 @@ public final class Trainer {
         let store = model.store
         try MemoryNeed(
             parameters: store.parameterCount, optimizer: configuration.optimizer, activations: configuration.precision.activations,
-            ranks: communicator.size, partialSums: tree == nil ? 0 : GroupAccumulator.partialSums(ofGroups: ownership.microBatches.count)
+            ranks: communicator.size, partialSums: tree == nil ? 0 : GroupAccumulator.partialSums(ofGroups: ownership.microBatches.count),
+            lanes: ownership.microBatches.reduce(0) { $0 + $1.count }, laneBytes: task.laneBytes + LaneMemory.bytesPerLane(of: model)
         ).check(communicator)
         loader = try communicator.onEveryRank { try task.makeLoader(owning: ownership.microBatches.flatMap { $0 }) }
         store.allocate(seed: configuration.seed, activations: configuration.precision.activations)
@@ -241,6 +242,7 @@ public final class Trainer {
             sinks = try MetricSinks(
                 configuration, targets: task.targets, terminal: surroundings.terminal, columns: surroundings.terminalColumns)
             try sinks.rewind(to: step)
+            for warning in try task.warnings { sinks.note("warning: \(warning)") }
             checkpoints.beforePublication = { [sinks] in sinks.synchronize() }
             try directory.note(step: step)
         }
@@ -445,6 +447,8 @@ public final class Trainer {
         metrics[.gradientNorm] = outcome.gradientNorm
         metrics[.carriedGradientNorm] = carriesGradient ? outcome.measuredNorm : nil
         metrics[.learningRate] = learningRate
+        // Every batch of a step knows how many examples of all lanes were cut.
+        if let cut = batches.first?.cutExamples, cut > 0 { metrics[.cutPairs] = Double(cut) }
         return metrics
     }
 

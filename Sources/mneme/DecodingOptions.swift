@@ -1,6 +1,7 @@
 // How text is generated, for all commands that generate.
 
 import ArgumentParser
+import Configuration
 import Corpora
 import Training
 
@@ -20,9 +21,9 @@ struct DecodingOptions: ParsableArguments {
     var batch: Int?
 
     func validate() throws {
-        guard beam ?? 1 >= 1 else { throw ValidationError("--beam must be at least 1.") }
-        guard maximumTokens ?? 1 >= 1 else { throw ValidationError("--maximum-tokens must be at least 1.") }
-        guard batch ?? 1 >= 1 else { throw ValidationError("--batch must be at least 1.") }
+        try requireRange("--beam", beam, SizeLimits.beam)
+        try requireRange("--maximum-tokens", maximumTokens, SizeLimits.positions)
+        try requireRange("--batch", batch, SizeLimits.sequences)
     }
 
     /// The options as a request; what is not given is left open.

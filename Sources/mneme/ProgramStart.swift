@@ -136,7 +136,7 @@ enum ProgramStart {
         MemoryPool.shared.exhaustionHandler = { bytes in
             free(reserve)
             CommandLineOutput.error(
-                "\(who)no memory for a tensor of \(bytes) bytes; use a smaller batch.lanes or batch.length, or more batch.groups")
+                "\(who)no memory for a tensor of \(bytes) bytes; in training use a smaller batch.lanes or batch.length, or more batch.groups; in use fewer --sequences, a smaller --beam or --batch")
             communicator.abort(ExitCode.configuration.rawValue)
         }
     }

@@ -12,7 +12,9 @@ final class ProgressLine {
         let now = ContinuousClock.now
         guard isTerminal, last.map({ now - $0 >= .milliseconds(200) }) ?? true else { return }
         last = now
-        CommandLineOutput.terminal.write("\r\u{1b}[K\(text())", .progress)
+        // Longer than the terminal it would be two lines, of which only the second is drawn anew.
+        let columns = CommandLineOutput.terminalColumns ?? 100
+        CommandLineOutput.terminal.write("\r\u{1b}[K\(text().prefix(max(columns - 1, 0)))", .progress)
     }
 
     /// Removes the line.

@@ -1,20 +1,22 @@
 // Lines and documents for commands that generate: from files, or from standard input.
 
+import Corpora
 import Diagnostics
 import Foundation
 
 enum TextInput {
     /// The lines of the inputs in order; of standard input for none or "-".
     static func lines(_ inputs: [String]) throws -> [String] {
-        try documents(inputs).flatMap { text -> [String] in
-            var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-            if lines.last == "" { lines.removeLast() }
-            return lines
-        }
+        try texts(inputs).flatMap { text in TextLines.split(text).map { String(decoding: $0, as: UTF8.self) } }
     }
 
     /// Each input's whole text, lines ending in a line feed alone, without a byte order mark.
     static func documents(_ inputs: [String]) throws -> [String] {
+        try texts(inputs).map { String(decoding: TextLines.unified($0), as: UTF8.self) }
+    }
+
+    /// Each input's whole text, without a byte order mark.
+    private static func texts(_ inputs: [String]) throws -> [[UInt8]] {
         try (inputs.isEmpty ? ["-"] : inputs).map { path in
             let data: Data
             if path == "-" {
@@ -31,7 +33,8 @@ enum TextInput {
             guard let text = String(validating: data, as: UTF8.self) else {
                 throw UserError(.badData, "is not UTF-8 text", at: path == "-" ? "standard input" : path, advice: "convert it, e.g. with iconv")
             }
-            return (text.hasPrefix("\u{feff}") ? String(text.unicodeScalars.dropFirst()) : text).replacing("\r\n", with: "\n")
+            let bytes = Array(text.utf8)
+            return bytes.starts(with: [0xef, 0xbb, 0xbf]) ? Array(bytes[3...]) : bytes
         }
     }
 }

@@ -43,6 +43,19 @@ import Training
         }
     }
 
+    @Test func whatIsNoNumberOfBytesIsTooMuch() throws {
+        for need in [
+            MemoryNeed(parameters: .max / 8, optimizer: OptimizerConfiguration(), activations: .bfloat16, partialSums: 9),
+            MemoryNeed(parameters: 1, optimizer: OptimizerConfiguration(), activations: .float32, lanes: 1 << 40, laneBytes: 1 << 40),
+        ] {
+            #expect(need.bytes == .max)
+            #expect(throws: UserError.self) { try need.check(SingleProcess(), available: 1 << 50) }
+        }
+        let batch = MemoryNeed(parameters: 1000, optimizer: OptimizerConfiguration(), activations: .float32, lanes: 1 << 20, laneBytes: 1 << 13)
+        let error = #expect(throws: UserError.self) { try batch.check(SingleProcess(), available: 1 << 32) }
+        #expect(error?.place == "batch" && error?.exitCode == .configuration)
+    }
+
     @Test func theMachineSaysWhatItHas() throws {
         guard FileManager.default.fileExists(atPath: "/proc/meminfo") else { return }
         let available = try #require(SystemMemory.availableBytes)

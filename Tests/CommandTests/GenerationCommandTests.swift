@@ -51,6 +51,15 @@ import Testing
             let report = try jsonObject(try mneme(["evaluate", run, "--json", "--limit", "100"]).standardOutput)
             #expect(try #require(report["bleu"] as? Double) > 60)
             #expect((report["bleu_signature"] as? String)?.contains("tok:13a|smooth:exp") == true)
+            #expect(report["cut_pairs"] as? Int == 0)
+            // What is cut is counted: as training begins, step by step, and in an evaluation.
+            let short = "\(directory)/short"
+            let training = try mneme(["train", "\(directory)/run.yaml", "--set", "run=\(short)", "--set", "steps=2", "--set", "schedule.warmup=0", "--set", "log.every=1", "--set", "batch.length=3"])
+            #expect(training.standardError.contains("warning: 400 of 400 pairs are longer than batch.length, 3, and are cut"), "\(training.standardError)")
+            #expect(try String(contentsOfFile: "\(short)/log.txt", encoding: .utf8).contains("and are cut"))
+            let metrics = try String(contentsOfFile: "\(short)/metrics.jsonl", encoding: .utf8).split(separator: "\n").map { try jsonObject(String($0)) }
+            #expect(metrics.count == 2 && metrics.allSatisfy { $0["cut_pairs"] as? Double == 16 })
+            #expect(try jsonObject(try mneme(["evaluate", short, "--json", "--limit", "2"]).standardOutput)["cut_pairs"] as? Int == 400)
             #expect(try #require(report["chrf"] as? Double) > 60)
 
             try "the small house stands\na river and\n".write(toFile: "\(directory)/input.txt", atomically: true, encoding: .utf8)
@@ -60,12 +69,38 @@ import Testing
                 #expect(lines.count == 3 && lines[2].isEmpty)
                 #expect(lines[0] == lines[0].uppercased() && !lines[0].isEmpty)
             }
+            // What sharding did to a line is done to it here too, and one line out stands for each line in.
+            let plain = ["the small house stands", "", "a river and", ""]
+            let expected = try translated(plain.joined(separator: "\n") + "\n", run, directory)
+            #expect(expected.count == 4 && expected[1].isEmpty && expected[3].isEmpty && !expected[2].isEmpty)
+            for text in [
+                " the  small\thouse\u{a0}stands \n \na river\u{3000}and\n\t\u{2003}\n", "the small house stands\r\r\n\r\r\na river and\r\r\n\r\r\n",
+                "the small house stands\n\na river and\r\n\u{a0}", "\u{feff}the small house stands\r\n\r\na river and\r\n\r\n",
+            ] {
+                #expect(try translated(text, run, directory) == expected, "\(text)")
+            }
+            let long = try mneme(["translate", run, try file(Array(repeating: "the small house", count: 200).joined(separator: " "), directory), "--maximum-tokens", "3"])
+            #expect(long.standardError.hasPrefix("line 1: ") && long.standardError.contains("the first 96 are translated; the rest is cut off"), "\(long.standardError)")
+            #expect(long.standardError.contains("did not come to an end"))
             // The same lines, beginning with the same sentence, give the same translation whatever stands beside them.
             let alone = "\(directory)/alone.txt"
             try "the small house stands\n".write(toFile: alone, atomically: true, encoding: .utf8)
             let both = try mneme(["translate", run, "\(directory)/input.txt"]).standardOutput.split(separator: "\n")
             #expect(try mneme(["translate", run, alone]).standardOutput.split(separator: "\n").first == both.first)
         }
+    }
+
+    private func file(_ text: String, _ directory: String) throws -> String {
+        let path = "\(directory)/text.txt"
+        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+        return path
+    }
+
+    /// The lines of a translation.
+    private func translated(_ text: String, _ run: String, _ directory: String) throws -> [String] {
+        let output = try mneme(["translate", run, try file(text, directory)]).standardOutput
+        #expect(output.isEmpty || output.hasSuffix("\n"))
+        return output.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
     }
 
     @Test("summaries: .story files, ROUGE of the model and of lead-3")
@@ -135,6 +170,13 @@ import Testing
             #expect(try mneme(["evaluate", directory, "--limit=-1"], expecting: 64).standardError.contains("--limit must not be negative"))
             #expect(try mneme(["answer", directory, "--split", "test", "--plain", "x"], expecting: 64).standardError.contains("--plain"))
             #expect(try mneme(["translate", directory, "--beam", "0"], expecting: 64).standardError.contains("--beam must be at least 1"))
+            for option in ["--beam", "--maximum-tokens", "--batch"] {
+                let wrong = try mneme(["translate", directory, option, "9223372036854775807"], expecting: 64)
+                #expect(wrong.standardError.contains("\(option) must be at most"))
+            }
+            for option in ["--sequences", "--maximum-tokens", "--top-k"] {
+                #expect(try mneme(["generate", directory, option, "9223372036854775807"], expecting: 64).standardError.contains("\(option) must be at most"))
+            }
             #expect(try mneme(["plot", directory], expecting: 66).standardError.contains("metrics.jsonl"))
             for command in ["train", "evaluate", "translate", "summarize", "answer", "generate", "plot"] {
                 let help = try mneme([command, "--help"]).standardOutput

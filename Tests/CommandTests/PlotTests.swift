@@ -44,9 +44,17 @@ import Training
         let one = LossCurve(title: "one", training: [.init(step: 5, loss: 2)], validation: [])
         #expect(one.terminalDrawing().contains("step"))
         try withScratchDirectory { directory in
-            try "{\"step\":1,\"loss\":2}\nnonsense\n".write(toFile: "\(directory)/metrics.jsonl", atomically: true, encoding: .utf8)
+            func write(_ text: String) throws { try text.write(toFile: "\(directory)/metrics.jsonl", atomically: true, encoding: .utf8) }
+            try write("{\"step\":1,\"loss\":2}\nnonsense\n{\"step\":2,\"loss\":1}\n")
             let run = try mneme(["plot", directory], expecting: 65)
             #expect(run.standardError == "mneme: error: \(directory)/metrics.jsonl:2: is not a metrics object; remove the line\n")
+            // What a session that resumes would remove: a line in the making, or one that a crash cut short.
+            for rest in ["{\"step\":3,\"lo", "nonsense\n", "\0\0\0", "{\"step\":3,\"lo\n\n"] {
+                try write("{\"step\":1,\"loss\":2}\n{\"step\":2,\"loss\":1}\n" + rest)
+                #expect(try LossCurve(runDirectory: directory).training == [.init(step: 1, loss: 2), .init(step: 2, loss: 1)], "\(rest)")
+            }
+            try write("{\"step\":1,\"loss\":2}\n{\"step\":2,\"loss\":1}")
+            #expect(try LossCurve(runDirectory: directory).training.count == 2)
         }
     }
 }

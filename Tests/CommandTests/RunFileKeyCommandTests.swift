@@ -14,7 +14,7 @@ import Testing
         let keys = try #require(
             try JSONSerialization.jsonObject(with: Data(try mneme(["train", "--keys", "batch", "--json"]).standardOutput.utf8)) as? [[String: Any]])
         let lanes = try #require(keys.first { $0["name"] as? String == "batch.lanes" })
-        #expect(lanes["type"] as? String == "an integer of at least 1" && lanes["on_resume"] as? String == "refused" && lanes["default_value"] == nil)
+        #expect(lanes["type"] as? String == "an integer from 1 to 1048576" && lanes["on_resume"] as? String == "refused" && lanes["default_value"] == nil)
         let wrong = try mneme(["train", "--keys", "optimzer"], expecting: 64)
         #expect(wrong.standardError == "mneme: error: --keys: run files have no section or key 'optimzer'; did you mean 'optimizer'?\n")
         #expect(try mneme(["train"], expecting: 64).standardError.contains("Missing a run file"))

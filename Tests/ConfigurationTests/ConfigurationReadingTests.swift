@@ -31,6 +31,36 @@ import Testing
         #expect(throws: UserError.self) { try root.int("a") }
     }
 
+    /// Sizes are multiplied: what no product of them could hold is refused where it is written, with the limit.
+    @Test func numbersThatAreTooLargeNameTheLimit() throws {
+        for text in ["2147483648", "9223372036854775807", "99999999999999999999999", "+3_000_000_000"] {
+            let found = message { _ = try tree("b:\n  a: \(text)").section("b").int("a", in: 1...) }
+            #expect(found == "x.yaml:2: 'b.a' must be an integer of at most 2147483647, found '\(text)'")
+        }
+        #expect(message { _ = try tree("a: 5000").root.int("a", in: 1...4096) } == "x.yaml:1: 'a' must be an integer of at most 4096, found '5000'")
+        #expect(message { _ = try tree("a: 0").root.int("a", in: 1...4096) } == "x.yaml:1: 'a' must be an integer from 1 to 4096, found '0'")
+        #expect(try tree("a: 2147483647").root.int("a", in: 0...) == 2_147_483_647)
+        #expect(try tree("a: 9223372036854775807").root.int("a", in: 0...Int.max) == .max)
+    }
+
+    @Test func mergeKeysBringWhatTheSectionDoesNotSay() throws {
+        let root = try tree("base: &b {x: 1, y: 2}\nother: &o\n  y: 3\n  z: 4\none:\n  <<: *b\n  y: 5\ntwo: {<<: [*b, *o], w: 6}\nthree:\n  \"<<\": 7\n").root
+        let one = try root.section("one")
+        #expect(try one.int("x") == 1 && one.int("y") == 5)
+        let two = try root.section("two")
+        #expect(try two.int("x") == 1 && two.int("y") == 2 && two.int("z") == 4 && two.int("w") == 6)
+        // In quotes it is a key like any other.
+        #expect(try root.section("three").int("<<") == 7)
+        for (yaml, found) in [("a: {<<: 3}", "found '3'"), ("a: {<<: [1]}", "found a list"), ("a: {<<: }", "found no value")] {
+            #expect(message { _ = try tree(yaml) } == "x.yaml:1: the merge key '<<' takes a section or a list of sections, \(found); write <<: *NAME, where &NAME stands before a section")
+        }
+        // What is merged is read like any other key, and an unknown one has its own line.
+        let unknown = try tree("base: &b\n  q: 1\nuse: {<<: *b}")
+        _ = try unknown.section("base").int("q")
+        _ = try unknown.section("use").int("x", default: 1)
+        #expect(message { try unknown.finish() }.hasPrefix("x.yaml:2: unknown key 'use.q'"))
+    }
+
     @Test(arguments: ["1.0", "1e3", "9223372036854775808"])
     func refusesWhatIsNoInteger(text: String) throws {
         #expect(throws: UserError.self) { try tree("a: \(text)").root.int("a") }

@@ -1,5 +1,6 @@
 import Corpora
 import Diagnostics
+import Foundation
 import TestSupport
 import Testing
 
@@ -116,9 +117,60 @@ import Testing
             #"{"article": "last", "highlights": "z"}"#,
         ]
         let got = try Reading(.cnnDailyMail, [try directory.write(lines.joined(separator: "\n"), to: "a.jsonl")])
-        #expect(got.sources == ["a \"b\" \\ / \n\t\r\u{8}\u{c} é€𝄞", "", "last"])
+        #expect(got.sources == ["a \"b\" \\ / \n\t\n\u{8}\u{c} é€𝄞", "", "last"])
         #expect(got.targets == ["x\ny", "é", "z"])
         #expect(got.errors.map(\.place.line) == Array(4...12))
+    }
+
+    @Test func lineEndsInsideOfMembersAreOne() throws {
+        let directory = try TemporaryDirectory()
+        let text = #"{"article": "a\r\nb\r\r\nc\rd\n", "highlights": "x\r\ny"}"#
+        let json = try Reading(.cnnDailyMail, [try directory.write(text, to: "a.jsonl")])
+        let csv = try Reading(.cnnDailyMail, [try directory.write("article,highlights\n\"a\r\nb\nc\nd\n\",\"x\r\ny\"\n", to: "a.csv")])
+        #expect(json.sources == ["a\nb\nc\nd\n"] && json.targets == ["x\ny"])
+        #expect(csv.sources == json.sources && csv.targets == json.targets)
+    }
+
+    @Test(arguments: ["01", "+1", ".5", "1.", "-", "1e", "1e+", "0x1", "NaN", "-Infinity", "1.5.2", "--1"])
+    func numbersThatAreNone(_ number: String) throws {
+        let directory = try TemporaryDirectory()
+        let got = try Reading(
+            .cnnDailyMail, [try directory.write("{\"article\":\"a\",\"highlights\":\"h\",\"n\":[\(number)]}", to: "a.jsonl")])
+        #expect(got.records.isEmpty && got.errors.count == 1 && got.errors[0].what.hasPrefix("not JSON"), "\(got.errors)")
+        // One rule, whoever reads.
+        #expect(throws: (any Error).self) { try JSONDecoder().decode([Double].self, from: Data("[\(number)]".utf8)) }
+    }
+
+    @Test(arguments: ["0", "-0", "1e5", "1E-05", "0.5e+3", "-12.25", "10"])
+    func numbers(_ number: String) throws {
+        let directory = try TemporaryDirectory()
+        let got = try Reading(
+            .cnnDailyMail, [try directory.write("{\"article\":\"a\",\"highlights\":\"h\",\"n\": \(number)}", to: "a.jsonl")])
+        #expect(got.records.count == 1 && got.errors.isEmpty)
+    }
+
+    @Test func repeatedNames() throws {
+        let directory = try TemporaryDirectory()
+        let got = try Reading(
+            .cnnDailyMail,
+            [
+                try directory.write(
+                    #"{"article":"a","article":"b","highlights":"h"}"# + "\n" + #"{"article":"a","highlights":"h","highlights":3}"#, to: "a.jsonl")
+            ])
+        #expect(got.sources == ["b"] && got.errors.map(\.place.line) == [2])
+        let csv = try directory.write("article,highlights,article\na,b,c\n", to: "a.csv")
+        #expect(userError { _ = try Reading(.cnnDailyMail, [csv]) }?.description.contains("names article twice") == true)
+    }
+
+    /// As `line.strip().lower().startswith("@highlight")` of the reference preparation has it: nothing of a summary may get into its article.
+    @Test(arguments: ["@highlight", " @highlight\t", "@highlight\u{a0} ", "@highlight:", "@Highlight The secret summary.", "@highlights"])
+    func whateverFollowsTheHighlightMark(_ mark: String) throws {
+        let directory = try TemporaryDirectory()
+        let path = try directory.write("\u{a0}First.\n\n\(mark)\n\nA summary.\n\n@highlight\n\nAnother.\u{3000}\n", to: "a.story")
+        let got = try Reading(.cnnDailyMail, [path])
+        #expect(got.sources == ["First."] && got.targets == ["A summary.\nAnother."])
+        let text = StoryText(Array("First.\r\n\(mark)\rA summary.".utf8))
+        #expect(text.article == Array("First.".utf8) && text.highlights == Array("A summary.".utf8))
     }
 
     @Test func aNameThatTellsNoForm() throws {

@@ -24,7 +24,27 @@ import Testing
         }
         var spaced = record("  a \t b\u{a0}c\r\n", "x")
         #expect(rules.apply(to: &spaced) == nil)
-        #expect(String(decoding: spaced.source, as: UTF8.self) == "a b\u{a0}c")
+        #expect(String(decoding: spaced.source, as: UTF8.self) == "a b c")
+        var blank = record("\u{3000}\u{a0}", "x")
+        #expect(rules.apply(to: &blank) == .emptySource)
+        var separated = record(Array(repeating: "w", count: 251).joined(separator: "\u{2003}"), words(250))
+        #expect(rules.apply(to: &separated) == .tooLong)
+    }
+
+    @Test func recordedRulesSayWhatWhiteSpaceWas() throws {
+        var rules = CorpusFormat.wmt.profile.cleaning
+        let recorded = try JSONEncoder().encode(rules)
+        #expect(try JSONDecoder().decode(CleaningRules.self, from: recorded) == rules)
+        // As it was recorded before there was a choice.
+        let old = #"{"unit":"words","minimumLength":1,"maximumLength":250,"maximumRatio":9,"dropsEmpty":true,"dropsIdenticalPairs":false,"#
+            + #""normalizesWhitespace":true}"#
+        rules.whiteSpace = .ascii
+        #expect(try JSONDecoder().decode(CleaningRules.self, from: Data(old.utf8)) == rules)
+        func cleaned(_ text: String) -> String { String(decoding: rules.cleaned(Array(text.utf8)), as: UTF8.self) }
+        #expect(cleaned(" a\u{a0} b ") == "a\u{a0} b" && !rules.isBlank(Array("\u{a0}".utf8)))
+        rules.whiteSpace = .unicode
+        #expect(cleaned(" a\u{a0} b \u{2028}\u{85}") == "a b" && cleaned("\u{feff}\u{200b}") == "\u{feff}\u{200b}")
+        #expect(rules.isBlank(Array("\u{a0}\t".utf8)) && rules.isBlank([]) && !rules.isBlank(Array("\u{200b}".utf8)))
     }
 
     @Test func otherRules() {
@@ -56,7 +76,7 @@ import Testing
     /// The fast count and the normaliser against the obvious ones, over texts of all lengths around the block size and beyond the lanes' range.
     @Test func whitespaceAgreesWithItsNaiveTwin() {
         var choices = SeededChoices(seed: 9)
-        let alphabet: [[UInt8]] = [Array("ab é€\u{a0}".utf8), Array(" \t\n\u{b}\u{c}\r".utf8), [0x08, 0x0e, 0x1f, 0x21, 0x7f, 0x80, 0xff]]
+        let alphabet: [[UInt8]] = [Array("ab é€\u{a0}".utf8), Array(" \t\n\u{b}\u{c}\r".utf8), [0x08, 0x0e, 0x1b, 0x21, 0x7f, 0x80, 0xff]]
         for length in Array(0...100) + [4095, 4096, 4097, 9000] {
             for density in [1, 3, 12] {
                 let text = (0..<length).map { _ in
@@ -64,13 +84,32 @@ import Testing
                 }
                 let words = text.split { $0 == 0x20 || (0x09...0x0d).contains($0) }
                 let normal = Array(words.joined(separator: [0x20]))
-                let scan = WhitespaceScan(text)
+                let scan = WhitespaceScan(text, .ascii)
                 #expect(scan.words == words.count)
                 #expect(scan.bytes == text.count)
                 #expect(scan.isNormal == (normal == text))
                 var normalized = text
-                normalizeWhitespace(&normalized)
+                normalizeWhitespace(&normalized, .ascii)
                 #expect(normalized == normal)
+            }
+        }
+        let wide = [0x1680, 0x2000, 0x2005, 0x200a, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000, 0x85, 0xa0, 0x1c, 0x1f, 0x20, 0x09]
+        let spaces = wide.map { String(Unicode.Scalar($0)!) }
+        let others = ["a", "é", "\u{200b}", "\u{2027}", "\u{2030}", "\u{3001}", "\u{1681}", "\u{a1}", "€", "𝄞", "\u{1b}", "\u{feff}"]
+        for length in Array(0...60) + [1000] {
+            let pieces = (0..<length).map { _ in choices.chance(1, in: 3) ? choices.pick(spaces) : choices.pick(others) }
+            let words = pieces.split { spaces.contains($0) }.map { $0.joined() }
+            let text = Array(pieces.joined().utf8)
+            let normal = Array(words.joined(separator: " ").utf8)
+            let scan = WhitespaceScan(text)
+            #expect(scan.words == words.count && scan.isNormal == (normal == text), "\(pieces)")
+            var normalized = text
+            normalizeWhitespace(&normalized)
+            #expect(normalized == normal)
+            text.withUnsafeBufferPointer {
+                #expect(WhiteSpace.unicode.isBlank($0) == words.isEmpty && WordCount.words(in: $0).words == words.count)
+                let first = pieces.firstIndex { !spaces.contains($0) } ?? 0, last = pieces.lastIndex { !spaces.contains($0) }.map { $0 + 1 } ?? 0
+                #expect(Array($0.trimmed) == Array(pieces[min(first, last)..<last].joined().utf8), "\(pieces)")
             }
         }
         let alternating = Array(repeating: Array("a ".utf8), count: 5000).flatMap(\.self)

@@ -155,6 +155,124 @@ import Testing
         #expect(got.errors.map { $0.what.hasPrefix("not UTF-8") } == [true])
     }
 
+    private func pairs(_ sources: [String], in directory: TemporaryDirectory) throws -> Reading {
+        func set(_ kind: String, _ segments: [String]) -> String {
+            let lines = segments.enumerated().map { "<seg id=\"\($0 + 1)\">\($1)</seg>\n" }
+            return "<\(kind)set setid=\"t\" srclang=\"any\">\n<doc docid=\"d1\">\n<p>\n\(lines.joined())</p>\n</doc>\n</\(kind)set>\n"
+        }
+        return try Reading(
+            .wmt, [directory.write(set("src", sources), to: "s.sgm"), directory.write(set("ref", sources.map { _ in "R" }), to: "r.sgm")])
+    }
+
+    /// The text of a segment is what stands between its tags, as sacreBLEU and mteval take it.
+    @Test func whatNobodyEscapedIsText() throws {
+        let directory = try TemporaryDirectory()
+        let texts = [
+            "if a <b then c", "a <unk> b", "mail <joe@example.org> now", "see </ there", "p <0.05 and q < 3", "set <x=\"1 and go", "<", "a <segment> b", "x <!-- y",
+            "</p", "<p> is a tag", "1 <seg", "last",
+        ]
+        let got = try pairs(texts, in: directory)
+        #expect(got.sources == texts && got.errors.isEmpty)
+    }
+
+    @Test func endTagsThatAreLeftOut() throws {
+        let directory = try TemporaryDirectory()
+        let target = try directory.write(
+            "<refset><doc docid=a><seg id=1>A<seg id=2>B</doc><doc docid=b><seg id=1>C</seg></doc><doc docid=c><seg>D</seg></doc></refset>", to: "r.sgm")
+        for text in [
+            "<srcset>\n<doc docid=\"a\">\n<p>\n<seg id=\"1\">one <b\n</p><p>\n<seg id = \"2\" >two</seg\n></p>\n<doc docid='b'><seg id=\"1\">three</p></doc>\n"
+                + "<DOC docid=c><hl><SEG>four</hl></DOC></srcset>",
+            "<srcset><doc docid=\"a\"><seg id=\"1>one <b</seg><seg id=\"2\">two</seg></doc><doc docid=\"b\"><seg id=\"1\">three<doc docid=\"c\"><seg id=\"1\">four</seg>"
+                + "</srcset>",
+        ] {
+            let got = try Reading(.wmt, [try directory.write(text, to: "s.sgm"), target])
+            #expect(got.sources == ["one <b", "two", "three", "four"] && got.targets == ["A", "B", "C", "D"], "\(got.sources) \(got.errors)")
+        }
+        // Segments without documents are one document.
+        let bare = try directory.write("<seg id=1>x\n<seg id=2>y\n</refset>", to: "bare.sgm")
+        #expect(try Reading(.wmt, [bare, bare]).sources == ["x", "y"])
+        for (cut, line) in [("<srcset>\n<doc docid=a>\n<seg id=1>x", 3), ("<srcset>\n<doc docid=a>\n<seg id=1>x</seg>\n", 2), ("<srcset>\n<doc docid=\"a", 2)] {
+            let path = try directory.write(cut, to: "cut.sgm")
+            let error = userError { _ = try Reading(.wmt, [path, target]) }
+            #expect(error?.exitCode == .badData && error?.place == "\(path):\(line)", "\(error?.description ?? cut)")
+        }
+    }
+
+    @Test func languagesThatSetsSayOfThemselves() throws {
+        let directory = try TemporaryDirectory()
+        let source = try directory.write("<srcset srclang=\"en-GB\"><doc docid=a><seg id=1>x</seg></doc></srcset>", to: "s.sgm")
+        let target = try directory.write("<refset srclang=\"en\" trglang=\"de\"><doc docid=a><seg id=1>y</seg></doc></refset>", to: "r.sgm")
+        func read(_ languages: String, _ files: [String]) throws -> [String] {
+            try Reading(.wmt, files) { $0.languages = try? LanguagePair(languages) }.sources
+        }
+        #expect(try read("en-de", [source, target]) == ["x"] && read("de-en", [target, source]) == ["y"])
+        for (languages, files) in [("de-en", [source, target]), ("en-fr", [source, target]), ("en-de", [target, source])] {
+            #expect(userError { _ = try read(languages, files) }?.exitCode == .usage, "\(languages)")
+        }
+        let xml = { (body: String) in try directory.write("<dataset>\(body)</dataset>", to: "t.xml") }
+        func document(_ id: String, _ source: String, _ references: [String]) -> String {
+            "<doc id=\"\(id)\"><src lang=\"\(source)\"><seg id=\"1\">\(source) if a <b</seg></src>"
+                + references.map { "<ref lang=\"\($0)\"><seg id=\"1\">\($0)</seg></ref>" }.joined() + "</doc>"
+        }
+        let two = try xml(document("1", "en", ["fr", "de"]) + document("2", "en", ["de", "fr"]))
+        let error = userError { _ = try Reading(.wmt, [two]) }
+        #expect(error?.exitCode == .usage && error?.description.contains("its languages are en, fr, de") == true)
+        let german = try Reading(.wmt, [two]) { $0.languages = try? LanguagePair("en-de") }
+        #expect(german.targets == ["de", "de"] && german.sources == ["en if a <b", "en if a <b"])
+        #expect(userError { _ = try Reading(.wmt, [two]) { $0.languages = try? LanguagePair("fr-de") } }?.exitCode == .usage)
+        let mixed = try xml(document("1", "en", ["de"]) + document("2", "de", ["en"]))
+        #expect(userError { _ = try Reading(.wmt, [mixed]) }?.exitCode == .usage)
+    }
+
+    @Test func tagsOfLanguages() throws {
+        for (text, source, target) in [
+            ("en-de", "en", "de"), ("pt_BR-en", "pt_BR", "en"), ("en-GB:de-DE", "en-GB", "de-DE"), ("en-GB-de-DE", "en-GB", "de-DE"), ("zh-Hans-CN-en", "zh-Hans-CN", "en"),
+            ("es-419-en", "es-419", "en"), ("EN-DE", "EN", "DE"),
+        ] {
+            #expect(try LanguagePair(text) == LanguagePair(source: source, target: target), "\(text)")
+        }
+        for text in ["ende", "en-", "-de", "", "en-de-fr", "en:", "en:de:fr", "a-b-c"] {
+            #expect(userError { _ = try LanguagePair(text) }?.exitCode == .usage, "\(text)")
+        }
+        for (wanted, found, isIncluded) in [
+            ("en", "en-GB", true), ("EN", "en", true), ("en-US", "en", false), ("en-US", "en-GB", false), ("de-DE", "de-Latn-DE", true), ("zh_Hant", "zh-Hant-TW", true),
+            ("en", "eng", false), ("de-DE", "de-x-DE", false), ("en", "", false),
+        ] {
+            #expect(LanguageTag(wanted).includes(LanguageTag(found)) == isIncluded, "\(wanted) \(found)")
+        }
+        #expect(LanguageTag("en").matches(among: ["en-US", "de", "en"]) == [2] && LanguageTag("en").matches(among: ["en-US", "de", "en-GB"]) == [0, 2])
+    }
+
+    @Test func noDirectionIsGuessed() throws {
+        let directory = try TemporaryDirectory()
+        func memory(_ header: String, _ units: [[(String, String)]]) throws -> String {
+            let body = units.map { "<tu>" + $0.map { "<tuv xml:lang=\"\($0)\"><seg>\($1)</seg></tuv>" }.joined() + "</tu>\n" }.joined()
+            return try directory.write("<tmx version=\"1.4\"><header \(header)/><body>\n\(body)</body></tmx>", to: "t.tmx")
+        }
+        let both = [[("de", "D eins"), ("en", "E one")], [("en", "E two"), ("de", "D zwei")]]
+        let said = try Reading(.wmt, [memory("srclang=\"EN\"", both)])
+        #expect(said.sources == ["E one", "E two"] && said.targets == ["D eins", "D zwei"])
+        for header in ["", "srclang=\"*all*\""] {
+            let path = try memory(header, both)
+            let error = userError { _ = try Reading(.wmt, [path]) }
+            #expect(error?.exitCode == .usage && error?.description.contains("its languages are de, en") == true, "\(error?.description ?? "")")
+            let asked = try Reading(.wmt, [path]) { $0.languages = try? LanguagePair("de-en") }
+            #expect(asked.sources == ["D eins", "D zwei"])
+        }
+        let third = [[("en", "a"), ("de", "b")], [("en", "c"), ("fr", "d")]]
+        #expect(userError { _ = try Reading(.wmt, [memory("srclang=\"en\"", third)]) }?.description.contains("its languages are en, fr") == true)
+        let several = [[("en", "a"), ("de", "b"), ("fr", "c")]]
+        #expect(userError { _ = try Reading(.wmt, [memory("srclang=\"en\"", several)]) }?.exitCode == .usage)
+        let regions = [[("en-US", "us"), ("en-GB", "gb"), ("de-DE", "d")]]
+        let british = try Reading(.wmt, [memory("srclang=\"en\"", regions)]) { $0.languages = try? LanguagePair("en-GB-de") }
+        #expect(british.sources == ["gb"] && british.targets == ["d"])
+        // A unit without an end costs itself, and not the one behind it.
+        let text = "<tmx><header srclang=\"en\"/><body><tu><tuv xml:lang=\"en\"><seg>a</seg></tuv>\n<tu><tuv xml:lang=\"en\"><seg>b <c</seg></tuv>"
+            + "<tuv xml:lang=\"de\"><seg>x <i>y</i> <unk> &lt;z&gt; <ph>{1}</ph><![CDATA[<q>]]><!-- n --></seg></tuv></tu></body></tmx>"
+        let got = try Reading(.wmt, [directory.write(text, to: "u.tmx")])
+        #expect(got.sources == ["b <c"] && got.targets == ["x y <unk> <z> <q>"] && got.errors.map(\.place.line) == [1], "\(got)")
+    }
+
     @Test func translationMemories() throws {
         let directory = try TemporaryDirectory()
         let path = try directory.write(
@@ -169,12 +287,13 @@ import Testing
         #expect(got.sources == ["fett"])
         #expect(got.targets == ["a bold word"])
         #expect(got.errors.count == 1)
-        #expect(try Reading(.wmt, [path]).targets == ["fett", "eins"])
+        let undecided = userError { _ = try Reading(.wmt, [path]) }
+        #expect(undecided?.exitCode == .usage && undecided?.description.contains("its languages are en-GB, de, fr") == true)
         // Cut off in the first unit, and between two units.
         let text = try String(contentsOfFile: path, encoding: .utf8)
         for end in ["fett</seg></tuv>", "</tu>"] {
             let cut = try directory.write(String(text[..<#require(text.range(of: end)).upperBound]), to: "cut.tmx")
-            let error = userError { _ = try Reading(.wmt, [cut]) }
+            let error = userError { _ = try Reading(.wmt, [cut]) { $0.languages = try? LanguagePair("en-de") } }
             #expect(error?.exitCode == .badData && error?.place == "\(cut):\(end == "</tu>" ? 1 : 2)", "\(error?.description ?? end)")
         }
     }

@@ -27,12 +27,13 @@ struct StoryQuestionTests {
 
     @Test("words are split, lower-cased and freed of the last mark")
     func words() {
-        func split(_ text: String) -> [String] { StoryVocabulary.split(Array(text.utf8)) }
+        func split(_ text: String) -> [String] { StoryVocabulary().split(Array(text.utf8)) }
         #expect(split("Mary went  to the Garden.") == ["mary", "went", "to", "the", "garden"])
         #expect(split("Where is Mary? ") == ["where", "is", "mary"])
         #expect(split("Where is Mary ?") == ["where", "is", "mary"])
         #expect(split("at 3.5, or n,w") == ["at", "3.5,", "or", "n,w"])
         #expect(split(" . ").isEmpty && split("").isEmpty)
+        #expect(split("École\u{a0}NORMALE\u{3000}Ωμέγα?!") == ["école", "normale", "ωμέγα"])
     }
 
     @Test("questions know their facts, answers are one class each, and supporting facts are sentences")
@@ -83,6 +84,19 @@ struct StoryQuestionTests {
         let typed = try StoryQuestions(typed: "1 Mary moved to the hallway.\nJohn flew home\n3 Where is Mary?\thallway\t1", vocabulary: vocabulary)
         #expect(typed.questions[0].sentences == 0..<2 && typed.findings.someUnknownWords == ["flew"])
         #expect(typed.questionWords.map { vocabulary.words[Int($0)] } == ["where", "is", "mary"])
+        for copied in [
+            "1 Mary moved to the hallway.\n2 Where is Mary?\thallway\t1", "1\tMary moved to the hallway.\n2\tWhere is Mary?", "Mary moved to the hallway\nWhere is Mary?!",
+            "1 Bill went home.\n2 Where is Bill?\thome\t1\n1 Mary moved to the hallway.\n3 Where is Bill?\tnowhere\n4 Where is Mary?\r",
+        ] {
+            let story = TypedStory(copied)
+            #expect(story.endsInQuestion && story.facts.count == 1 && story.question?.hasPrefix("Where is Mary?") == true, "\(copied)")
+            #expect(story.answer == (copied.contains("hallway\t1") ? "hallway" : nil))
+            let read = try StoryQuestions(typed: copied, vocabulary: vocabulary)
+            #expect(read.questions[0].sentences == 0..<1 && read.questionWords.map { vocabulary.words[Int($0)] } == ["where", "is", "mary"], "\(copied)")
+        }
+        for (text, isQuestion) in [("A.\nWho？", true), ("A.\n(Who?)", true), ("A.\nWho", false), ("A.\nWhat? Nothing", false), ("A.\n1", false), ("", false)] {
+            #expect(TypedStory(text).endsInQuestion == isQuestion, "\(text)")
+        }
         for bad in ["", "\n \n", "Where is Mary?", "Zork blurb.\nWhere is Mary?", "Mary moved.\nquux?"] {
             #expect(userError { _ = try StoryQuestions(typed: bad, vocabulary: vocabulary) }?.exitCode == .badData, "\(bad)")
         }
@@ -96,6 +110,9 @@ struct StoryQuestionTests {
         let directory = try TemporaryDirectory()
         let path = try directory.write(try vocabulary.json, to: StoryVocabulary.fileName)
         #expect(try StoryVocabulary(contentsOf: path) == vocabulary)
+        // As it was written before case and white space were Unicode's.
+        let old = try directory.write(#"{"version":1,"longestSentence":1,"longestStory":1,"words":["","École"]}"#, to: "old.json")
+        #expect(try StoryVocabulary(contentsOf: old).split(Array("École A\u{a0}B".utf8)) == ["École", "a\u{a0}b"])
         #expect(userError { _ = try StoryVocabulary(contentsOf: path + "x") }?.exitCode == .missingInput)
         let damaged = try directory.write("{\"version\": 2}", to: "other.json")
         #expect(userError { _ = try StoryVocabulary(contentsOf: damaged) }?.exitCode == .badData)

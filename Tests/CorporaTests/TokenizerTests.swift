@@ -125,6 +125,14 @@ let awkwardTexts = [
         #expect(sample(["x" + String(repeating: "é", count: 10_000)]).count == 5)
     }
 
+    /// The library leaves what reads like a special piece out of what it learns from.
+    @Test func charactersOfWhatReadsLikeASpecialPieceAreLearned() throws {
+        let text = "a <unk> b </s><s> <pad> <0x4F> <"
+        let tokenizer = try SentencePieceTokenizer(
+            modelBytes: TokenizerTraining(kind: .char, vocabularySize: nil).train(on: sample([text, "c <q>"])), name: "test")
+        #expect(!tokenizer.encode(text).contains(tokenizer.unknownID) && tokenizer.decode(tokenizer.encode(text)) == text)
+    }
+
     @Test(.enabled(if: dataFolder != nil, "needs MNEME_DATA"))
     func tinyShakespeareHasItsCharacters() throws {
         let text = try Data(contentsOf: URL(fileURLWithPath: dataFolder! + "/lm/tinyshakespeare/input.txt"))

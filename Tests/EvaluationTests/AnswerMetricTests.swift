@@ -53,6 +53,20 @@ import Testing
         #expect(AnswerScoring.isExactMatch("The Dog.", "dog") && !AnswerScoring.isExactMatch("dogs", "dog"))
     }
 
+    /// Where nothing is left of an answer, `evaluate-v1.1.py` finds no shared word and gives 0; `evaluate-v2.0.py` compares.
+    @Test(arguments: [("\"version\":\"1.1\",", 100.0, 100.0 / 3), ("\"version\":\"v2.0\",", 100.0, 100.0), ("", 100.0, 100.0 / 3)])
+    func answersOfNothingButArticles(version: String, exactMatch: Double, f1: Double) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("mneme-squad-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let questions = [("1", "The The"), ("2", "..."), ("3", "x")].map { #"{"id":"\#($0)","answers":[{"text":"\#($1)"}]}"# }.joined(separator: ",")
+        let (dataset, predictions) = (folder.appendingPathComponent("d.json"), folder.appendingPathComponent("p.json"))
+        try Data("{\(version)\"data\":[{\"paragraphs\":[{\"qas\":[\(questions)]}]}]}".utf8).write(to: dataset)
+        try Data(#"{"1":"a","2":"!!!","3":"x"}"#.utf8).write(to: predictions)
+        let scores = try AnswerScoring.scoreSQuAD(dataset: dataset.path, predictions: predictions.path)
+        #expect(abs(scores.exactMatch - exactMatch) < 1e-9 && abs(scores.f1 - f1) < 1e-9)
+    }
+
     /// Expected: see the README of the data; the values of models' predictions on the questions published again with XQuAD.
     @Test(
         .enabled(if: MetricFixtures.data != nil, "MNEME_DATA names no folder of real data"),

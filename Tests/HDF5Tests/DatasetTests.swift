@@ -135,6 +135,13 @@ import Testing
             #expect(try again.dataset("one").read(as: Float.self) == [1])
             #expect(try again.dataset("empty").shape == [0, 3])
             try again.close()
+
+            // What is not there does not look like values.
+            try FileManager.default.removeItem(atPath: moved + "/part-1.h5")
+            let torn = try HDF5File.openReadOnly(moved + "/whole.h5")
+            #expect(try torn.dataset("x/rows").read(as: Int64.self) == [-1, -1, 0, 0, 1, -1, -1, -1, -1, -1])
+            #expect(try torn.dataset("one").read(as: Float.self)[0].isNaN)
+            try torn.close()
         }
     }
 

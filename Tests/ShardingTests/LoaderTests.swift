@@ -1,5 +1,6 @@
 // Loaders: the same rows however lanes are divided, a position that resumes, every window and pair once an epoch.
 
+import Collectives
 import Corpora
 import Diagnostics
 import Foundation
@@ -257,6 +258,53 @@ import Testing
                 shuffled.advance()
             }
             #expect(padded * 4 < paddedWithoutSorting * 3, "\(padded) of \(paddedWithoutSorting)")
+        }
+    }
+
+    /// Whoever counts the pairs that are cut, by the sizes or by the rows, comes to the same.
+    @Test func pairsThatAreCutAreCounted() throws {
+        try withScratchDirectory { directory in
+            let corpus = try corpus(pairs(40), output: directory + "/c")
+            let counts = corpus.manifest.counts
+            for length in [4, 6, 9, counts.longestSource + counts.longestTarget + 2] {
+                let limits = PairLimits(maximumSourceLength: length, maximumTargetLength: length)
+                var (apart, inOneRow) = (0, 0)
+                for pair in 0..<corpus.count {
+                    let sizes = try corpus.pairSizes(pair)
+                    let batch = try corpus.pairBatch([pair], lanes: [0], limits: limits)
+                    if batch.sourceLengths[0] < sizes.source || batch.targetLengths[0] < sizes.target + 1 { apart += 1 }
+                    if try corpus.promptBatch([pair], lanes: [0], limits: limits).lengths[0] < sizes.source + 1 + sizes.target { inOneRow += 1 }
+                }
+                #expect(try corpus.cutPairs(among: 0..<corpus.count, limits: limits, inOneRow: false) == apart)
+                #expect(try corpus.cutPairs(among: 0..<corpus.count, limits: limits, inOneRow: true) == inOneRow)
+                #expect(length > 9 ? apart == 0 && inOneRow == 0 : apart > 0 && inOneRow >= apart)
+                // A batch of some lanes knows of the whole step, and an epoch has every pair once.
+                let loader = try SequentialPairLoader(corpus, lanes: 4, limits: limits)
+                var total = 0
+                while !loader.isFinished {
+                    let batch = try loader.batch(lanes: [1, 3])
+                    #expect(try batch.cutPairs == loader.batch(lanes: [0, 1, 2, 3]).cutPairs)
+                    total += batch.cutPairs
+                    loader.advance()
+                }
+                #expect(total == apart)
+            }
+        }
+    }
+
+    @Test func recordedRulesComeBack() throws {
+        try withScratchDirectory { directory in
+            var plan = try plan(pairs(10), output: directory + "/c")
+            plan.rules.normalizesWhitespace = true
+            let manifest = try CorpusSharder(plan, communicator: SingleProcess()).run().manifest
+            #expect(try manifest.cleaningRules(at: "corpus.json") == plan.rules)
+            var old = manifest
+            old.options["cleaning"] = manifest.options["cleaning"]?.replacing(#","whiteSpace":"unicode""#, with: "")
+            #expect(old != manifest)
+            plan.rules.whiteSpace = .ascii
+            #expect(try old.cleaningRules(at: "corpus.json") == plan.rules)
+            old.options["cleaning"] = "3"
+            #expect(throws: UserError.self) { try old.cleaningRules(at: "corpus.json") }
         }
     }
 

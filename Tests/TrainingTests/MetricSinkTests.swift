@@ -88,6 +88,19 @@ import Training
         close(ends[1])
     }
 
+    @Test("the progress line is shorter than the terminal, however narrow that is", arguments: [1, 2, 5, 12, 40, 80, 300])
+    func progressFits(columns: Int) {
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        let terminal = TerminalWriter(descriptor: ends[1])
+        let progress = TerminalProgress(text: text, terminal: terminal, columns: columns)
+        progress.record(sampleMetrics(2000))
+        #expect(terminal.flush(within: StartedRun.hangLimit))
+        let written = String(decoding: FileHandle(fileDescriptor: ends[0], closeOnDealloc: true).availableData, as: UTF8.self)
+        #expect(written.hasPrefix("\r\u{1B}[K") && written.count - 4 < columns, "\(written.debugDescription)")
+        close(ends[1])
+    }
+
     @Test("a reader who has gone away is forgotten")
     func goneReader() throws {
         signal(SIGPIPE, SIG_IGN)

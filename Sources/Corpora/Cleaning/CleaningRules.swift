@@ -10,7 +10,7 @@ public enum DropReason: String, Sendable, CaseIterable, Codable, Hashable {
     case identicalPair = "identical-pair"
 }
 
-/// Rules by which records are kept or dropped. They work on bytes; a word is a run of bytes that are not ASCII white space.
+/// Rules by which records are kept or dropped. They work on bytes; a word is a run of bytes that are not white space.
 public struct CleaningRules: Sendable, Hashable, Codable {
     /// What lengths are counted in.
     public enum Unit: String, Sendable, CaseIterable, Codable {
@@ -32,9 +32,35 @@ public struct CleaningRules: Sendable, Hashable, Codable {
     public var dropsIdenticalPairs: Bool = false
     /// Makes each run of white space one space, and removes it at both ends, before anything is counted.
     public var normalizesWhitespace: Bool = false
+    /// What white space is. Rules that were recorded without it are of `ascii`.
+    public var whiteSpace = WhiteSpace.unicode
 
     /// Drops empty sides and nothing else.
     public init() {}
+
+    /// Reads rules that were recorded: by this version, or by one of before `whiteSpace` was a rule.
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        unit = try container.decode(Unit.self, forKey: .unit)
+        minimumLength = try container.decode(Int.self, forKey: .minimumLength)
+        maximumLength = try container.decodeIfPresent(Int.self, forKey: .maximumLength)
+        maximumRatio = try container.decodeIfPresent(Double.self, forKey: .maximumRatio)
+        dropsEmpty = try container.decode(Bool.self, forKey: .dropsEmpty)
+        dropsIdenticalPairs = try container.decode(Bool.self, forKey: .dropsIdenticalPairs)
+        normalizesWhitespace = try container.decode(Bool.self, forKey: .normalizesWhitespace)
+        whiteSpace = try container.decodeIfPresent(WhiteSpace.self, forKey: .whiteSpace) ?? .ascii
+    }
+
+    /// What these rules make of a text, whatever its length: for the text that a trained model is given.
+    public func cleaned(_ text: [UInt8]) -> [UInt8] {
+        guard normalizesWhitespace else { return text }
+        var text = text
+        normalizeWhitespace(&text, whiteSpace)
+        return text
+    }
+
+    /// Whether a text holds nothing but white space.
+    public func isBlank(_ text: [UInt8]) -> Bool { text.withUnsafeBufferPointer(whiteSpace.isBlank) }
 
     /// Applies the rules to one record: normalises it if they say so, and tells whether it must go.
     ///
@@ -42,15 +68,15 @@ public struct CleaningRules: Sendable, Hashable, Codable {
     /// - Returns: the reason to drop it; `nil` to keep it.
     /// - Complexity: one pass over each side.
     public func apply(to record: inout CorpusRecord) -> DropReason? {
-        var source = WhitespaceScan(record.source)
+        var source = WhitespaceScan(record.source, whiteSpace)
         if normalizesWhitespace, !source.isNormal {
-            normalizeWhitespace(&record.source)
+            normalizeWhitespace(&record.source, whiteSpace)
             source.bytes = record.source.count
         }
-        var target = record.target.map(WhitespaceScan.init)
+        var target = record.target.map { WhitespaceScan($0, whiteSpace) }
         if normalizesWhitespace, let scan = target, !scan.isNormal, var text = record.target {
             record.target = nil
-            normalizeWhitespace(&text)
+            normalizeWhitespace(&text, whiteSpace)
             target?.bytes = text.count
             record.target = text
         }

@@ -1,4 +1,4 @@
-// Counting words and normalising white space, as bytes: white space is ASCII's.
+// Counting words and normalising white space, as bytes of UTF-8.
 
 /// What one pass over a text tells of its white space.
 package struct WhitespaceScan {
@@ -9,10 +9,23 @@ package struct WhitespaceScan {
     /// True when the only white space is single spaces between words.
     package var isNormal = true
 
-    /// - Complexity: one pass, 16 bytes at a time.
-    package init(_ text: [UInt8]) {
+    /// - Complexity: one pass, 16 bytes at a time, after one that looks for white space beyond ASCII.
+    package init(_ text: [UInt8], _ whiteSpace: WhiteSpace = .unicode) {
         bytes = text.count
-        text.withUnsafeBytes { scan($0) }
+        text.withUnsafeBufferPointer {
+            if whiteSpace == .unicode, WhiteSpace.isBeyondASCII($0) {
+                scanWide($0)
+            } else {
+                scan(UnsafeRawBufferPointer($0))
+            }
+        }
+    }
+
+    /// Any text, byte by byte.
+    private mutating func scanWide(_ text: UnsafeBufferPointer<UInt8>) {
+        words = text.words().count
+        // White space beyond ASCII is none of the single spaces.
+        isNormal = false
     }
 
     private mutating func scan(_ text: UnsafeRawBufferPointer) {
@@ -58,14 +71,18 @@ package struct WhitespaceScan {
 }
 
 /// Makes each run of white space one space, and removes it at both ends.
-package func normalizeWhitespace(_ text: inout [UInt8]) {
+package func normalizeWhitespace(_ text: inout [UInt8], _ whiteSpace: WhiteSpace = .unicode) {
     let count = text.withUnsafeMutableBufferPointer { bytes in
+        let read = UnsafeBufferPointer(bytes)
         var written = 0
         var pendingSpace = false
-        for i in 0..<bytes.count {
-            let byte = bytes[i]
-            if byte.isASCIIWhitespace {
+        var i = 0
+        // Nothing is written beyond what was read.
+        while i < bytes.count {
+            let length = whiteSpace.length(read, at: i)
+            if length > 0 {
                 pendingSpace = written > 0
+                i &+= length
                 continue
             }
             if pendingSpace {
@@ -73,8 +90,9 @@ package func normalizeWhitespace(_ text: inout [UInt8]) {
                 written &+= 1
                 pendingSpace = false
             }
-            bytes[written] = byte
+            bytes[written] = bytes[i]
             written &+= 1
+            i &+= 1
         }
         return written
     }

@@ -25,9 +25,9 @@ public enum KnowledgeBaseReader {
         let relations = try names(InputFiles.path(of: "relation2text.txt", in: directory), &skipped)
         var facts = FactList()
         try forEachLine(InputFiles.path(of: "train.tsv", in: directory), &skipped) { line, _ in
-            let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
+            let fields = line.fields(separatedBy: "\t")
             guard fields.count == 3 else { throw KnowledgeFault("\(fields.count) fields where head, relation and tail were expected") }
-            func name(_ field: Substring, _ names: [Int: String], _ what: String) throws -> String {
+            func name(_ field: String, _ names: [Int: String], _ what: String) throws -> String {
                 guard let number = Int(field), let name = names[number] else { throw KnowledgeFault("\(what) '\(field)' has no text") }
                 return name
             }
@@ -40,30 +40,49 @@ public enum KnowledgeBaseReader {
     }
 
     /// Reads WikiMovies' form: `1 Film name relation_name object, object`, an empty line between films. The relation is the first word after the name
-    /// that is one of `relations`. What follows relations in `texts` is one sentence, and no list of entities.
+    /// that is one of `relations`. What follows relations in `texts` is one sentence, and no list of entities. A comma divides objects unless it is part
+    /// of a name: that of a film of this file, or one of `names`; the longest name counts.
+    /// - Parameter names: names of entities that the file does not tell, such as those of WikiMovies' `entities.txt`.
     /// - Throws: as `numberedTriples`.
     public static func numberedLines(
-        path: String, relations: Set<String> = wikiMoviesRelations, texts: Set<String> = ["has_plot"], skipLimit: Int = 0
+        path: String, relations: Set<String> = wikiMoviesRelations, texts: Set<String> = ["has_plot"], names: [String] = [], skipLimit: Int = 0
     ) throws -> Result {
         var skipped = SkippedRecords(limit: skipLimit)
-        var facts = FactList()
+        var lines: [(subject: String, relation: String, rest: String)] = []
         try forEachLine(path, &skipped) { line, _ in
-            if line.allSatisfy(\.isWhitespace) { return }
-            let words = line.split(separator: " ")
+            if line.trimmed.isEmpty { return }
+            let words = line.utf8.split { $0 == 0x20 || $0 == 0x09 }.map { String(Substring($0)) }
             guard let number = words.first, Int(number) != nil else { throw KnowledgeFault("no line number before the fact") }
-            guard let place = words.indices.dropFirst().first(where: { relations.contains(String(words[$0])) }) else {
+            guard let place = words.indices.dropFirst().first(where: { relations.contains(words[$0]) }) else {
                 throw KnowledgeFault("no known relation")
             }
             guard place > 1 else { throw KnowledgeFault("no subject before the relation") }
-            let (subject, relation) = (words[1..<place].joined(separator: " "), String(words[place]))
             let rest = words[(place + 1)...].joined(separator: " ")
-            guard !rest.isEmpty else { throw KnowledgeFault("no object after '\(relation)'") }
-            if texts.contains(relation) { return facts.add(KnowledgeFact(subject, nil, rest)) }
-            let objects = rest.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
-            guard objects.allSatisfy({ !$0.isEmpty }) else { throw KnowledgeFault("an empty object after '\(relation)'") }
-            for object in objects { facts.add(KnowledgeFact(subject, relation, object)) }
+            guard !rest.isEmpty else { throw KnowledgeFault("no object after '\(words[place])'") }
+            guard texts.contains(words[place]) || !rest.fields(separatedBy: ",").map(\.trimmed).contains("") else {
+                throw KnowledgeFault("an empty object after '\(words[place])'")
+            }
+            lines.append((words[1..<place].joined(separator: " "), words[place], rest))
+        }
+        let list = NameList(names + lines.map(\.subject))
+        var facts = FactList()
+        for (subject, relation, rest) in lines {
+            if texts.contains(relation) {
+                facts.add(KnowledgeFact(subject, nil, rest))
+            } else {
+                for object in list.divided(rest) { facts.add(KnowledgeFact(subject, relation, object)) }
+            }
         }
         return Result(facts: facts.facts, entities: facts.entities, skipped: skipped)
+    }
+
+    /// Reads a list of names, one a line.
+    /// - Throws: `UserError` where it cannot be read or is not UTF-8.
+    public static func names(path: String) throws -> [String] {
+        var names: [String] = []
+        var skipped = SkippedRecords(limit: 0)
+        try forEachLine(path, &skipped) { line, _ in if !line.trimmed.isEmpty { names.append(line.trimmed) } }
+        return names
     }
 
     /// Reads `subject|relation|object` lines.
@@ -72,8 +91,8 @@ public enum KnowledgeBaseReader {
         var skipped = SkippedRecords(limit: skipLimit)
         var facts = FactList()
         try forEachLine(path, &skipped) { line, _ in
-            if line.isEmpty { return }
-            let fields = line.split(separator: "|", omittingEmptySubsequences: false).map { $0.trimmingCharacters(in: .whitespaces) }
+            if line.trimmed.isEmpty { return }
+            let fields = line.fields(separatedBy: "|").map(\.trimmed)
             guard fields.count == 3 else { throw KnowledgeFault("\(fields.count) fields where subject, relation and object were expected") }
             for (field, name) in zip(fields, ["subject", "relation", "object"]) where field.isEmpty { throw KnowledgeFault("no \(name)") }
             facts.add(KnowledgeFact(fields[0], fields[1], fields[2]))
@@ -92,16 +111,57 @@ public enum KnowledgeBaseReader {
         var byNumber: [Int: String] = [:]
         var inOrder: [String] = []
         try forEachLine(path, &skipped) { line, _ in
-            guard let tab = line.firstIndex(of: "\t"), let number = Int(line[..<tab]) else {
-                throw KnowledgeFault("no number and tab before the text")
-            }
-            let name = line[line.index(after: tab)...].trimmingCharacters(in: .whitespaces)
+            let fields = line.fields(separatedBy: "\t")
+            guard fields.count > 1, let number = Int(fields[0]) else { throw KnowledgeFault("no number and tab before the text") }
+            let name = fields.dropFirst().joined(separator: "\t").trimmed
             guard !name.isEmpty else { throw KnowledgeFault("number \(number) has no text") }
             guard byNumber.updateValue(name, forKey: number) == nil else { throw KnowledgeFault("number \(number) occurs twice") }
             inOrder.append(name)
         }
         return (byNumber, inOrder)
     }
+}
+
+/// Names that hold commas, by which a list of names that commas divide is read: `Crouching Tiger, Hidden Dragon, Alien` is two films where the first is
+/// known.
+struct NameList {
+    /// Names in lower case, one comma and space between their parts.
+    private var names = Set<String>()
+    private var mostParts = 1
+
+    /// - Parameter names: any; those without a comma do not count.
+    init(_ names: [String]) {
+        for name in names where name.utf8.contains(UInt8(ascii: ",")) {
+            let parts = name.fields(separatedBy: ",").map(\.trimmed)
+            self.names.insert(parts.joined(separator: ", ").lowercased())
+            mostParts = max(mostParts, parts.count)
+        }
+    }
+
+    /// The names of a list: at each place the longest that is known, else what stands before the next comma.
+    func divided(_ list: String) -> [String] {
+        let parts = list.fields(separatedBy: ",").map(\.trimmed)
+        var found: [String] = []
+        var place = 0
+        while place < parts.count {
+            let lengths = stride(from: min(mostParts, parts.count - place), to: 1, by: -1)
+            let joined = lengths.lazy.map { (count: $0, name: parts[place..<place + $0].joined(separator: ", ")) }
+            let (count, name) = joined.first { names.contains($0.name.lowercased()) } ?? (1, parts[place])
+            if !name.isEmpty { found.append(name) }
+            place += count
+        }
+        return found
+    }
+}
+
+extension String {
+    /// The parts between separators, empty ones included. A separator is a byte of its own, whatever combining characters follow it.
+    func fields(separatedBy separator: Unicode.Scalar) -> [String] {
+        utf8.split(separator: UInt8(ascii: separator), omittingEmptySubsequences: false).map { String(Substring($0)) }
+    }
+
+    /// Without the white space of Unicode at both ends.
+    var trimmed: String { String(decoding: Array(utf8).withUnsafeBufferPointer { Array($0.trimmed) }, as: UTF8.self) }
 }
 
 /// What is wrong with a line, before its place is known.

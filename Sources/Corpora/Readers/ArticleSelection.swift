@@ -15,7 +15,7 @@ package struct ArticleSelection: Sendable {
             if let fault = lines.fault {
                 throw UserError(.badData, fault.what, at: "\(path):\(lines.lineNumber)", advice: "give a list with one URL a line")
             }
-            let url = lines.line.trimmedASCII
+            let url = lines.line.trimmed
             if !url.isEmpty { digests.insert(SHA1Digest(of: url)) }
         }
         guard !digests.isEmpty else {

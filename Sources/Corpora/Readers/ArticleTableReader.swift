@@ -41,7 +41,8 @@ public final class ArticleCSVReader: CorpusReader {
                     throw RecordError("not UTF-8: byte 0x\(String(fields[column][offset], radix: 16)) in field \(column + 1)", at: records.place)
                 }
             }
-            return CorpusRecord(source: fields[columns.article], target: fields[columns.highlights], place: records.place)
+            return CorpusRecord(
+                source: TextLines.unified(fields[columns.article]), target: TextLines.unified(fields[columns.highlights]), place: records.place)
         }
         return nil
     }
@@ -49,6 +50,9 @@ public final class ArticleCSVReader: CorpusReader {
     private func readHeader() throws {
         let names = records.fields.map { String(decoding: $0, as: UTF8.self) }
         let identifier = names.firstIndex(of: "id")
+        for name in ["article", "highlights", "id"] where names.count(where: { $0 == name }) > 1 {
+            throw UserError(.badData, "the header names \(name) twice", at: "\(records.path):1", advice: "rename one of the columns")
+        }
         guard let article = names.firstIndex(of: "article"), let highlights = names.firstIndex(of: "highlights") else {
             throw UserError(
                 .badData, "the header names \(names.prefix(8).map { $0.prefix(40) }.joined(separator: ", ")), not article and highlights",
@@ -63,7 +67,8 @@ public final class ArticleCSVReader: CorpusReader {
     }
 }
 
-/// Articles with their highlights from JSON lines: one object a line with string members `article`, `highlights` and, if it has one, `id`.
+/// Articles with their highlights from JSON lines: one object a line with string members `article`, `highlights` and, if it has one, `id`. Of a member
+/// that occurs twice the last counts, as for Python's json. Line ends inside of the members, CR LF or CR, read as LF.
 public final class ArticleJSONReader: CorpusReader {
     public let isPaired = true
     public let labels: [String] = []
@@ -81,7 +86,7 @@ public final class ArticleJSONReader: CorpusReader {
     public func next() throws -> CorpusRecord? {
         while try lines.advance() {
             let line = try lines.checkedLine()
-            if line.trimmedASCII.isEmpty { continue }
+            if line.trimmed.isEmpty { continue }
             let members: [[UInt8]?]
             do {
                 members = try JSONMembers.strings(named: ["article", "highlights", "id"], in: line)
@@ -94,7 +99,7 @@ public final class ArticleJSONReader: CorpusReader {
             }
             guard let article = members[0] else { throw RecordError("no string member \"article\"", at: lines.place) }
             guard let highlights = members[1] else { throw RecordError("no string member \"highlights\"", at: lines.place) }
-            return CorpusRecord(source: article, target: highlights, place: lines.place)
+            return CorpusRecord(source: TextLines.unified(article), target: TextLines.unified(highlights), place: lines.place)
         }
         return nil
     }

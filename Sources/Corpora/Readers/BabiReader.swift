@@ -101,11 +101,9 @@ public final class BabiReader: CorpusReader {
             if skipsStory { return nil }
             throw fault
         }
-        // A tab ends a question or an answer even where nothing follows it.
-        let line = reader.line.trimmedBetweenTabs
-        if line.allSatisfy(\.isASCIIWhitespace) { return nil }
-        let space = line.firstIndex(where: { $0.isASCIIWhitespace }) ?? line.endIndex
-        guard let identifier = Self.number(line[..<space]) else {
+        if WhiteSpace.unicode.isBlank(reader.line) { return nil }
+        let line = BabiLine(reader.line)
+        guard let identifier = line.number else {
             if skipsStory { return nil }
             throw RecordError("no line number before the text; the rest of the story is left out", at: reader.place)
         }
@@ -118,48 +116,27 @@ public final class BabiReader: CorpusReader {
                 "line number \(identifier) where \(lastIdentifier + 1) was expected; the rest of the story is left out", at: reader.place)
         }
         lastIdentifier = identifier
-        let text = UnsafeBufferPointer(rebasing: line[min(space + 1, line.endIndex)...]).trimmedBetweenTabs
-        if text.isEmpty { throw RecordError("no text behind the line number; the rest of the story is left out", at: reader.place) }
-        guard let tab = text.firstIndex(of: 0x09) else {
+        guard let answer = line.answer else {
+            if line.text.isEmpty { throw RecordError("no text behind the line number; the rest of the story is left out", at: reader.place) }
             lastLineIsFact = true
             if !facts.isEmpty { facts.append(0x0a) }
-            facts.append(contentsOf: text)
+            facts.append(contentsOf: line.text)
             factPlaces[identifier] = factPlaces.count
             return nil
         }
-        let answer = try answer(in: UnsafeBufferPointer(rebasing: text[(tab + 1)...]), at: reader.place)
-        let question = UnsafeBufferPointer(rebasing: text[..<tab]).trimmedASCII
-        if question.isEmpty { throw RecordError("an answer without a question; the rest of the story is left out", at: reader.place) }
+        if answer.isEmpty { throw RecordError("a question without an answer; the rest of the story is left out", at: reader.place) }
+        supportingFacts = try line.support.map { field throws(RecordError) in
+            guard let number = BabiLine.number(field), let fact = factPlaces[number] else {
+                let text = String(decoding: field, as: UTF8.self)
+                throw RecordError("supporting fact \(text) is no fact of the story; the rest of the story is left out", at: reader.place)
+            }
+            return fact
+        }
+        if line.text.isEmpty { throw RecordError("an answer without a question; the rest of the story is left out", at: reader.place) }
         lastLineIsFact = false
         var source = facts
         if !source.isEmpty { source.append(0x0a) }
-        source.append(contentsOf: question)
-        return CorpusRecord(source: source, target: answer, label: files[fileIndex].label, place: reader.place)
-    }
-
-    /// The answer in `columns`, that is the answer and, after a tab, the numbers of the supporting facts.
-    private func answer(in columns: UnsafeBufferPointer<UInt8>, at place: RecordPlace) throws(RecordError) -> [UInt8] {
-        supportingFacts.removeAll(keepingCapacity: true)
-        let tab = columns.firstIndex(of: 0x09) ?? columns.count
-        let answer = UnsafeBufferPointer(rebasing: columns[..<tab]).trimmedASCII
-        if answer.isEmpty { throw RecordError("a question without an answer; the rest of the story is left out", at: place) }
-        for field in columns[tab...].split(whereSeparator: { $0.isASCIIWhitespace }) {
-            guard let number = Self.number(field), let fact = factPlaces[number] else {
-                let text = String(decoding: field, as: UTF8.self)
-                throw RecordError("supporting fact \(text) is no fact of the story; the rest of the story is left out", at: place)
-            }
-            supportingFacts.append(fact)
-        }
-        return Array(answer)
-    }
-
-    private static func number(_ digits: Slice<UnsafeBufferPointer<UInt8>>) -> Int? {
-        guard !digits.isEmpty, digits.count <= 9 else { return nil }
-        var value = 0
-        for digit in digits {
-            guard digit >= 0x30, digit <= 0x39 else { return nil }
-            value = value * 10 + Int(digit - 0x30)
-        }
-        return value > 0 ? value : nil
+        source.append(contentsOf: line.text)
+        return CorpusRecord(source: source, target: Array(answer), label: files[fileIndex].label, place: reader.place)
     }
 }

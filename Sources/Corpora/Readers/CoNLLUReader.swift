@@ -129,11 +129,11 @@ public final class CoNLLUReader: CorpusReader {
     private static func comment(_ line: UnsafeBufferPointer<UInt8>) -> (key: String, value: UnsafeBufferPointer<UInt8>) {
         let content = UnsafeBufferPointer(rebasing: line[1...])
         guard let equals = content.firstIndex(of: UInt8(ascii: "=")) else {
-            return (String(decoding: content.trimmedASCII, as: UTF8.self), UnsafeBufferPointer(rebasing: content[content.endIndex...]))
+            return (String(decoding: content.trimmed, as: UTF8.self), UnsafeBufferPointer(rebasing: content[content.endIndex...]))
         }
         return (
-            String(decoding: UnsafeBufferPointer(rebasing: content[..<equals]).trimmedASCII, as: UTF8.self),
-            UnsafeBufferPointer(rebasing: content[(equals + 1)...]).trimmedASCII
+            String(decoding: UnsafeBufferPointer(rebasing: content[..<equals]).trimmed, as: UTF8.self),
+            UnsafeBufferPointer(rebasing: content[(equals + 1)...]).trimmed
         )
     }
 }

@@ -8,7 +8,8 @@ struct JSONSyntaxError: Error {
 
 /// Reads chosen members of one JSON object.
 enum JSONMembers {
-    /// The values of the top-level members `names` that are strings, in that order; `nil` where there is none. The whole text is checked.
+    /// The values of the top-level members `names` that are strings, in that order; `nil` where there is none. Of members with the same name the last
+    /// counts. The whole text is checked, numbers too: `01`, `+1`, `.5`, `1.`, `NaN` and `Infinity` are none.
     /// - Throws: `JSONSyntaxError` when `text` is not exactly one JSON object.
     /// - Complexity: one pass.
     static func strings(named names: [String], in text: UnsafeBufferPointer<UInt8>) throws(JSONSyntaxError) -> [[UInt8]?] {
@@ -41,10 +42,12 @@ private struct JSONScanner {
                 skipWhitespace()
                 try expect(UInt8(ascii: ":"))
                 skipWhitespace()
-                if let index = names.firstIndex(of: key), peek() == UInt8(ascii: "\"") {
+                let index = names.firstIndex(of: key)
+                if let index, peek() == UInt8(ascii: "\"") {
                     values[index] = try string()
                 } else {
                     try skipValue(depth: 1)
+                    if let index { values[index] = nil }
                 }
                 skipWhitespace()
                 if peek() == UInt8(ascii: ",") {
@@ -184,13 +187,33 @@ private struct JSONScanner {
         for byte in word.utf8 { try expect(byte) }
     }
 
+    /// `-`, digits without a leading zero, a fraction, an exponent (RFC 8259, section 6).
     private mutating func skipNumber() throws(JSONSyntaxError) {
         let begin = position
-        while let byte = peek(), (byte >= 0x30 && byte <= 0x39) || "+-.eE".utf8.contains(byte) { position += 1 }
-        let digits = String(decoding: text[begin..<position], as: UTF8.self)
-        guard Double(digits) != nil else {
-            position = begin
-            throw fail("not JSON: a value was expected")
+        if peek() == UInt8(ascii: "-") { position += 1 }
+        let isZero = peek() == UInt8(ascii: "0")
+        var isNumber = skipDigits()
+        if isZero, position > begin + (text[begin] == UInt8(ascii: "-") ? 2 : 1) { isNumber = false }
+        if isNumber, peek() == UInt8(ascii: ".") {
+            position += 1
+            isNumber = skipDigits()
         }
+        if isNumber, let byte = peek(), byte | 0x20 == UInt8(ascii: "e") {
+            position += 1
+            if let sign = peek(), sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") { position += 1 }
+            isNumber = skipDigits()
+        }
+        if isNumber { return }
+        position = begin
+        let word = text[begin...].prefix(16).prefix { "+-.".utf8.contains($0) || ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7a) || ($0 >= 0x30 && $0 <= 0x39) }
+        throw fail(word.isEmpty ? "not JSON: a value was expected" : "not JSON: '\(String(decoding: word, as: UTF8.self))' is no value of RFC 8259")
+    }
+
+    /// Passes over digits.
+    /// - Returns: false where there is none.
+    private mutating func skipDigits() -> Bool {
+        let begin = position
+        while let byte = peek(), byte >= 0x30, byte <= 0x39 { position += 1 }
+        return position > begin
     }
 }

@@ -15,9 +15,17 @@ package enum MarkupEvent {
 
 /// Reads markup as a stream of events. Memory is bounded by the largest run of text.
 ///
-/// A `<` that no letter, `/`, `!` or `?` follows is text, since old test sets do not escape it. Comments, declarations and
-/// processing instructions are passed over; a CDATA section is text.
+/// A `<` that no letter, `/`, `!` or `?` follows is text. Comments, declarations and processing instructions are passed over; a CDATA section is text.
+/// What stands in a segment is not read as events but as it is written: see `content(of:)`.
 package final class MarkupScanner {
+    /// What may be left out, and what stands for itself.
+    package enum Syntax {
+        /// NIST's files: a segment's end tag may be left out, and everything in a segment but its end is text, as for `mteval` and sacreBLEU.
+        case sgml
+        /// A segment has its end tag; comments and CDATA sections in it are what they are.
+        case xml
+    }
+
     package let path: String
     /// 1-based line where the last event began.
     package private(set) var eventLine = 1
@@ -66,7 +74,7 @@ package final class MarkupScanner {
                 return .text(bytes)
             }
             guard let first = try peek(0) else { return nil }
-            if first == UInt8(ascii: "<"), let second = try peek(1), Self.startsTag(second) {
+            if first == UInt8(ascii: "<"), try tagBegins(0), let second = try peek(1) {
                 if let event = try scanTag(second) { return event }
             } else {
                 return .text(try scanText())
@@ -74,17 +82,101 @@ package final class MarkupScanner {
         }
     }
 
-    private static func startsTag(_ byte: UInt8) -> Bool {
-        let folded = byte | 0x20
-        return (folded >= UInt8(ascii: "a") && folded <= UInt8(ascii: "z")) || byte == UInt8(ascii: "/") || byte == UInt8(ascii: "!")
-            || byte == UInt8(ascii: "?")
+    /// What stands between the start tag that `next` has just given and its end, as it is written. The next event is the one behind it.
+    ///
+    /// A `<` in it is text unless it begins the element's end tag. Where the end tag is left out (SGML), the element ends before the next segment, or
+    /// before the end of what stands around it; paragraphs end with it.
+    /// - Parameter name: of the element.
+    /// - Throws: `UserError(.badData)` where the element does not end.
+    package func content(of name: String, _ syntax: Syntax) throws -> [UInt8] {
+        if pendingClose == name {
+            pendingClose = nil
+            return []
+        }
+        bytes.removeAll(keepingCapacity: true)
+        /// Where a tag of a paragraph stands: there a segment without an end tag ends.
+        var paragraph: Int?
+        while let value = try peek(0) {
+            guard value == UInt8(ascii: "<") else {
+                try append(windowLength(to: UInt8(ascii: "<")))
+                continue
+            }
+            if syntax == .xml, try matches("<!--") {
+                let kept = bytes
+                try collect(upTo: Array("-->".utf8))
+                bytes = kept
+                continue
+            }
+            if syntax == .xml, try matches("<![CDATA[") {
+                let kept = bytes
+                try collect(upTo: Array("]]>".utf8))
+                bytes = kept + bytes + Array("]]>".utf8)
+                if bytes.count > limit { throw tooLong }
+                continue
+            }
+            let closes = try peek(1) == UInt8(ascii: "/")
+            let found = try tagName(at: closes ? 2 : 1)
+            if closes, found == name {
+                try skipEndTag()
+                return bytes
+            }
+            let isDocument = try found == "doc" && syntax == .sgml && peek(4) != UInt8(ascii: ">")
+            if found == name || isDocument || closes && Self.structure.contains(found) {
+                guard syntax == .sgml else { throw unfinished(name) }
+                if let paragraph { bytes.removeLast(bytes.count - paragraph) }
+                return bytes
+            }
+            if Self.paragraphs.contains(found), paragraph == nil { paragraph = bytes.count }
+            try append(1)
+        }
+        throw unfinished(name)
+    }
+
+    /// Segments, and elements that stand around them: none of them ends in one.
+    private static let structure: Set<String> = [
+        "seg", "doc", "srcset", "refset", "tstset", "mteval", "dataset", "src", "ref", "hyp", "tu", "tuv", "body", "tmx",
+    ]
+    private static let paragraphs: Set<String> = ["p", "hl", "para", "headline"]
+
+    /// The name of the tag whose name would begin `offset` bytes ahead, in lower case; empty where there is none that ends with white space, `/` or `>`.
+    private func tagName(at offset: Int) throws -> String {
+        var name: [UInt8] = []
+        while name.count <= 16, let byte = try peek(offset + name.count) {
+            let folded = byte | 0x20
+            if folded >= UInt8(ascii: "a"), folded <= UInt8(ascii: "z") {
+                name.append(folded)
+            } else {
+                return byte.isASCIIWhitespace || byte == UInt8(ascii: ">") || byte == UInt8(ascii: "/") ? String(decoding: name, as: UTF8.self) : ""
+            }
+        }
+        return ""
+    }
+
+    /// Passes over an end tag, up to its `>`, which may be left out.
+    private func skipEndTag() throws {
+        skip()
+        while let byte = try peek(0), byte != UInt8(ascii: ">") {
+            if byte == UInt8(ascii: "<") { return }
+            skip()
+        }
+        if try peek(0) != nil { skip() }
+    }
+
+    /// Whether the `<` so many bytes ahead begins a tag, a comment, a declaration or a processing instruction.
+    private func tagBegins(_ offset: Int) throws -> Bool {
+        guard let byte = try peek(offset + 1) else { return false }
+        let isDeclaration = byte == UInt8(ascii: "!") || byte == UInt8(ascii: "?")
+        guard let next = isDeclaration ? try peek(offset + 2) : byte else { return false }
+        let folded = next | 0x20
+        if folded >= UInt8(ascii: "a"), folded <= UInt8(ascii: "z") { return true }
+        return isDeclaration ? next == UInt8(ascii: "-") || next == UInt8(ascii: "[") : next == UInt8(ascii: "/")
     }
 
     private func scanText() throws -> [UInt8] {
         bytes.removeAll(keepingCapacity: true)
         while let value = try peek(0) {
             if value == UInt8(ascii: "<") {
-                if let second = try peek(1), Self.startsTag(second) { break }
+                if try tagBegins(0) { break }
                 try append(1)
             }
             try append(windowLength(to: UInt8(ascii: "<")))
@@ -107,28 +199,49 @@ package final class MarkupScanner {
                 return nil
             }
         }
-        // A tag ends at the first > that is not within a quoted value.
-        var quote: UInt8?
-        var checked = 0
-        while true {
-            guard try peek(0) != nil else { throw unfinished("tag") }
-            try append(windowLength(to: UInt8(ascii: ">")))
-            guard try peek(0) == UInt8(ascii: ">") else { continue }
-            while checked < bytes.count {
-                let byte = bytes[checked]
-                if let open = quote {
-                    if byte == open { quote = nil }
-                } else if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'"), checked > 0, bytes[checked - 1] == UInt8(ascii: "=") {
-                    quote = byte
-                }
-                checked += 1
-            }
-            if quote == nil { break }
-            try append(1)
+        guard let length = try lengthOfTag() else {
+            if Self.structure.contains(try tagName(at: second == UInt8(ascii: "/") ? 1 : 0)) { throw unfinished("tag") }
+            return .text([UInt8(ascii: "<")])
         }
+        try append(length)
         skip()
         if second == UInt8(ascii: "!") || second == UInt8(ascii: "?") { return nil }
         return parseTag()
+    }
+
+    /// The bytes before the `>` that ends a tag: the first one that is not within a quoted value. A quote whose value holds the beginning of another
+    /// tag, or that does not close at all, is one that somebody forgot to close: there the first `>` of all ends the tag. `nil` where there is none before
+    /// the next tag: what looks like one is text.
+    private func lengthOfTag() throws -> Int? {
+        var quote: UInt8?
+        var firstEnd: Int?
+        var last: UInt8 = 0
+        var offset = 0
+        if try peek(0) == UInt8(ascii: "!") {
+            // A document type may have declarations of its own in brackets.
+            var depth = 0
+            while let byte = try peek(offset) {
+                if byte == UInt8(ascii: ">"), depth <= 0 { return offset }
+                depth += byte == UInt8(ascii: "[") ? 1 : byte == UInt8(ascii: "]") ? -1 : 0
+                offset += 1
+            }
+            throw unfinished("declaration")
+        }
+        while let byte = try peek(offset) {
+            if byte == UInt8(ascii: ">") {
+                if quote == nil { return offset }
+                firstEnd = firstEnd ?? offset
+            } else if byte == UInt8(ascii: "<"), try tagBegins(offset) {
+                break
+            } else if let open = quote {
+                if byte == open { quote = nil }
+            } else if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'"), last == UInt8(ascii: "=") {
+                quote = byte
+            }
+            if !byte.isASCIIWhitespace { last = byte }
+            offset += 1
+        }
+        return firstEnd
     }
 
     private func parseTag() -> MarkupEvent {
@@ -194,7 +307,7 @@ package final class MarkupScanner {
 
     /// Takes `count` bytes of the buffer to the end of `bytes`.
     private func append(_ count: Int) throws {
-        if bytes.count + count > limit { throw unfinished("text or tag of at most \(limit) bytes") }
+        if bytes.count + count > limit { throw tooLong }
         bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: buffer[start..<(start + count)]))
         var from = start
         start += count
@@ -205,8 +318,10 @@ package final class MarkupScanner {
         }
     }
 
+    private var tooLong: UserError { unfinished("text or tag of at most \(limit) bytes") }
+
     private func unfinished(_ what: String) -> UserError {
-        UserError(.badData, "a \(what) begins here and does not end", at: "\(path):\(eventLine)", advice: "look for a truncated file")
+        UserError(.badData, "a \(what == "seg" ? "segment" : what) begins here and does not end", at: "\(path):\(eventLine)", advice: "look for a truncated file")
     }
 
     /// The byte `offset` places ahead, or `nil` past the end.
@@ -230,50 +345,10 @@ package final class MarkupScanner {
         memmove(buffer.baseAddress!, buffer.baseAddress! + start, end - start)
         end -= start
         start = 0
-        while end <= offset {
+        while end <= offset, end < buffer.count {
             let count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[end...]))
             if count == 0 { return }
             end += count
         }
-    }
-}
-
-/// Character references of SGML and XML.
-package enum MarkupEntities {
-    /// `bytes` with `&amp; &lt; &gt; &quot; &apos;` and numeric references replaced. Others stay as they are.
-    package static func resolved(_ bytes: [UInt8]) -> [UInt8] {
-        guard bytes.contains(UInt8(ascii: "&")) else { return bytes }
-        var output: [UInt8] = []
-        output.reserveCapacity(bytes.count)
-        var i = 0
-        while i < bytes.count {
-            if bytes[i] == UInt8(ascii: "&"), let semicolon = bytes[i...].prefix(12).firstIndex(of: UInt8(ascii: ";")),
-                let text = character(named: bytes[(i + 1)..<semicolon])
-            {
-                output.append(contentsOf: text)
-                i = semicolon + 1
-            } else {
-                output.append(bytes[i])
-                i += 1
-            }
-        }
-        return output
-    }
-
-    private static func character(named name: ArraySlice<UInt8>) -> [UInt8]? {
-        let name = String(decoding: name, as: UTF8.self)
-        switch name {
-        case "amp": return [UInt8(ascii: "&")]
-        case "lt": return [UInt8(ascii: "<")]
-        case "gt": return [UInt8(ascii: ">")]
-        case "quot": return [UInt8(ascii: "\"")]
-        case "apos": return [UInt8(ascii: "'")]
-        default: break
-        }
-        guard name.hasPrefix("#") else { return nil }
-        let isHexadecimal = name.hasPrefix("#x") || name.hasPrefix("#X")
-        let digits = name.dropFirst(isHexadecimal ? 2 : 1)
-        guard let value = UInt32(digits, radix: isHexadecimal ? 16 : 10), let scalar = Unicode.Scalar(value), value != 0 else { return nil }
-        return Array(String(Character(scalar)).utf8)
     }
 }

@@ -108,7 +108,7 @@ private final class ParagraphDocuments: CorpusReader {
                 throw fault
             }
             let line = lines.line
-            if line.trimmedASCII.isEmpty {
+            if line.trimmed.isEmpty {
                 if let record = flush(documentEnds: true) { return record }
                 continue
             }
@@ -194,7 +194,7 @@ private final class FileDocument: CorpusReader {
             place.byte = 3
         }
         let record = CorpusRecord(source: Self.withoutCarriageReturns(piece), startsDocument: !continues, place: place)
-        if !continues { continues = piece.contains { !$0.isASCIIWhitespace } }
+        if !continues { continues = !WhiteSpace.unicode.isBlank(piece) }
         return record
     }
 

@@ -2,30 +2,6 @@
 
 import Diagnostics
 
-/// Two languages, source first.
-public struct LanguagePair: Sendable, Hashable, Codable {
-    /// The language translated from, such as `en`.
-    public var source: String
-    /// The language translated into.
-    public var target: String
-
-    /// Two names as files have them for their endings; they are not checked.
-    public init(source: String, target: String) {
-        self.source = source
-        self.target = target
-    }
-
-    /// Reads "en-de".
-    /// - Throws: `UserError(.usage)` for anything but two names with a hyphen between them.
-    public init(_ text: String) throws {
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
-            throw UserError(.usage, "\"\(text)\" does not name two languages", advice: "write source and target as in en-de")
-        }
-        self.init(source: String(parts[0]), target: String(parts[1]))
-    }
-}
-
 /// An option that readers of some formats take; its name is that of the command's option, and the key under which corpus.json records it.
 public enum ReaderOption: String, Sendable, CaseIterable {
     case document, languages, translator, split, swap
@@ -59,7 +35,7 @@ public struct ReaderOptions: Sendable, Hashable {
     package func recorded(_ option: ReaderOption) -> String? {
         switch option {
         case .document: documents.rawValue
-        case .languages: languages.map { "\($0.source)-\($0.target)" }
+        case .languages: languages?.text
         case .translator: translator
         case .split: split
         case .swap: "\(swapsSides)"

@@ -14,7 +14,7 @@ struct Segment {
     init(identifier: String, text: [UInt8], place: RecordPlace) {
         self.identifier = identifier
         self.place = place
-        self.text = text.withUnsafeBufferPointer { Array($0.trimmedASCII) }
+        self.text = text.withUnsafeBufferPointer { Array($0.trimmed) }
         for i in self.text.indices where self.text[i] == 0x0a || self.text[i] == 0x0d { self.text[i] = 0x20 }
         if let offset = text.withUnsafeBufferPointer(firstInvalidUTF8) {
             fault = RecordError("not UTF-8: byte 0x\(String(text[offset], radix: 16)) in segment \(identifier)", at: place)
@@ -49,7 +49,9 @@ func alignedSegments(document: String, source: [Segment], target: [Segment], tar
         }
     }
     for (index, segment) in target.enumerated() where !used.contains(index) {
-        records.append(.failure(RecordError("segment \(segment.identifier) of document \(document) has no source", at: segment.place)))
+        let isSecond = byIdentifier[segment.identifier].map(used.contains) == true
+        let what = isSecond ? "occurs twice in \(targetPlace.file)" : "has no source"
+        records.append(.failure(RecordError("segment \(segment.identifier) of document \(document) \(what)", at: segment.place)))
     }
     return records
 }

@@ -49,7 +49,7 @@ private func translationParts(_ files: [String], _ options: ReaderOptions) throw
         case "tsv":
             parts.append { try TabSeparatedReader(path: file, maximumLineBytes: limit) }
         case "xml":
-            parts.append { try TestSetXMLReader(path: file, translator: options.translator, targetLanguage: options.languages?.target) }
+            parts.append { try TestSetXMLReader(path: file, translator: options.translator, languages: options.languages) }
         case "tmx":
             parts.append { try TranslationMemoryReader(path: file, languages: options.languages) }
         case let form:
@@ -60,7 +60,7 @@ private func translationParts(_ files: [String], _ options: ReaderOptions) throw
                     advice: isSGM ? "name the source set and the reference set" : "name two line-aligned files, or a prefix with --languages")
             }
             if isSGM {
-                parts.append { try SGMReader(source: file, target: partner, translator: options.translator) }
+                parts.append { try SGMReader(source: file, target: partner, translator: options.translator, languages: options.languages) }
             } else {
                 parts.append { try ParallelTextReader(source: file, target: partner, maximumLineBytes: limit) }
             }

@@ -55,30 +55,3 @@ private func wellFormedLength(_ bytes: UnsafeBufferPointer<UInt8>, at i: Int, le
         return 0
     }
 }
-
-extension UnsafeBufferPointer<UInt8> {
-    /// The same bytes without ASCII white space (space, tab, line feed, vertical tab, form feed, carriage return) at both ends.
-    /// No-break spaces and other Unicode spaces stay: they are text.
-    package var trimmedASCII: UnsafeBufferPointer<UInt8> {
-        var low = 0
-        var high = count
-        while low < high, self[low].isASCIIWhitespace { low += 1 }
-        while high > low, self[high - 1].isASCIIWhitespace { high -= 1 }
-        return UnsafeBufferPointer(rebasing: self[low..<high])
-    }
-
-    /// The same, but tabs stay: they separate fields.
-    package var trimmedBetweenTabs: UnsafeBufferPointer<UInt8> {
-        var low = 0
-        var high = count
-        while low < high, self[low].isASCIIWhitespace, self[low] != 0x09 { low += 1 }
-        while high > low, self[high - 1].isASCIIWhitespace, self[high - 1] != 0x09 { high -= 1 }
-        return UnsafeBufferPointer(rebasing: self[low..<high])
-    }
-}
-
-extension UInt8 {
-    /// Space, tab, line feed, vertical tab, form feed, carriage return.
-    @inline(__always)
-    package var isASCIIWhitespace: Bool { self == 0x20 || (self >= 0x09 && self <= 0x0d) }
-}

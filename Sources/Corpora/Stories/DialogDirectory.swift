@@ -35,7 +35,7 @@ public struct DialogDirectory: Sendable {
     }
 
     /// The replies to choose from.
-    /// - Throws: `UserError` where the list is missing or has no line.
+    /// - Throws: `UserError` where the list is missing, has no line, or one that is not UTF-8.
     public func candidates(tasks: [Int]) throws -> [String] {
         let names = Set(tasks.map { $0 == 6 ? "dialog-babi-task6-dstc2-candidates.txt" : "dialog-babi-candidates.txt" })
         var result: [String] = []
@@ -45,11 +45,12 @@ public struct DialogDirectory: Sendable {
             }
             let reader = try LineReader(path: file)
             while try reader.advance() {
-                guard reader.fault == nil else { continue }
+                if let fault = reader.fault {
+                    throw UserError(.badData, fault.what, at: "\(file):\(reader.lineNumber)", advice: "copy the list of candidates again")
+                }
                 // "1 reply": each line has the number 1.
-                let line = reader.line.trimmedASCII
-                guard let space = line.firstIndex(of: 0x20) else { continue }
-                result.append(String(decoding: UnsafeBufferPointer(rebasing: line[(space + 1)...]).trimmedASCII, as: UTF8.self))
+                let reply = BabiLine(reader.line).text
+                if !reply.isEmpty { result.append(String(decoding: reply, as: UTF8.self)) }
             }
         }
         guard !result.isEmpty else { throw UserError(.badData, "holds no candidate", at: path, advice: "copy the set again") }

@@ -196,7 +196,7 @@ public struct StoryQuestions: Sendable {
         guard let questionLine = lines.popLast() else { return }
         for line in lines {
             story.consumed = line.endIndex + 1
-            let words = StoryVocabulary.split(line)
+            let words = vocabulary.split(line)
             if case .dialogs = form, Self.isIncomplete(words) {
                 let line = "the line '\(words.joined(separator: " "))' lacks a subject, a relation or a value; it stands before the utterance"
                 findings.addMalformed(line, at: record.place)
@@ -214,7 +214,7 @@ public struct StoryQuestions: Sendable {
         }
         let sentences = story.firstSentence..<sentenceStarts.count - 1
         if isTraining { vocabulary.longestStory = max(vocabulary.longestStory, sentences.count) }
-        let words = StoryVocabulary.split(questionLine)
+        let words = vocabulary.split(questionLine)
         let reply = record.target ?? []
         switch form {
         case .questions:
@@ -222,7 +222,7 @@ public struct StoryQuestions: Sendable {
                 findings.questionsWithoutFacts += 1
                 return
             }
-            let answer = String(decoding: reply.map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }, as: UTF8.self)
+            let answer = vocabulary.folded(reply)
             let question = numbers(words, &vocabulary, isTraining: isTraining)
             if question.isEmpty { findings.unknownQuestions += 1 }
             add(
@@ -234,15 +234,18 @@ public struct StoryQuestions: Sendable {
             let answer = String(decoding: reply, as: UTF8.self)
             add(story: sentences, question: utterance, answer: answer, number: classes[answer], task: task, support: [])
             addSentence(utterance)
-            addSentence(numbers([Self.replyMark] + StoryVocabulary.split(reply), &vocabulary, isTraining: isTraining))
+            addSentence(numbers([Self.replyMark] + vocabulary.split(reply), &vocabulary, isTraining: isTraining))
         }
     }
 
     /// Whether a line of a knowledge base, which has a subject, a relation such as `R_phone` and a value, lacks one of them.
     private static func isIncomplete(_ words: [String]) -> Bool {
-        guard let relation = words.firstIndex(where: { $0.hasPrefix("R_") || $0.hasPrefix("r_") }) else { return false }
+        guard let relation = relation(in: words) else { return false }
         return relation == 0 || relation == words.count - 1
     }
+
+    /// The place of a knowledge base's relation among the words of a line, which are in lower case.
+    private static func relation(in words: [String]) -> Int? { words.firstIndex { $0.hasPrefix("r_") } }
 
     /// Adds a question whose answer may have no number.
     private mutating func add(story: Range<Int>, question: [Int32], answer: String, number: Int32?, task: Int, support: [Int]) {
@@ -277,23 +280,22 @@ public struct StoryQuestions: Sendable {
         }
     }
 
-    /// One story typed by a person: facts, the last line the question. Line numbers as bAbI has them are passed over.
+    /// One story typed by a person: facts, the last line the question, as `TypedStory` reads them.
     /// - Throws: `UserError` (.badData) where there is no question, no fact before it, or no word that is known in either.
     public init(typed text: String, vocabulary: StoryVocabulary) throws {
-        var lines = text.split(separator: "\n").map { Self.withoutNumber($0.trimmingCharacters(in: .whitespaces)) }.filter { !$0.isEmpty }
-        guard let question = lines.popLast() else {
+        let story = TypedStory(text)
+        guard let question = story.question else {
             throw UserError(.badData, "there is no question", advice: "give facts, a line each, and the question as the last line")
         }
-        guard !lines.isEmpty else {
+        guard !story.facts.isEmpty else {
             throw UserError(.badData, "no fact stands before the question '\(question)'", advice: "give facts, a line each, before the question")
         }
         var vocabulary = vocabulary
-        for line in lines {
-            let sentence = numbers(StoryVocabulary.split(Array(line.utf8)), &vocabulary, isTraining: false)
+        for line in story.facts {
+            let sentence = numbers(vocabulary.split(line.utf8), &vocabulary, isTraining: false)
             if sentence.isEmpty { findings.emptyFacts += 1 } else { addSentence(sentence) }
         }
-        // A tab ends the question in a line that was copied from a bAbI file.
-        let words = numbers(StoryVocabulary.split(Array(question.prefix { $0 != "\t" }.utf8)), &vocabulary, isTraining: false)
+        let words = numbers(vocabulary.split(question.utf8), &vocabulary, isTraining: false)
         guard sentenceStarts.count > 1, !words.isEmpty else {
             let what = words.isEmpty ? "the question" : "the facts"
             throw UserError(.badData, "no word of \(what) is known to the model", advice: "use the words of the training data: see vocabulary.json")
@@ -305,38 +307,38 @@ public struct StoryQuestions: Sendable {
     /// says. A tab between both, as the files have it, puts them on one line.
     /// - Throws: `UserError` (.badData) where there is no line, or no word that is known.
     public init(typedDialog text: String, vocabulary: StoryVocabulary) throws {
-        var lines = text.split(separator: "\n").map { Self.withoutNumber($0.trimmingCharacters(in: .whitespaces)) }.filter { !$0.isEmpty }
-        guard let last = lines.popLast() else {
+        var lines: [(text: String, reply: String?)] = text.utf8.split(separator: 0x0a).compactMap { line in
+            Array(line).withUnsafeBufferPointer { bytes in
+                let line = BabiLine(bytes)
+                return line.text.isEmpty
+                    ? nil : (String(decoding: line.text, as: UTF8.self), line.answer.map { String(decoding: $0, as: UTF8.self) })
+            }
+        }
+        guard let last = lines.popLast()?.text else {
             throw UserError(.badData, "there is nothing to reply to", advice: "give the dialog, a line each, what the user says last")
         }
         var vocabulary = vocabulary
         var isUser = true
-        for line in lines {
-            let parts = line.split(separator: "\t").map { StoryVocabulary.split(Array($0.utf8)) }
-            if parts.count == 2 {
-                addSentence(numbers([Self.userMark] + parts[0], &vocabulary, isTraining: false))
-                addSentence(numbers([Self.replyMark] + parts[1], &vocabulary, isTraining: false))
+        for (line, reply) in lines {
+            let words = vocabulary.split(line.utf8)
+            if let reply {
+                addSentence(numbers([Self.userMark] + words, &vocabulary, isTraining: false))
+                addSentence(numbers([Self.replyMark] + vocabulary.split(reply.utf8), &vocabulary, isTraining: false))
                 isUser = true
-            } else if line.contains("R_") {
-                guard let fact = parts.first, !Self.isIncomplete(fact) else {
+            } else if Self.relation(in: words) != nil {
+                guard !Self.isIncomplete(words) else {
                     throw UserError(.badData, "'\(line)' lacks a subject, a relation or a value", advice: "write a fact as SUBJECT R_RELATION VALUE")
                 }
-                addSentence(numbers(fact, &vocabulary, isTraining: false))
+                addSentence(numbers(words, &vocabulary, isTraining: false))
             } else {
-                addSentence(numbers([isUser ? Self.userMark : Self.replyMark] + parts[0], &vocabulary, isTraining: false))
+                addSentence(numbers([isUser ? Self.userMark : Self.replyMark] + words, &vocabulary, isTraining: false))
                 isUser.toggle()
             }
         }
-        let words = numbers([Self.userMark] + StoryVocabulary.split(Array(last.prefix { $0 != "\t" }.utf8)), &vocabulary, isTraining: false)
+        let words = numbers([Self.userMark] + vocabulary.split(last.utf8), &vocabulary, isTraining: false)
         guard words.count > 1 else {
             throw UserError(.badData, "no word of '\(last)' is known to the model", advice: "use the words of the training data: see vocabulary.json")
         }
         add(story: 0..<sentenceStarts.count - 1, question: words, answer: -1, task: 0)
-    }
-
-    private static func withoutNumber(_ line: String) -> String {
-        let digits = line.prefix { $0.isASCII && $0.isNumber }
-        guard !digits.isEmpty, line.dropFirst(digits.count).first == " " else { return line }
-        return line.dropFirst(digits.count).trimmingCharacters(in: .whitespaces)
     }
 }

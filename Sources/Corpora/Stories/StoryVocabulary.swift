@@ -15,6 +15,9 @@ public struct StoryVocabulary: Sendable, Equatable {
     /// The answers by class, where they are chosen from a list and are no words; `nil` where every answer is a word.
     public internal(set) var answers: [String]?
 
+    /// Whether white space and case are Unicode's; vocabularies of before that was recorded know those of ASCII alone.
+    public private(set) var readsUnicode = true
+
     /// A vocabulary of padding alone.
     public init() {}
 
@@ -34,11 +37,8 @@ public struct StoryVocabulary: Sendable, Equatable {
     }
 
     /// The words of a line: in lower case, without the full stop, question or exclamation mark at the end, divided at white space.
-    public static func split(_ text: some Collection<UInt8>) -> [String] {
-        var words: [[UInt8]] = []
-        for part in text.split(whereSeparator: { $0 == 0x20 || ($0 >= 0x09 && $0 <= 0x0d) }) {
-            words.append(part.map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 })
-        }
+    public func split(_ text: some Collection<UInt8>) -> [String] {
+        var words = Array(text).withUnsafeBufferPointer { $0.words(readsUnicode ? .unicode : .ascii).map { Array($0) } }
         let marks: Set<UInt8> = [0x2e, 0x3f, 0x21]
         while var last = words.popLast() {
             while let byte = last.last, marks.contains(byte) { last.removeLast() }
@@ -46,7 +46,13 @@ public struct StoryVocabulary: Sendable, Equatable {
             words.append(last)
             break
         }
-        return words.map { String(decoding: $0, as: UTF8.self) }
+        return words.map { folded($0) }
+    }
+
+    /// A word or an answer in lower case.
+    func folded(_ text: some Collection<UInt8>) -> String {
+        if readsUnicode, text.contains(where: { $0 >= 0x80 }) { return String(decoding: text, as: UTF8.self).lowercased() }
+        return String(decoding: text.map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }, as: UTF8.self)
     }
 
     // MARK: vocabulary.json
@@ -60,6 +66,8 @@ public struct StoryVocabulary: Sendable, Equatable {
         var longestStory: Int
         var words: [String]
         var answers: [String]?
+        /// Absent in files of before it was recorded, which means false.
+        var unicode: Bool?
     }
 
     /// The vocabulary as JSON: the same bytes for the same words.
@@ -68,7 +76,10 @@ public struct StoryVocabulary: Sendable, Equatable {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
             return Array(
-                try encoder.encode(File(version: 1, longestSentence: longestSentence, longestStory: longestStory, words: words, answers: answers)))
+                try encoder.encode(
+                    File(
+                        version: 1, longestSentence: longestSentence, longestStory: longestStory, words: words, answers: answers,
+                        unicode: readsUnicode ? true : nil)))
                 + [0x0a]
         }
     }
@@ -89,6 +100,7 @@ public struct StoryVocabulary: Sendable, Equatable {
         longestSentence = max(1, file.longestSentence)
         longestStory = max(1, file.longestStory)
         answers = file.answers
+        readsUnicode = file.unicode ?? false
     }
 
     /// A number that differs, nearly surely, where the words differ.

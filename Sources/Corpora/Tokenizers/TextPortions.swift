@@ -34,8 +34,9 @@ struct TextPortions: Sequence, IteratorProtocol {
 
 /// Counts words and line breaks of a text in one pass.
 package enum WordCount {
-    /// The number of words between white space (the six ASCII white-space characters), and the number of line feeds.
+    /// The number of words between white space, and the number of line feeds.
     package static func words(in text: UnsafeBufferPointer<UInt8>) -> (words: Int, lineBreaks: Int) {
+        if WhiteSpace.isBeyondASCII(text) { return (text.words().count, text.count { $0 == 0x0a }) }
         var words = 0
         var lineBreaks = 0
         var afterSpace: UInt8 = 1

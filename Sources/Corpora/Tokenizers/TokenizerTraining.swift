@@ -126,10 +126,17 @@ public struct TokenizerTraining: Sendable, Equatable {
 }
 
 /// Hands a sample's sentences to the trainer, one a call.
+///
+/// The library takes what reads like one of its special pieces, such as `<unk>`, out of the sentences that it learns from. Here it is text: a sentence is
+/// divided behind the `<` of such a piece, so that all its characters are learned.
 private final class SampleFeed {
     private let sample: TextSample
     private let buffer = SentenceBuffer()
     private var position = 0
+    /// Bytes of the present sentence that were handed out.
+    private var offset = 0
+
+    private static let specialPieces = ["unk>", "s>", "/s>", "pad>", "0x"].map { Array($0.utf8) }
 
     init(_ sample: TextSample) {
         self.sample = sample
@@ -138,8 +145,16 @@ private final class SampleFeed {
     func next(_ bytes: UnsafeMutablePointer<UnsafePointer<CChar>?>, _ count: UnsafeMutablePointer<Int>) -> Int32 {
         guard position < sample.count else { return 0 }
         // The pointer must outlive this call, so it points into storage of the feed.
-        sample.withSentence(position) { buffer.update(with: $0) }
-        position += 1
+        sample.withSentence(position) { sentence in
+            var end = sentence.count
+            var search = offset
+            while let open = sentence.firstByte(UInt8(ascii: "<"), from: search), end == sentence.count {
+                if Self.specialPieces.contains(where: { sentence[(open + 1)...].starts(with: $0) }) { end = open + 1 }
+                search = open + 1
+            }
+            buffer.update(with: UnsafeBufferPointer(rebasing: sentence[offset..<end]))
+            (position, offset) = end == sentence.count ? (position + 1, 0) : (position, end)
+        }
         bytes.pointee = UnsafePointer(buffer.base)
         count.pointee = buffer.count
         return 1

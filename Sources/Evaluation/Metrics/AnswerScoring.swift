@@ -61,11 +61,12 @@ public enum AnswerScoring {
         return predicted.count == expected.count && zip(predicted, expected).allSatisfy { $0.utf8.elementsEqual($1.utf8) }
     }
 
-    /// The F1 of words, each counted as often as it stands; where a side has no words, 1 if both have none, else 0.
-    public static func f1(_ prediction: String, _ answer: String) -> Double {
+    /// The F1 of words, each counted as often as it stands; 0 where no word is shared.
+    /// - Parameter emptyIsRight: where both sides have no words, the F1 is 1: `evaluate-v2.0.py` says so, and `evaluate-v1.1.py` does not.
+    public static func f1(_ prediction: String, _ answer: String, emptyIsRight: Bool = true) -> Double {
         let predicted = normalizedWords(prediction).map { Array($0.utf8) }
         let expected = normalizedWords(answer).map { Array($0.utf8) }
-        if predicted.isEmpty || expected.isEmpty { return predicted.isEmpty && expected.isEmpty ? 1 : 0 }
+        if predicted.isEmpty || expected.isEmpty { return emptyIsRight && predicted.isEmpty && expected.isEmpty ? 1 : 0 }
         var remaining: [[UInt8]: Int] = [:]
         for word in expected { remaining[word, default: 0] += 1 }
         var matches = 0
@@ -78,7 +79,8 @@ public enum AnswerScoring {
 
     /// Scores a file of predictions against a data set in SQuAD's format, version 1.1 or 2.0.
     ///
-    /// A question without right answers (2.0) is answered rightly by an empty answer.
+    /// Version 2.0, which the file's `version` says, or a question without right answers: right answers without words do not count beside others, and a
+    /// question without any is answered rightly by an empty answer. Version 1.1: every right answer counts as it is.
     /// - Parameters:
     ///   - dataset: path of the data set.
     ///   - predictions: path of one JSON object from question ids to answers.
@@ -90,16 +92,21 @@ public enum AnswerScoring {
         var total = 0.0
         var questions = 0
         var unanswered = 0
-        for question in data.data.lazy.flatMap(\.paragraphs).flatMap(\.qas) {
+        let all = data.data.lazy.flatMap(\.paragraphs).flatMap(\.qas)
+        let isSecond = data.isSecond ?? all.contains { $0.answers.isEmpty }
+        for question in all {
             questions += 1
             guard let prediction = answers[question.id] else {
                 unanswered += 1
                 continue
             }
-            var golden = question.answers.map(\.text).filter { !normalizedWords($0).isEmpty }
-            if golden.isEmpty { golden = [""] }
+            var golden = question.answers.map(\.text)
+            if isSecond {
+                golden.removeAll { normalizedWords($0).isEmpty }
+                if golden.isEmpty { golden = [""] }
+            }
             if golden.contains(where: { isExactMatch(prediction, $0) }) { exact += 1 }
-            total += golden.map { f1(prediction, $0) }.max() ?? 0
+            total += golden.map { f1(prediction, $0, emptyIsRight: isSecond) }.max() ?? 0
         }
         guard questions > 0 else { throw UserError(.badData, "the data set has no questions", at: dataset) }
         let scale = 100 / Double(questions)
@@ -127,6 +134,9 @@ public enum AnswerScoring {
 
     private struct SQuADFile: Decodable {
         let data: [Article]
+        let version: String?
+        /// Whether it is of version 2; `nil` where it does not say.
+        var isSecond: Bool? { version.map { $0.drop { $0 == "v" || $0 == "V" }.hasPrefix("2") } }
         struct Article: Decodable { let paragraphs: [Paragraph] }
         struct Paragraph: Decodable { let qas: [Question] }
         struct Question: Decodable {

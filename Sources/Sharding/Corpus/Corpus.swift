@@ -79,6 +79,12 @@ public final class Corpus: Sendable {
     /// Names of pair labels.
     public var labels: [String] { manifest.labels }
 
+    /// The rules that its texts were cleaned by.
+    /// - Throws: `UserError(.badData)` where corpus.json holds none.
+    public var cleaningRules: CleaningRules {
+        get throws { try manifest.cleaningRules(at: CorpusManifest.path(in: directory)) }
+    }
+
     /// The tokenizer from the directory.
     /// - Throws: `UserError(.badData)` where it is not the one the corpus was made with.
     public func tokenizer() throws -> SentencePieceTokenizer {

@@ -157,6 +157,19 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
     /// The shards in order.
     public var shards: [Shard]
 
+    /// The rules that its texts were cleaned by, as `options` records them; those of the format where it does not, in corpora of before.
+    /// - Throws: `UserError(.badData)` where they are no rules.
+    public func cleaningRules(at path: String) throws -> CleaningRules {
+        guard let text = options["cleaning"] else {
+            var rules = sourceFormat.profile.cleaning
+            rules.whiteSpace = .ascii
+            return rules
+        }
+        do { return try Self.decoder().decode(CleaningRules.self, from: Data(text.utf8)) } catch {
+            throw UserError(.badData, "is damaged: its option cleaning holds no rules", at: path, advice: "shard the corpus again")
+        }
+    }
+
     /// The manifest as JSON: sorted keys in snake case, the same bytes for the same content.
     package func encoded() throws -> [UInt8] {
         try Self.encoder().encode(self) + [UInt8(ascii: "\n")]

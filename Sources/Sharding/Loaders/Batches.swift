@@ -58,6 +58,8 @@ public struct PairBatch: Sendable, Equatable {
     public var words: [Int]
     /// Targets that count.
     public var targetCount: Int
+    /// Pairs of the step, those of other lanes included, that lost tokens to the limits.
+    public var cutPairs = 0
 }
 
 /// Rows of pairs written one after the other, for models with a decoder alone: source, beginning piece, target, end piece. Only the target and the
@@ -85,4 +87,6 @@ public struct PromptBatch: Sendable, Equatable {
     public var words: [Int]
     /// Targets that count.
     public var targetCount: Int
+    /// Pairs of the step, those of other lanes included, that lost tokens to the limits.
+    public var cutPairs = 0
 }

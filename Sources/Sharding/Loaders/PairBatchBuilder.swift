@@ -29,7 +29,33 @@ public struct PairLimits: Sendable, Equatable {
     }
 }
 
+extension PairLimits {
+    /// Whether a pair loses tokens.
+    /// - Parameter inOneRow: as in `promptBatch`, instead of `pairBatch`.
+    func cuts(source: Int, target: Int, inOneRow: Bool) -> Bool {
+        let room = inOneRow ? min(maximumTargetLength - 1, maximumSourceLength - 2) : maximumTargetLength - 1
+        return target > room || source > (inOneRow ? maximumSourceLength - 1 - min(target, room) : maximumSourceLength)
+    }
+}
+
 extension Corpus {
+    /// How many of some pairs lose tokens to limits.
+    /// - Parameters:
+    ///   - pairs: numbers; -1 stands for none.
+    ///   - inOneRow: as in `promptBatch`, instead of `pairBatch`.
+    /// - Throws: `UserError` where a shard is damaged or missing.
+    /// - Complexity: nothing where the longest pair fits; else a look at each pair.
+    public func cutPairs(among pairs: some Sequence<Int>, limits: PairLimits, inOneRow: Bool) throws -> Int {
+        let longest = manifest.counts
+        guard limits.cuts(source: longest.longestSource, target: longest.longestTarget, inOneRow: inOneRow) else { return 0 }
+        var count = 0
+        for pair in pairs where pair >= 0 {
+            let sizes = try pairSizes(pair)
+            if limits.cuts(source: sizes.source, target: sizes.target, inOneRow: inOneRow) { count += 1 }
+        }
+        return count
+    }
+
     /// Rows of pairs for an encoder and a decoder.
     ///
     /// - Parameters:

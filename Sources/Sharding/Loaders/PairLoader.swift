@@ -82,13 +82,17 @@ public final class PairLoader: LaneLoader {
     }
 
     public func batch(lanes: [Int]) throws -> PairBatch {
-        try corpus.pairBatch(pairIndices(lanes: lanes), lanes: lanes, limits: limits)
+        var batch = try corpus.pairBatch(pairIndices(lanes: lanes), lanes: lanes, limits: limits)
+        batch.cutPairs = try corpus.cutPairs(among: pairIndices(lanes: Array(0..<laneCount)), limits: limits, inOneRow: false)
+        return batch
     }
 
     /// The present step's rows for a model with a decoder alone.
     /// - Throws: `UserError` where a shard is damaged or missing.
     public func promptBatch(lanes: [Int]) throws -> PromptBatch {
-        try corpus.promptBatch(pairIndices(lanes: lanes), lanes: lanes, limits: limits)
+        var batch = try corpus.promptBatch(pairIndices(lanes: lanes), lanes: lanes, limits: limits)
+        batch.cutPairs = try corpus.cutPairs(among: pairIndices(lanes: Array(0..<laneCount)), limits: limits, inOneRow: true)
+        return batch
     }
 
     public func advance() {
@@ -139,13 +143,17 @@ public final class SequentialPairLoader: LaneLoader {
     }
 
     public func batch(lanes: [Int]) throws -> PairBatch {
-        try corpus.pairBatch(pairIndices(lanes: lanes), lanes: lanes, limits: limits)
+        var batch = try corpus.pairBatch(pairIndices(lanes: lanes), lanes: lanes, limits: limits)
+        batch.cutPairs = try corpus.cutPairs(among: pairIndices(lanes: Array(0..<laneCount)), limits: limits, inOneRow: false)
+        return batch
     }
 
     /// The present step's rows for a model with a decoder alone.
     /// - Throws: `UserError` where a shard is damaged or missing.
     public func promptBatch(lanes: [Int]) throws -> PromptBatch {
-        try corpus.promptBatch(pairIndices(lanes: lanes), lanes: lanes, limits: limits)
+        var batch = try corpus.promptBatch(pairIndices(lanes: lanes), lanes: lanes, limits: limits)
+        batch.cutPairs = try corpus.cutPairs(among: pairIndices(lanes: Array(0..<laneCount)), limits: limits, inOneRow: true)
+        return batch
     }
 
     public func advance() {

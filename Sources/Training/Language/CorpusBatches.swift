@@ -76,13 +76,18 @@ func trainingLoader(
             }.prepared(for: model) { TokenBatch(try $0.batch(lanes: $1)) }
         }
     case (.pairs, .pairs(let model)):
-        return try readAhead(pairs).prepared(for: model) { SequencePairBatch(try $0.batch(lanes: $1)) }
+        return MappedLoader(try readAhead(pairs)) {
+            let batch = try $0.batch(lanes: $1)
+            return PreparedBatch(SequencePairBatch(batch), for: model, cutExamples: batch.cutPairs)
+        }
     case (.pairs, .text(let model)):
         guard batch.length >= 4 else {
             throw UserError(
                 .configuration, "is \(batch.length): a pair in one row takes 4 positions at least", at: "batch.length", advice: "raise it")
         }
-        return try readAhead { MappedLoader(try pairs()) { try $0.promptBatch(lanes: $1) } }
-            .prepared(for: model) { TokenBatch(try $0.batch(lanes: $1)) }
+        return MappedLoader(try readAhead { MappedLoader(try pairs()) { try $0.promptBatch(lanes: $1) } }) {
+            let batch = try $0.batch(lanes: $1)
+            return PreparedBatch(TokenBatch(batch), for: model, cutExamples: batch.cutPairs)
+        }
     }
 }

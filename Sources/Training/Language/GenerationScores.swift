@@ -116,29 +116,31 @@ private struct Scorer {
 
 /// The number in a bAbI label such as `qa7_counting`.
 public func taskNumber(_ label: String) -> Int? {
-    guard label.hasPrefix("qa"), let number = Int(label.dropFirst(2).prefix { $0.isNumber }), (1...BABIAccuracy.taskCount).contains(number) else {
+    guard label.hasPrefix("qa"), let number = Int(label.dropFirst(2).prefix { $0.isASCII && $0.isNumber }), (1...BABIAccuracy.taskCount).contains(number) else {
         return nil
     }
     return number
 }
 
-/// The first sentences of a text: its lines where it has several, otherwise what ends with . ! or ? before a space.
+/// The first sentences of a text: its lines where it has several, otherwise what ends with . ! or ? before a space. Characters are code points: CR LF is
+/// two of them, and a line end all the same.
 func leadingSentences(_ text: String, _ count: Int) -> [String] {
-    let lines = text.split(separator: "\n", omittingEmptySubsequences: true).map(String.init).filter { $0.contains { !$0.isWhitespace } }
-    if lines.count > 1 { return Array(lines.prefix(count)) }
+    let lines = text.unicodeScalars.split { $0 == "\n" || $0 == "\r" }.filter { $0.contains { !$0.properties.isWhitespace } }
+    if lines.count > 1 { return lines.prefix(count).map { String($0) } }
+    let marks: Set<Unicode.Scalar> = [".", "!", "?"]
+    let quotes: Set<Unicode.Scalar> = ["\"", "'", "”", "’", ")"]
     var sentences: [String] = []
-    var current = ""
-    var previous: Character = " "
-    for character in lines.first ?? "" {
-        let ends = ".!?".contains(previous) || "\"'”’)".contains(previous) && (current.dropLast().last.map({ ".!?".contains($0) }) ?? false)
-        if character == " ", ends {
-            sentences.append(current)
+    var current = String.UnicodeScalarView()
+    for scalar in lines.first ?? "".unicodeScalars[...] {
+        if scalar == " ", let last = current.last,
+            marks.contains(last) || quotes.contains(last) && (current.dropLast().last.map { marks.contains($0) } ?? false)
+        {
+            sentences.append(String(current))
             if sentences.count == count { return sentences }
-            current = ""
+            current = String.UnicodeScalarView()
         } else {
-            current.append(character)
+            current.append(scalar)
         }
-        previous = character
     }
-    return current.isEmpty ? sentences : sentences + [current]
+    return current.isEmpty ? sentences : sentences + [String(current)]
 }

@@ -39,7 +39,8 @@ extension LanguageTask {
 
     public func explanation(of text: String) throws -> Explanation {
         let model = try reader()
-        let tokens = tokenizer.encode(text.trimmingCharacters(in: .newlines))
+        let text = LanguageRun(self, configuration).cleaned(text.trimmingCharacters(in: .newlines), CorpusFormat.text.profile, isSource: false)
+        let tokens = tokenizer.encode(text)
         guard !tokens.isEmpty else { throw UserError(.badData, "the text holds no words", advice: "give some text to read") }
         let read = try reading(Tensor(tokens, [1, tokens.count]), by: model, from: CarriedMemory([:]))
         let answer = read.likeliest(after: tokens.count - 1)

@@ -13,6 +13,8 @@ import Sharding
 public final class LanguageTask: GeneratingTask {
     public let languageModel: any LanguageModel
     public let tokenizer: SentencePieceTokenizer
+    /// What the texts of the training corpus were cleaned by; `nil` for a run of before this was kept.
+    public let cleaning: CleaningRules?
 
     let configuration: RunConfiguration
     let settings: LanguageTaskSettings
@@ -27,6 +29,7 @@ public final class LanguageTask: GeneratingTask {
         self.directory = directory
         if let directory {
             (corpus, validation) = (nil, nil)
+            cleaning = try CleaningRules(runDirectory: directory)
             tokenizer = try SentencePieceTokenizer(path: "\(directory)/tokenizer.model")
         } else {
             let corpus = try Corpus(directory: settings.corpus.shards)
@@ -37,6 +40,7 @@ public final class LanguageTask: GeneratingTask {
                     at: settings.corpus.validation, advice: "shard both with the same tokenizer")
             }
             tokenizer = try corpus.tokenizer()
+            cleaning = try corpus.cleaningRules
             try validation?.requireDescription(of: tokenizer)
             self.corpus = corpus
         }
@@ -51,14 +55,37 @@ public final class LanguageTask: GeneratingTask {
 
     public var summary: String {
         guard let corpus else { return settings.corpus.shards }
-        let tokens = "corpus \(corpus.directory), \(corpus.tokenCount.formatted(.number.locale(Locale(identifier: "en_US")))) tokens"
-        guard corpus.kind == .pairs else { return tokens }
-        // A target has its end piece beside its tokens; in one row a pair has a beginning piece too.
+        return "corpus \(corpus.directory), \(corpus.tokenCount.formatted(.number.locale(Locale(identifier: "en_US")))) tokens"
+    }
+
+    public var laneBytes: Int {
+        guard let corpus else { return 0 }
         let counts = corpus.manifest.counts
-        let longest = languageModel.readsPairs ? max(counts.longestSource, counts.longestTarget + 1) : counts.longestSource + counts.longestTarget + 1
-        guard longest > configuration.batch.length else { return tokens }
-        return "\(tokens); what is longer than batch.length \(configuration.batch.length) is cut off"
-            + " (the longest source has \(counts.longestSource) tokens, the longest target \(counts.longestTarget))"
+        // Inputs and targets, 4 bytes each; a pair's rows are as long as the longest of their batch.
+        return 8 * (corpus.kind == .text ? configuration.batch.length : min(configuration.batch.length, 1 + counts.longestTarget))
+    }
+
+    /// The most pairs that a session looks at before it begins, to say how many will be cut.
+    private static let mostPairsLookedAt = 1 << 20
+
+    public var warnings: [String] {
+        get throws {
+            guard let corpus, corpus.kind == .pairs else { return [] }
+            let looked = min(corpus.count, Self.mostPairsLookedAt)
+            let count = try cutPairs(of: corpus, among: looked)
+            guard count > 0 else { return [] }
+            let counts = corpus.manifest.counts
+            let among = looked < corpus.count ? "the first \(looked)" : "\(looked)"
+            return [
+                "\(count) of \(among) pairs are longer than batch.length, \(configuration.batch.length), and are cut (the longest source has \(counts.longestSource) tokens, the longest target \(counts.longestTarget))"
+            ]
+        }
+    }
+
+    /// How many of the first `count` pairs of a corpus are longer than `batch.length`.
+    private func cutPairs(of corpus: Corpus, among count: Int) throws -> Int {
+        try corpus.cutPairs(
+            among: 0..<count, limits: PairLimits(corpus, length: configuration.batch.length), inOneRow: !languageModel.readsPairs)
     }
 
     public var identity: [(name: String, value: String)] {
@@ -91,7 +118,9 @@ public final class LanguageTask: GeneratingTask {
     }
 
     public var attributes: [String: CheckpointAttribute] { ["vocabulary_size": .integer(Int64(languageModel.vocabularySize))] }
-    public var files: [RunFile] { [RunFile(name: "tokenizer.model", bytes: tokenizer.modelBytes)] }
+    public var files: [RunFile] {
+        [RunFile(name: "tokenizer.model", bytes: tokenizer.modelBytes)] + [cleaning?.runFile].compactMap(\.self)
+    }
 
     public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
         guard let corpus else { fatalError("a task of a run directory has no training data") }
@@ -134,6 +163,7 @@ public final class LanguageTask: GeneratingTask {
             return corpus
         }
         let perplexity = try perplexity(on: corpus, communicator)
+        let cut = try communicator.onEveryRank { try corpus.kind == .pairs ? cutPairs(of: corpus, among: corpus.count) : 0 }
         var scores: GenerationScores?
         if corpus.kind == .pairs, request.limit != 0 {
             let settings = request.generation.settings(for: corpus.profile, longestTarget: corpus.manifest.counts.longestTarget)
@@ -141,6 +171,33 @@ public final class LanguageTask: GeneratingTask {
                 generator: run.generator, format: run.promptFormat(corpus.profile, request.generation), corpus: corpus, tokenizer: tokenizer,
                 scoring: GenerationScoring(settings: settings, limit: request.limit), communicator: communicator)
         }
-        return EvaluationReport(corpus: corpus.directory, perplexity, scores)
+        var report = EvaluationReport(corpus: corpus.directory, perplexity, scores)
+        if corpus.kind == .pairs {
+            report.set("cut_pairs", .count(cut))
+            if cut > 0 { report.say("cut", "\(cut) of \(corpus.count) pairs, longer than batch.length, \(configuration.batch.length)") }
+        }
+        return report
+    }
+}
+
+extension CleaningRules {
+    /// The name of the file of a run directory that says how the texts of its corpus were cleaned.
+    static let runFileName = "cleaning.json"
+
+    /// The rules as a file of a run directory.
+    fileprivate var runFile: RunFile? {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
+        return (try? encoder.encode(self)).map { RunFile(name: Self.runFileName, bytes: Array($0) + [0x0a]) }
+    }
+
+    /// Reads the file of a run directory; `nil` where there is none, as in runs of before it was kept.
+    /// - Throws: `UserError(.badData)` where it holds no rules.
+    fileprivate init?(runDirectory: String) throws {
+        let path = "\(runDirectory)/\(Self.runFileName)"
+        guard let data = FileManager.default.contents(atPath: path) else { return nil }
+        do { self = try JSONDecoder().decode(CleaningRules.self, from: data) } catch {
+            throw UserError(.badData, "holds no cleaning rules", at: path, advice: "copy the run directory again")
+        }
     }
 }

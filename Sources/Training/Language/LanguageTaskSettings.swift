@@ -57,7 +57,7 @@ public struct LanguageTaskSettings: TaskSettings {
         let length = try batch.int(
             "length", "Positions of a lane: the window of a text, the longest source and target of pairs.",
             default: min(limit ?? .max, 1024),
-            defaultText: "1024, or model.context where that is less", in: 1...)
+            defaultText: "1024, or model.context where that is less", in: SizeLimits.positions)
         if let limit, length > limit {
             throw batch.error("length", "is \(length), more than model.context, \(limit)", advice: "raise model.context or shorten the batch")
         }

@@ -9,7 +9,8 @@ public struct PromptFormat: Sendable {
     private let beginning: Int32
     /// The most tokens of a source.
     public let maximumSource: Int
-    private let keepsEnd: Bool
+    /// Which end of a long source is kept.
+    public let keepsEnd: Bool
 
     /// - Parameters:
     ///   - model: the model that reads the prompts.

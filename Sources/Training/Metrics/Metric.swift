@@ -62,6 +62,8 @@ public struct Metric: Sendable {
     public static let parameterNorm = Metric("parameter_norm", .none, "norm of all parameters after the step")
     /// The learning rate of the step.
     public static let learningRate = Metric("learning_rate", .none, "learning rate of the step", display: .significant("learning rate"))
+    /// Pairs of the step that lost tokens to `batch.length`. Absent where none did.
+    public static let cutPairs = Metric("cut_pairs", .none, "pairs of the step that are longer than `batch.length` and are cut; absent where none is")
     /// Seconds of training since the start of the run, over all its sessions.
     public static let seconds = Metric("seconds", .seconds, "time of training since the start of the run, over all sessions", group: .speed)
     /// Predicted tokens a second since the last logged step.
@@ -69,7 +71,9 @@ public struct Metric: Sendable {
         "tokens_per_second", .tokensPerSecond, "predicted tokens a second since the last logged step", group: .speed, display: .rate)
 
     /// Every figure of a step, in the order of metrics.jsonl.
-    public static let all = [step, tokens, loss, gradientNorm, carriedGradientNorm, parameterNorm, learningRate, seconds, tokensPerSecond]
+    public static let all = [
+        step, tokens, loss, gradientNorm, carriedGradientNorm, parameterNorm, learningRate, cutPairs, seconds, tokensPerSecond,
+    ]
 
     // MARK: What an evaluation reports
 

@@ -19,10 +19,11 @@ package final class TerminalProgress: MetricSink {
     package func record(_ metrics: StepMetrics) {
         let line = text.line(metrics, timeLeft: timeLeft(metrics))
         guard let columns else { return terminal.write(line + "\n", .progress) }
-        let width = 24
+        // Longer than the terminal the line would be two, of which only the second is drawn anew.
+        let width = min(24, columns / 3)
         let done = min(width, width * metrics.step / max(text.totalSteps, 1))
         let bar = String(repeating: "█", count: done) + String(repeating: "░", count: width - done)
-        terminal.write("\r\u{1B}[K" + String("\(bar) \(line)".prefix(max(columns - 1, 20))), .progress)
+        terminal.write("\r\u{1B}[K" + String("\(bar) \(line)".prefix(max(columns - 1, 0))), .progress)
         isShown = true
         if metrics.validation != nil { endLine() }
     }

@@ -26,8 +26,9 @@ public struct LossCurve: Sendable {
     /// The validation loss of each evaluation.
     public var validation: [Point]
 
-    /// Reads `metrics.jsonl` of a run directory.
-    /// - Throws: `UserError` when there is none (.missingInput), or a line is no metrics object (.badData).
+    /// Reads `metrics.jsonl` of a run directory. What stands behind the last whole line is being written, or was cut short by a crash: it is passed
+    /// over, as a session that resumes removes it.
+    /// - Throws: `UserError` when there is none (.missingInput), or a line before the last whole one is no metrics object (.badData).
     public init(runDirectory: String) throws {
         let path = "\(runDirectory)/metrics.jsonl"
         guard let data = FileManager.default.contents(atPath: path) else {
@@ -37,8 +38,10 @@ public struct LossCurve: Sendable {
         title = URL(fileURLWithPath: runDirectory).lastPathComponent
         training = []
         validation = []
-        for (index, line) in data.split(separator: UInt8(ascii: "\n")).enumerated() {
-            guard let metrics = StepMetrics(line: line) else {
+        let lines = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { (isEmpty: $0.isEmpty, metrics: StepMetrics(line: $0)) }
+        let whole = lines.lastIndex { $0.metrics != nil }.map { $0 + 1 } ?? 0
+        for (index, line) in lines[..<whole].enumerated() where !line.isEmpty {
+            guard let metrics = line.metrics else {
                 throw UserError(.badData, "is not a metrics object", at: "\(path):\(index + 1)", advice: "remove the line")
             }
             if let loss = metrics[.loss], loss.isFinite { training.append(Point(step: metrics.step, loss: loss)) }

@@ -57,6 +57,20 @@ public final class GeneratedTask: LearningTask {
     }
 
     public var summary: String { settings.generator.summary }
+
+    public var laneBytes: Int {
+        // The longest of some sequences as they are drawn in training.
+        var choices = SeededChoices(seed: seed, path: [0])
+        let steps = (0..<64).map { _ in settings.generator.steps(settings.generator.drawSizes(&choices)) }.max() ?? 0
+        let inputs = if case .vectors(let width) = settings.generator.input { width } else { 1 }
+        let outputs =
+            switch settings.generator.output {
+            case .bits(let width), .values(let width): width
+            case .classes: 1
+            }
+        return 4 * steps * (inputs + outputs)
+    }
+
     public var identity: [(name: String, value: String)] { [("task", settings.generator.identity)] }
     public var files: [RunFile] { [] }
     public var model: any TrainableModel { sequenceModel }

@@ -14,7 +14,7 @@ extension GeneratedTaskSettings {
             generator: generator,
             examples: try task.int("examples", "Sequences of one evaluation.", default: 1024, in: 1..., onResume: .free),
             testLengths: try task.ints(
-                "testLengths", "Lengths beside those of training that mneme evaluate measures.", default: [], in: minimumLength...,
+                "testLengths", "Lengths beside those of training that mneme evaluate measures.", default: [], in: minimumLength...SizeLimits.generatedLength.upperBound,
                 onResume: .free),
             model: try SequenceModelConfiguration(model))
     }
@@ -40,7 +40,7 @@ extension RepeatCopyGenerator {
 extension AssociativeRecallGenerator {
     init(_ section: ConfigurationSection) throws {
         self.init(
-            bits: try section.bits(default: 6), rows: try section.int("rows", "Vectors of an item.", default: 3, in: 1...),
+            bits: try section.bits(default: 6), rows: try section.int("rows", "Vectors of an item.", default: 3, in: SizeLimits.generatedWidth),
             items: try section.range("items", "Items of a sequence.", default: 2...6, from: 2))
     }
 }
@@ -48,24 +48,24 @@ extension AssociativeRecallGenerator {
 extension DelayedCopyGenerator {
     init(_ section: ConfigurationSection) throws {
         self.init(
-            symbols: try section.int("symbols", "Different symbols.", default: 8, in: 2...),
-            length: try section.int("length", "Symbols to remember.", default: 5, in: 1...),
-            delay: try section.int("delay", "Steps between the last symbol and the answer.", default: 20, in: 1...))
+            symbols: try section.int("symbols", "Different symbols.", default: 8, in: 2...SizeLimits.generatedLength.upperBound),
+            length: try section.int("length", "Symbols to remember.", default: 5, in: SizeLimits.generatedLength),
+            delay: try section.int("delay", "Steps between the last symbol and the answer.", default: 20, in: SizeLimits.generatedLength))
     }
 }
 
 extension AddingGenerator {
     init(_ section: ConfigurationSection) throws {
-        self.init(length: try section.int("length", "Steps of a sequence.", default: 50, in: 2...))
+        self.init(length: try section.int("length", "Steps of a sequence.", default: 50, in: 2...SizeLimits.generatedLength.upperBound))
     }
 }
 
 extension PrioritySortGenerator {
     init(_ section: ConfigurationSection) throws {
-        let length = try section.int("length", "Vectors of a sequence.", default: 20, in: 1...)
+        let length = try section.int("length", "Vectors of a sequence.", default: 20, in: SizeLimits.generatedLength)
         let answers = try section.int(
             "answers", "How many vectors are given back, those of the highest priority.", default: max(1, length * 4 / 5),
-            defaultText: "four fifths of task.length", in: 1...)
+            defaultText: "four fifths of task.length", in: SizeLimits.generatedLength)
         guard answers <= length else { throw section.error("answers", "is \(answers), more than task.length, \(length)") }
         self.init(bits: try section.bits(default: 8), length: length, answers: answers)
     }
@@ -74,28 +74,28 @@ extension PrioritySortGenerator {
 extension OverwriteGenerator {
     init(_ section: ConfigurationSection) throws {
         self.init(
-            keys: try section.int("keys", "Different keys.", default: 6, in: 1...),
-            values: try section.int("values", "Different values.", default: 8, in: 2...),
-            length: try section.int("length", "Writes and reads of a sequence.", default: 30, in: 2...))
+            keys: try section.int("keys", "Different keys.", default: 6, in: SizeLimits.generatedLength),
+            values: try section.int("values", "Different values.", default: 8, in: 2...SizeLimits.generatedLength.upperBound),
+            length: try section.int("length", "Writes and reads of a sequence.", default: 30, in: 2...SizeLimits.generatedLength.upperBound))
     }
 }
 
 extension ReuseGenerator {
     init(_ section: ConfigurationSection) throws {
         self.init(
-            bits: try section.bits(default: 6), items: try section.int("items", "Vectors of a sequence.", default: 12, in: 1...),
-            group: try section.int("group", "Vectors that are read before they are given back.", default: 3, in: 1...))
+            bits: try section.bits(default: 6), items: try section.int("items", "Vectors of a sequence.", default: 12, in: SizeLimits.generatedLength),
+            group: try section.int("group", "Vectors that are read before they are given back.", default: 3, in: SizeLimits.generatedLength))
     }
 }
 
 extension ConfigurationSection {
-    fileprivate func bits(default value: Int) throws -> Int { try int("bits", "Bits of a vector.", default: value, in: 1...) }
+    fileprivate func bits(default value: Int) throws -> Int { try int("bits", "Bits of a vector.", default: value, in: SizeLimits.generatedWidth) }
 
     /// A range of integers: `[1, 20]`, or one number for a range of one.
     fileprivate func range(_ key: String, _ meaning: String, default value: ClosedRange<Int>, from least: Int) throws -> ClosedRange<Int> {
         let bounds = try ints(
             key, "\(meaning) The smallest and the largest number, or one for both.", default: [value.lowerBound, value.upperBound],
-            in: least...)
+            in: least...SizeLimits.generatedWidth.upperBound)
         guard let first = bounds.first, let last = bounds.last, bounds.count <= 2, first <= last else {
             throw error(
                 key, "is no range", advice: "write the smallest and the largest, such as [\(value.lowerBound), \(value.upperBound)]")

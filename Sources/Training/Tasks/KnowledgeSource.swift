@@ -25,9 +25,10 @@ struct KnowledgeSource {
             return
         }
         let base: KnowledgeBaseReader.Result
+        let names = try settings.entities.map { try KnowledgeBaseReader.names(path: $0) } ?? []
         switch settings.source {
         case .metaqa: base = try KnowledgeBaseReader.numberedTriples(directory: settings.data, skipLimit: settings.skipLimit)
-        case .wikimovies: base = try KnowledgeBaseReader.numberedLines(path: settings.data, skipLimit: settings.skipLimit)
+        case .wikimovies: base = try KnowledgeBaseReader.numberedLines(path: settings.data, names: names, skipLimit: settings.skipLimit)
         case .lines, .generated: base = try KnowledgeBaseReader.barredLines(path: settings.data, skipLimit: settings.skipLimit)
         }
         (facts, entities) = (base.facts, base.entities)
@@ -36,12 +37,12 @@ struct KnowledgeSource {
             throw UserError(.badData, "holds no fact", at: settings.data, advice: "check that the file has the form that task.source says")
         }
 
-        let questions = try read(settings.questions, kinds: settings.kinds, settings.skipLimit)
+        let questions = try read(settings.questions, kinds: settings.kinds, names, settings.skipLimit)
         guard !questions.isEmpty else {
             throw UserError(.badData, "holds no question", at: settings.questions, advice: "check that its lines are question<TAB>answer|answer")
         }
-        let validationFile = try settings.validation.map { try read($0, kinds: nil, settings.skipLimit) }
-        let testFile = try settings.test.map { try read($0, kinds: nil, settings.skipLimit) }
+        let validationFile = try settings.validation.map { try read($0, kinds: nil, names, settings.skipLimit) }
+        let testFile = try settings.test.map { try read($0, kinds: nil, names, settings.skipLimit) }
         // Parts that have no file of their own are taken from the training questions.
         let shares = [settings.split[0], validationFile == nil ? settings.split[1] : 0, testFile == nil ? settings.split[2] : 0]
         let parts = KnowledgeQuestion.divided(questions, shares: shares, seed: seed)
@@ -50,8 +51,8 @@ struct KnowledgeSource {
         test = testFile ?? parts[2]
     }
 
-    private mutating func read(_ path: String, kinds: String?, _ skipLimit: Int) throws -> [KnowledgeQuestion] {
-        let read = try KnowledgeQuestionReader.read(path: path, kinds: kinds, skipLimit: skipLimit)
+    private mutating func read(_ path: String, kinds: String?, _ names: [String], _ skipLimit: Int) throws -> [KnowledgeQuestion] {
+        let read = try KnowledgeQuestionReader.read(path: path, kinds: kinds, names: names + entities, skipLimit: skipLimit)
         notes += [read.skipped.report].compactMap { $0 }
         return read.questions
     }

@@ -204,14 +204,16 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         return explanation
     }
 
-    /// Answers a question. Lines before it are facts, `subject|relation|object` or sentences, which are added to those of the run for this question
-    /// alone.
+    /// Answers a question, which may be a line of a file of questions. Lines before it are facts, `subject|relation|object` or sentences, which are
+    /// added to those of the run for this question alone.
     public func answer(_ text: String) throws -> Explanation {
-        let lines = text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
-        guard let question = lines.last else { throw UserError(.badData, "there is no question", advice: "write one in the last line") }
+        let lines = text.utf8.split(separator: 0x0a).map { String(Substring($0)).trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+        guard let last = lines.last else { throw UserError(.badData, "there is no question", advice: "write one in the last line") }
+        let question = KnowledgeQuestionLine(last).question
         if lines.count == 1 { return explain(question, facts, examples) }
         let added = try lines.dropLast().map { line in
-            let fields = line.split(separator: "|", omittingEmptySubsequences: false).map { $0.trimmingCharacters(in: .whitespaces) }
+            let fields = line.utf8.split(separator: UInt8(ascii: "|"), omittingEmptySubsequences: false)
+                .map { String(Substring($0)).trimmingCharacters(in: .whitespaces) }
             if fields.count == 1, settings.rules.layout != .triple { return KnowledgeFact("", nil, line) }
             guard fields.count == 3, fields.allSatisfy({ !$0.isEmpty }) else {
                 throw UserError(.badData, "'\(line)' is no fact", advice: "write facts as subject|relation|object, and the question last")

@@ -23,6 +23,8 @@ public struct KnowledgeTaskSettings: TaskSettings {
     public var source: Source
     /// The directory or the file of facts; empty where they are generated.
     public var data: String
+    /// WikiMovies: a list of names, for those that hold commas and are no film's.
+    public var entities: String?
     /// The training questions; and, where `validation` and `test` are not given, those too, by `split`.
     public var questions: String
     /// The kind of each question, line by line.
@@ -64,11 +66,16 @@ public struct KnowledgeTaskSettings: TaskSettings {
         source = try section.choice("source", "What the facts and questions look like.")
         if source == .generated {
             (data, questions, kinds, validation, test, split) = ("", "", nil, nil, nil, [])
-            films = try section.int("films", "How many films are made up.", default: 1000, in: 10...)
+            films = try section.int("films", "How many films are made up.", default: 1000, in: 10...1_000_000)
             heldOut = try section.double(
                 "heldOut", "The share of pairs of a film and a relation that evaluation alone asks about.", default: 0.2, in: 0.001...0.9)
         } else {
             data = try section.path("data", "The directory or the file of facts.", onResume: .noted)
+            if source == .wikimovies {
+                entities = try section.optionalPath(
+                    "entities", "A list of names, one a line, some of which hold commas: commas divide the lists of facts and answers elsewhere.",
+                    defaultText: "the films of task.data", onResume: .noted)
+            }
             let meaning = "The training questions; those of validation and test too, where these have no files of their own."
             if source == .metaqa {
                 questions =
@@ -88,11 +95,11 @@ public struct KnowledgeTaskSettings: TaskSettings {
             (films, heldOut) = (0, 0)
         }
         seed = try section.optionalInt(
-            "seed", "What the division of questions, and facts that are made up, are a function of.", defaultText: "the run's seed", in: 0...
+            "seed", "What the division of questions, and facts that are made up, are a function of.", defaultText: "the run's seed", in: 0...Int.max
         ).map(UInt64.init)
         rules = MemoryRules(
             layout: try section.choice("layout", "What a key and a value of the memory are made of.", default: .triple),
-            window: try section.int("window", "Symbols of a window, its centre included.", default: 7, in: 1...),
+            window: try section.int("window", "Symbols of a window, its centre included.", default: 7, in: 1...65_536),
             encodesCentre: try section.bool(
                 "encodeCentre", "The centre of a window and the value behind it have symbols of their own.", default: false),
             weighting: try section.choice(
@@ -107,11 +114,11 @@ public struct KnowledgeTaskSettings: TaskSettings {
         candidates =
             word == "memory" ? .memory
             : word == "entities" ? .entities
-            : .sampled(try section.int("negatives", "How many wrong entities are drawn for each question.", default: 1000, in: 1...))
+            : .sampled(try section.int("negatives", "How many wrong entities are drawn for each question.", default: 1000, in: 1...16_777_216))
         let names = try section.choice(
             "case", "Whether names that differ in case alone are one.", default: "exact", of: ["exact", "folded"])
         foldsCase = names == "folded"
-        spareSymbols = try section.int("spareSymbols", "Places for entities that are put into the memory later.", default: 256, in: 0...)
+        spareSymbols = try section.int("spareSymbols", "Places for entities that are put into the memory later.", default: 256, in: 0...16_777_216)
         skipLimit = try section.int(
             "skipLimit", "The most wrong lines of a file that are passed over.", default: 100, in: 0..., onResume: .free)
         _ = try model.choice("kind", modelKindMeaning, of: [Self.modelName])

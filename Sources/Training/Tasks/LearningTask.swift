@@ -63,6 +63,10 @@ public struct Explanation: Sendable, Equatable, Codable {
 public protocol LearningTask: AnyObject {
     /// What it learns from, for the line that a run begins with: `bAbI tasks 1 to 20, 18,000 questions`.
     var summary: String { get }
+    /// What of the data is cut or passed over in training, a line each, for the log of a session.
+    var warnings: [String] { get throws }
+    /// Bytes of a lane's part of a batch, before anything is computed: an estimate from below.
+    var laneBytes: Int { get }
     /// What its losses are means over, and a run counts, in the plural: tokens, answers.
     var targets: String { get }
     /// What all ranks, and a session that resumes, must have in common; the name is what a message calls it, and has no blanks.
@@ -94,6 +98,8 @@ public protocol LearningTask: AnyObject {
 }
 
 extension LearningTask {
+    public var warnings: [String] { get throws { [] } }
+    public var laneBytes: Int { 0 }
     public var targets: String { "answers" }
     public var agreement: [(name: String, value: String)] { identity }
     public var attributes: [String: CheckpointAttribute] { [:] }
@@ -151,6 +157,8 @@ public protocol GeneratingTask: LearningTask {
     var languageModel: any LanguageModel { get }
     /// From text to what the model reads, and back.
     var tokenizer: SentencePieceTokenizer { get }
+    /// What the texts that it learned from were cleaned by; `nil` where that is not known.
+    var cleaning: CleaningRules? { get }
     /// Runs a text through the model.
     /// - Returns: the text, the likeliest next piece with its probability, and what the memory did up to there.
     /// - Throws: `UserError` (.usage, .badData) for a model that reads pairs or shows no memory, and for a text of no words.

@@ -13,7 +13,8 @@ struct AnswerCommand: ParsableCommand {
         abstract: "Answer questions about stories with a trained run.",
         discussion: """
             Files in bAbI's format, or directories of them, give a question for each of theirs; the expected answer is printed beside the model's
-            where they differ. Plain text, one sentence a line with the question last (ending with ?), works on standard input or with --plain.
+            where they differ. Plain text, one sentence a line with the question last (ending with ?), works on standard input or with --plain;
+            lines may be copied from a bAbI file, with their numbers and answers.
 
             Examples:
               mneme answer checkpoints/stories \\
@@ -129,15 +130,19 @@ struct AnswerCommand: ParsableCommand {
     private func generateAnswers(_ questions: [Question], _ run: LanguageRun) throws {
         let profile = CorpusFormat.babi.profile
         let format = run.promptFormat(profile, decoding.request)
-        let outputs = try run.generator.generate(
-            prompts: questions.map { format.prompt(run.tokenizer.encode($0.story)) }, settings: decoding.request.settings(for: profile))
+        let sources = questions.map { run.tokenizer.encode(run.cleaned($0.story, profile)) }
+        var losses = TextLosses("question", format, "read")
+        for (index, source) in sources.enumerated() { losses.read(source.count, at: index + 1) }
+        let outputs = try run.generator.generate(prompts: sources.map(format.prompt), settings: decoding.request.settings(for: profile))
         for (question, output) in zip(questions, outputs) {
-            show(question, run.tokenizer.decode(output.first?.tokens ?? []).trimmingCharacters(in: .whitespaces))
+            losses.wrote(output.first)
+            show(question, TextLines.joined(run.tokenizer.decode(output.first?.tokens ?? [])).trimmingCharacters(in: .whitespaces))
         }
+        losses.report(of: questions.count)
     }
 
     private func show(_ question: Question, _ answer: String) {
-        let lines = question.story.split(separator: "\n").map(String.init)
+        let lines = TextLines.split(Array(question.story.utf8)).map { String(decoding: $0, as: UTF8.self) }
         if stories { lines.dropLast().forEach { print("  \($0)") } }
         let verdict = question.expected.map { $0 == answer ? "" : "   (expected: \($0))" } ?? ""
         print("\(lines.last ?? "") \(answer.isEmpty ? "(no answer)" : answer)\(verdict)")
@@ -146,12 +151,15 @@ struct AnswerCommand: ParsableCommand {
     private func plainQuestions(endingWithMark: Bool) throws -> [Question] {
         let places = inputs.map { $0 == "-" ? nil : $0 }
         return try zip(TextInput.documents(inputs), places.isEmpty ? [nil] : places).map { text, place in
-            let lines = text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
-            guard let last = lines.last, last.hasSuffix("?") || !endingWithMark else {
+            let story = TypedStory(text)
+            guard story.question != nil, story.endsInQuestion || !endingWithMark else {
                 throw UserError(
-                    .badData, lines.isEmpty ? "there is no text" : "the last line is no question", at: place,
+                    .badData, story.question == nil ? "there is no text" : "the last line is no question", at: place,
                     advice: "give a story, one sentence a line, and a question" + (endingWithMark ? " that ends with ?" : " as the last line"))
             }
+            if endingWithMark { return Question(story: story.text, expected: story.answer, place: place) }
+            // Where a question need not end with a mark, the task has lines of its own form.
+            let lines = text.unicodeScalars.split(separator: "\n").map { String($0).trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
             return Question(story: lines.joined(separator: "\n"), expected: nil, place: place)
         }
     }

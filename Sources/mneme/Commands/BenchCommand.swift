@@ -1,6 +1,7 @@
 // mneme bench
 
 import ArgumentParser
+import Configuration
 import Collectives
 import Diagnostics
 import Foundation
@@ -70,10 +71,10 @@ struct BenchCommand: ParsableCommand {
         guard (1...1024).contains(threads) else { throw ValidationError("--threads must be 1 to 1024, not \(threads).") }
         guard Precision(rawValue: precision) != nil else { throw ValidationError("--precision must be \(Self.precisions), not '\(precision)'.") }
         guard seconds.isFinite, seconds >= 0 else { throw ValidationError("--seconds must not be negative.") }
-        guard steps >= 1 else { throw ValidationError("--steps must be at least 1, not \(steps).") }
-        guard warmUp >= 0 else { throw ValidationError("--warm-up must not be negative.") }
+        try requireRange("--steps", steps, 1...1_000_000)
+        try requireRange("--warm-up", warmUp, 0...1_000_000)
         if let dropout, !(dropout >= 0 && dropout < 1) { throw ValidationError("--dropout must be at least 0 and below 1, not \(dropout).") }
-        guard longest >= 1 else { throw ValidationError("--longest must be at least 1, not \(longest).") }
+        try requireRange("--longest", longest, 1...1 << 20)
     }
 
     func run() throws {

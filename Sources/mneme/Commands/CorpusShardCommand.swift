@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Collectives
+import Configuration
 import Corpora
 import Diagnostics
 import Foundation
@@ -50,7 +51,7 @@ struct CorpusShardCommand: ParsableCommand {
 
     func validate() throws {
         guard !inputs.isEmpty else { throw ValidationError("Give at least one input.") }
-        guard shardSize >= 1024 else { throw ValidationError("--shard-size must be 1024 bytes or more, not \(shardSize).") }
+        try requireRange("--shard-size", shardSize, 1024...SizeLimits.bytes.upperBound)
         guard badRecords >= 0 else { throw ValidationError("--bad-records must not be negative.") }
         try reading.validate(for: format, swap ? [.swap] : [])
         try cleaning.validate()
@@ -122,7 +123,7 @@ struct CorpusReadingOptions: ParsableArguments {
             let formats = CorpusFormat.allCases.filter { $0.profile.readerOptions.contains(option) }.map(\.rawValue).joined(separator: " or ")
             throw ValidationError("--\(option.rawValue) goes with --format \(formats), not \(format.rawValue).")
         }
-        guard maximumLineBytes >= 1 else { throw ValidationError("--maximum-line-bytes must be positive.") }
+        try requireRange("--maximum-line-bytes", maximumLineBytes, SizeLimits.bytes)
     }
 
     func options() throws -> ReaderOptions {
@@ -156,7 +157,7 @@ struct CleaningOptions: ParsableArguments {
 
     func validate() throws {
         guard minimumLength ?? 0 >= 0, maximumLength ?? 0 >= 0 else { throw ValidationError("Lengths must not be negative.") }
-        if let maximumRatio, maximumRatio != 0, maximumRatio < 1 { throw ValidationError("--maximum-ratio must be 1 or more, or 0 for no limit.") }
+        if let maximumRatio, maximumRatio != 0, !(maximumRatio >= 1) { throw ValidationError("--maximum-ratio must be 1 or more, or 0 for no limit.") }
     }
 
     func rules(for format: CorpusFormat) -> CleaningRules {

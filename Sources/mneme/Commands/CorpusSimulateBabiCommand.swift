@@ -1,6 +1,7 @@
 // `mneme corpus simulate babi`
 
 import ArgumentParser
+import Configuration
 import Corpora
 import Diagnostics
 import Foundation
@@ -43,9 +44,9 @@ struct CorpusSimulateBabiCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard stories > 0 else { throw ValidationError("--stories must be at least 1.") }
-        guard (testStories ?? 0) >= 0 else { throw ValidationError("--test-stories must not be negative.") }
-        guard validStories >= 0 else { throw ValidationError("--valid-stories must not be negative.") }
+        try requireRange("--stories", stories, 1...SizeLimits.count)
+        try requireRange("--test-stories", testStories, 0...SizeLimits.count)
+        try requireRange("--valid-stories", validStories, 0...SizeLimits.count)
         guard !output.isEmpty else { throw ValidationError("--output must name a directory.") }
         _ = try selectedTasks()
     }

@@ -35,7 +35,7 @@ struct CorpusSimulateKnowledgeCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard (10...1_000_000).contains(films) else { throw ValidationError("--films must be 10 to 1000000.") }
+        try requireRange("--films", films, 10...1_000_000)
         guard (0.001...0.9).contains(heldOut) else { throw ValidationError("--held-out must be 0.001 to 0.9.") }
         guard !output.isEmpty else { throw ValidationError("--output must name a directory.") }
     }

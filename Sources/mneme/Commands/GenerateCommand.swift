@@ -1,6 +1,8 @@
 // mneme generate
 
 import ArgumentParser
+import Configuration
+import Corpora
 import Evaluation
 import Foundation
 import Training
@@ -44,19 +46,28 @@ struct GenerateCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Continuations of each prompt.", valueName: "count"))
     var sequences = 1
 
+    func validate() throws {
+        try requireRange("--maximum-tokens", maximumTokens, SizeLimits.positions)
+        try requireRange("--sequences", sequences, SizeLimits.sequences)
+        try requireRange("--top-k", topK, 1...SizeLimits.count)
+    }
+
     func run() throws {
         ProgramStart.run { communicator in
             // One answer, whatever the number of ranks.
             guard communicator.rank == 0 else { return .finished }
             let run = try LoadedRun(directory: runDirectory).languageRun()
-            let prompts = try TextInput.documents(inputs)
+            let prompts = try TextInput.documents(inputs).map { run.cleaned($0, CorpusFormat.text.profile, isSource: false) }
             let settings = GenerationSettings(
                 method: .sampling(
                     SamplingSettings(temperature: temperature, topK: topK, topP: topP, repetitionPenalty: repetitionPenalty, seed: seed)),
                 limit: .tokens(maximumTokens), sequences: sequences, continuesBeyondContext: !run.model.readsPairs)
             let room = run.model.maximumLength ?? .max
-            let tokens = prompts.map { text -> [Int32] in
+            let tokens = prompts.enumerated().map { index, text -> [Int32] in
                 let encoded = run.tokenizer.encode(text)
+                if encoded.count > room {
+                    CommandLineOutput.note("prompt \(index + 1): \(encoded.count) tokens, the last \(room) are read; the rest is cut off")
+                }
                 return encoded.isEmpty ? [run.tokenizer.endID] : Array(encoded.suffix(room))
             }
             for (prompt, outputs) in zip(prompts, try run.generator.generate(prompts: tokens, settings: settings)) {

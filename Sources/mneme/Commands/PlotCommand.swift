@@ -24,7 +24,7 @@ struct PlotCommand: ParsableCommand {
     var columns = 72
 
     func validate() throws {
-        guard columns >= 20 else { throw ValidationError("--columns must be at least 20.") }
+        try requireRange("--columns", columns, 20...10_000)
     }
 
     func run() throws {

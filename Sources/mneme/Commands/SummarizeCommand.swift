@@ -33,13 +33,24 @@ struct SummarizeCommand: ParsableCommand {
             let run = try LoadedRun(directory: runDirectory).languageRun()
             let profile = CorpusFormat.cnnDailyMail.profile
             let format = run.promptFormat(profile, decoding.request)
-            let documents = try TextInput.documents(inputs).map { text -> String in
-                let article = text.range(of: "@highlight").map { String(text[..<$0.lowerBound]) } ?? text
-                return article.split(separator: "\n").joined(separator: "\n")
+            // A document is taken apart as a .story is, and cleaned as the articles of training were.
+            let documents = try TextInput.documents(inputs).map { text in
+                run.cleaned(String(decoding: StoryText(Array(text.utf8)).article, as: UTF8.self), profile)
             }
-            let outputs = try run.generator.generate(
-                prompts: documents.map { format.prompt(run.tokenizer.encode($0)) }, settings: decoding.request.settings(for: profile))
-            for (index, output) in outputs.enumerated() { print((index > 0 ? "\n" : "") + run.tokenizer.decode(output.first?.tokens ?? [])) }
+            let asked = documents.indices.filter { !documents[$0].isEmpty }
+            let sources = asked.map { run.tokenizer.encode(documents[$0]) }
+            var losses = TextLosses("document", format, "summarized")
+            for (number, source) in zip(asked, sources) { losses.read(source.count, at: number + 1) }
+            let outputs = try run.generator.generate(prompts: sources.map(format.prompt), settings: decoding.request.settings(for: profile))
+            var summaries = [String](repeating: "", count: documents.count)
+            for (number, output) in zip(asked, outputs) {
+                losses.wrote(output.first)
+                // An empty line is what divides the summaries of two documents.
+                let lines = TextLines.split(Array(run.tokenizer.decode(output.first?.tokens ?? []).utf8)).filter { !$0.isEmpty }
+                summaries[number] = lines.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "\n")
+            }
+            for (index, summary) in summaries.enumerated() { print((index > 0 ? "\n" : "") + summary) }
+            losses.report(of: documents.count)
             return .finished
         }
     }

@@ -1,6 +1,7 @@
 // mneme tokenizer: train a tokenizer, and try one.
 
 import ArgumentParser
+import Configuration
 import Corpora
 import Diagnostics
 import Foundation
@@ -66,7 +67,8 @@ struct TokenizerTrainCommand: ParsableCommand {
             throw ValidationError("--vocabulary is needed for --kind \(kind.rawValue).")
         }
         guard vocabulary ?? 6 > 5 else { throw ValidationError("--vocabulary must be more than the 5 special pieces.") }
-        guard sampleBytes >= 1024 else { throw ValidationError("--sample-bytes must be 1024 or more.") }
+        try requireRange("--vocabulary", vocabulary, 6...1 << 24)
+        try requireRange("--sample-bytes", sampleBytes, 1024...SizeLimits.bytes.upperBound)
         if let characterCoverage, !(0.98...1).contains(characterCoverage) { throw ValidationError("--character-coverage must be in 0.98 ... 1.") }
         try reading.validate(for: format)
     }

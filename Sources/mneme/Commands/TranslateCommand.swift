@@ -31,16 +31,27 @@ struct TranslateCommand: ParsableCommand {
             // One answer, whatever the number of ranks.
             guard communicator.rank == 0 else { return .finished }
             let run = try LoadedRun(directory: runDirectory).languageRun()
-            let lines = try TextInput.lines(inputs)
             let profile = CorpusFormat.wmt.profile
+            let lines = try TextInput.lines(inputs).map { run.cleaned($0, profile) }
             let format = run.promptFormat(profile, decoding.request)
+            var losses = TextLosses("line", format, "translated")
             let block = 512
             for start in stride(from: 0, to: lines.count, by: block) {
-                let part = lines[start..<min(start + block, lines.count)]
+                let part = start..<min(start + block, lines.count)
+                // A line of nothing but white space is empty, as it was left out in training: it has an empty translation.
+                let asked = part.filter { !lines[$0].isEmpty }
+                let sources = asked.map { run.tokenizer.encode(lines[$0]) }
+                for (number, source) in zip(asked, sources) { losses.read(source.count, at: number + 1) }
                 let outputs = try run.generator.generate(
-                    prompts: part.map { format.prompt(run.tokenizer.encode($0)) }, settings: decoding.request.settings(for: profile), firstPrompt: start)
-                for output in outputs { print(run.tokenizer.decode(output.first?.tokens ?? []).replacingOccurrences(of: "\n", with: " ")) }
+                    prompts: sources.map(format.prompt), settings: decoding.request.settings(for: profile), firstPrompt: start)
+                var translations = [String](repeating: "", count: part.count)
+                for (number, output) in zip(asked, outputs) {
+                    losses.wrote(output.first)
+                    translations[number - start] = TextLines.joined(run.tokenizer.decode(output.first?.tokens ?? []))
+                }
+                for translation in translations { print(translation) }
             }
+            losses.report(of: lines.count)
             return .finished
         }
     }
