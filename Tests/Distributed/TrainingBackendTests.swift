@@ -147,7 +147,7 @@ struct TrainingBackendTests {
                 ranks: 2, executable: "/bin/sh", arguments: ["-c", script, mneme] + run.arguments, extraEnvironment: ["MNEME_MATRIX_BACKEND": "openblas"])
             #expect(!end.isTimedOut && end.status == 78, "\(end.status) \(end.standardError)")
             #expect(
-                end.standardError.contains(/mneme: error: rank 1: no memory for a tensor of \d+ bytes; use a smaller batch.lanes/), "\(end.standardError)")
+                end.standardError.contains(/mneme: error: rank 1: no memory for a tensor of \d+ bytes; in training use a smaller batch.lanes/), "\(end.standardError)")
             #expect(run.metrics.isEmpty)
         }
     }
