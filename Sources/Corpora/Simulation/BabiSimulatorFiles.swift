@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Inputs
 
 extension BabiSimulator {
     /// What was written.
@@ -105,7 +106,7 @@ extension BabiSimulator {
         switch InputFiles.kind(of: directory) {
         case .absent:
             return nil
-        case .file, .other:
+        case .file, .pipe, .socket, .device:
             throw UserError(.usage, "is a file where an output directory was expected", at: directory, advice: "name another directory")
         case .directory:
             return try reporting(directory) { try FileManager.default.contentsOfDirectory(atPath: directory).sorted() }

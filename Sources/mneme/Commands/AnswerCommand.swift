@@ -5,6 +5,7 @@ import Corpora
 import Diagnostics
 import Evaluation
 import Foundation
+import Inputs
 import Training
 
 struct AnswerCommand: ParsableCommand {
@@ -108,8 +109,8 @@ struct AnswerCommand: ParsableCommand {
         }
         for (question, explanation) in zip(questions, explanations) where !json {
             explanation.notes.forEach { CommandLineOutput.note($0) }
-            show(question, explanation.answer)
-            if explain { print(explanation.drawing(columns: CommandLineOutput.terminalColumns ?? 120), terminator: "") }
+            try show(question, explanation.answer)
+            if explain { try print(explanation.drawing(columns: CommandLineOutput.terminalColumns ?? 120), terminator: "") }
         }
         if json { try JSONOutput.print(explanations.map { explain ? $0 : $0.withoutPictures }) }
         if let svg { try MemoryDrawing.write(explanations, to: svg) }
@@ -132,15 +133,15 @@ struct AnswerCommand: ParsableCommand {
         let outputs = try run.generator.generate(
             prompts: questions.map { format.prompt(run.tokenizer.encode($0.story)) }, settings: decoding.request.settings(for: profile))
         for (question, output) in zip(questions, outputs) {
-            show(question, run.tokenizer.decode(output.first?.tokens ?? []).trimmingCharacters(in: .whitespaces))
+            try show(question, run.tokenizer.decode(output.first?.tokens ?? []).trimmingCharacters(in: .whitespaces))
         }
     }
 
-    private func show(_ question: Question, _ answer: String) {
+    private func show(_ question: Question, _ answer: String) throws {
         let lines = question.story.split(separator: "\n").map(String.init)
-        if stories { lines.dropLast().forEach { print("  \($0)") } }
+        if stories { try lines.dropLast().forEach { try print("  \($0)") } }
         let verdict = question.expected.map { $0 == answer ? "" : "   (expected: \($0))" } ?? ""
-        print("\(lines.last ?? "") \(answer.isEmpty ? "(no answer)" : answer)\(verdict)")
+        try print("\(lines.last ?? "") \(answer.isEmpty ? "(no answer)" : answer)\(verdict)")
     }
 
     private func plainQuestions(endingWithMark: Bool) throws -> [Question] {
@@ -182,9 +183,7 @@ struct AnswerCommand: ParsableCommand {
     /// The numbers of the tasks that count as learned in an evaluation (accuracy 95 % or more), the best three; the best one where none does.
     private func bestTasks(_ path: String) throws -> Set<Int> {
         struct Evaluation: Decodable { var accuracyByTask: [String: Double] }
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw UserError(.missingInput, "does not exist or cannot be read", at: path, advice: "write it with mneme evaluate --json")
-        }
+        let data = Data(try TextFile.bytes(path))
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         guard let evaluation = try? decoder.decode(Evaluation.self, from: data) else {

@@ -39,7 +39,7 @@ struct SummarizeCommand: ParsableCommand {
             }
             let outputs = try run.generator.generate(
                 prompts: documents.map { format.prompt(run.tokenizer.encode($0)) }, settings: decoding.request.settings(for: profile))
-            for (index, output) in outputs.enumerated() { print((index > 0 ? "\n" : "") + run.tokenizer.decode(output.first?.tokens ?? [])) }
+            for (index, output) in outputs.enumerated() { try print((index > 0 ? "\n" : "") + run.tokenizer.decode(output.first?.tokens ?? [])) }
             return .finished
         }
     }

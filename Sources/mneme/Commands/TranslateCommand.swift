@@ -39,7 +39,7 @@ struct TranslateCommand: ParsableCommand {
                 let part = lines[start..<min(start + block, lines.count)]
                 let outputs = try run.generator.generate(
                     prompts: part.map { format.prompt(run.tokenizer.encode($0)) }, settings: decoding.request.settings(for: profile), firstPrompt: start)
-                for output in outputs { print(run.tokenizer.decode(output.first?.tokens ?? []).replacingOccurrences(of: "\n", with: " ")) }
+                for output in outputs { try print(run.tokenizer.decode(output.first?.tokens ?? []).replacingOccurrences(of: "\n", with: " ")) }
             }
             return .finished
         }
