@@ -40,13 +40,15 @@ let systemLibraries: [Target] = [
     .target(name: "CSentencePiece", dependencies: ["CSentencePieceLibrary"]),
     .target(name: "CSignals"),
     .target(name: "CStorage"),
+    .target(name: "CInputs", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
 ]
 
 let modules: [Target] = [
     .target(name: "Diagnostics"),
     .target(name: "Storage", dependencies: ["CStorage", "CZlib", "Diagnostics"]),
-    .target(name: "Configuration", dependencies: ["Diagnostics", yams]),
+    .target(name: "Inputs", dependencies: ["CInputs", "CZlib", "Diagnostics"]),
+    .target(name: "Configuration", dependencies: ["Inputs", "Diagnostics", yams]),
     .target(name: "KernelTypes", dependencies: ["Diagnostics"]),
     .target(name: "CProcessor"),
     .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
@@ -59,10 +61,10 @@ let modules: [Target] = [
     .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Diagnostics"]),
     .target(name: "HDF5", dependencies: ["CHDF5", "Diagnostics"]),
     .target(name: "Checkpoints", dependencies: ["Collectives", "HDF5", "Storage", "Diagnostics"]),
-    .target(name: "Corpora", dependencies: ["Storage", "CSentencePiece", "CZlib", "Diagnostics"]),
-    .target(name: "Sharding", dependencies: ["Corpora", "Storage", "HDF5", "CZlib", "Collectives", "Diagnostics"]),
+    .target(name: "Corpora", dependencies: ["Inputs", "Storage", "CSentencePiece", "Diagnostics"]),
+    .target(name: "Sharding", dependencies: ["Corpora", "Inputs", "Storage", "HDF5", "CZlib", "Collectives", "Diagnostics"]),
     .target(
-        name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Diagnostics"]),
+        name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Inputs", "Diagnostics"]),
     .target(
         name: "Training",
         dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "Evaluation", "Configuration", "Storage", "CSignals", "CZlib", "Diagnostics", logging, yams]),
@@ -70,7 +72,7 @@ let modules: [Target] = [
         name: "mneme",
         dependencies: [
             "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "HDF5", "Configuration",
-            "CZlib", "Storage", "Diagnostics", argumentParser, logging,
+            "CZlib", "Inputs", "Storage", "Diagnostics", argumentParser, logging,
         ]),
 ]
 
@@ -90,8 +92,9 @@ let tests: [Target] = [
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
     .executableTarget(name: "distributed-checks", dependencies: ["Collectives", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Training", "Collectives", "Checkpoints", "HDF5", "Diagnostics", "mneme", "distributed-checks"], path: "Tests/Distributed"),
-    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "Storage", "TestSupport", "Diagnostics"]),
-    .testTarget(name: "ShardingTests", dependencies: ["Sharding", "Corpora", "HDF5", "Collectives", "TestSupport", "Diagnostics", "mneme"]),
+    .testTarget(name: "InputsTests", dependencies: ["Inputs", "Corpora", "Diagnostics", "TestSupport", "mneme"]),
+    .testTarget(name: "CorporaTests", dependencies: ["Corpora", "Inputs", "Storage", "TestSupport", "Diagnostics"]),
+    .testTarget(name: "ShardingTests", dependencies: ["Sharding", "Corpora", "Inputs", "HDF5", "Collectives", "TestSupport", "Diagnostics", "mneme"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Collectives", "Storage", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(
         name: "TrainingTests",

@@ -226,7 +226,7 @@ public final class CheckpointReader: @unchecked Sendable {
     /// - Throws: `UserError(.missingInput)` where a shard is missing; `UserError(.badData)` naming the first item that differs, or the shard that
     ///   is truncated, or the step where the directory is named after another.
     public func verify() throws {
-        if let named = CheckpointFormat.step(of: (directory as NSString).lastPathComponent, prefix: "step-"), named != step {
+        if let named = CheckpointFormat.step(of: Directory.lastName(of: directory), prefix: "step-"), named != step {
             throw UserError(.badData, "it says that it is of step \(step)", at: directory, advice: "rename it, or use another checkpoint")
         }
         try requireShards()

@@ -68,19 +68,17 @@ public struct CheckpointStore: Sendable {
     /// - Throws: `UserError(.missingInput)` where there is none.
     public static func resolve(_ path: String) throws -> String {
         let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
-        var isDirectory: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: trimmed, isDirectory: &isDirectory) else {
+        guard let entry = Directory.exists(trimmed) else {
             throw UserError(.missingInput, "there is no such file or directory", at: path, advice: "name a run directory or a checkpoint")
         }
-        if !isDirectory.boolValue {
-            let url = URL(fileURLWithPath: trimmed)
-            guard url.lastPathComponent == CheckpointFormat.joinedFile else {
+        if entry != .directory {
+            guard Directory.lastName(of: trimmed) == CheckpointFormat.joinedFile else {
                 throw UserError(.missingInput, "it is not a \(CheckpointFormat.joinedFile)", at: path, advice: "name a run directory or a checkpoint")
             }
-            return url.deletingLastPathComponent().path
+            return Directory.parent(of: trimmed)
         }
-        if FileManager.default.fileExists(atPath: trimmed + "/" + CheckpointFormat.joinedFile) { return trimmed }
-        let name = URL(fileURLWithPath: trimmed).lastPathComponent
+        if Directory.exists(trimmed + "/" + CheckpointFormat.joinedFile) != nil { return trimmed }
+        let name = Directory.lastName(of: trimmed)
         if CheckpointFormat.step(of: name, prefix: "step-") != nil { return trimmed }
         let store = CheckpointStore(directory: trimmed)
         guard let newest = try store.steps().last else {

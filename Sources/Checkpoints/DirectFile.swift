@@ -24,8 +24,8 @@ final class DirectFile {
     /// - Throws: `UserError(.inputOutput)`.
     init(_ path: String) throws {
         self.path = path
-        ordinary = open(path, O_RDWR)
-        direct = open(path, O_RDWR | __O_DIRECT)
+        ordinary = withSystemPath(path) { open($0, O_RDWR) }
+        direct = withSystemPath(path) { open($0, O_RDWR | __O_DIRECT) }
         if ordinary < 0 { throw failure("open the file") }
     }
 

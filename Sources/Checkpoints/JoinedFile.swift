@@ -20,7 +20,7 @@ package enum JoinedFile {
     package static func seal(_ path: String) throws {
         let contents = Data(try DurableFile.read(path))
         let text = Data(sealText(contents).utf8)
-        let descriptor = open(path, O_WRONLY)
+        let descriptor = withSystemPath(path) { open($0, O_WRONLY) }
         guard descriptor >= 0 else { throw failure("open it", path) }
         let written = text.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
         let reason = written == text.count ? nil : failure("write the seal", path)

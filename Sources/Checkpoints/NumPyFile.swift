@@ -35,7 +35,7 @@ public enum NumPyFile {
         }
         try Directory.make(Directory.parent(of: path))
         // Opened as it is, never replaced: the path may name a device or a pipe.
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o666)
+        let descriptor = withSystemPath(path) { open($0, O_WRONLY | O_CREAT | O_TRUNC, 0o666) }
         guard descriptor >= 0 else {
             throw UserError(.inputOutput, "cannot create the file: \(String(cString: strerror(errno)))", at: path, advice: "check the permissions")
         }

@@ -118,7 +118,7 @@ struct ShardFile {
     ///
     /// - Throws: `UserError(.inputOutput)`.
     private func readBack(except others: Set<String>) throws {
-        let descriptor = open(path, O_RDONLY)
+        let descriptor = withSystemPath(path) { open($0, O_RDONLY) }
         if descriptor >= 0 {
             posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
             close(descriptor)

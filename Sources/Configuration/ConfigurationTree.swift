@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Inputs
 
 /// The configuration of a run while it is read.
 ///
@@ -24,22 +25,12 @@ public final class ConfigurationTree {
     /// Reads a file.
     ///
     /// - Parameters:
-    ///   - path: the YAML file, named in errors as it is given here.
+    ///   - path: the YAML file, named in errors as it is given here; `-` for standard input. It is opened as `TextFile` opens it.
     ///   - overrides: `section.key=value` each, applied in this order; the value is YAML: a scalar, `[a, b]` or `{key: value}`.
-    /// - Throws: `UserError`: `missingInput` when there is no such file, `inputOutput` when it cannot be read, `configuration` when it is not
-    ///   UTF-8 or not YAML, `usage` when an override has no `=`.
+    /// - Throws: `UserError`: `missingInput` when there is no such file, `inputOutput` when it cannot be read, `badData` when it is no text,
+    ///   `configuration` when it is not UTF-8 or not YAML, `usage` when an override has no `=`.
     public convenience init(contentsOf path: String, overrides: [String] = []) throws {
-        var isDirectory: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-            throw UserError(.missingInput, "there is no such configuration file", at: path)
-        }
-        guard !isDirectory.boolValue else {
-            throw UserError(.missingInput, "a configuration file is expected here, found a directory", at: path)
-        }
-        guard let handle = FileHandle(forReadingAtPath: path), let bytes = try? handle.readToEnd() ?? Data() else {
-            throw UserError(.inputOutput, "the configuration file cannot be read", at: path, advice: "check its permissions")
-        }
-        try self.init(utf8: Array(bytes), file: path, overrides: overrides)
+        try self.init(utf8: TextFile.bytes(path), file: path, overrides: overrides)
     }
 
     /// Reads bytes that should be UTF-8.

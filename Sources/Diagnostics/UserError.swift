@@ -57,7 +57,7 @@ public struct UserError: Error, Sendable, CustomStringConvertible {
     /// One line: `place: what; advice`.
     public var description: String {
         let line = (place.map { "\($0): " } ?? "") + what + (advice.map { "; \($0)" } ?? "")
-        return line.replacingLineBreaks()
+        return PathText.shown(line.replacingLineBreaks())
     }
 }
 

@@ -48,7 +48,7 @@ public final class HDF5File: @unchecked Sendable {
                 HDF5Library.set(H5Pset_obj_track_times(creation, false))
                 HDF5Library.set(H5Pset_userblock(creation, hsize_t(userBlock)))
                 let identifier = try HDF5Library.checked(.writing, path, "create the file") {
-                    H5Fcreate(path, replacing ? mneme_h5f_acc_trunc() : mneme_h5f_acc_excl(), creation, access)
+                    withSystemPath(path) { H5Fcreate($0, replacing ? mneme_h5f_acc_trunc() : mneme_h5f_acc_excl(), creation, access) }
                 }
                 return HDF5File(path: path, isReadOnly: false, identifier: identifier)
             }
@@ -62,10 +62,12 @@ public final class HDF5File: @unchecked Sendable {
         try withAccess { access in
             // The library would wait for whoever writes into a pipe.
             var status = stat()
-            if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG, status.st_mode & S_IFMT != S_IFDIR {
+            if withSystemPath(path, { stat($0, &status) }) == 0, status.st_mode & S_IFMT != S_IFREG, status.st_mode & S_IFMT != S_IFDIR {
                 throw UserError(.badData, "cannot open the file: it is a pipe or a device", at: path)
             }
-            let identifier = try HDF5Library.checked(.reading, path, "open the file") { H5Fopen(path, mneme_h5f_acc_rdonly(), access) }
+            let identifier = try HDF5Library.checked(.reading, path, "open the file") {
+                withSystemPath(path) { H5Fopen($0, mneme_h5f_acc_rdonly(), access) }
+            }
             return HDF5File(path: path, isReadOnly: true, identifier: identifier)
         }
     }
@@ -75,7 +77,9 @@ public final class HDF5File: @unchecked Sendable {
     /// - Throws: as ``openReadOnly(_:)``, and `UserError(.inputOutput)` where it may not be written.
     public static func openReadWrite(_ path: String) throws -> HDF5File {
         try withAccess { access in
-            let identifier = try HDF5Library.checked(.updating, path, "open the file for writing") { H5Fopen(path, mneme_h5f_acc_rdwr(), access) }
+            let identifier = try HDF5Library.checked(.updating, path, "open the file for writing") {
+                withSystemPath(path) { H5Fopen($0, mneme_h5f_acc_rdwr(), access) }
+            }
             return HDF5File(path: path, isReadOnly: false, identifier: identifier)
         }
     }
@@ -144,7 +148,7 @@ public final class HDF5File: @unchecked Sendable {
     ///
     /// - Throws: `UserError(.inputOutput)`.
     public static func synchronize(_ path: String) throws {
-        let descriptor = Glibc.open(path, O_RDONLY)
+        let descriptor = withSystemPath(path) { Glibc.open($0, O_RDONLY) }
         guard descriptor >= 0 else { throw UserError(.inputOutput, "cannot open it to synchronize: \(String(cString: strerror(errno)))", at: path) }
         let code = fsync(descriptor)
         let systemError = errno

@@ -8,23 +8,38 @@ import Foundation
 public enum Directory {
     /// The directory that a path lies in; `.` for a bare name.
     public static func parent(of path: String) -> String {
-        let parent = (path as NSString).deletingLastPathComponent
-        return parent.isEmpty ? "." : parent
+        let bytes = withoutSlashes(path.utf8[...])
+        guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return "." }
+        let parent = withoutSlashes(bytes[..<slash])
+        return parent.isEmpty ? "/" : String(Substring(parent))
     }
 
+    /// A path of bytes without slashes at its end; one slash where there is nothing else.
+    private static func withoutSlashes(_ path: Substring.UTF8View) -> Substring.UTF8View {
+        var bytes = path
+        while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
+        return bytes
+    }
+
+    /// A path in a directory.
+    public static func path(of name: String, in directory: String) -> String { directory.hasSuffix("/") ? directory + name : directory + "/" + name }
+
     /// The last name of a path.
-    static func lastName(of path: String) -> String { (path as NSString).lastPathComponent }
+    public static func lastName(of path: String) -> String {
+        let bytes = withoutSlashes(path.utf8[...])
+        return String(Substring(bytes.lastIndex(of: UInt8(ascii: "/")).map { bytes[bytes.index(after: $0)...] } ?? bytes))
+    }
 
     /// Makes a directory and those above it where they do not exist, and syncs the directory that each new one lies in.
     /// - Throws: `UserError` (.inputOutput).
     public static func make(_ path: String) throws {
         var reason: Int32 = 0
-        if mkdir(path, 0o777) == 0 { return try synchronize(parent(of: path)) }
+        if withSystemPath(path, { mkdir($0, 0o777) }) == 0 { return try synchronize(parent(of: path)) }
         reason = errno
         let above = parent(of: path)
         if reason == ENOENT, above != path {
             try make(above)
-            if mkdir(path, 0o777) == 0 { return try synchronize(above) }
+            if withSystemPath(path, { mkdir($0, 0o777) }) == 0 { return try synchronize(above) }
             reason = errno
         }
         if reason == EEXIST {
@@ -41,7 +56,7 @@ public enum Directory {
     /// What lies at a path; `nil` where nothing does, or nothing that may be looked at.
     public static func exists(_ path: String) -> Entry? {
         var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
+        guard withSystemPath(path, { stat($0, &status) }) == 0 else { return nil }
         switch status.st_mode & S_IFMT {
         case S_IFDIR: return .directory
         case S_IFREG: return .file
@@ -52,7 +67,7 @@ public enum Directory {
     /// The names in a directory, sorted by their bytes; none where it does not exist.
     /// - Throws: `UserError` (.inputOutput), also where it cannot be looked at: a directory on a file system that is away is not an empty one.
     public static func names(in path: String) throws -> [String] {
-        guard let stream = opendir(path) else {
+        guard let stream = withSystemPath(path, { opendir($0) }) else {
             if errno == ENOENT { return [] }
             throw UserError(
                 .inputOutput, "cannot list the directory: \(systemReason())", at: path, advice: "check the permissions and the file system")
@@ -62,7 +77,9 @@ public enum Directory {
         errno = 0
         while let entry = readdir(stream) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
+                $0.withMemoryRebound(to: UInt8.self, capacity: Int(NAME_MAX) + 1) {
+                    PathText.text(of: UnsafeBufferPointer(start: $0, count: strlen(UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))))
+                }
             }
             if name != ".", name != ".." { names.append(name) }
             errno = 0
@@ -75,7 +92,7 @@ public enum Directory {
     /// - Throws: `UserError` (.inputOutput).
     public static func synchronize(_ path: String) throws {
         try Failpoint.directorySync.pass(path)
-        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let descriptor = withSystemPath(path) { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
         guard descriptor >= 0 else { throw DurableFile.failure("opened", path) }
         defer { close(descriptor) }
         // Some file systems cannot sync a directory and say EINVAL: there is nothing more to do then.
@@ -85,7 +102,7 @@ public enum Directory {
     /// Renames a file or a directory, without a sync.
     /// - Throws: `UserError` (.inputOutput).
     public static func rename(_ old: String, to new: String) throws {
-        guard Foundation.rename(old, new) == 0 else {
+        guard withSystemPaths(old, new, Foundation.rename) == 0 else {
             throw UserError(.inputOutput, "cannot rename it to \(new): \(systemReason())", at: old, advice: "check the permissions")
         }
     }
@@ -94,7 +111,7 @@ public enum Directory {
     /// - Returns: false where the file system cannot; both are then as they were.
     /// - Throws: `UserError` (.inputOutput).
     public static func exchange(_ first: String, _ second: String) throws -> Bool {
-        if mneme_exchange(first, second) == 0 { return true }
+        if withSystemPaths(first, second, mneme_exchange) == 0 { return true }
         if errno == EINVAL || errno == ENOSYS || errno == ENOTSUP { return false }
         throw UserError(.inputOutput, "cannot exchange it with \(second): \(systemReason())", at: first, advice: "check the permissions")
     }
@@ -111,7 +128,7 @@ public enum Directory {
         var hidden = above + "/" + removalPrefix + lastName(of: path)
         if exists(hidden) != nil { hidden += "-\(getpid())" }
         try Failpoint.removalRename.pass(path)
-        guard Foundation.rename(path, hidden) == 0 else {
+        guard withSystemPaths(path, hidden, Foundation.rename) == 0 else {
             if errno == ENOENT { return }
             throw UserError(.inputOutput, "cannot be removed: \(systemReason())", at: path, advice: "check its permissions, or remove it by hand")
         }
@@ -124,17 +141,17 @@ public enum Directory {
     /// - Throws: `UserError` (.inputOutput).
     public static func remove(_ path: String) throws {
         var status = stat()
-        guard lstat(path, &status) == 0 else {
+        guard withSystemPath(path, { lstat($0, &status) }) == 0 else {
             if errno == ENOENT { return }
             throw removalFailure(path)
         }
         if status.st_mode & S_IFMT == S_IFDIR {
             for name in try names(in: path) { try remove(path + "/" + name) }
             try Failpoint.removalDirectory.pass(path)
-            guard rmdir(path) == 0 || errno == ENOENT else { throw removalFailure(path) }
+            guard withSystemPath(path, rmdir) == 0 || errno == ENOENT else { throw removalFailure(path) }
         } else {
             try Failpoint.removalUnlink.pass(path)
-            guard unlink(path) == 0 || errno == ENOENT else { throw removalFailure(path) }
+            guard withSystemPath(path, unlink) == 0 || errno == ENOENT else { throw removalFailure(path) }
         }
     }
 
@@ -146,7 +163,7 @@ public enum Directory {
     public static func byteCount(of path: String) throws -> Int {
         try names(in: path).reduce(0) { sum, name in
             var status = stat()
-            return stat(path + "/" + name, &status) == 0 ? sum + Int(status.st_size) : sum
+            return withSystemPath(path + "/" + name, { stat($0, &status) }) == 0 ? sum + Int(status.st_size) : sum
         }
     }
 }

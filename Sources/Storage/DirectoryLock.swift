@@ -130,7 +130,7 @@ public final class DirectoryLock: @unchecked Sendable {
         isReleased = true
         condition.signal()
         condition.unlock()
-        if !wasReleased, isHeld { unlink(path) }
+        if !wasReleased, isHeld { withSystemPath(path, unlink) }
     }
 
     /// Whether the file still names this session. It does not when this process stood still for so long that another has taken over.
@@ -165,9 +165,9 @@ public final class DirectoryLock: @unchecked Sendable {
     private static func make(_ path: String, _ identity: SessionIdentity, isExclusive: Bool) throws -> Bool {
         let own = "\(Directory.parent(of: path))/.\(Directory.lastName(of: path)).\(identity.session)"
         let bytes = try contents(identity, beats: 0)
-        let descriptor = open(own, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        let descriptor = withSystemPath(own) { open($0, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644) }
         guard descriptor >= 0 else { throw DurableFile.failure("made", path) }
-        defer { unlink(own) }
+        defer { withSystemPath(own, unlink) }
         do {
             defer { close(descriptor) }
             try bytes.withUnsafeBytes { try DurableFile.writeAll($0, descriptor, path) }
@@ -177,10 +177,10 @@ public final class DirectoryLock: @unchecked Sendable {
             try Directory.rename(own, to: path)
             return true
         }
-        if link(own, path) == 0 { return true }
+        if withSystemPaths(own, path, link) == 0 { return true }
         if errno == EEXIST { return false }
         // A file system without links: exclusive creation, with a moment in which the file is empty.
-        let exclusive = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        let exclusive = withSystemPath(path) { open($0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644) }
         if exclusive < 0 && errno == EEXIST { return false }
         guard exclusive >= 0 else { throw DurableFile.failure("made", path) }
         defer { close(exclusive) }
@@ -224,13 +224,13 @@ public final class DirectoryLock: @unchecked Sendable {
             // Another newcomer is there, or died there.
             if let other = try Self.read(gate), other.identity.isAlive == false || other.identity.machine != identity.machine {
                 usleep(useconds_t(timing.interval * 1e6))
-                if try Self.read(gate)?.identity == other.identity { unlink(gate) }
+                if try Self.read(gate)?.identity == other.identity { withSystemPath(gate, unlink) }
             } else {
                 usleep(100_000)
             }
             return false
         }
-        defer { unlink(gate) }
+        defer { withSystemPath(gate, unlink) }
         guard try Self.read(path)?.identity == holder.identity else { return false }
         return try Self.make(path, identity, isExclusive: false)
     }
@@ -256,7 +256,7 @@ public final class DirectoryLock: @unchecked Sendable {
     /// Writes the next count in place. Opened anew each time, so that a network file system hands it on, and a file that another session has put there
     /// is left alone.
     private func beat() {
-        let descriptor = open(path, O_RDWR | O_CLOEXEC)
+        let descriptor = withSystemPath(path) { open($0, O_RDWR | O_CLOEXEC) }
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
         guard isHeld, let head = try? Self.contents(identity, beats: 0), let whole = try? Self.contents(identity, beats: beats + 1) else { return }

@@ -11,8 +11,8 @@ public enum DurableFile {
     public static func replace(_ path: String, by bytes: some ContiguousBytes) throws {
         let partial = hiddenSibling(of: path)
         // What a process of the same number has left is nobody's any more.
-        unlink(partial)
-        let descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o666)
+        withSystemPath(partial, unlink)
+        let descriptor = withSystemPath(partial) { open($0, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o666) }
         guard descriptor >= 0 else { throw failure("written", path) }
         do {
             try Failpoint.fileWrite.pass(path)
@@ -21,19 +21,19 @@ public enum DurableFile {
             guard fsync(descriptor) == 0 else { throw failure("written", path) }
         } catch {
             close(descriptor)
-            unlink(partial)
+            withSystemPath(partial, unlink)
             throw error
         }
         guard close(descriptor) == 0 else {
             let error = failure("written", path)
-            unlink(partial)
+            withSystemPath(partial, unlink)
             throw error
         }
         do {
             try Failpoint.fileRename.pass(path)
-            guard rename(partial, path) == 0 else { throw failure("written", path) }
+            guard withSystemPaths(partial, path, rename) == 0 else { throw failure("written", path) }
         } catch {
-            unlink(partial)
+            withSystemPath(partial, unlink)
             throw error
         }
         try Directory.synchronize(Directory.parent(of: path))
@@ -69,7 +69,7 @@ public enum DurableFile {
     /// - Throws: as ``read(_:)``.
     public static func openRegular(_ path: String) throws -> (descriptor: Int32, size: Int) {
         // Without O_NONBLOCK, opening a pipe waits for somebody who writes.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = withSystemPath(path) { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard descriptor >= 0 else {
             let isAbsent = errno == ENOENT || errno == ENOTDIR
             throw UserError(isAbsent ? .missingInput : errno == ENXIO ? .badData : .inputOutput, "cannot be opened: \(systemReason())", at: path)
@@ -90,7 +90,7 @@ public enum DurableFile {
     /// - Throws: as ``read(_:)``.
     public static func size(of path: String) throws -> Int {
         var status = stat()
-        guard stat(path, &status) == 0 else {
+        guard withSystemPath(path, { stat($0, &status) }) == 0 else {
             let isAbsent = errno == ENOENT || errno == ENOTDIR
             throw UserError(isAbsent ? .missingInput : .inputOutput, "cannot be opened: \(systemReason())", at: path)
         }

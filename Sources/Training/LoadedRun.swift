@@ -9,6 +9,7 @@ import Foundation
 import Models
 import NeuralNetworks
 import Sharding
+import Storage
 import Tensors
 
 /// The model of a run directory's newest checkpoint that verifies, with the task and the configuration it was trained with.
@@ -94,11 +95,10 @@ public final class LoadedRun {
     /// Makes sure that a path is a directory's.
     /// - Throws: `UserError` (.missingInput).
     static func requireDirectory(_ path: String) throws {
-        var isDirectory: ObjCBool = false
-        let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
-        guard exists, isDirectory.boolValue else {
+        let entry = Directory.exists(path)
+        guard entry == .directory else {
             throw UserError(
-                .missingInput, exists ? "is a file, not a run directory" : "no such directory", at: path,
+                .missingInput, entry != nil ? "is a file, not a run directory" : "no such directory", at: path,
                 advice: "name the directory of a run, such as checkpoints/NAME")
         }
     }

@@ -108,7 +108,7 @@ public struct RunConfiguration: Sendable {
     public init(contentsOf path: String, overrides: [String] = []) throws {
         try self.init(
             ConfigurationTree(contentsOf: path, overrides: overrides),
-            defaultName: URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent)
+            defaultName: path == "-" ? "run" : URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent)
     }
 
     /// Reads a run from YAML text, such as the one stored in a checkpoint.

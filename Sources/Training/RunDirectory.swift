@@ -68,7 +68,7 @@ public final class RunDirectory {
     ) throws {
         self.path = path
         try Directory.make(path)
-        guard access(path, W_OK) == 0 else {
+        guard withSystemPath(path, { access($0, W_OK) }) == 0 else {
             throw UserError(.inputOutput, "cannot write into the directory: \(systemReason())", at: path, advice: "check the permissions")
         }
         let identity = SessionIdentity(environment: environment)

@@ -23,7 +23,7 @@ enum CommandLineOutput {
 
     /// Prints a line of progress on standard error.
     static func note(_ message: String) {
-        terminal.writeNow("\(message)\n")
+        terminal.writeNow("\(PathText.shown(message))\n")
     }
 
     /// What a reader who goes away means: the end, quietly, of a command whose product is what it prints, as of every filter in a pipeline.

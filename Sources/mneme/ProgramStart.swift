@@ -26,9 +26,7 @@ enum ProgramStart {
         if forManySmallBlocks, getenv("GLIBC_TUNABLES") == nil { changes.append(("GLIBC_TUNABLES", "glibc.malloc.tcache_count=1000")) }
         guard !changes.isEmpty else { return }
         for change in changes { setenv(change.name, change.value, 1) }
-        var arguments = CommandLine.arguments.map { strdup($0) as UnsafeMutablePointer<CChar>? }
-        arguments.append(nil)
-        execv("/proc/self/exe", &arguments)
+        execv("/proc/self/exe", CommandLine.unsafeArgv)
         // Only reached when the program cannot be executed again: it goes on more slowly.
         for change in changes { unsetenv(change.name) }
     }
@@ -98,8 +96,11 @@ enum ProgramStart {
             MappedFile.endProcessOnLoss()
             endAllRanksWithoutMemory(communicator)
             Workers.count = min(try communicator.workerThreads(requested: nil).threads, Workers.largestCount)
-            return try body(communicator)
+            let code = try body(communicator)
+            try StandardOutput.finish()
+            return code
         } catch let error as UserError {
+            try? StandardOutput.flush()
             if error.isShared || communicator.size == 1 {
                 if communicator.rank == 0 { CommandLineOutput.error(error.description) }
                 return error.exitCode

@@ -119,9 +119,9 @@ import Testing
         defer { try? FileManager.default.removeItem(at: directory) }
         let missing = directory.appendingPathComponent("none.yaml").path
         #expect(
-            message(exitCode: .missingInput) { _ = try ConfigurationTree(contentsOf: missing) } == "\(missing): there is no such configuration file")
+            message(exitCode: .missingInput) { _ = try ConfigurationTree(contentsOf: missing) } == "\(missing): there is no such file; check the path")
         #expect(message(exitCode: .missingInput) { _ = try ConfigurationTree(contentsOf: directory.path) }
-            == "\(directory.path): a configuration file is expected here, found a directory")
+            == "\(directory.path): is a directory where a file was expected; name a file")
         #expect(try ConfigurationTree(contentsOf: "/dev/null").root.keys.isEmpty)
         let file = directory.appendingPathComponent("run.yaml")
         try Data("seed: 5\n".utf8).write(to: file)

@@ -108,7 +108,7 @@ struct BadInputTests {
         .train("a learning rate that would never fall", 78, "schedule.factor", ["schedule.kind=plateau", "schedule.factor=1"]),
         .train("a run directory that is not the run's own", 78, "'run' is '..', which is no directory of the run's own", ["run=.."]),
         .train("an interval without a known unit", 78, "checkpoint.every", ["checkpoint.every=5 parsecs"]),
-        BadInput(name: "a run file that does not exist", status: 66, message: "there is no such configuration file") { ["train", "\($0)/none.yaml"] },
+        BadInput(name: "a run file that does not exist", status: 66, message: "there is no such file") { ["train", "\($0)/none.yaml"] },
         BadInput(name: "a run file that is not YAML", status: 78, message: "bad.yaml:") { scratch in
             try "model: {kind: decoder-only\nsteps".write(toFile: "\(scratch)/bad.yaml", atomically: true, encoding: .utf8)
             return ["train", "\(scratch)/bad.yaml"]
@@ -157,7 +157,7 @@ struct BadInputTests {
             try "one\ntwo\nthree\n".write(toFile: "\(scratch)/two.en", atomically: true, encoding: .utf8)
             try "eins\nzwei\n".write(toFile: "\(scratch)/two.de", atomically: true, encoding: .utf8)
         },
-        .shard("an empty corpus", 65, "no record is left", ranks: 2, ["--format", "text", "@empty.txt"]) { scratch in
+        .shard("an empty corpus", 65, "there is no record of --format text; it seems to be an empty file", ranks: 2, ["--format", "text", "@empty.txt"]) { scratch in
             try Data().write(to: URL(fileURLWithPath: "\(scratch)/empty.txt"))
         },
     ]

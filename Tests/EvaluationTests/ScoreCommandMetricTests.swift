@@ -124,8 +124,8 @@ import Testing
             #expect(outcome.exitCode == exitCode && outcome.errors == "mneme: error: \(errors)\n", "\(outcome)")
         }
         try expect(["bleu", "--references", "short", "hyp"], 65, "short: 1 lines, but hyp has 2; give files that are aligned line by line")
-        try expect(["bleu", "--references", "ref", "absent"], 66, "absent: there is no such file")
-        try expect(["chrf", "--references", ".", "hyp"], 66, ".: a file is expected here, found a directory")
+        try expect(["bleu", "--references", "ref", "absent"], 66, "absent: there is no such file; check the path")
+        try expect(["chrf", "--references", ".", "hyp"], 66, ".: is a directory where a file was expected; name a file")
         try expect(["rouge", "--references", "ref", "latin"], 65, "latin:2 (in the line that begins at byte 3): not UTF-8; convert the file to UTF-8")
         try expect(["bleu", "--references", "empty", "empty"], 65, "empty: there are no segments to score")
         #expect(try score(["bleu", "--references", "ref"], files: files).exitCode == 64)

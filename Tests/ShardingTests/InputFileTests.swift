@@ -4,6 +4,7 @@ import Collectives
 import Corpora
 import Diagnostics
 import Foundation
+import Inputs
 import Sharding
 import TestSupport
 import Testing
@@ -74,7 +75,8 @@ import Testing
         let directory = try TemporaryDirectory()
         try #require(mkfifo(directory.path + "/pipe", 0o600) == 0)
         let error = #expect(throws: UserError.self) { try shard([directory.path + "/pipe"], to: directory.path + "/corpus") }
-        #expect(error?.exitCode == .badData && error?.description.contains("every rank reads it twice; write what comes through it into a file") == true)
+        #expect(error?.exitCode == .missingInput)
+        #expect(error?.what == "is a pipe, and every rank reads the inputs twice, for their hashes and for their text")
     }
 
     @Test func aLinkToNothingIsNotPassedOver() throws {
@@ -108,5 +110,61 @@ import Testing
         #expect(codes == Array(repeating: .badData, count: ranks))
         #expect(try FileManager.default.contentsOfDirectory(atPath: output) == ["tokenizer.model"])
         #expect(try shard([directory.path + "/data"], to: output).manifest.counts.documents == 2)
+    }
+
+    @Test func whatCannotBeLookedAtIsAnError() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("text", to: "data/a.txt")
+        // Deeper than a path may be long.
+        let script = "cd \"$0/data\"; for i in $(seq 20); do n=$(printf 'x%.0s' $(seq 240)); mkdir $n; cd $n; done; echo T > bottom.txt"
+        #expect(try runProgram("/bin/bash", ["-c", script, directory.path]).status == 0)
+        let deep = userError { _ = try Reading(.text, [directory.path + "/data"]) }
+        #expect(deep?.exitCode == .missingInput && deep?.what == "cannot be looked at: File name too long", "\(deep?.description ?? "")")
+        #expect(try runProgram("/bin/rm", ["-rf", directory.path + "/data"]).status == 0)
+    }
+
+    @Test func whatIsPassedOverIsCountedByReason() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("Text\n\n@highlight\n\nh\n", to: "data/a.story")
+        try directory.write("read me", to: "data/README")
+        try directory.write("hidden", to: "data/.b.story")
+        try link(directory.path + "/data/c.story", to: "a.story")
+        try link(directory.path + "/data/notes", to: "nowhere")
+        try #require(mkfifo(directory.path + "/data/d.story", 0o600) == 0)
+        let input = try #require(try CorpusFormat.cnnDailyMail.files(of: [directory.path + "/data"]).first)
+        #expect(input.files == [directory.path + "/data/a.story"])
+        let expected: [PassedOver.Reason] = [.hidden, .otherName, .repeatedLink, .pipe, .danglingLink]
+        #expect(input.passedOver.map(\.reason) == expected && input.passedOver.allSatisfy { $0.count == 1 })
+        unlink(directory.path + "/data/notes")
+        let outcome = try shard([directory.path + "/data"], to: directory.path + "/corpus")
+        #expect(outcome.passedOver.map(\.reason) == [.hidden, .repeatedLink, .pipe])
+    }
+
+    @Test func archivesAreHashedAsTheyAreRead() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("one text\n", to: "a.txt")
+        try directory.write("two text\n", to: "b.txt")
+        func pack(_ names: String) throws {
+            let result = try runProgram("/bin/sh", ["-c", "cd \"$0\"; tar czf both.tgz \(names)", directory.path])
+            try #require(result.status == 0)
+        }
+        try pack("a.txt b.txt")
+        let archive = directory.path + "/both.tgz"
+        let first = try shard([archive], to: directory.path + "/1")
+        #expect(first.manifest.counts.documents == 2 && first.manifest.inputs.map(\.path) == [archive])
+        #expect(try shard([archive], to: directory.path + "/1").wasComplete)
+        #expect(try shard([archive + ":b.txt"], to: directory.path + "/2").manifest.counts.documents == 1)
+        try pack("b.txt")
+        #expect(userError { _ = try shard([archive], to: directory.path + "/1") }?.exitCode == .configuration)
+    }
+
+    @Test func anInputWithoutRecordsIsCalledWhatItSeemsToBe() throws {
+        let directory = try TemporaryDirectory()
+        let page = try directory.write("<!DOCTYPE html>\n<html><body>Not found</body></html>\n", to: "a.tmx")
+        let plan = try ShardingPlan(
+            reading: .wmt, inputs: [page], options: ReaderOptions(), rules: CorpusFormat.wmt.profile.cleaning,
+            tokenizer: SentencePieceTokenizer(modelBytes: testModel.get(), name: "test"), output: directory.path + "/corpus")
+        let error = userError { _ = try CorpusSharder(plan, communicator: SingleProcess()).run() }
+        #expect(error?.exitCode == .badData && error?.what == "there is no record of --format wmt; it seems to be a web page", "\(error?.description ?? "")")
     }
 }

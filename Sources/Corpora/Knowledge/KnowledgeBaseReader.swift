@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Inputs
 
 /// Reads facts.
 public enum KnowledgeBaseReader {

@@ -1,6 +1,7 @@
 // The forms in which CNN/DailyMail is handed on, and who reads them.
 
 import Diagnostics
+import Inputs
 
 extension CorpusProfile {
     /// Articles with highlights.

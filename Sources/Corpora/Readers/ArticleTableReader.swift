@@ -37,8 +37,8 @@ public final class ArticleCSVReader: CorpusReader {
                 continue
             }
             for column in [columns.article, columns.highlights] {
-                if let offset = fields[column].withUnsafeBufferPointer(firstInvalidUTF8) {
-                    throw RecordError("not UTF-8: byte 0x\(String(fields[column][offset], radix: 16)) in field \(column + 1)", at: records.place)
+                if let wrong = fields[column].withUnsafeBufferPointer(firstByteOfNoText) {
+                    throw RecordError("\(wrong.what) in field \(column + 1)\(wrong.question)", at: records.place)
                 }
             }
             return CorpusRecord(

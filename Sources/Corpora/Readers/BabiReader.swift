@@ -1,6 +1,7 @@
 // bAbI's question-answering tasks: numbered lines, questions among them.
 
 import Diagnostics
+import Inputs
 
 extension CorpusProfile {
     /// Stories with questions and answers: the question stands last, the answer is a word or a few.

@@ -1,6 +1,7 @@
 // CoNLL-U: the Universal Dependencies treebanks, one word a line, of which the text is read.
 
 import Diagnostics
+import Inputs
 
 extension CorpusProfile {
     /// Sentences of treebanks as running text.

@@ -2,11 +2,12 @@
 
 import Diagnostics
 import Glibc
+import Inputs
 
 /// Reads the records of a CSV file as fields of bytes.
 ///
-/// A field in quotes may hold commas, line ends and doubled quotes; CRLF reads as LF; the last record needs no line end; blank lines
-/// are passed over. Memory is bounded by the largest record allowed.
+/// A field in quotes may hold commas, line ends and doubled quotes; a line ends at LF, CR or CRLF, and reads as LF; the last record
+/// needs no line end; blank lines are passed over. Memory is bounded by the largest record allowed.
 package final class CommaSeparatedRecords {
     package let path: String
     /// The fields of the current record, unquoted. Not checked to be UTF-8.
@@ -28,9 +29,9 @@ package final class CommaSeparatedRecords {
 
     /// - Throws: `UserError(.missingInput)` when the file cannot be opened.
     package init(path: String, maximumRecordBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
-        self.path = path
-        place = RecordPlace(file: path, line: 1, byte: 0)
         source = try ByteSource(path: path)
+        self.path = source.path
+        place = RecordPlace(file: source.path, line: 1, byte: 0)
         limit = maximumRecordBytes
     }
 
@@ -108,13 +109,13 @@ package final class CommaSeparatedRecords {
             guard found else { continue }
             if bytes[start] == 0x0a {
                 recordEnded = true
-                if field.last == 0x0d { field.removeLast() }
+                while field.last == 0x0d { field.removeLast() }
             }
             consume(1)
             return
         }
         recordEnded = true
-        if field.last == 0x0d { field.removeLast() }
+        while field.last == 0x0d { field.removeLast() }
     }
 
     private func append(_ count: Int, to field: inout [UInt8], quoteOpenedAt opened: Int?) throws {
@@ -167,7 +168,7 @@ package final class CommaSeparatedRecords {
     }
 
     private static func withoutCarriageReturns(_ field: [UInt8]) -> [UInt8] {
-        guard field.contains(0x0d) else { return field }
-        return field.indices.compactMap { field[$0] == 0x0d && $0 + 1 < field.count && field[$0 + 1] == 0x0a ? nil : field[$0] }
+        // Those that are left stand before a line feed.
+        field.contains(0x0d) ? field.filter { $0 != 0x0d } : field
     }
 }

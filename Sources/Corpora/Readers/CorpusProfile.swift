@@ -1,6 +1,7 @@
 // What a format means: how its files are found and read, what is cleaned, and what is generated and scored where a model learns it.
 
 import Diagnostics
+import Inputs
 
 /// Which end of a text is kept when it is too long.
 public enum TruncatedSide: String, Sendable, CaseIterable, Codable {

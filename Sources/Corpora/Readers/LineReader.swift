@@ -2,12 +2,13 @@
 
 import Diagnostics
 import Glibc
+import Inputs
 
 /// Reads a file line by line, without copying.
 ///
-/// A line ends at a line feed and nowhere else: U+2028, U+0085 and form feeds are text. One carriage return before the line feed is
-/// dropped, so files with CRLF ends read like others. A byte order mark at the start of the file is dropped. The last line needs
-/// no line feed; an empty file has no line. Memory is bounded by the longest line allowed.
+/// A line ends as `LineEnds` says; U+2028, U+0085 and form feeds are text. Carriage returns before a line feed, or at the end of the file, are part of
+/// the line's end. A byte order mark at the start of the file is dropped. The last line needs no end; an empty file has no line. Memory is bounded
+/// by the longest line allowed.
 package final class LineReader {
     /// The path as the user gave it.
     package let path: String
@@ -15,9 +16,9 @@ package final class LineReader {
     package private(set) var line = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
     /// 1-based number of the current line; after the end the number of lines.
     package private(set) var lineNumber = 0
-    /// 0-based byte of the current line's first byte, in the uncompressed file.
+    /// 0-based byte of the current line's first byte, in the uncompressed text as UTF-8.
     package private(set) var lineByte = 0
-    /// What is wrong with the current line: not UTF-8, or too long. The next `advance()` goes on after it.
+    /// What is wrong with the current line: not UTF-8, a NUL byte in it, or too long. The next `advance()` goes on after it.
     package private(set) var fault: RecordError?
 
     private let source: ByteSource
@@ -29,13 +30,15 @@ package final class LineReader {
     private var startByte = 0
     private var atEnd = false
 
-    /// Opens `path`.
-    /// - Parameter maximumLineBytes: longer lines become faults.
+    /// Opens `path`; `-` is standard input.
+    /// - Parameters:
+    ///   - lineEnds: `aligned` where line n belongs to line n of another file.
+    ///   - maximumLineBytes: longer lines become faults.
     /// - Throws: as `ByteSource.init(path:)`.
-    package init(path: String, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
+    package init(path: String, lineEnds: LineEnds = .universal, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
         precondition(maximumLineBytes > 0, "the longest line must have at least one byte")
-        self.path = path
-        source = try ByteSource(path: path)
+        source = try ByteSource(path: path, lineEnds: lineEnds)
+        self.path = source.path
         limit = maximumLineBytes
         buffer = .allocate(byteCount: 256 << 10, alignment: 64)
     }
@@ -92,15 +95,14 @@ package final class LineReader {
             low += 3
             lineByte += 3
         }
-        if next > lineEnd, high > low, bytes[high - 1] == 0x0d { high -= 1 }
+        while high > low, bytes[high - 1] == 0x0d { high -= 1 }
         line = UnsafeBufferPointer(rebasing: bytes[low..<high])
         startByte += next - start
         start = next
         if line.count > limit {
             setTooLong()
-        } else if let offset = firstInvalidUTF8(line) {
-            let found = "0x" + String(line[offset], radix: 16)
-            fault = RecordError("not UTF-8: byte \(found) at byte \(lineByte + offset)", at: place)
+        } else if let wrong = firstByteOfNoText(line) {
+            fault = RecordError("\(wrong.what) at byte \(lineByte + wrong.offset)\(wrong.question)", at: place)
         }
     }
 

@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Glibc
+import Inputs
 
 /// What a markup file holds, in order.
 package enum MarkupEvent {
@@ -45,8 +46,8 @@ package final class MarkupScanner {
 
     /// - Throws: `UserError(.missingInput)` when the file cannot be opened.
     package init(path: String, maximumTextBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
-        self.path = path
         source = try ByteSource(path: path)
+        self.path = source.path
         limit = maximumTextBytes
     }
 

@@ -1,7 +1,7 @@
 // WMT's two plain forms: two line-aligned files, and a file with source and target on one line, a tab between them.
 
 import Diagnostics
-import Glibc
+import Inputs
 
 /// Sentence pairs from two files whose lines correspond.
 public final class ParallelTextReader: CorpusReader {
@@ -12,8 +12,8 @@ public final class ParallelTextReader: CorpusReader {
 
     /// - Throws: `UserError(.missingInput)` when a file cannot be opened.
     public init(source: String, target: String, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
-        self.source = try LineReader(path: source, maximumLineBytes: maximumLineBytes)
-        self.target = try LineReader(path: target, maximumLineBytes: maximumLineBytes)
+        self.source = try LineReader(path: source, lineEnds: .aligned, maximumLineBytes: maximumLineBytes)
+        self.target = try LineReader(path: target, lineEnds: .aligned, maximumLineBytes: maximumLineBytes)
     }
 
     /// - Throws: `UserError(.badData)` at the end when one file has more lines than the other, with both counts; `RecordError` for a
@@ -45,7 +45,7 @@ public final class TabSeparatedReader: CorpusReader {
 
     /// - Throws: `UserError(.missingInput)` when the file cannot be opened.
     public init(path: String, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) throws {
-        lines = try LineReader(path: path, maximumLineBytes: maximumLineBytes)
+        lines = try LineReader(path: path, lineEnds: .aligned, maximumLineBytes: maximumLineBytes)
     }
 
     /// - Throws: `RecordError` for a line without a tab, or not UTF-8.

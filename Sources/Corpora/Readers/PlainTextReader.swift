@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Glibc
+import Inputs
 
 /// What one document of plain text is.
 public enum DocumentPolicy: String, Sendable, CaseIterable, Codable {
@@ -23,7 +24,7 @@ extension CorpusProfile {
 /// Documents of plain text files, in the order of the files.
 ///
 /// A long document comes in pieces of at most 64 KiB, cut after a line feed, else after a space, else between two characters; the pieces
-/// after the first have `startsDocument == false`, and all together they are the text. CRLF reads as LF.
+/// after the first have `startsDocument == false`, and all together they are the text. Every end of a line reads as LF.
 public final class PlainTextReader: CorpusReader {
     public let isPaired = false
     public let labels: [String] = []
@@ -38,7 +39,7 @@ public final class PlainTextReader: CorpusReader {
     private var current: (any CorpusReader)?
 
     /// - Parameters:
-    ///   - files: paths of plain or gzip files.
+    ///   - files: paths, as `ByteSource` takes them.
     ///   - documents: what a document is.
     ///   - maximumLineBytes: a longer line is a wrong record, where documents are lines or paragraphs.
     public init(files: [String], documents: DocumentPolicy, maximumLineBytes: Int = ReaderOptions.defaultMaximumLineBytes) {
@@ -171,7 +172,8 @@ private final class FileDocument: CorpusReader {
         let cut = atEnd ? filled : Self.cut(UnsafeBufferPointer(rebasing: bytes[..<filled]))
         var piece = UnsafeBufferPointer(rebasing: bytes[..<cut])
         var place = RecordPlace(file: source.path, line: line, byte: byte)
-        let invalid = firstInvalidUTF8(piece)
+        let wrong = firstByteOfNoText(piece)
+        let invalid = wrong?.offset
         var lineOfInvalid = line
         for i in 0..<cut where bytes[i] == 0x0a {
             line += 1
@@ -182,12 +184,11 @@ private final class FileDocument: CorpusReader {
             filled -= cut
             byte += cut
         }
-        if let invalid {
+        if let wrong {
             continues = false
-            let found = "0x" + String(bytes[invalid], radix: 16)
             throw RecordError(
-                "not UTF-8: byte \(found) at byte \(byte + invalid); \(cut) bytes left out",
-                at: RecordPlace(file: source.path, line: lineOfInvalid, byte: byte + invalid))
+                "\(wrong.what) at byte \(byte + wrong.offset)\(wrong.question); \(cut) bytes left out",
+                at: RecordPlace(file: source.path, line: lineOfInvalid, byte: byte + wrong.offset))
         }
         if byte == 0, cut >= 3, piece[0] == 0xef, piece[1] == 0xbb, piece[2] == 0xbf {
             piece = UnsafeBufferPointer(rebasing: piece[3...])
@@ -208,15 +209,14 @@ private final class FileDocument: CorpusReader {
             if bytes[bytes.count - back] >= 0xc0 { cut = bytes.count - back }
             break
         }
-        if bytes[cut - 1] == 0x0d { cut -= 1 }
         return cut
     }
 
-    /// The bytes with every CRLF as LF.
+    /// The bytes without carriage returns: those that are left stand before a line feed.
     private static func withoutCarriageReturns(_ bytes: UnsafeBufferPointer<UInt8>) -> [UInt8] {
         guard let base = bytes.baseAddress, memchr(base, 0x0d, bytes.count) != nil else { return Array(bytes) }
         return [UInt8](unsafeUninitializedCapacity: bytes.count) { output, count in
-            for i in bytes.indices where !(bytes[i] == 0x0d && i + 1 < bytes.count && bytes[i + 1] == 0x0a) {
+            for i in bytes.indices where bytes[i] != 0x0d {
                 output[count] = bytes[i]
                 count += 1
             }

@@ -16,8 +16,8 @@ struct Segment {
         self.place = place
         self.text = text.withUnsafeBufferPointer { Array($0.trimmed) }
         for i in self.text.indices where self.text[i] == 0x0a || self.text[i] == 0x0d { self.text[i] = 0x20 }
-        if let offset = text.withUnsafeBufferPointer(firstInvalidUTF8) {
-            fault = RecordError("not UTF-8: byte 0x\(String(text[offset], radix: 16)) in segment \(identifier)", at: place)
+        if let wrong = text.withUnsafeBufferPointer(firstByteOfNoText) {
+            fault = RecordError("\(wrong.what) in segment \(identifier)\(wrong.question)", at: place)
         }
     }
 }

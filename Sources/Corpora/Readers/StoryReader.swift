@@ -1,6 +1,7 @@
 // CNN/DailyMail as it was first published: a `.story` file for each article.
 
 import Diagnostics
+import Inputs
 
 /// Articles with their highlights from `.story` files.
 ///

@@ -1,5 +1,7 @@
 // Strict UTF-8 as Unicode 15 defines it in table 3-7: no overlong form, no surrogate, nothing above U+10FFFF.
 
+import Glibc
+
 /// The offset of the first byte that is not part of well-formed UTF-8, or `nil` when all of `bytes` is.
 ///
 /// Runs of ASCII are checked 32 bytes at a time. A sequence cut off by the end of `bytes` is ill-formed; its lead byte is reported.
@@ -29,6 +31,14 @@ package func firstInvalidUTF8(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
         }
     }
     return nil
+}
+
+/// The first byte that no text holds: one that is not UTF-8, or a NUL, which UTF-16 taken for UTF-8 is full of; `nil` where all are text.
+package func firstByteOfNoText(_ bytes: UnsafeBufferPointer<UInt8>) -> (offset: Int, what: String, question: String)? {
+    guard let base = bytes.baseAddress else { return nil }
+    let zero = memchr(base, 0, bytes.count).map { UnsafeRawPointer($0) - UnsafeRawPointer(base) }
+    if let offset = firstInvalidUTF8(bytes), offset < zero ?? .max { return (offset, "not UTF-8: byte 0x" + String(bytes[offset], radix: 16), "") }
+    return zero.map { ($0, "byte 0x00", ": is it UTF-16, or no text?") }
 }
 
 /// The length in bytes, 2 to 4, of the well-formed sequence at `i`, whose first byte is `lead` (not ASCII); 0 when it is ill-formed.

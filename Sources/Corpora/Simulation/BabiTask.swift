@@ -1,5 +1,7 @@
 // The twenty tasks of bAbI (Weston et al. 2015, "Towards AI-complete question answering", table 1) and how their files are named.
 
+import Inputs
+
 /// A task of the bAbI set.
 public struct BabiTask: Sendable, Hashable, CaseIterable {
     /// 1 to 20.

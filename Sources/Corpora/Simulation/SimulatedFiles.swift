@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Inputs
 
 /// Writes the files of a simulation.
 enum SimulatedFiles {
@@ -65,7 +66,7 @@ enum SimulatedFiles {
         switch InputFiles.kind(of: directory) {
         case .absent:
             return nil
-        case .file, .other:
+        case .file, .pipe, .socket, .device:
             throw UserError(.usage, "is a file where an output directory was expected", at: directory, advice: "name another directory")
         case .directory:
             return try reporting(directory) { try FileManager.default.contentsOfDirectory(atPath: directory).sorted() }

@@ -1,6 +1,7 @@
 // The files of bAbI's question-answering tasks in a directory.
 
 import Diagnostics
+import Inputs
 
 /// A directory of bAbI files, such as `en` or `en-10k`.
 public struct BabiDirectory: Sendable {
@@ -12,7 +13,8 @@ public struct BabiDirectory: Sendable {
     public init(path: String) throws {
         if path.hasSuffix(".tar.gz") || path.hasSuffix(".tgz") {
             throw UserError(
-                .missingInput, "is an archive", at: path, advice: "unpack it with tar xzf, and name the directory that holds qa1_..._train.txt")
+                .missingInput, "is an archive", at: path,
+                advice: "name the folder in it that holds qa1_..._train.txt, as in \(path):folder, or unpack it with tar xzf")
         }
         self.path = path
         files = try InputFiles.expand([path], wanted: "bAbI task files (qa1_..._train.txt)") { name in

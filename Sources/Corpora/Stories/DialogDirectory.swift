@@ -1,6 +1,7 @@
 // The files of dialog bAbI (Bordes, Boureau and Weston 2017, "Learning end-to-end goal-oriented dialog") in a directory.
 
 import Diagnostics
+import Inputs
 
 /// A directory of dialog bAbI files: `dialog-babi-task1-API-calls-trn.txt`, and lists of candidates.
 public struct DialogDirectory: Sendable {
@@ -15,7 +16,7 @@ public struct DialogDirectory: Sendable {
         if path.hasSuffix(".tar.gz") || path.hasSuffix(".tgz") {
             throw UserError(
                 .missingInput, "is an archive", at: path,
-                advice: "unpack it with tar xzf, and name the directory that holds dialog-babi-candidates.txt")
+                advice: "name the folder in it that holds dialog-babi-candidates.txt, as in \(path):folder, or unpack it with tar xzf")
         }
         self.path = path
         files = try InputFiles.expand([path], wanted: "dialog bAbI files (dialog-babi-task1-...-trn.txt)") {

@@ -5,6 +5,7 @@
 
 import Diagnostics
 import Foundation
+import Inputs
 
 /// Mean scores over the questions of a data set.
 public struct AnswerScores: Hashable, Sendable, Codable {
@@ -124,9 +125,9 @@ public enum AnswerScoring {
     }
 
     private static func decode<Value: Decodable>(_ type: Value.Type, from path: String, called name: String) throws -> Value {
-        let bytes = try AlignedText.bytes(ofFile: path)
+        let bytes = try TextFile.bytes(path)
         do {
-            return try JSONDecoder().decode(type, from: bytes)
+            return try JSONDecoder().decode(type, from: Data(bytes))
         } catch let error as DecodingError {
             throw UserError(.badData, "this is not \(name): \(error.userDescription)", at: path)
         }

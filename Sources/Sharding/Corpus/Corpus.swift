@@ -36,7 +36,7 @@ public final class Corpus: Sendable {
         self.directory = directory
         manifest = try CorpusManifest.read(directory: directory)
         for shard in manifest.shards {
-            let path = (directory as NSString).appendingPathComponent(shard.file)
+            let path = Directory.path(of: shard.file, in: directory)
             try CorpusShard.requireSize(DurableFile.size(of: path), of: path, expecting: shard.bytes)
         }
         firstDocuments = manifest.shards.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.counts.documents) }
@@ -49,7 +49,7 @@ public final class Corpus: Sendable {
     /// Maps a shard and, unless its places are known, checks it whole, so that what is read of it later needs no check.
     private static func open(_ index: Int, of manifest: CorpusManifest, in directory: String, places: ShardPlaces?) throws -> CorpusShard {
         let entry = manifest.shards[index]
-        let path = (directory as NSString).appendingPathComponent(entry.file)
+        let path = Directory.path(of: entry.file, in: directory)
         if let places { return try CorpusShard(path: path, entry: entry, places: places) }
         let size = manifest.tokenizer.vocabularySize
         let shard = try CorpusShard(
@@ -88,7 +88,7 @@ public final class Corpus: Sendable {
     /// The tokenizer from the directory.
     /// - Throws: `UserError(.badData)` where it is not the one the corpus was made with.
     public func tokenizer() throws -> SentencePieceTokenizer {
-        let path = (directory as NSString).appendingPathComponent(manifest.tokenizer.file)
+        let path = Directory.path(of: manifest.tokenizer.file, in: directory)
         let tokenizer = try SentencePieceTokenizer(path: path)
         guard tokenizer.fingerprint == tokenizerFingerprint else {
             throw UserError(.badData, "is not the tokenizer this corpus was made with", at: path, advice: "put the right model file there")

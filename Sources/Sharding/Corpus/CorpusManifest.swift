@@ -179,7 +179,7 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
     /// - Throws: `UserError` where it is absent, of a later version, no manifest, or says what cannot be; see `check(at:)`.
     public static func read(directory: String) throws -> CorpusManifest {
         let path = Self.path(in: directory)
-        guard access(path, F_OK) == 0 else {
+        guard withSystemPath(path, { access($0, F_OK) }) == 0 else {
             throw UserError(
                 .missingInput, "no corpus there: corpus.json is missing", at: directory,
                 advice: "give a directory that `mneme corpus shard` has finished")
@@ -209,7 +209,7 @@ public struct CorpusManifest: Sendable, Codable, Equatable {
 
     /// `directory/corpus.json`.
     static func path(in directory: String) -> String {
-        (directory as NSString).appendingPathComponent("corpus.json")
+        Directory.path(of: "corpus.json", in: directory)
     }
 
     static func encoder() -> JSONEncoder {

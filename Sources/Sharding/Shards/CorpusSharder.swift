@@ -5,6 +5,7 @@ import Corpora
 import Diagnostics
 import Foundation
 import HDF5
+import Inputs
 import Storage
 
 /// How far sharding has come.
@@ -27,6 +28,8 @@ public struct ShardingOutcome: Sendable {
     public var shardsKept: Int
     /// True where the directory already held this very corpus and nothing was done.
     public var wasComplete: Bool
+    /// What lies below the inputs and was not read.
+    public var passedOver: [PassedOver]
 }
 
 /// Reads, cleans, tokenises and writes a corpus.
@@ -68,13 +71,16 @@ public struct CorpusSharder {
         let hashes = try InputHashes(of: inputs, communicator)
         let recipe = try CorpusManifest.recipe(
             format: plan.format, inputs: hashes.entries, options: options, tokenizerFingerprint: tokenizer.fingerprint)
+        let passedOver = inputs.flatMap(\.passedOver)
         if let complete = try communicator.onEveryRank({ try existing(recipe) }) {
-            return ShardingOutcome(manifest: complete, shardsKept: complete.shards.count, wasComplete: true)
+            return ShardingOutcome(manifest: complete, shardsKept: complete.shards.count, wasComplete: true, passedOver: passedOver)
         }
         try communicator.onEveryRank { if communicator.rank == 0 { try prepareDirectory() } }
         let stream = try communicator.onEveryRank { try ShardStream(plan, of: inputs, recipe: recipe, communicator) }
         try stream.run(progress)
-        return try conclude(stream, hashes, recipe: recipe)
+        var outcome = try conclude(stream, hashes, recipe: recipe) { try nothingLeft(inputs, stream, $0) }
+        outcome.passedOver = passedOver
+        return outcome
     }
 
     /// Options as corpus.json records them.
@@ -91,7 +97,7 @@ public struct CorpusSharder {
     /// The manifest of the very same corpus where the directory holds it already.
     /// - Throws: where the directory holds another one.
     private func existing(_ recipe: String) throws -> CorpusManifest? {
-        guard access(CorpusManifest.path(in: plan.output), F_OK) == 0 else { return nil }
+        guard withSystemPath(CorpusManifest.path(in: plan.output), { access($0, F_OK) }) == 0 else { return nil }
         let manifest = try CorpusManifest.read(directory: plan.output)
         guard manifest.recipe == recipe else {
             throw UserError(
@@ -103,11 +109,14 @@ public struct CorpusSharder {
 
     private func prepareDirectory() throws {
         try Directory.make(plan.output)
-        try DurableFile.replace((plan.output as NSString).appendingPathComponent(Corpus.tokenizerFile), by: plan.tokenizer.modelBytes)
+        try DurableFile.replace(Directory.path(of: Corpus.tokenizerFile, in: plan.output), by: plan.tokenizer.modelBytes)
     }
 
     /// Gathers every rank's shards and commits the corpus.
-    private func conclude(_ stream: ShardStream, _ hashes: InputHashes, recipe: String) throws -> ShardingOutcome {
+    /// - Parameter explain: throws why there is no record.
+    private func conclude(
+        _ stream: ShardStream, _ hashes: InputHashes, recipe: String, explain: (CleaningCounts) throws -> Void
+    ) throws -> ShardingOutcome {
         let gathered = try communicator.allGather(Array(try CorpusManifest.compactEncoder().encode(stream.finished)))
         let everyRank = try gathered.map { try JSONDecoder().decode([CorpusManifest.Shard].self, from: Data($0)) }
         // Rank r has shards r, r + P, ... in order.
@@ -125,10 +134,7 @@ public struct CorpusSharder {
         try communicator.onEveryRank {
             guard counts.documents > 0 else {
                 stream.removeFinished()
-                throw UserError(
-                    .badData,
-                    "no record is left: \(stream.records) read, \(cleaning.droppedTotal) dropped by cleaning, \(stream.badRecordCount) wrong",
-                    at: hashes.entries.first?.path, advice: "check the inputs, the format and the cleaning limits")
+                return try explain(cleaning)
             }
         }
         let tokenizer = plan.tokenizer
@@ -144,16 +150,32 @@ public struct CorpusSharder {
             try removeLeftovers(shardCount: shards.count)
             try DurableFile.replace(CorpusManifest.path(in: plan.output), by: try manifest.encoded())
         }
-        return ShardingOutcome(manifest: manifest, shardsKept: shardsKept, wasComplete: false)
+        return ShardingOutcome(manifest: manifest, shardsKept: shardsKept, wasComplete: false, passedOver: [])
+    }
+
+    /// Says why there is no record: cleaning left none, or the inputs have none of this format, and what they seem to be.
+    private func nothingLeft(_ inputs: [CorpusInput], _ stream: ShardStream, _ cleaning: CleaningCounts) throws {
+        let first = inputs.first(where: \.holdsRecords)
+        guard stream.records == 0 else {
+            throw UserError(
+                .badData,
+                "no record is left: \(stream.records) read, \(cleaning.droppedTotal) dropped by cleaning, \(stream.badRecordCount) wrong",
+                at: first?.path, advice: "check the cleaning limits")
+        }
+        let wrong = stream.badRecordCount
+        let what = wrong > 0 ? "all \(wrong) records are wrong" : "there is no record of --format \(plan.format.rawValue)"
+        let file = first?.files.first
+        let guess = file.flatMap { InputFiles.guess($0) }.map { "; \(file == first?.path ? "it" : file ?? "") seems to be \($0)" }
+        throw UserError(.badData, what + (guess ?? ""), at: first?.path, advice: "check the inputs and the format")
     }
 
     /// Removes what an earlier, different run left behind: shards past the last one, and partial files.
     private func removeLeftovers(shardCount: Int) throws {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: plan.output)) ?? []
+        let names = (try? Directory.names(in: plan.output)) ?? []
         for name in names {
             let isPartial = name.hasPrefix(".shard-") && name.hasSuffix(".h5.partial")
             let index = name.hasPrefix("shard-") && name.hasSuffix(".h5") ? Int(name.dropFirst(6).dropLast(3)) : nil
-            if isPartial || (index ?? -1) >= shardCount { unlink((plan.output as NSString).appendingPathComponent(name)) }
+            if isPartial || (index ?? -1) >= shardCount { withSystemPath(Directory.path(of: name, in: plan.output), unlink) }
         }
     }
 }

@@ -4,6 +4,7 @@ import Collectives
 import Corpora
 import Diagnostics
 import Foundation
+import Inputs
 import Storage
 
 /// Sizes and hashes of input files; the files are shared out among the ranks.
@@ -30,7 +31,7 @@ struct InputHashes {
     /// - Parameter inputs: the same on every rank.
     /// - Throws: `UserError(.missingInput)` on every rank where one cannot be read, or is a pipe: it would be empty when it is read again.
     init(of inputs: [CorpusInput], _ communicator: any Communicator) throws {
-        let flat = inputs.enumerated().flatMap { index, input in input.files.map { (input: index, file: $0) } }
+        let flat = inputs.enumerated().flatMap { index, input in input.filesOnDisk.map { (input: index, file: $0) } }
         // Files of rank r: r, r + P, ... Each result is 16 bytes: size and hash.
         var own: [(file: String, stamp: Stamp)] = []
         let mine = try communicator.onEveryRank {
@@ -51,17 +52,19 @@ struct InputHashes {
                 )
             }
         }
-        var entries = inputs.map { CorpusManifest.Input(path: $0.path, bytes: 0, xxh64: "") }
+        var entries = inputs.map { CorpusManifest.Input(path: PathText.shown($0.path), bytes: 0, xxh64: "") }
         var directories = [XXHash64](repeating: XXHash64(), count: inputs.count)
         for (index, entry) in flat.enumerated() {
             let (bytes, hash) = result(index)
             let path = inputs[entry.input].path
             entries[entry.input].bytes += bytes
-            if entry.file == path {
+            if InputFiles.kind(of: path) != .directory {
+                // A file, or an archive of which one file or several are read.
                 entries[entry.input].xxh64 = hexadecimal(hash, digits: 16)
             } else {
                 // A directory's hash covers the relative name and the hash of each file in it.
-                let line = Array("\(hexadecimal(hash, digits: 16))  \(entry.file.dropFirst(path == "/" ? 0 : path.count))\n".utf8)
+                let name = PathText.bytes(of: entry.file).dropFirst(path == "/" ? 0 : PathText.bytes(of: path).count)
+                let line = Array("\(hexadecimal(hash, digits: 16))  ".utf8) + name + [0x0a]
                 line.withUnsafeBytes { directories[entry.input].update($0) }
                 entries[entry.input].xxh64 = hexadecimal(directories[entry.input].finalized(), digits: 16)
             }
@@ -74,17 +77,14 @@ struct InputHashes {
     func requireUnchanged() throws {
         for (file, stamp) in own {
             var status = stat()
-            guard stat(file, &status) == 0, Stamp(status) == stamp else {
+            guard withSystemPath(file, { stat($0, &status) }) == 0, Stamp(status) == stamp else {
                 throw UserError(.badData, "was changed while it was being read", at: file, advice: "start again when nothing writes to it any more")
             }
         }
     }
 
     private static func hash(file: String) throws -> (stamp: Stamp, bytes: Int, hash: UInt64) {
-        let descriptor: CInt
-        do { descriptor = try DurableFile.openRegular(file).descriptor } catch let error as UserError where error.exitCode == .badData {
-            throw UserError(.badData, error.what, at: file, advice: "every rank reads it twice; write what comes through it into a file first")
-        }
+        let descriptor = try DurableFile.openRegular(file).descriptor
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw UserError(.inputOutput, "cannot be read: \(systemReason())", at: file) }

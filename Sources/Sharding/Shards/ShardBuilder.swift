@@ -165,16 +165,18 @@ final class ShardBuilder {
         let checksums = Dictionary(uniqueKeysWithValues: buffers.map { ($0.name, ShardLayout.checksum(of: $0.buffer.bytes)) })
         let summary = CorpusManifest.Shard(
             file: ShardLayout.fileName(index), continuesDocument: continuesDocument, counts: counts, cleaning: cleaning, checksums: checksums)
-        let path = (directory as NSString).appendingPathComponent(summary.file)
-        let partial = (directory as NSString).appendingPathComponent(ShardLayout.partialName(index))
+        let path = Directory.path(of: summary.file, in: directory)
+        let partial = Directory.path(of: ShardLayout.partialName(index), in: directory)
         do {
             try write(summary, to: partial)
         } catch {
-            unlink(partial)
+            withSystemPath(partial, unlink)
             throw error
         }
         try Failpoint.corpusShard.pass(path)
-        guard rename(partial, path) == 0 else { throw UserError(.inputOutput, "cannot be renamed: \(systemReason())", at: partial) }
+        guard withSystemPaths(partial, path, rename) == 0 else {
+            throw UserError(.inputOutput, "cannot be renamed: \(systemReason())", at: partial)
+        }
         try Directory.synchronize(Directory.parent(of: path))
         return try summary.withSize(ofFileAt: path)
     }

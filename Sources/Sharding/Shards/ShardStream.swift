@@ -5,6 +5,8 @@ import Corpora
 import Diagnostics
 import Foundation
 import HDF5
+import Inputs
+import Storage
 
 /// The state of one rank's walk through all records.
 final class ShardStream {
@@ -125,7 +127,7 @@ final class ShardStream {
         badRecordCount += 1
         if badRecords.count < Self.describedBadRecords {
             badRecords.append(
-                CorpusManifest.BadRecord(what: error.what, file: error.place.file, line: error.place.line, byte: error.place.byte))
+                CorpusManifest.BadRecord(what: error.what, file: PathText.shown(error.place.file), line: error.place.line, byte: error.place.byte))
         }
         guard badRecordCount > plan.badRecordLimit else { return }
         let place = "\(error.place.file), line \(error.place.line), byte \(error.place.byte)"
@@ -152,8 +154,9 @@ final class ShardStream {
 
     /// The entry of this shard where an earlier run has made it from the same inputs and it is whole.
     private func earlierShard() -> CorpusManifest.Shard? {
-        let path = (plan.output as NSString).appendingPathComponent(ShardLayout.fileName(shard))
-        guard access(path, F_OK) == 0, let entry = try? CorpusShard.summary(path, recipe: recipe).withSize(ofFileAt: path),
+        let path = Directory.path(of: ShardLayout.fileName(shard), in: plan.output)
+        guard withSystemPath(path, { access($0, F_OK) }) == 0,
+            let entry = try? CorpusShard.summary(path, recipe: recipe).withSize(ofFileAt: path),
             let opened = try? CorpusShard(path: path, entry: entry, kind: kind, tokenType: tokenType, recipe: recipe),
             (try? opened.verify(vocabularySize: plan.tokenizer.vocabularySize, labelCount: labels.count)) != nil
         else { return nil }
@@ -162,7 +165,7 @@ final class ShardStream {
 
     /// Removes this rank's shards again: nothing is left to be a corpus of.
     func removeFinished() {
-        for shard in finished { unlink((plan.output as NSString).appendingPathComponent(shard.file)) }
+        for shard in finished { withSystemPath(Directory.path(of: shard.file, in: plan.output), unlink) }
     }
 
     private func report(_ progress: (ShardingProgress) -> Void) {

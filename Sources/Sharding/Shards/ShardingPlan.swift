@@ -3,6 +3,7 @@
 import Corpora
 import Diagnostics
 import Foundation
+import Inputs
 
 /// What is made into a corpus, and how.
 public struct ShardingPlan {

@@ -15,7 +15,7 @@ package final class AppendedFile {
     package init(_ path: String) throws {
         self.path = path
         // A FIFO that nobody reads is an error instead of a wait for its reader.
-        descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0o644)
+        descriptor = withSystemPath(path) { open($0, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0o644) }
         guard descriptor >= 0 else {
             throw UserError(.inputOutput, "cannot be opened for writing: \(String(cString: strerror(errno)))", at: path)
         }

@@ -3,6 +3,7 @@
 import CZlib
 import Diagnostics
 import Foundation
+import Storage
 
 /// The file behind a ``DictionaryMemory``.
 ///
@@ -140,7 +141,7 @@ final class DictionaryLog {
             unlink(partial)
             throw error
         }
-        let directory = open((path as NSString).deletingLastPathComponent.isEmpty ? "." : (path as NSString).deletingLastPathComponent, O_RDONLY)
+        let directory = open(Directory.parent(of: path), O_RDONLY)
         if directory >= 0 {
             fsync(directory)
             close(directory)

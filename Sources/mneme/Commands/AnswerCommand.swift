@@ -5,6 +5,7 @@ import Corpora
 import Diagnostics
 import Evaluation
 import Foundation
+import Inputs
 import Training
 
 struct AnswerCommand: ParsableCommand {
@@ -109,8 +110,8 @@ struct AnswerCommand: ParsableCommand {
         }
         for (question, explanation) in zip(questions, explanations) where !json {
             explanation.notes.forEach { CommandLineOutput.note($0) }
-            show(question, explanation.answer)
-            if explain { print(explanation.drawing(columns: CommandLineOutput.terminalColumns ?? 120), terminator: "") }
+            try show(question, explanation.answer)
+            if explain { try print(explanation.drawing(columns: CommandLineOutput.terminalColumns ?? 120), terminator: "") }
         }
         if json { try JSONOutput.print(explanations.map { explain ? $0 : $0.withoutPictures }) }
         if let svg { try MemoryDrawing.write(explanations, to: svg) }
@@ -136,16 +137,16 @@ struct AnswerCommand: ParsableCommand {
         let outputs = try run.generator.generate(prompts: sources.map(format.prompt), settings: decoding.request.settings(for: profile))
         for (question, output) in zip(questions, outputs) {
             losses.wrote(output.first)
-            show(question, TextLines.joined(run.tokenizer.decode(output.first?.tokens ?? [])).trimmingCharacters(in: .whitespaces))
+            try show(question, TextLines.joined(run.tokenizer.decode(output.first?.tokens ?? [])).trimmingCharacters(in: .whitespaces))
         }
         losses.report(of: questions.count)
     }
 
-    private func show(_ question: Question, _ answer: String) {
+    private func show(_ question: Question, _ answer: String) throws {
         let lines = TextLines.split(Array(question.story.utf8)).map { String(decoding: $0, as: UTF8.self) }
-        if stories { lines.dropLast().forEach { print("  \($0)") } }
+        if stories { try lines.dropLast().forEach { try print("  \($0)") } }
         let verdict = question.expected.map { $0 == answer ? "" : "   (expected: \($0))" } ?? ""
-        print("\(lines.last ?? "") \(answer.isEmpty ? "(no answer)" : answer)\(verdict)")
+        try print("\(lines.last ?? "") \(answer.isEmpty ? "(no answer)" : answer)\(verdict)")
     }
 
     private func plainQuestions(endingWithMark: Bool) throws -> [Question] {
@@ -190,9 +191,7 @@ struct AnswerCommand: ParsableCommand {
     /// The numbers of the tasks that count as learned in an evaluation (accuracy 95 % or more), the best three; the best one where none does.
     private func bestTasks(_ path: String) throws -> Set<Int> {
         struct Evaluation: Decodable { var accuracyByTask: [String: Double] }
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw UserError(.missingInput, "does not exist or cannot be read", at: path, advice: "write it with mneme evaluate --json")
-        }
+        let data = Data(try TextFile.bytes(path))
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         guard let evaluation = try? decoder.decode(Evaluation.self, from: data) else {

@@ -96,7 +96,7 @@ struct BenchCommand: ParsableCommand {
                 ProcessorMeasurement.resetPeakResidentBytes()
                 try benchmark.run(settings, communicator) { report in
                     guard communicator.rank == 0 else { return }
-                    if json { try JSONOutput.print(report) } else { print(report.text, terminator: "") }
+                    if json { try JSONOutput.print(report) } else { try print(report.text, terminator: "") }
                     fflush(nil)
                 }
             }

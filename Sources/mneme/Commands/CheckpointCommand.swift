@@ -24,14 +24,14 @@ struct CheckpointCommand: ParsableCommand {
 /// What the commands about checkpoints print in the same way.
 enum CheckpointOutput {
     /// Prints rows as columns. The columns in `right` are set flush right.
-    static func print(table rows: [[String]], right: Set<Int> = []) {
+    static func print(table rows: [[String]], right: Set<Int> = []) throws {
         let widths = (0..<(rows.map(\.count).max() ?? 0)).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
         for row in rows {
             let cells = row.enumerated().map { column, text in
                 let padding = String(repeating: " ", count: widths[column] - text.count)
                 return right.contains(column) ? padding + text : column == row.count - 1 ? text : text + padding
             }
-            Swift.print(cells.joined(separator: "  "))
+            try StandardOutput.print(cells.joined(separator: "  "))
         }
     }
 

@@ -30,8 +30,8 @@ struct CheckpointDiffCommand: ParsableCommand {
         if json {
             try JSONOutput.print(differences.map { Entry($0.name, $0.difference) })
         } else {
-            for (name, difference) in differences { print("\(name): \(text(of: difference))") }
-            print(differences.isEmpty ? "all items are the same" : "\(differences.count) items differ")
+            for (name, difference) in differences { try print("\(name): \(text(of: difference))") }
+            try print(differences.isEmpty ? "all items are the same" : "\(differences.count) items differ")
         }
         if !differences.isEmpty { throw ArgumentParser.ExitCode(1) }
     }

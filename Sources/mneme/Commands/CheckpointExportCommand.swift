@@ -42,16 +42,6 @@ struct CheckpointExportCommand: ParsableCommand {
     }
 
     private func printText(_ name: String, of reader: CheckpointReader) throws {
-        var text = ""
-        func flush() throws {
-            try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
-            text.removeAll(keepingCapacity: true)
-        }
-        try reader.forEachText(of: name) {
-            text += $0
-            text += "\n"
-            if text.utf8.count > 1 << 16 { try flush() }
-        }
-        try flush()
+        try reader.forEachText(of: name) { try print($0) }
     }
 }

@@ -32,27 +32,27 @@ struct CheckpointInspectCommand: ParsableCommand {
                     directory: reader.directory, step: reader.step, attributes: reader.attributes.mapValues(AttributeValue.init),
                     items: reader.items.map { Item($0, nil) }))
         } else {
-            printCheckpoint(reader)
+            try printCheckpoint(reader)
         }
         try reader.close()
     }
 
-    private func printCheckpoint(_ reader: CheckpointReader) {
-        print("directory  \(reader.directory)")
+    private func printCheckpoint(_ reader: CheckpointReader) throws {
+        try print("directory  \(reader.directory)")
         for (name, value) in reader.attributes.sorted(by: { $0.key < $1.key }) {
             let text = AttributeValue(value).text
             // Long texts, such as the configuration, stand below their names.
             if text.contains("\n") {
-                print("\(name):")
-                for line in text.split(separator: "\n", omittingEmptySubsequences: false) where !line.isEmpty { print("    \(line)") }
+                try print("\(name):")
+                for line in text.split(separator: "\n", omittingEmptySubsequences: false) where !line.isEmpty { try print("    \(line)") }
             } else {
-                print("\(name)  \(text)")
+                try print("\(name)  \(text)")
             }
         }
-        print("")
+        try print("")
         let rows = reader.items.map { [$0.name, $0.elementType.rawValue, $0.shapeText, CheckpointOutput.size($0.byteCount)] }
-        CheckpointOutput.print(table: [["ITEM", "TYPE", "SHAPE", "SIZE"]] + rows, right: [3])
-        print("\(reader.items.count) items, \(CheckpointOutput.size(reader.items.reduce(0) { $0 + $1.byteCount }))")
+        try CheckpointOutput.print(table: [["ITEM", "TYPE", "SHAPE", "SIZE"]] + rows, right: [3])
+        try print("\(reader.items.count) items, \(CheckpointOutput.size(reader.items.reduce(0) { $0 + $1.byteCount }))")
     }
 
     private func printItem(_ name: String, of reader: CheckpointReader) throws {
@@ -62,7 +62,7 @@ struct CheckpointInspectCommand: ParsableCommand {
             try JSONOutput.print(Item(item, statistics))
             return
         }
-        CheckpointOutput.print(table: [
+        try CheckpointOutput.print(table: [
             ["item", item.name], ["type", item.elementType.rawValue], ["shape", item.shapeText], ["size", CheckpointOutput.size(item.byteCount)],
             ["minimum", "\(statistics.minimum)"], ["maximum", "\(statistics.maximum)"], ["mean", "\(statistics.mean)"],
             ["norm", "\(statistics.norm)"], ["not finite", "\(statistics.notFinite)"],

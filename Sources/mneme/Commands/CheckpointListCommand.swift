@@ -4,6 +4,7 @@ import ArgumentParser
 import Checkpoints
 import Diagnostics
 import Foundation
+import Storage
 
 struct CheckpointListCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -28,28 +29,28 @@ struct CheckpointListCommand: ParsableCommand {
 
     func run() throws {
         let checkpoints = try paths.flatMap { path in
-            guard FileManager.default.fileExists(atPath: path) else {
+            guard Directory.exists(path) != nil else {
                 throw UserError(.missingInput, "there is no such directory", at: path, advice: "name a run directory")
             }
             return try CheckpointStore(directory: path).list()
         }
+        try show(checkpoints)
         // Scripts see the damage too.
-        defer { if checkpoints.contains(where: { !$0.isComplete }) { Foundation.exit(ExitCode.badData.rawValue) } }
+        if checkpoints.contains(where: { !$0.isComplete }) { throw ArgumentParser.ExitCode(Diagnostics.ExitCode.badData.rawValue) }
+    }
+
+    private func show(_ checkpoints: [CheckpointSummary]) throws {
         if json {
-            try JSONOutput.print(
+            return try JSONOutput.print(
                 checkpoints.map {
                     Entry(
                         step: $0.step, directory: $0.directory, complete: $0.isComplete, bytes: $0.byteCount, created: $0.created,
                         worldSize: $0.worldSize, problem: $0.problem)
                 })
-            return
         }
-        if checkpoints.isEmpty {
-            print("no checkpoints")
-            return
-        }
+        if checkpoints.isEmpty { return try print("no checkpoints") }
         let header = ["STEP", "SIZE", "RANKS", "CREATED", "STATE", "DIRECTORY"]
-        CheckpointOutput.print(
+        try CheckpointOutput.print(
             table: [header]
                 + checkpoints.map {
                     [
@@ -57,7 +58,7 @@ struct CheckpointListCommand: ParsableCommand {
                         $0.isComplete ? "complete" : "damaged", $0.directory,
                     ]
                 }, right: [0, 1, 2])
-        for checkpoint in checkpoints { if let problem = checkpoint.problem { print(problem) } }
+        for checkpoint in checkpoints { if let problem = checkpoint.problem { try print(problem) } }
     }
 
     /// A checkpoint in JSON.

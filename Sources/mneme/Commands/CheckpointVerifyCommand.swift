@@ -33,7 +33,7 @@ struct CheckpointVerifyCommand: ParsableCommand {
                 directory: reader.directory, step: reader.step, items: reader.items.count, bytes: reader.items.reduce(0) { $0 + $1.byteCount })
             try reader.close()
             verified.append(entry)
-            if !json { print("\(entry.directory): \(entry.items) items, \(CheckpointOutput.size(entry.bytes)), every checksum right") }
+            if !json { try print("\(entry.directory): \(entry.items) items, \(CheckpointOutput.size(entry.bytes)), every checksum right") }
         }
         if json { try JSONOutput.print(verified) }
     }

@@ -4,6 +4,7 @@ import ArgumentParser
 import Corpora
 import Diagnostics
 import Foundation
+import Inputs
 import Sharding
 
 /// Describes a corpus directory.
@@ -40,7 +41,7 @@ struct CorpusInspectCommand: ParsableCommand {
             let tokenizer = try corpus.tokenizer()
             report.documents = try (0..<min(show, corpus.count)).map { try Self.decoded($0, corpus, tokenizer) }
         }
-        if json { try JSONOutput.print(report) } else { print(report.text, terminator: "") }
+        if json { try JSONOutput.print(report) } else { try print(report.text, terminator: "") }
     }
 
     private static func decoded(_ index: Int, _ corpus: Corpus, _ tokenizer: SentencePieceTokenizer) throws -> CorpusReport.Document {
@@ -86,13 +87,15 @@ struct CorpusReport: Encodable {
     private var labels: [String]
     private var inputs: [CorpusManifest.Input]
     private var options: [String: String]
+    /// What lies below the inputs and was not read; known to who reads them.
+    var passedOver: [PassedOver]?
     /// True after all checksums were compared.
     var verified: Bool?
     /// The first documents, where they were asked for.
     var documents: [Document]?
 
     init(_ manifest: CorpusManifest, directory: String) {
-        self.directory = directory
+        self.directory = PathText.shown(directory)
         kind = manifest.kind
         format = manifest.sourceFormat.rawValue
         fingerprint = manifest.fingerprint
@@ -132,6 +135,7 @@ struct CorpusReport: Encodable {
         rows += inputs.enumerated().map {
             ($0.offset == 0 ? "inputs" : "", "\($0.element.path), \($0.element.bytes) bytes, xxh64 \($0.element.xxh64)")
         }
+        rows += (passedOver ?? []).enumerated().map { ($0.offset == 0 ? "passed over" : "", $0.element.description) }
         if verified == true { rows.append(("verified", "every dataset equals its checksum")) }
         var text = rows.map { $0.0.padding(toLength: 12, withPad: " ", startingAt: 0) + $0.1 + "\n" }.joined()
         for (index, document) in (documents ?? []).enumerated() {

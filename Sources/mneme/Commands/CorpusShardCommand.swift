@@ -46,7 +46,7 @@ struct CorpusShardCommand: ParsableCommand {
     @OptionGroup(title: "Cleaning") var cleaning: CleaningOptions
     @Flag(help: "Print the result as JSON.")
     var json = false
-    @Argument(help: "Input files, directories, or prefixes of line-aligned files with --languages.")
+    @Argument(help: "Input files, directories, archives, or prefixes of line-aligned files with --languages.")
     var inputs: [String]
 
     func validate() throws {
@@ -82,13 +82,15 @@ struct CorpusShardCommand: ParsableCommand {
 
     private func report(_ outcome: ShardingOutcome) throws {
         let manifest = outcome.manifest
-        if json { return try JSONOutput.print(CorpusReport(manifest, directory: output)) }
+        var report = CorpusReport(manifest, directory: output)
+        report.passedOver = outcome.passedOver
+        if json { return try JSONOutput.print(report) }
         if outcome.wasComplete {
-            print("\(output) already holds this corpus; nothing to do.")
+            try print("\(PathText.shown(output)) already holds this corpus; nothing to do.")
         } else if outcome.shardsKept > 0 {
-            print("Went on with \(outcome.shardsKept) shards of an interrupted run.")
+            try print("Went on with \(outcome.shardsKept) shards of an interrupted run.")
         }
-        print(CorpusReport(manifest, directory: output).text, terminator: "")
+        try print(report.text, terminator: "")
     }
 }
 

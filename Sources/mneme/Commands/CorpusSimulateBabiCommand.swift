@@ -64,9 +64,9 @@ struct CorpusSimulateBabiCommand: ParsableCommand {
             let stories = files.reduce(0) { $0 + $1.stories }
             let questions = files.reduce(0) { $0 + $1.questions }
             let bytes = files.reduce(0) { $0 + $1.bytes }
-            print("\(split.rawValue): \(files.count) files, \(stories) stories, \(questions) questions, \(bytes) bytes")
+            try print("\(split.rawValue): \(files.count) files, \(stories) stories, \(questions) questions, \(bytes) bytes")
         }
-        print("written to \(output) with seed \(seed)")
+        try print("written to \(output) with seed \(seed)")
     }
 
     /// The tasks that `--tasks` names, in order, each once.

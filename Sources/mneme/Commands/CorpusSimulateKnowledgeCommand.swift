@@ -45,7 +45,7 @@ struct CorpusSimulateKnowledgeCommand: ParsableCommand {
         let knowledge = SyntheticKnowledge(films: films, heldOut: heldOut, seed: seed)
         let summary = try knowledge.write(seed: seed, to: output, replacing: force)
         if json { return try JSONOutput.print(summary) }
-        for file in summary.files { print("\(file.name): \(file.lines) lines, \(file.bytes) bytes") }
-        print("written to \(output) with seed \(seed)")
+        for file in summary.files { try print("\(file.name): \(file.lines) lines, \(file.bytes) bytes") }
+        try print("written to \(output) with seed \(seed)")
     }
 }

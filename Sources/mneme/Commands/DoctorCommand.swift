@@ -55,17 +55,17 @@ struct DoctorCommand: ParsableCommand {
 
     func run() throws {
         if failpoints {
-            for point in Failpoint.allCases { print("\(point.rawValue.padding(toLength: 32, withPad: " ", startingAt: 0))\(point.meaning)") }
+            for point in Failpoint.allCases { try print("\(point.rawValue.padding(toLength: 32, withPad: " ", startingAt: 0))\(point.meaning)") }
             return
         }
         ProgramStart.run { communicator in
             if tune {
                 let tuning = try communicator.onEveryRank { try MatrixProductTuning(classes, on: communicator.rank == 0) }
-                if communicator.rank == 0 { if json { try JSONOutput.print(tuning) } else { print(tuning.text, terminator: "") } }
+                if communicator.rank == 0 { if json { try JSONOutput.print(tuning) } else { try print(tuning.text, terminator: "") } }
                 return .finished
             }
             let report = try DoctorReport(communicator)
-            if communicator.rank == 0 { if json { try JSONOutput.print(report) } else { print(report.text, terminator: "") } }
+            if communicator.rank == 0 { if json { try JSONOutput.print(report) } else { try print(report.text, terminator: "") } }
             return .finished
         }
     }

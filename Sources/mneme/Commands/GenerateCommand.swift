@@ -71,7 +71,7 @@ struct GenerateCommand: ParsableCommand {
                 return encoded.isEmpty ? [run.tokenizer.endID] : Array(encoded.suffix(room))
             }
             for (prompt, outputs) in zip(prompts, try run.generator.generate(prompts: tokens, settings: settings)) {
-                for output in outputs { print(prompt + run.tokenizer.decode(output.tokens)) }
+                for output in outputs { try print(prompt + run.tokenizer.decode(output.tokens)) }
             }
             return .finished
         }

@@ -35,7 +35,7 @@ struct FactOutput: Encodable {
 
     /// Prints facts, one a line or as one JSON array.
     static func print(_ facts: [KnowledgeFact], json: Bool) throws {
-        if json { try JSONOutput.print(facts.map(FactOutput.init)) } else { facts.forEach { Swift.print(line($0)) } }
+        if json { try JSONOutput.print(facts.map(FactOutput.init)) } else { try facts.forEach { try StandardOutput.print(line($0)) } }
     }
 }
 

@@ -36,6 +36,6 @@ struct MemoryDeleteCommand: ParsableCommand {
             let fact = [subject, relation, object].compactMap { $0 }.joined(separator: " | ")
             throw UserError(.missingInput, "there is no such fact: \(fact)", at: runDirectory, advice: "see mneme memory list")
         }
-        if json { try JSONOutput.print(["deleted": count]) } else { print("deleted \(quantity(count, "fact"))") }
+        if json { try JSONOutput.print(["deleted": count]) } else { try print("deleted \(quantity(count, "fact"))") }
     }
 }

@@ -34,6 +34,7 @@ struct MemoryGetCommand: ParsableCommand {
                 .missingInput, "there is no such fact: \([subject, relation].compactMap { $0 }.joined(separator: " | "))", at: runDirectory,
                 advice: "see mneme memory list")
         }
-        if json { try FactOutput.print(facts, json: true) } else { facts.forEach { print(relation == nil ? FactOutput.line($0) : $0.object) } }
+        if json { return try FactOutput.print(facts, json: true) }
+        for fact in facts { try print(relation == nil ? FactOutput.line(fact) : fact.object) }
     }
 }

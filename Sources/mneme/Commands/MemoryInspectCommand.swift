@@ -64,9 +64,9 @@ struct MemoryInspectCommand: ParsableCommand {
             if json {
                 try JSONOutput.print(rows)
             } else if rows.isEmpty {
-                print("the model declares no memory")
+                try print("the model declares no memory")
             } else {
-                rows.forEach { print(text($0)) }
+                try rows.forEach { try print(text($0)) }
             }
             return .finished
         }

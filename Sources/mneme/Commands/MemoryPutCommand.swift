@@ -54,7 +54,7 @@ struct MemoryPutCommand: ParsableCommand {
             return try JSONOutput.print(
                 Outcome(fact: FactOutput(fact), changed: changed, replaced: isReplacing ? before : [], newEntities: new))
         }
-        print(
+        try print(
             changed
                 ? (isReplacing ? "replaced \(before.joined(separator: ", ")): " : "put: ") + FactOutput.line(fact)
                 : "known already: \(FactOutput.line(fact))")

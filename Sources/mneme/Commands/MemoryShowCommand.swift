@@ -68,10 +68,10 @@ struct MemoryShowCommand: ParsableCommand {
                 try JSONOutput.print(explanation)
             } else if svg == nil {
                 let columns = CommandLineOutput.terminalColumns ?? 120
-                for line in explanation.input { print(line.count > columns ? line.prefix(columns - 4) + " ..." : line) }
-                print("answer: \(explanation.answer.isEmpty ? "none" : explanation.answer)")
-                if let expected = explanation.expected, expected != explanation.answer { print("expected: \(expected)") }
-                if !explanation.pictures.isEmpty { print("\n" + explanation.drawing(columns: columns), terminator: "") }
+                for line in explanation.input { try print(line.count > columns ? "\(line.prefix(columns - 4)) ..." : line) }
+                try print("answer: \(explanation.answer.isEmpty ? "none" : explanation.answer)")
+                if let expected = explanation.expected, expected != explanation.answer { try print("expected: \(expected)") }
+                if !explanation.pictures.isEmpty { try print("\n" + explanation.drawing(columns: columns), terminator: "") }
             }
             return .finished
         }

@@ -29,11 +29,11 @@ struct PlotCommand: ParsableCommand {
 
     func run() throws {
         let curve = try LossCurve(runDirectory: runDirectory)
-        print(curve.terminalDrawing(columns: columns), terminator: "")
+        try print(curve.terminalDrawing(columns: columns), terminator: "")
         guard let output else { return }
         do { try Data(curve.svg().utf8).write(to: URL(fileURLWithPath: output), options: .atomic) } catch {
             throw UserError(.inputOutput, "cannot be written: \(systemReason(of: error))", at: output)
         }
-        print("written to \(output)")
+        try print("written to \(output)")
     }
 }

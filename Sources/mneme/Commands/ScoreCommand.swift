@@ -84,7 +84,7 @@ struct ScoreBLEUCommand: ParsableCommand {
                     hypothesisLength: result.statistics.hypothesisLength, referenceLength: result.statistics.referenceLength,
                     segments: segments.hypotheses.count))
         } else {
-            print("BLEU|\(signature) = \(ScoreOutput.percent(result.score)) \(result.verboseLine)")
+            try print("BLEU|\(signature) = \(ScoreOutput.percent(result.score)) \(result.verboseLine)")
         }
     }
 
@@ -135,7 +135,7 @@ struct ScoreChrFCommand: ParsableCommand {
         if json {
             try JSONOutput.print(ChrFReport(name: metric.name, score: score, signature: signature, segments: segments.hypotheses.count))
         } else {
-            print("\(metric.name)|\(signature) = \(ScoreOutput.percent(score))")
+            try print("\(metric.name)|\(signature) = \(ScoreOutput.percent(score))")
         }
     }
 
@@ -189,7 +189,7 @@ struct ScoreROUGECommand: ParsableCommand {
         } else {
             for (name, score) in mean.all {
                 let parts = "precision \(ScoreOutput.percent(score.precision * 100)), recall \(ScoreOutput.percent(score.recall * 100))"
-                print("\(name) = \(ScoreOutput.percent(score.f1 * 100)) (\(parts))")
+                try print("\(name) = \(ScoreOutput.percent(score.f1 * 100)) (\(parts))")
             }
         }
     }
@@ -242,8 +242,9 @@ struct ScoreSQuADCommand: ParsableCommand {
         if json {
             try JSONOutput.print(result)
         } else {
-            print("exact match = \(ScoreOutput.percent(result.exactMatch)), F1 = \(ScoreOutput.percent(result.f1)) on \(result.questions) questions")
-            if result.unanswered > 0 { print("\(result.unanswered) questions have no prediction and score 0") }
+            let scores = "exact match = \(ScoreOutput.percent(result.exactMatch)), F1 = \(ScoreOutput.percent(result.f1))"
+            try print("\(scores) on \(result.questions) questions")
+            if result.unanswered > 0 { try print("\(result.unanswered) questions have no prediction and score 0") }
         }
     }
 }

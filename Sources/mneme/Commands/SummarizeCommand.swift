@@ -49,7 +49,7 @@ struct SummarizeCommand: ParsableCommand {
                 let lines = TextLines.split(Array(run.tokenizer.decode(output.first?.tokens ?? []).utf8)).filter { !$0.isEmpty }
                 summaries[number] = lines.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "\n")
             }
-            for (index, summary) in summaries.enumerated() { print((index > 0 ? "\n" : "") + summary) }
+            for (index, summary) in summaries.enumerated() { try print((index > 0 ? "\n" : "") + summary) }
             losses.report(of: documents.count)
             return .finished
         }

@@ -5,6 +5,7 @@ import Configuration
 import Corpora
 import Diagnostics
 import Foundation
+import Inputs
 
 extension TokenizerTraining.Kind: ExpressibleByArgument {}
 extension TokenizerTraining.Normalization: ExpressibleByArgument {}
@@ -58,7 +59,7 @@ struct TokenizerTrainCommand: ParsableCommand {
     var characterCoverage: Double?
     @Flag(help: "Print the result as JSON.")
     var json = false
-    @Argument(help: "Input files or directories.")
+    @Argument(help: "Input files, directories or archives; - for standard input.")
     var inputs: [String]
 
     func validate() throws {
@@ -79,13 +80,14 @@ struct TokenizerTrainCommand: ParsableCommand {
         let reader = try format.makeReader(inputs: inputs, options: try reading.options())
         let line = ProgressLine()
         var bytes = 0
-        var wrong = 0
-        while let record = try nextRecord(reader, &wrong) {
+        var wrong = WrongRecords()
+        while let record = try wrong.next(reader) {
             record.source.withUnsafeBufferPointer { sample.add($0) }
             record.target?.withUnsafeBufferPointer { sample.add($0) }
             bytes += record.source.count + (record.target?.count ?? 0)
             line.show("reading: \(bytes / 1_000_000) MB")
         }
+        if sample.count == 0 { throw noText(wrong) }
         line.show("training on \(sample.count) sentences")
         let model = try TokenizerTraining(kind: kind, vocabularySize: vocabulary, normalization: normalization, characterCoverage: characterCoverage)
             .train(on: sample)
@@ -96,12 +98,12 @@ struct TokenizerTrainCommand: ParsableCommand {
             try JSONOutput.print(
                 Report(
                     output: output, kind: kind.rawValue, vocabulary: tokenizer.vocabularySize, sha256: tokenizer.fingerprint,
-                    sentences: sample.sentencesSeen, sampledSentences: sample.count, bytes: bytes, wrongRecords: wrong))
+                    sentences: sample.sentencesSeen, sampledSentences: sample.count, bytes: bytes, wrongRecords: wrong.count))
         } else {
-            let passed = wrong == 0 ? "" : "; \(wrong) wrong records passed over"
-            print(
-                "\(output): \(kind.rawValue), \(tokenizer.vocabularySize) pieces, from \(sample.count) of \(sample.sentencesSeen) sentences\(passed)")
-            print("sha256 \(tokenizer.fingerprint)")
+            try print(
+                "\(PathText.shown(output)): \(kind.rawValue), \(tokenizer.vocabularySize) pieces, from \(sample.count) of "
+                    + "\(sample.sentencesSeen) sentences\(wrong.note)")
+            try print("sha256 \(tokenizer.fingerprint)")
         }
     }
 
@@ -116,15 +118,37 @@ struct TokenizerTrainCommand: ParsableCommand {
         var wrongRecords: Int
     }
 
+    /// Why there is nothing to train on: every record is wrong, or the inputs are something else.
+    private func noText(_ wrong: WrongRecords) -> UserError {
+        if let first = wrong.first {
+            let others = wrong.count > 1 ? " (\(wrong.count) wrong records, and no other)" : ""
+            return UserError(.badData, first.what + others, at: "\(first.place.file), line \(first.place.line)", advice: "mend the records")
+        }
+        let guess = InputFiles.guess(inputs[0]).map { "; it seems to be \($0)" } ?? ""
+        return UserError(.badData, "there is no text to train a tokenizer on\(guess)", at: inputs[0], advice: "give files with text")
+    }
+}
+
+/// Records that cannot be read, which training passes over.
+private struct WrongRecords {
+    private(set) var count = 0
+    private(set) var first: RecordError?
+
     /// The next record that is right.
-    private func nextRecord(_ reader: any CorpusReader, _ wrong: inout Int) throws -> CorpusRecord? {
+    mutating func next(_ reader: any CorpusReader) throws -> CorpusRecord? {
         while true {
-            do {
-                return try reader.next()
-            } catch is RecordError {
-                wrong += 1
+            do { return try reader.next() } catch let error as RecordError {
+                count += 1
+                first = first ?? error
             }
         }
+    }
+
+    /// In words, behind what was read; empty where there is none.
+    var note: String {
+        guard let first else { return "" }
+        let place = "\(PathText.shown(first.place.file)), line \(first.place.line)"
+        return "; \(quantity(count, "wrong record")) passed over, the first at \(place): \(first.what)"
     }
 }
 
@@ -145,9 +169,9 @@ struct TokenizerEncodeCommand: ParsableCommand {
 
     func run() throws {
         let tokenizer = try SentencePieceTokenizer(path: model)
-        while let line = readLine(strippingNewline: true) {
+        try forEachLineOfStandardInput { line, _ in
             let ids = tokenizer.encode(line)
-            print(ids.map { pieces ? tokenizer.piece($0) : "\($0)" }.joined(separator: " "))
+            try print(ids.map { pieces ? tokenizer.piece($0) : "\($0)" }.joined(separator: " "))
         }
     }
 }
@@ -168,9 +192,7 @@ struct TokenizerDecodeCommand: ParsableCommand {
 
     func run() throws {
         let tokenizer = try SentencePieceTokenizer(path: model)
-        var number = 0
-        while let line = readLine(strippingNewline: true) {
-            number += 1
+        try forEachLineOfStandardInput { line, number in
             let ids = try line.split(separator: " ").map { field in
                 guard let id = Int32(field), id >= 0, id < tokenizer.vocabularySize else {
                     throw UserError(
@@ -179,7 +201,18 @@ struct TokenizerDecodeCommand: ParsableCommand {
                 }
                 return id
             }
-            print(tokenizer.decode(ids))
+            try print(tokenizer.decode(ids))
+        }
+    }
+}
+
+/// Calls `body` with each line of standard input and its number, as it comes.
+private func forEachLineOfStandardInput(_ body: (_ line: String, _ number: Int) throws -> Void) throws {
+    TextInput.promptIfTerminal()
+    let reader = try LineReader(path: ByteSource.standardInput, lineEnds: .aligned)
+    while try reader.advance() {
+        do { try body(String(decoding: reader.checkedLine(), as: UTF8.self), reader.lineNumber) } catch let error as RecordError {
+            throw UserError(.badData, error.what, at: "\(error.place.file), line \(error.place.line)", advice: "give text in UTF-8")
         }
     }
 }

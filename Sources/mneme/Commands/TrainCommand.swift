@@ -77,14 +77,14 @@ struct TrainCommand: ParsableCommand {
     func run() throws {
         if keys {
             let list = try ConfigurationKeyList(RunConfiguration.keys(), section: file)
-            print(try json ? JSONText.line(list.keys) + "\n" : markdown ? list.markdown : list.text(columns: 100), terminator: "")
+            try print(json ? JSONText.line(list.keys) + "\n" : markdown ? list.markdown : list.text(columns: 100), terminator: "")
             return
         }
         let file = file ?? ""
         if dryRun {
             let configuration = try RunConfiguration(contentsOf: file, overrides: set)
             configuration.notices.forEach { CommandLineOutput.note($0) }
-            print(configuration.resolvedYAML, terminator: "")
+            try print(configuration.resolvedYAML, terminator: "")
             return
         }
         CommandLineOutput.outliveReader()

@@ -49,7 +49,7 @@ struct TranslateCommand: ParsableCommand {
                     losses.wrote(output.first)
                     translations[number - start] = TextLines.joined(run.tokenizer.decode(output.first?.tokens ?? []))
                 }
-                for translation in translations { print(translation) }
+                for translation in translations { try print(translation) }
             }
             losses.report(of: lines.count)
             return .finished

@@ -22,6 +22,8 @@ class Mneme(Package):
     depends_on("hdf5@1.10: ~mpi")
     depends_on("sentencepiece@0.1.97:")
     depends_on("zlib-api")
+    depends_on("bzip2")
+    depends_on("xz")
     depends_on("onednn@2.6:2", when="+onednn")
     depends_on("pkgconfig", type="build")
 
