@@ -110,12 +110,13 @@ private struct Mutator {
             var texts = form.files.map { Array($0.text.utf8) }
             let changed = mutator.choices.below(texts.count)
             texts[changed] = mutator.mutated(texts[changed])
-            let paths = try zip(form.files, texts).map { try directory.write($1, to: $0.name) }
+            let paths = zip(form.files, texts).map { overwrite("\(directory.path)/\($0.name)", by: $1) }
             let length = texts.reduce(0) { $0 + $1.count }
             let found = try read(form, paths, atMost: length + 16)
-            let about = "round \(round): \(String(decoding: texts[changed], as: UTF8.self).debugDescription)"
-            for record in found.records {
-                #expect(String(validating: record.source, as: UTF8.self) != nil && String(validating: record.target ?? [], as: UTF8.self) != nil, "\(about)")
+            func about() -> String { "round \(round): \(String(decoding: texts[changed], as: UTF8.self).debugDescription)" }
+            for record in found.records
+            where String(validating: record.source, as: UTF8.self) == nil || String(validating: record.target ?? [], as: UTF8.self) == nil {
+                Issue.record("not UTF-8, \(about())")
             }
             guard found.error == nil, let counted = form.countsLines else { continue }
             // A line ends at a line feed, or in a file without one at a carriage return; a mark at the beginning is none of its text.
@@ -125,8 +126,16 @@ private struct Mutator {
             var lines = text.split(separator: 0x0a, omittingEmptySubsequences: false)
             if lines.last?.isEmpty == true { lines.removeLast() }
             if counted.skipsBlank { lines.removeAll { Array($0).withUnsafeBufferPointer(WhiteSpace.unicode.isBlank) } }
-            #expect(found.records.count + found.errors == lines.count, "\(about)")
+            if found.records.count + found.errors != lines.count { Issue.record("\(found.records.count) records of \(lines.count) lines, \(about())") }
         }
+    }
+
+    /// A file of these bytes.
+    private func overwrite(_ path: String, by bytes: [UInt8]) -> String {
+        guard let file = fopen(path, "w") else { return path }
+        fwrite(bytes, 1, bytes.count, file)
+        fclose(file)
+        return path
     }
 
     /// Reads all that a form's files hold.
@@ -139,8 +148,10 @@ private struct Mutator {
         do {
             let reader = try form.format.makeReader(inputs: paths, options: options)
             while true {
-                #expect(records.count + errors <= limit, "\(form.name) does not come to an end")
-                if records.count + errors > limit { break }
+                if records.count + errors > limit {
+                    Issue.record("\(form.name) does not come to an end")
+                    break
+                }
                 do {
                     guard let record = try reader.next() else { break }
                     records.append(record)
@@ -189,7 +200,7 @@ private struct Mutator {
         for round in 0..<Self.rounds {
             let form = round % 5
             let text = mutator.mutated(Array([dialog, facts, triples, questions, "1 Mary left.\n2 Who left?\tMary\t1\n"][form].utf8))
-            let about = "form \(form), round \(round): \(String(decoding: text, as: UTF8.self).debugDescription)"
+            func about() -> String { "form \(form), round \(round): \(String(decoding: text, as: UTF8.self).debugDescription)" }
             do {
                 switch form {
                 case 0:
@@ -197,22 +208,22 @@ private struct Mutator {
                     vocabulary.setAnswers(["hello there"])
                     let path = try directory.write(text, to: "d.txt")
                     let read = try StoryQuestions(dialogs: [(path, 1)], vocabulary: &vocabulary, isTraining: true)
-                    #expect(read.questions.allSatisfy { $0.sentences.upperBound < read.sentenceStarts.count }, "\(about)")
+                    #expect(read.questions.allSatisfy { $0.sentences.upperBound < read.sentenceStarts.count }, "\(about())")
                     _ = try StoryQuestions(typedDialog: String(decoding: text, as: UTF8.self), vocabulary: vocabulary)
                 case 1:
                     let read = try KnowledgeBaseReader.numberedLines(path: directory.write(text, to: "kb.txt"), skipLimit: 1000)
-                    #expect(read.facts.allSatisfy { !$0.subject.isEmpty && !$0.object.isEmpty }, "\(about)")
+                    #expect(read.facts.allSatisfy { !$0.subject.isEmpty && !$0.object.isEmpty }, "\(about())")
                 case 2:
                     let read = try KnowledgeBaseReader.barredLines(path: directory.write(text, to: "t.txt"), skipLimit: 1000)
-                    #expect(read.facts.allSatisfy { !$0.subject.isEmpty && !$0.object.isEmpty && $0.relation?.isEmpty == false }, "\(about)")
+                    #expect(read.facts.allSatisfy { !$0.subject.isEmpty && !$0.object.isEmpty && $0.relation?.isEmpty == false }, "\(about())")
                 case 3:
                     let read = try KnowledgeQuestionReader.read(path: directory.write(text, to: "q.txt"), names: ["Good Morning, Vietnam"], skipLimit: 1000)
-                    #expect(read.questions.allSatisfy { !$0.text.isEmpty && !$0.answers.isEmpty && !$0.answers.contains("") }, "\(about)")
+                    #expect(read.questions.allSatisfy { !$0.text.isEmpty && !$0.answers.isEmpty && !$0.answers.contains("") }, "\(about())")
                 default:
                     var vocabulary = StoryVocabulary()
                     _ = try StoryQuestions(babi: [(directory.write(text, to: "b.txt"), 1)], vocabulary: &vocabulary, isTraining: true)
                     let story = TypedStory(String(decoding: text, as: UTF8.self))
-                    #expect(story.question != nil || story.facts.isEmpty, "\(about)")
+                    #expect(story.question != nil || story.facts.isEmpty, "\(about())")
                     _ = try StoryQuestions(typed: story.text, vocabulary: vocabulary)
                 }
             } catch is UserError {}
