@@ -47,10 +47,16 @@ public enum NumPyFile {
                     advice: "check the path, its permissions and the free space")
             }
         }
-        try checked { try file.write(contentsOf: header(item.elementType, shape: item.shape)) }
-        try reader.forEachSlice(of: item) { bytes in
-            try checked { try file.write(contentsOf: Data(bytes)) }
+        do {
+            try checked { try file.write(contentsOf: header(item.elementType, shape: item.shape)) }
+            try reader.forEachSlice(of: item) { bytes in
+                try checked { try file.write(contentsOf: Data(bytes)) }
+            }
+            try checked { try file.close() }
+        } catch {
+            // A part of an array does not stay behind under the name of the whole.
+            if Directory.exists(path) == .file { withSystemPath(path, unlink) }
+            throw error
         }
-        try checked { try file.close() }
     }
 }

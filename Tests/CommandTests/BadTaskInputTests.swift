@@ -173,7 +173,7 @@ import Testing
                 oneLine(ended)
                 #expect(ended.standardError.contains(place) && ended.standardError.contains(what), "\(ended.standardError)")
             }
-            for (path, what) in [(directory, "is a directory"), ("\(directory)/none.txt", "does not exist")] {
+            for (path, what) in [(directory, "is a directory"), ("\(directory)/none.txt", "there is no such file")] {
                 let ended = try mneme(["answer", run, "--plain", path], expecting: 66)
                 oneLine(ended)
                 #expect(ended.standardError.contains("\(path): \(what)"), "\(ended.standardError)")

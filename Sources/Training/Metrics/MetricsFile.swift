@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Storage
 
 /// The sink that programs read, and that a resume puts back to the checkpoint's step.
 ///
@@ -51,10 +52,7 @@ package final class MetricsFile: MetricSink {
         writeWaiting()
         (last, lastLineStart) = (nil, nil)
         guard file.end > 0 else { return }
-        let data: Data
-        do { data = try Data(contentsOf: URL(fileURLWithPath: file.path), options: .alwaysMapped) } catch {
-            throw UserError(.inputOutput, "cannot be read: \(systemReason(of: error))", at: file.path)
-        }
+        let data = try Data(DurableFile.read(file.path))
         var end = data.endIndex
         while end > data.startIndex {
             let hasNewline = data[end - 1] == UInt8(ascii: "\n")

@@ -168,7 +168,9 @@ struct AnswerCommand: ParsableCommand {
     private func babiQuestions(_ input: String) throws -> [Question] {
         var options = ReaderOptions()
         if let split { options.split = split }
-        let reader = try CorpusFormat.babi.makeReader(inputs: [input], options: options)
+        let files = try CorpusFormat.babi.files(of: [input], options: options, areReadOnce: true)
+        for entry in files.flatMap(\.passedOver) where entry.reason != .otherName { CommandLineOutput.note("passed over \(entry.description)") }
+        let reader = try CorpusFormat.babi.makeReader(of: files, options: options)
         let tasks = try bestOf.map { try bestTasks($0) }
         var questions: [Question] = []
         var asked: [Int32: Int] = [:]

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Checkpoints
+import Diagnostics
 import Foundation
 
 struct CheckpointCommand: ParsableCommand {
@@ -31,7 +32,7 @@ enum CheckpointOutput {
                 let padding = String(repeating: " ", count: widths[column] - text.count)
                 return right.contains(column) ? padding + text : column == row.count - 1 ? text : text + padding
             }
-            try StandardOutput.print(cells.joined(separator: "  "))
+            try StandardOutput.print(PathText.shown(cells.joined(separator: "  ")))
         }
     }
 

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Checkpoints
+import Diagnostics
 
 struct CheckpointInspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -38,7 +39,7 @@ struct CheckpointInspectCommand: ParsableCommand {
     }
 
     private func printCheckpoint(_ reader: CheckpointReader) throws {
-        try print("directory  \(reader.directory)")
+        try print("directory  \(PathText.shown(reader.directory))")
         for (name, value) in reader.attributes.sorted(by: { $0.key < $1.key }) {
             let text = AttributeValue(value).text
             // Long texts, such as the configuration, stand below their names.

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Checkpoints
+import Diagnostics
 
 struct CheckpointVerifyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -33,7 +34,8 @@ struct CheckpointVerifyCommand: ParsableCommand {
                 directory: reader.directory, step: reader.step, items: reader.items.count, bytes: reader.items.reduce(0) { $0 + $1.byteCount })
             try reader.close()
             verified.append(entry)
-            if !json { try print("\(entry.directory): \(entry.items) items, \(CheckpointOutput.size(entry.bytes)), every checksum right") }
+            let size = CheckpointOutput.size(entry.bytes)
+            if !json { try print("\(PathText.shown(entry.directory)): \(entry.items) items, \(size), every checksum right") }
         }
         if json { try JSONOutput.print(verified) }
     }

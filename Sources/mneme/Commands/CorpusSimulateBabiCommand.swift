@@ -66,7 +66,7 @@ struct CorpusSimulateBabiCommand: ParsableCommand {
             let bytes = files.reduce(0) { $0 + $1.bytes }
             try print("\(split.rawValue): \(files.count) files, \(stories) stories, \(questions) questions, \(bytes) bytes")
         }
-        try print("written to \(output) with seed \(seed)")
+        try print("written to \(PathText.shown(output)) with seed \(seed)")
     }
 
     /// The tasks that `--tasks` names, in order, each once.

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Corpora
+import Diagnostics
 
 struct CorpusSimulateKnowledgeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -46,6 +47,6 @@ struct CorpusSimulateKnowledgeCommand: ParsableCommand {
         let summary = try knowledge.write(seed: seed, to: output, replacing: force)
         if json { return try JSONOutput.print(summary) }
         for file in summary.files { try print("\(file.name): \(file.lines) lines, \(file.bytes) bytes") }
-        try print("written to \(output) with seed \(seed)")
+        try print("written to \(PathText.shown(output)) with seed \(seed)")
     }
 }

@@ -52,7 +52,7 @@ struct EvaluateCommand: ParsableCommand {
             var report = try run.task.report(request, communicator)
             guard communicator.rank == 0 else { return .finished }
             report.prepend(head(run))
-            if json { try JSONOutput.print(report) } else { try print(report.text, terminator: "") }
+            if json { try JSONOutput.print(report) } else { try print(PathText.shown(report.text), terminator: "") }
             return .finished
         }
     }

@@ -34,6 +34,6 @@ struct PlotCommand: ParsableCommand {
         do { try Data(curve.svg().utf8).write(to: URL(fileURLWithPath: output), options: .atomic) } catch {
             throw UserError(.inputOutput, "cannot be written: \(systemReason(of: error))", at: output)
         }
-        try print("written to \(output)")
+        try print("written to \(PathText.shown(output))")
     }
 }

@@ -77,7 +77,10 @@ struct TokenizerTrainCommand: ParsableCommand {
     func run() throws {
         CommandLineOutput.outliveReader()
         var sample = TextSample(limit: sampleBytes)
-        let reader = try format.makeReader(inputs: inputs, options: try reading.options())
+        let options = try reading.options()
+        let files = try format.files(of: inputs, options: options, areReadOnce: true)
+        let reader = try format.makeReader(of: files, options: options)
+        let passedOver = files.flatMap(\.passedOver)
         let line = ProgressLine()
         var bytes = 0
         var wrong = WrongRecords()
@@ -98,12 +101,14 @@ struct TokenizerTrainCommand: ParsableCommand {
             try JSONOutput.print(
                 Report(
                     output: output, kind: kind.rawValue, vocabulary: tokenizer.vocabularySize, sha256: tokenizer.fingerprint,
-                    sentences: sample.sentencesSeen, sampledSentences: sample.count, bytes: bytes, wrongRecords: wrong.count))
+                    sentences: sample.sentencesSeen, sampledSentences: sample.count, bytes: bytes, wrongRecords: wrong.count,
+                    passedOver: passedOver))
         } else {
             try print(
                 "\(PathText.shown(output)): \(kind.rawValue), \(tokenizer.vocabularySize) pieces, from \(sample.count) of "
                     + "\(sample.sentencesSeen) sentences\(wrong.note)")
             try print("sha256 \(tokenizer.fingerprint)")
+            for entry in passedOver { try print("passed over \(entry.description)") }
         }
     }
 
@@ -116,6 +121,7 @@ struct TokenizerTrainCommand: ParsableCommand {
         var sampledSentences: Int
         var bytes: Int
         var wrongRecords: Int
+        var passedOver: [PassedOver]
     }
 
     /// Why there is nothing to train on: every record is wrong, or the inputs are something else.
