@@ -184,7 +184,7 @@ private struct Mutator {
             func side(_ name: String, _ segments: [String]) -> String {
                 "<\(name)>" + segments.enumerated().map { "<seg id=\"\($0)\">\($1)</seg>\n" }.joined() + "</\(name)>"
             }
-            let plain = texts.map { $0.replacing("<!--", with: "<!-").replacing("<![CDATA[", with: "") }
+            let plain = texts.map { $0.replacing("<![CDATA[", with: "[").replacing("<!--", with: "<! --") }
             let xml = try Reading(.wmt, [directory.write("<dataset><doc id=\"d\">\(side("src", plain))\(side("ref", plain.map { _ in "R" }))</doc></dataset>", to: "t.xml")])
             #expect(xml.records.count == texts.count && xml.errors.isEmpty && xml.sources.allSatisfy { $0 == "x" || $0.hasPrefix("[") && $0.hasSuffix("]") })
         }
