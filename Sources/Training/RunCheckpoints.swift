@@ -63,6 +63,9 @@ final class RunCheckpoints {
         phase = .writing
     }
 
+    /// Whether no checkpoint is under way. The same on every rank.
+    var isIdle: Bool { phase == .idle }
+
     /// Whether this rank has nothing to wait for in the phase that all are in: what ranks agree on at a step boundary before ``advance()``.
     var isReady: Bool {
         switch phase {

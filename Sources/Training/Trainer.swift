@@ -311,7 +311,7 @@ public final class Trainer {
             ledger.leave()
             if request.failed { _ = try communicator.onEveryRank { try next.get() } }
             batches = try next.get()
-            if !request.isWaiting { try ledger.section("save") { try checkpoints.advance() } }
+            if !request.isWaiting, !checkpoints.isIdle { try ledger.section("publish") { try checkpoints.advance() } }
 
             let evaluationIsDue = task.hasValidation && (request.evaluationIsDue || isLast && configuration.evaluationEvery != .never)
             var logged = metrics
@@ -326,7 +326,7 @@ public final class Trainer {
             }
             let isStopping = request.signal != 0 && (!isLast || evaluationIsDue && logged.validation == nil)
             if evaluationIsDue || isLast || step % configuration.logEvery == 0 {
-                try nameStragglers(busySeconds / Double(busySteps))
+                try ledger.section("log") { try nameStragglers(busySeconds / Double(busySteps)) }
                 (busySeconds, busySteps) = (0, 0)
                 let seconds = elapsed
                 logged[.parameterNorm] = gradientNorm(of: UnsafeBufferPointer(model.store.values))
@@ -337,16 +337,22 @@ public final class Trainer {
             }
             if request.checkpointIsDue || isLast || isStopping {
                 counters.seconds = elapsed
+                try finishCheckpoint()
                 try ledger.section("save") { try checkpoints.begin(step: step) }
                 lastCheckpoint = now
             }
             if isStopping {
-                try ledger.section("save") { try checkpoints.finish() }
+                try finishCheckpoint()
                 return try stopped(by: request.signal, step: step)
             }
         }
-        try ledger.section("save") { try checkpoints.finish() }
+        try finishCheckpoint()
         return .finished
+    }
+
+    /// Waits for a checkpoint under way. A section of its own: what is quick while nobody waits for it has another limit. Collective.
+    private func finishCheckpoint() throws {
+        if !checkpoints.isIdle { try ledger.section("wait for the checkpoint") { try checkpoints.finish() } }
     }
 
     /// Seconds that the last save and the steps before it may take: twice what was seen, or, before the first save, what a slow file system takes

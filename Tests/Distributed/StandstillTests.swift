@@ -7,7 +7,7 @@ import TestSupport
 @Suite(.serialized, .enabled(if: MPIRun.launcher != nil, "there is no mpirun in PATH"))
 struct StandstillTests {
     private func run(_ name: String, in scratch: String, _ settings: String...) throws -> TrainingRun {
-        var run = try TrainingRun(.eraseAdd, name, in: scratch, "evaluation.every=never", "watchdog.atLeast=2", "watchdog.first=2")
+        var run = try TrainingRun(.eraseAdd, name, in: scratch, "evaluation.every=never", "watchdog.atLeast=2", "watchdog.first=30")
         run.settings += settings
         return run
     }
@@ -37,7 +37,7 @@ struct StandstillTests {
     func hangs() throws {
         try withScratchDirectory { scratch in
             var run = try run("run", in: scratch, "steps=100000", "checkpoint.every=20")
-            run.environment["MNEME_FAILPOINT"] = "evaluation.batch:1:stall@1"
+            run.environment["MNEME_FAILPOINT"] = "evaluation.batch:6:stall@1"
             run.settings += ["evaluation.every=10"]
             let end = try run.start(ranks: 2).finish()
             #expect(end.status == 69, "\(end.status): \(end.standardError.suffix(600))")
@@ -48,8 +48,8 @@ struct StandstillTests {
     @Test("without the watchdog, and with it when all is well, nothing is said")
     func quiet() throws {
         try withScratchDirectory { scratch in
-            let with = try run("with", in: scratch, "steps=20")
-            let without = try run("without", in: scratch, "steps=20", "watchdog.enabled=false")
+            let with = try TrainingRun(.eraseAdd, "with", in: scratch, "steps=20")
+            let without = try TrainingRun(.eraseAdd, "without", in: scratch, "steps=20", "watchdog.enabled=false")
             #expect(try !with.train(ranks: 2).standardError.contains("moved"))
             #expect(try !without.train(ranks: 2).standardError.contains("moved"))
             try with.expectSame(as: without, step: 20)

@@ -126,6 +126,16 @@ struct TrainingStopTests {
         }
     }
 
+    @Test("launch/mpirun binds no rank to a part of its node: each may use every core", arguments: [1, 2])
+    func bindsNothing(ranks: Int) throws {
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../launch/mpirun").standardized
+        let nproc = try MPIRun.runAlone(executable: "/usr/bin/env", arguments: ["nproc"]).standardOutput
+        let run = try MPIRun.runAlone(
+            executable: script.path, arguments: ["\(ranks)", "--ignore=0"],
+            extraEnvironment: MPIRun.environment.merging(["MNEME": "/usr/bin/nproc"]) { $1 })
+        #expect(run.status == 0 && run.standardOutput == String(repeating: nproc, count: ranks), "\(run.standardOutput)\(run.standardError)")
+    }
+
     @Test("a shard that is cut off while it is mapped ends the run with a line that names it", arguments: [nil, 2])
     func shardCutOff(ranks: Int?) throws {
         try withScratchDirectory { scratch in

@@ -53,8 +53,17 @@ package final class Watchdog: @unchecked Sendable {
 
     private func report() -> RankReport {
         let entry = ledger.entry
-        let (still, limit) = state.withLock { ($0.still, $0.limits.limit(Self.section(entry))) }
-        return RankReport(rank: me.rank, node: me.node, process: me.process, entry: entry, still: still, limit: limit)
+        return state.withLock { state in
+            RankReport(
+                rank: me.rank, node: me.node, process: me.process, entry: entry, still: state.still, limit: self.limit(entry, &state.limits))
+        }
+    }
+
+    /// Seconds that a rank may stand still where it is. A section that has come to its end so fast that no standstill was seen has the least limit.
+    private func limit(_ entry: Ledger.Entry, _ limits: inout StandstillLimits) -> Double {
+        let section = Self.section(entry)
+        if ledger.hasCompleted(section) { limits.observe(section, 0) }
+        return limits.limit(section)
     }
 
     private var answer: @Sendable () -> Void {
@@ -82,7 +91,7 @@ package final class Watchdog: @unchecked Sendable {
                         if self.ledger.hasCompleted(section) { state.limits.observe(section, state.still) }
                         state.still = 0
                     }
-                    return (state.still, state.limits.limit(Self.section(entry)))
+                    return (state.still, self.limit(entry, &state.limits))
                 }
                 if hasMoved { (seen, nextLook) = (entry, 0) }
                 // The lowest of those who wait speaks for all.
