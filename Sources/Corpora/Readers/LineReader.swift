@@ -50,6 +50,9 @@ package final class LineReader {
     /// The current line's place.
     package var place: RecordPlace { RecordPlace(file: path, line: lineNumber, byte: lineByte) }
 
+    /// A file that holds a byte order mark and nothing else has no line, as an empty one.
+    private var holdsOnlyTheMark: Bool { lineNumber == 0 && buffer[start..<end].elementsEqual([0xef, 0xbb, 0xbf]) }
+
     /// Moves to the next line.
     /// - Returns: false at the end of the file.
     /// - Throws: `UserError` as `ByteSource.read(into:)`. A line that is wrong by itself does not throw: see `fault`.
@@ -64,7 +67,7 @@ package final class LineReader {
             }
             scanned = end
             if atEnd {
-                if start == end { return false }
+                if start == end || holdsOnlyTheMark { return false }
                 take(upTo: end, next: end)
                 return true
             }
