@@ -21,6 +21,7 @@ public final class Ledger: Sendable {
         /// Grows with every change: a rank whose count stays does not move.
         public var events = 0
 
+        /// A rank that has done nothing yet.
         public init() {}
     }
 
@@ -33,6 +34,7 @@ public final class Ledger: Sendable {
 
     private let state = Mutex(State())
 
+    /// An empty ledger.
     public init() {}
 
     /// What the rank is doing.

@@ -11,16 +11,20 @@ import Darwin
 
 /// What a rank says of itself when another asks.
 public struct RankReport: Codable, Sendable, Equatable {
+    /// Its number, 0 ..< size.
     public var rank: Int
     /// The name of its node.
     public var node: String
+    /// The number of its process there.
     public var process: Int32
+    /// What it is doing.
     public var entry: Ledger.Entry
     /// For how many seconds nothing has changed there.
     public var still: Double
     /// How many seconds that may be.
     public var limit: Double
 
+    /// A report; `still` and `limit` in seconds.
     public init(rank: Int, node: String, process: Int32, entry: Ledger.Entry, still: Double, limit: Double) {
         (self.rank, self.node, self.process) = (rank, node, process)
         (self.entry, self.still, self.limit) = (entry, still, limit)
@@ -34,13 +38,18 @@ public struct RankReport: Codable, Sendable, Equatable {
 public final class LedgerExchange: @unchecked Sendable {
     /// Where a rank is asked.
     public struct Peer: Codable, Sendable, Equatable {
+        /// Its number, 0 ..< size.
         public var rank: Int
+        /// The name of its node.
         public var node: String
+        /// The number of its process there.
         public var process: Int32
+        /// The TCP port that it listens at.
         public var port: UInt16
         /// IPv4 addresses of its node, in network byte order.
         public var addresses: [UInt32]
 
+        /// A rank's place; `addresses` in network byte order.
         public init(rank: Int, node: String, process: Int32, port: UInt16, addresses: [UInt32]) {
             (self.rank, self.node, self.process) = (rank, node, process)
             (self.port, self.addresses) = (port, addresses)

@@ -32,6 +32,7 @@ public struct PreparedBatch {
     public let cutExamples: Int
 
     /// The batch of a model.
+    /// - Parameter cutExamples: examples of the step that were cut to fit, as whoever made the batch counted them.
     public init<Model: TrainableModel>(_ batch: Model.Batch, for model: Model, cutExamples: Int = 0) {
         loss = { model.loss(batch, $0) }
         self.cutExamples = cutExamples

@@ -13,6 +13,7 @@ public struct WatchdogSettings: Sendable, Equatable {
     /// Seconds that nothing may move in a section that has not come to its end before.
     public var first = 1800.0
 
+    /// The settings of a run file that says nothing of it.
     public init() {}
 
     /// Reads the section.
