@@ -70,10 +70,18 @@ static inline int mneme_mpi_start_send(void *bytes, int count, int partner, int 
 static inline int mneme_mpi_start_receive(void *bytes, int count, int partner, int tag, mneme_mpi_comm comm, mneme_mpi_request *request) {
     return MPI_Irecv(bytes, count, MPI_BYTE, partner, tag, comm.handle, &request->handle);
 }
-static inline int mneme_mpi_test_all(int count, mneme_mpi_request *requests, int *flag) {
-    return MPI_Testall(count, &requests->handle, flag, MPI_STATUSES_IGNORE);
+/* Requests that are looked at together; an error of one of them comes back as itself, not as MPI_ERR_IN_STATUS. */
+static inline int mneme_mpi_error_of(int code, const MPI_Status *statuses, int count) {
+    if (code != MPI_ERR_IN_STATUS) return code;
+    for (int i = 0; i < count; i++) {
+        if (statuses[i].MPI_ERROR != MPI_SUCCESS && statuses[i].MPI_ERROR != MPI_ERR_PENDING) return statuses[i].MPI_ERROR;
+    }
+    return code;
 }
-static inline int mneme_mpi_wait_all(int count, mneme_mpi_request *requests) {
-    return MPI_Waitall(count, &requests->handle, MPI_STATUSES_IGNORE);
+static inline int mneme_mpi_test_all(int count, mneme_mpi_request *requests, MPI_Status *statuses, int *flag) {
+    return mneme_mpi_error_of(MPI_Testall(count, &requests->handle, flag, statuses), statuses, count);
+}
+static inline int mneme_mpi_wait_all(int count, mneme_mpi_request *requests, MPI_Status *statuses) {
+    return mneme_mpi_error_of(MPI_Waitall(count, &requests->handle, statuses), statuses, count);
 }
 #endif

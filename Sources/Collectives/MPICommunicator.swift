@@ -236,24 +236,26 @@ extension Reduction {
 /// The requests of one started collective.
 private final class MPIPendingCollective: PendingCollective {
     private var requests: [mneme_mpi_request]
+    private var statuses: [MPI_Status]
     private let rank: Int
 
     init(_ requests: [mneme_mpi_request], rank: Int) {
         self.requests = requests
         self.rank = rank
+        statuses = Array(repeating: MPI_Status(), count: requests.count)
     }
 
     func test() throws -> Bool {
         guard !requests.isEmpty else { return true }
         var flag: Int32 = 0
-        try MPICommunicator.check("MPI_Testall", mneme_mpi_test_all(Int32(requests.count), &requests, &flag), rank: rank)
+        try MPICommunicator.check("MPI_Testall", mneme_mpi_test_all(Int32(requests.count), &requests, &statuses, &flag), rank: rank)
         if flag != 0 { requests = [] }
         return flag != 0
     }
 
     func wait() throws {
         guard !requests.isEmpty else { return }
-        try MPICommunicator.check("MPI_Waitall", mneme_mpi_wait_all(Int32(requests.count), &requests), rank: rank)
+        try MPICommunicator.check("MPI_Waitall", mneme_mpi_wait_all(Int32(requests.count), &requests, &statuses), rank: rank)
         requests = []
     }
 }

@@ -41,6 +41,15 @@ public struct SessionRecord: Codable, Sendable, Equatable {
     public var ranks: Int
     /// When it ended, UTC, ISO 8601.
     public var ended: String?
+
+    /// The record of a session that has not ended, or has ended so.
+    package init(
+        outcome: Outcome, step: Int, checkpoint: Int?, mayBeStartedAgain: Bool, exitCode: Int32? = nil, message: String? = nil, session: SessionIdentity,
+        ranks: Int
+    ) {
+        (self.outcome, self.step, self.checkpoint, self.mayBeStartedAgain) = (outcome, step, checkpoint, mayBeStartedAgain)
+        (self.exitCode, self.message, self.session, self.ranks) = (exitCode, message, session, ranks)
+    }
 }
 
 /// A run directory while this session owns it. Rank 0 alone has one.

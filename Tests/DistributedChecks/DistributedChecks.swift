@@ -94,7 +94,7 @@ struct DistributedChecks {
             }
             try check(communicator.rank != 0, "a message longer than its buffer gave no error")
         } catch let error as UserError {
-            try check(error.exitCode == .unavailable && error.description.hasPrefix("rank 0: MPI_Sendrecv failed: "), "\(error)")
+            try check(error.exitCode == .unavailable && error.description.hasPrefix("rank 0: MPI_Waitall failed: "), "\(error)")
             try check(error.what.lowercased().contains("trunc"), "the library's text is missing: \(error)")
         }
     }

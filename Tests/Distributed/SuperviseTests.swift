@@ -1,0 +1,71 @@
+// A run that loses ranks is started again inside its allocation, by the real mpirun.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.serialized, .enabled(if: MPIRun.launcher != nil, "there is no mpirun in PATH"))
+struct SuperviseTests {
+    private static let launcher = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "launch/mpirun").path
+
+    private func start(_ run: TrainingRun, failpoint: String?) throws -> StartedRun {
+        var environment = ["MNEME": MPIRun.productsFolder.path + "/mneme"]
+        environment["MNEME_FAILPOINT"] = failpoint
+        return try MPIRun.start(
+            ranks: nil, executable: "mneme", arguments: ["supervise", "--back-off", "0.1", "--", Self.launcher, "2"] + run.arguments,
+            extraEnvironment: environment)
+    }
+
+    @Test("a rank that is killed in every session: each goes on from the last checkpoint, to the end and the same bits")
+    func goesOn() throws {
+        try withScratchDirectory { scratch in
+            let settings = ["parallel.reproducible=true", "batch.groups=2"]
+            var whole = try TrainingRun(.eraseAdd, "whole", in: scratch)
+            whole.settings += settings
+            try whole.trainOnThreads(1)
+            var run = try TrainingRun(.eraseAdd, "run", in: scratch)
+            run.settings += settings
+            // The ninth step of each session, after checkpoints of which one at least is published by then.
+            let finished = try start(run, failpoint: "step.gradient:8:kill@1").finish()
+            #expect(finished.status == 0, "\(finished.standardError)")
+            #expect(finished.standardError.contains("starting again in 0.1 s from step"), "\(finished.standardError)")
+            #expect(finished.standardError.contains("mneme supervise: the run is finished"), "\(finished.standardError)")
+            try run.expectSame(as: whole)
+        }
+    }
+
+    @Test("without a new checkpoint it is given up with 73")
+    func givesUp() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.eraseAdd, "run", in: scratch, "checkpoint.every=never")
+            let finished = try start(run, failpoint: "step.gradient:4:kill@1").finish()
+            #expect(finished.status == 73, "\(finished.standardError)")
+            #expect(finished.standardError.contains("3 starts without a new checkpoint"), "\(finished.standardError)")
+        }
+    }
+
+    @Test("a request to stop reaches the ranks, and the run is not started again")
+    func stops() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.eraseAdd, "run", in: scratch, "steps=1000000", "evaluation.every=never", "checkpoint.every=never")
+            let started = try start(run, failpoint: nil)
+            let isUnderWay = started.wait { run.metrics.count > 3 }
+            try #require(isUnderWay && kill(started.identifier, SIGTERM) == 0)
+            let finished = try started.finish()
+            #expect(finished.status == 75, "\(finished.standardError)")
+            #expect(run.checkpointSteps.count == 1 && finished.standardError.contains("mneme supervise: stopped: SIGUSR1"), "\(finished.standardError)")
+        }
+    }
+
+    @Test("a command that cannot be started, and one that trains nothing")
+    func badInput() throws {
+        func run(_ words: String...) throws -> FinishedRun {
+            try MPIRun.start(ranks: nil, executable: "mneme", arguments: ["supervise"] + words, extraEnvironment: [:]).finish()
+        }
+        #expect(try run("--", "true").status == 64)
+        #expect(try run("--run", "/none", "--", "/none/such").status == 66)
+        let other = try run("--run", "/none", "--", "false")
+        #expect(other.status == 1 && other.standardError.contains("the command has run no session"), "\(other.standardError)")
+    }
+}
