@@ -37,29 +37,10 @@ def bench(program, workload, precision, threads, seconds, steps):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--old", required=True, type=Path, help="the program to compare with")
-    p.add_argument("--new", default=HERE.parent / ".build/release/mneme", type=Path, help="the program (default: the release build)")
-    p.add_argument("--rounds", type=int, default=3, help="turns of both (default: 3)")
-    p.add_argument("--workloads", help="only these, with commas between them")
-    p.add_argument("--output", type=Path, help="a file for the table")
-    options = p.parse_args()
-    chosen = options.workloads and options.workloads.split(",")
-    cases = [case for case in CASES if not chosen or case[0] in chosen]
-    times, losses, tape = {}, {}, {}
-    for turn in range(options.rounds):
-        for case in cases:
-            programs = [("old", options.old), ("new", options.new)]
-            for name, program in programs if turn % 2 == 0 else reversed(programs):
-                (result,) = bench(program, *case)
-                times.setdefault((case, name), []).append(result["seconds_median"])
-                losses[case, name] = (result.get("losses") or [float("nan")])[0]
-        for name, program in (("old", options.old), ("new", options.new)):
-            for result in bench(program, "tape", "float32", 1, 3, 3) if not chosen or "tape" in chosen else []:
-                tape.setdefault((result["operation"], result["length"], name), []).append(result)
+def table(turns, cases, times, losses, tape):
+    """The Markdown of what was measured in so many turns."""
     lines = [
-        f"# Two builds of Mneme, {options.rounds} turns each", "", f"{cpu_name()}; load average {os.getloadavg()[0]:.1f} at the end.", "",
+        f"# Two builds of Mneme, {turns} turns each", "", f"{cpu_name()}; load average {os.getloadavg()[0]:.1f} at the end.", "",
         "| workload | precision | threads | old, ms | new, ms | new / old | loss of step 1, old and new |", "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for case in cases:
@@ -74,10 +55,34 @@ def main():
                 def both(which):
                     return min(r["nanoseconds_both"] - (r.get("nanoseconds_kernels") or 0) for r in tape.get((operation, length, which), [{"nanoseconds_both": float("nan")}]))
                 lines.append(f"| {operation} | {length} | {both('old'):.0f} | {both('new'):.0f} |")
-    text = "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--old", required=True, type=Path, help="the program to compare with")
+    p.add_argument("--new", default=HERE.parent / ".build/release/mneme", type=Path, help="the program (default: the release build)")
+    p.add_argument("--rounds", type=int, default=3, help="turns of both (default: 3)")
+    p.add_argument("--workloads", help="only these, with commas between them")
+    p.add_argument("--output", type=Path, help="a file for the table, written after every turn")
+    options = p.parse_args()
+    chosen = options.workloads and options.workloads.split(",")
+    cases = [case for case in CASES if not chosen or case[0] in chosen]
+    times, losses, tape = {}, {}, {}
+    for turn in range(options.rounds):
+        for case in cases:
+            programs = [("old", options.old), ("new", options.new)]
+            for name, program in programs if turn % 2 == 0 else reversed(programs):
+                (result,) = bench(program, *case)
+                times.setdefault((case, name), []).append(result["seconds_median"])
+                losses[case, name] = (result.get("losses") or [float("nan")])[0]
+        for name, program in (("old", options.old), ("new", options.new)):
+            for result in bench(program, "tape", "float32", 1, 3, 3) if not chosen or "tape" in chosen else []:
+                tape.setdefault((result["operation"], result["length"], name), []).append(result)
+        text = table(turn + 1, cases, times, losses, tape)
+        if options.output:
+            options.output.write_text(text)
     print(text)
-    if options.output:
-        options.output.write_text(text)
 
 
 if __name__ == "__main__":

@@ -64,9 +64,11 @@ static inline int mneme_mpi_all_gather_bytes(
     const void *bytes, int count, void *all, const int *counts, const int *offsets, mneme_mpi_comm comm) {
     return MPI_Allgatherv(bytes, count, MPI_BYTE, all, counts, offsets, MPI_BYTE, comm.handle);
 }
-static inline int mneme_mpi_exchange(const void *sent, int sent_count, void *received, int received_count, int partner, mneme_mpi_comm comm) {
-    return MPI_Sendrecv(
-        sent, sent_count, MPI_BYTE, partner, 0, received, received_count, MPI_BYTE, partner, 0, comm.handle, MPI_STATUS_IGNORE);
+static inline int mneme_mpi_start_send(void *bytes, int count, int partner, int tag, mneme_mpi_comm comm, mneme_mpi_request *request) {
+    return MPI_Isend(bytes, count, MPI_BYTE, partner, tag, comm.handle, &request->handle);
+}
+static inline int mneme_mpi_start_receive(void *bytes, int count, int partner, int tag, mneme_mpi_comm comm, mneme_mpi_request *request) {
+    return MPI_Irecv(bytes, count, MPI_BYTE, partner, tag, comm.handle, &request->handle);
 }
 static inline int mneme_mpi_test_all(int count, mneme_mpi_request *requests, int *flag) {
     return MPI_Testall(count, &requests->handle, flag, MPI_STATUSES_IGNORE);

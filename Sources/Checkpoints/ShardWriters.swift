@@ -65,24 +65,31 @@ public struct ShardWriters {
     /// Hands rows of one item to the writer.
     private func exchange(_ item: CheckpointItem, _ rows: [[Range<Int>]], _ communicator: any Communicator) throws -> CheckpointItem? {
         guard index != nil else {
-            try item.withBytes { try communicator.exchange($0, UnsafeMutableRawBufferPointer(start: nil, count: 0), with: leader) }
+            try item.withBytes {
+                try communicator.startMessages([Message(partner: leader, bytes: UnsafeMutableRawBufferPointer(mutating: $0))], [], tag: 0).wait()
+            }
             return nil
         }
         var parts: [(rows: Range<Int>, bytes: ArraySlice<UInt8>)] = []
-        func add(_ ranges: [Range<Int>], _ bytes: [UInt8]) {
-            var start = 0
+        func add(_ ranges: [Range<Int>], _ bytes: ArraySlice<UInt8>) {
+            var start = bytes.startIndex
             for range in ranges {
                 let end = start + range.count * item.rowByteCount
                 parts.append((range, bytes[start..<end]))
                 start = end
             }
         }
-        add(rows[communicator.rank], item.withBytes { Array($0) })
-        for member in members {
-            var bytes = [UInt8](repeating: 0, count: rows[member].reduce(0) { $0 + $1.count } * item.rowByteCount)
-            try bytes.withUnsafeMutableBytes { try communicator.exchange(UnsafeRawBufferPointer(start: nil, count: 0), $0, with: member) }
-            add(rows[member], bytes)
+        add(rows[communicator.rank], item.withBytes { Array($0) }[...])
+        let counts = members.map { rows[$0].reduce(0) { $0 + $1.count } * item.rowByteCount }
+        var received = [UInt8](repeating: 0, count: counts.reduce(0, +))
+        let starts = counts.indices.map { counts[..<$0].reduce(0, +) }
+        try received.withUnsafeMutableBytes { received in
+            let messages = members.indices.map { index in
+                Message(partner: members[index], bytes: UnsafeMutableRawBufferPointer(rebasing: received[starts[index]..<starts[index] + counts[index]]))
+            }
+            try communicator.startMessages([], messages, tag: 0).wait()
         }
+        for (index, member) in members.enumerated() { add(rows[member], received[starts[index]..<starts[index] + counts[index]]) }
         parts.sort { $0.rows.lowerBound < $1.rows.lowerBound }
         // Neighbouring ranges are one: a range costs a checksum and a source of a virtual dataset.
         let joined = parts.reduce(into: [Range<Int>]()) { ranges, part in

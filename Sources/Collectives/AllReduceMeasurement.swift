@@ -25,7 +25,7 @@ public enum AllReduceMode: Sendable, Equatable {
     case started
     /// `GradientBuckets` of so many bytes, all ready at once.
     case bucketed(bytes: Int, concurrency: Int)
-    /// The part of `ReproducibleTree` that runs across ranks; the number of ranks is a power of two.
+    /// The part of `ReproducibleTree` that runs across ranks.
     case reproducible
 }
 
@@ -40,24 +40,28 @@ public enum AllReduceMode: Sendable, Equatable {
 ///   - warmUps: repeats that are not counted.
 ///   - repeats: repeats that are counted, at least 1.
 /// - Returns: one timing a size, the same on every rank.
-/// - Throws: `UserError` (.configuration) for a reproducible sum on a number of ranks that is no power of two; (.unavailable) from the library.
+/// - Throws: `UserError` (.unavailable) from the library.
 public func measureAllReduce(
     communicator: any Communicator, sizes: [Int], mode: AllReduceMode = .blocking, warmUps: Int = 3, repeats: Int = 10
 ) throws -> [AllReduceTiming] {
     precondition(repeats > 0 && warmUps >= 0, "\(warmUps) warm-ups, \(repeats) repeats")
     let clock = ContinuousClock()
-    let tree = mode == .reproducible ? try ReproducibleTree(groupCount: communicator.size, size: communicator.size) : nil
+    var groupCount = 1
+    while groupCount < communicator.size { groupCount *= 2 }
+    let tree = mode == .reproducible
+        ? try ReproducibleTree(groupCount: groupCount, size: communicator.size, ranksPerNode: communicator.ranksPerNode()) : nil
     return try sizes.map { bytes in
         let count = bytes / MemoryLayout<Float>.stride
         let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: count)
         defer { values.deallocate() }
+        let accumulator = tree?.accumulator(ofRank: communicator.rank, elementCount: count)
         var seconds: [Double] = []
         for attempt in -warmUps..<repeats {
             for index in 0..<count { values[index] = Float(index & 1023) - 511.5 }
             try communicator.barrier()
             let start = clock.now
             switch mode {
-            case .reproducible: try tree?.allReduce(values, communicator: communicator)
+            case .reproducible: try tree?.allReduce(values, accumulator: accumulator, communicator: communicator)
             case .bucketed(let bucketBytes, let concurrency):
                 let buckets = GradientBuckets(ranges: [0..<count], bucketBytes: bucketBytes, concurrency: concurrency)
                 buckets.begin(gradients: values, communicator: communicator)

@@ -14,6 +14,23 @@ public protocol PendingCollective: AnyObject {
     /// Blocks until the buffer holds the result.
     /// - Throws: `UserError` (.unavailable) when the library reports an error.
     func wait() throws
+    /// Blocks until a collective of several parts has come further, or until the buffer holds the result.
+    /// - Throws: `UserError` (.unavailable) when the library reports an error.
+    func waitForPart() throws
+}
+
+extension PendingCollective {
+    public func waitForPart() throws { try wait() }
+}
+
+/// Bytes on their way to one rank or from it.
+public struct Message {
+    /// The other rank.
+    public let partner: Int
+    /// What is sent, or where it comes to.
+    public let bytes: UnsafeMutableRawBufferPointer
+
+    public init(partner: Int, bytes: UnsafeMutableRawBufferPointer) { (self.partner, self.bytes) = (partner, bytes) }
 }
 
 /// A group of ranks that call the same collectives in the same order.
@@ -48,9 +65,11 @@ public protocol Communicator: AnyObject {
     func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws
     /// Every rank's bytes, by rank; lengths may differ. Collective.
     func allGather(_ bytes: [UInt8]) throws -> [[UInt8]]
-    /// Sends `outgoing` to `partner` while receiving `incoming` from it. Both ranks call it, and the length that one sends is the length
-    /// that the other receives. Either may be empty.
-    func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) throws
+    /// Starts sending some messages and receiving others; all their bytes must stay alive and untouched until the result was waited for. A message
+    /// meets one of the same tag and length at its partner; several between the same two ranks arrive in the order in which they were started.
+    ///
+    /// - Parameter tag: 0 ..< 32,768; tells sets of messages apart that are under way at the same time.
+    func startMessages(_ outgoing: [Message], _ incoming: [Message], tag: Int) throws -> any PendingCollective
     /// Ends every rank at once with `exitCode`. For errors that one rank alone has seen.
     func abort(_ exitCode: Int32) -> Never
     /// Whether this rank was asked to stop, for long works to look at between their parts; `nil` where they run to their end. The same on every rank.
@@ -91,6 +110,14 @@ extension Communicator {
         var values = values
         try values.withUnsafeMutableBufferPointer { try allReduce($0, reduction) }
         return values
+    }
+
+    /// Sends `outgoing` to `partner` while receiving `incoming` from it. Both ranks call it, and the length that one sends is the length
+    /// that the other receives. Either may be empty.
+    public func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) throws {
+        try startMessages(
+            [Message(partner: partner, bytes: UnsafeMutableRawBufferPointer(mutating: outgoing))], [Message(partner: partner, bytes: incoming)], tag: 0
+        ).wait()
     }
 
     /// Root's bytes, of any length, on every rank; what the others pass is ignored. Collective.

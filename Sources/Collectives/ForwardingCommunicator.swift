@@ -24,8 +24,8 @@ open class ForwardingCommunicator: Communicator {
     open func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws { try base.broadcast(bytes, root: root) }
     open func allGather(_ bytes: [UInt8]) throws -> [[UInt8]] { try base.allGather(bytes) }
 
-    open func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) throws {
-        try base.exchange(outgoing, incoming, with: partner)
+    open func startMessages(_ outgoing: [Message], _ incoming: [Message], tag: Int) throws -> any PendingCollective {
+        try base.startMessages(outgoing, incoming, tag: tag)
     }
 
     open func abort(_ exitCode: Int32) -> Never { base.abort(exitCode) }

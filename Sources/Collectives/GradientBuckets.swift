@@ -18,9 +18,8 @@ public final class GradientBuckets {
     /// How many parameters a bucket holds a part of.
     private let parametersInBucket: [Int]
 
-    private var gradients = UnsafeMutableBufferPointer<Float>(start: nil, count: 0)
-    /// The communicator between `begin` and `finish`; nil in a world of one rank.
-    private var communicator: (any Communicator)?
+    /// What starts the sum of a bucket, between `begin` and `finish`; nil in a world of one rank.
+    private var start: ((Range<Int>) throws -> any PendingCollective)?
     private var isUnderWay = false
     private var isReady: [Bool]
     /// How many parameters of each bucket are not ready.
@@ -36,18 +35,28 @@ public final class GradientBuckets {
     /// - Parameters:
     ///   - ranges: the elements of each parameter's gradient in the flat buffer, in any order, without overlap. Gaps are summed too.
     ///   - bucketBytes: the size of a bucket in bytes; the last one to start may be smaller.
+    ///   - cuts: elements at which a bucket may begin, rising; `nil` for all. A bucket then is of as many bytes or a little less, or one cut's.
     ///   - concurrency: how many buckets may be on their way at once. Few are faster than many: the library takes memory for each, and
     ///     what it frees is warm for the next.
-    public init(ranges: [Range<Int>], bucketBytes: Int = 4 << 20, concurrency: Int = 4) {
+    public init(ranges: [Range<Int>], bucketBytes: Int = 4 << 20, cuts: [Int]? = nil, concurrency: Int = 4) {
         precondition(concurrency > 0, "\(concurrency) buckets at once")
         precondition(bucketBytes >= MemoryLayout<Float>.stride, "buckets of \(bucketBytes) bytes")
         let bucketCount = bucketBytes / MemoryLayout<Float>.stride
         let lowest = ranges.map(\.lowerBound).min() ?? 0
         let highest = ranges.map(\.upperBound).max() ?? 0
         precondition(lowest >= 0, "a parameter begins at element \(lowest)")
-        let buckets = stride(from: highest, to: lowest, by: -bucketCount).map { max(lowest, $0 - bucketCount)..<$0 }
+        var buckets: [Range<Int>] = []
+        var end = highest
+        while end > lowest {
+            let even = max(lowest, end - bucketCount)
+            let begin = cuts.map { cuts in cuts.first { $0 >= even && $0 < end } ?? cuts.last { $0 < end } ?? lowest } ?? even
+            buckets.append(max(lowest, begin)..<end)
+            end = max(lowest, begin)
+        }
         bucketsOfParameter = ranges.map { range in
-            range.isEmpty ? 0..<0 : (highest - range.upperBound) / bucketCount..<(highest - range.lowerBound - 1) / bucketCount + 1
+            guard !range.isEmpty, let first = buckets.firstIndex(where: { $0.overlaps(range) }), let last = buckets.lastIndex(where: { $0.overlaps(range) })
+            else { return 0..<0 }
+            return first..<last + 1
         }
         var parametersInBucket = [Int](repeating: 0, count: buckets.count)
         for bucket in bucketsOfParameter.joined() { parametersInBucket[bucket] += 1 }
@@ -65,13 +74,18 @@ public final class GradientBuckets {
     ///   - gradients: the flat buffer, float32, borrowed and summed in place until `finish` returns.
     ///   - communicator: the ranks that sum.
     public func begin(gradients: UnsafeMutableBufferPointer<Float>, communicator: any Communicator) {
-        precondition(!isUnderWay, "begin without the finish of the step before")
         let end = buckets.first?.upperBound ?? 0
         precondition(gradients.count >= end, "\(gradients.count) gradients, parameters end at \(end)")
+        begin(communicator.size == 1 ? nil : { try communicator.startAllReduce(UnsafeMutableBufferPointer(rebasing: gradients[$0])) })
+    }
+
+    /// Opens the last backward pass of a step. Collective.
+    ///
+    /// - Parameter start: starts the sum of a bucket's elements, which goes on until `finish` returns; `nil` where there is nothing to sum.
+    public func begin(_ start: ((Range<Int>) throws -> any PendingCollective)?) {
+        precondition(!isUnderWay, "begin without the finish of the step before")
         isUnderWay = true
-        guard communicator.size > 1 else { return }
-        self.gradients = gradients
-        self.communicator = communicator
+        self.start = start
         pending.removeAll(keepingCapacity: true)
         completedCount = 0
         for bucket in missing.indices { missing[bucket] = parametersInBucket[bucket] }
@@ -83,7 +97,7 @@ public final class GradientBuckets {
     /// - Parameter parameter: the parameter's place in `ranges`. Each may be marked once a step.
     public func markReady(_ parameter: Int) throws {
         precondition(isUnderWay, "markReady before begin")
-        guard communicator != nil else { return }
+        guard start != nil else { return }
         precondition(!isReady[parameter], "parameter \(parameter) is marked ready twice")
         isReady[parameter] = true
         for bucket in bucketsOfParameter[parameter] { missing[bucket] -= 1 }
@@ -92,25 +106,28 @@ public final class GradientBuckets {
 
     /// Lets the library work on the buckets under way, and starts those whose turn it is. Cheap; call it between operations of the backward pass.
     public func poll() throws {
-        guard let communicator else { return }
-        while completedCount < pending.count, try pending[completedCount].test() { completedCount += 1 }
-        while pending.count < buckets.count, missing[pending.count] == 0, pending.count - completedCount < concurrency { try startNext(communicator) }
+        guard let start else { return }
+        try goOn()
+        while pending.count < buckets.count, missing[pending.count] == 0, pending.count - completedCount < concurrency {
+            pending.append(try start(buckets[pending.count]))
+        }
     }
 
     /// Starts what was not started and waits until the whole buffer holds the sum. Collective.
     public func finish() throws {
         precondition(isUnderWay, "finish before begin")
         isUnderWay = false
-        guard let communicator else { return }
-        self.communicator = nil
+        guard start != nil else { return }
+        for bucket in missing.indices { missing[bucket] = 0 }
         while completedCount < buckets.count {
-            while pending.count < buckets.count, pending.count - completedCount < concurrency { try startNext(communicator) }
-            try pending[completedCount].wait()
-            completedCount += 1
+            try poll()
+            if completedCount < buckets.count { try pending[completedCount].waitForPart() }
         }
+        start = nil
     }
 
-    private func startNext(_ communicator: any Communicator) throws {
-        pending.append(try communicator.startAllReduce(UnsafeMutableBufferPointer(rebasing: gradients[buckets[pending.count]])))
+    /// Moves every bucket under way on: one of several parts begins its next part only here.
+    private func goOn() throws {
+        for bucket in completedCount..<pending.count where try pending[bucket].test() && bucket == completedCount { completedCount += 1 }
     }
 }

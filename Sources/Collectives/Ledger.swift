@@ -25,11 +25,61 @@ public final class Ledger: Sendable {
         public init() {}
     }
 
+    /// Where the time of a section went.
+    public struct Spent: Sendable, Equatable {
+        /// Its own work, without that of sections inside it.
+        public var own = Duration.zero
+        /// In collectives: waiting for other ranks and for the network.
+        public var waiting = Duration.zero
+
+        /// No time.
+        public init() {}
+    }
+
+    /// A section or a collective that has ended, or a moment.
+    public struct Span: Sendable {
+        /// What it was.
+        public enum Kind: String, Sendable { case section, collective, moment }
+
+        /// The section's name, the collective's, or the moment's.
+        public let name: String
+        /// What it was.
+        public let kind: Kind
+        /// When it began.
+        public let begin: ContinuousClock.Instant
+        /// When it ended; of a moment, its time.
+        public let end: ContinuousClock.Instant
+        /// The optimizer step.
+        public let step: Int
+        /// Bytes that a collective moves.
+        public let bytes: Int
+    }
+
     private struct State {
         var entry = Entry()
         var began = ContinuousClock.now
         var waited = Duration.zero
         var completed = Set<String>()
+        /// Where time went, by section; that outside of all sections is under the empty name.
+        var spent: [String: Spent] = [:]
+        /// Until when time is accounted for.
+        var accounted = ContinuousClock.now
+        var beginnings: [ContinuousClock.Instant] = []
+        /// What has ended since somebody asked; `nil` where nobody does.
+        var spans: [Span]?
+
+        /// Gives the time since the last change to what the rank was about.
+        mutating func account() -> ContinuousClock.Instant {
+            let now = ContinuousClock.now
+            let name = entry.sections.last ?? ""
+            if entry.isInside { spent[name, default: Spent()].waiting += now - accounted } else { spent[name, default: Spent()].own += now - accounted }
+            accounted = now
+            return now
+        }
+
+        mutating func keep(_ name: String, _ kind: Span.Kind, since begin: ContinuousClock.Instant, until end: ContinuousClock.Instant) {
+            spans?.append(Span(name: name, kind: kind, begin: begin, end: end, step: entry.step, bytes: kind == .collective ? entry.bytes : 0))
+        }
     }
 
     private let state = Mutex(State())
@@ -43,6 +93,7 @@ public final class Ledger: Sendable {
     /// Notes that a section begins. It ends with ``leave()``.
     public func enter(_ section: String) {
         state.withLock {
+            $0.beginnings.append($0.account())
             $0.entry.sections.append(section)
             $0.entry.events += 1
         }
@@ -51,8 +102,39 @@ public final class Ledger: Sendable {
     /// Notes that the innermost section has ended.
     public func leave() {
         state.withLock {
-            if let section = $0.entry.sections.popLast() { $0.completed.insert(section) }
+            let now = $0.account()
+            if let section = $0.entry.sections.popLast() {
+                $0.completed.insert(section)
+                if let begin = $0.beginnings.popLast() { $0.keep(section, .section, since: begin, until: now) }
+            }
             $0.entry.events += 1
+        }
+    }
+
+    /// Where time went since the ledger was made, by section; that outside of all sections is under the empty name.
+    public var spent: [String: Spent] {
+        state.withLock {
+            _ = $0.account()
+            return $0.spent
+        }
+    }
+
+    /// From now on what ends is kept for ``takeSpans()``.
+    public func keepSpans() { state.withLock { $0.spans = $0.spans ?? [] } }
+
+    /// What has ended since this was asked last.
+    public func takeSpans() -> [Span] {
+        state.withLock { state in
+            defer { if state.spans != nil { state.spans = [] } }
+            return state.spans ?? []
+        }
+    }
+
+    /// Notes a moment, such as that a rank is ready for the others.
+    public func mark(_ name: String) {
+        state.withLock {
+            let now = ContinuousClock.now
+            $0.keep(name, .moment, since: now, until: now)
         }
     }
 
@@ -85,26 +167,28 @@ public final class Ledger: Sendable {
     func began(_ collective: String, bytes: Int) {
         state.withLock {
             $0.entry.sequence += 1
+            $0.began = $0.account()
             ($0.entry.collective, $0.entry.bytes, $0.entry.isInside) = (collective, bytes, true)
             $0.entry.events += 1
-            $0.began = .now
         }
     }
 
     /// Notes that the rank goes back into a collective that it has started before.
     func returned() {
         state.withLock {
+            $0.began = $0.account()
             $0.entry.isInside = true
             $0.entry.events += 1
-            $0.began = .now
         }
     }
 
     func ended() {
         state.withLock {
+            let now = $0.account()
             $0.entry.isInside = false
             $0.entry.events += 1
-            $0.waited += ContinuousClock.now - $0.began
+            $0.waited += now - $0.began
+            $0.keep($0.entry.collective, .collective, since: $0.began, until: now)
         }
     }
 }
@@ -152,8 +236,11 @@ public final class LedgerCommunicator: ForwardingCommunicator {
         try kept("all-gather", bytes: bytes.count) { try base.allGather(bytes) }
     }
 
-    public override func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) throws {
-        try kept("exchange", bytes: outgoing.count + incoming.count) { try base.exchange(outgoing, incoming, with: partner) }
+    public override func startMessages(_ outgoing: [Message], _ incoming: [Message], tag: Int) throws -> any PendingCollective {
+        let pending = try kept("exchange", bytes: (outgoing + incoming).reduce(0) { $0 + $1.bytes.count }) {
+            try base.startMessages(outgoing, incoming, tag: tag)
+        }
+        return KeptCollective(pending, ledger)
     }
 }
 

@@ -81,14 +81,12 @@ public final class LoopbackCommunicator: Communicator {
         return pending.gathered
     }
 
-    public func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) throws {
-        precondition((0..<size).contains(partner), "partner \(partner) of \(size) ranks")
-        world.send(Array(outgoing), from: rank, to: partner)
-        let received = try world.receive(from: partner, to: rank)
-        guard received.count == incoming.count else {
-            throw UserError(.unavailable, "rank \(partner) sent \(received.count) bytes where \(incoming.count) were expected", at: "rank \(rank)")
+    public func startMessages(_ outgoing: [Message], _ incoming: [Message], tag: Int) throws -> any PendingCollective {
+        for message in outgoing {
+            precondition((0..<size).contains(message.partner), "partner \(message.partner) of \(size) ranks")
+            world.send(Array(message.bytes), from: rank, to: message.partner, tag: tag)
         }
-        incoming.copyBytes(from: received)
+        return LoopbackMessages(incoming, tag: tag, world: world, rank: rank)
     }
 
     public func abort(_ exitCode: Int32) -> Never { exit(exitCode) }
@@ -123,6 +121,37 @@ private final class LoopbackPending: PendingCollective {
 
     func test() throws -> Bool { try world.isComplete(operation, rank: rank) }
     func wait() throws { try world.wait(for: operation, rank: rank) }
+}
+
+/// Messages that a rank waits for. Those that it sent were copied.
+private final class LoopbackMessages: PendingCollective {
+    private var missing: ArraySlice<Message>
+    private let tag: Int
+    private let world: LoopbackWorld
+    private let rank: Int
+
+    init(_ messages: [Message], tag: Int, world: LoopbackWorld, rank: Int) {
+        missing = messages[...]
+        (self.tag, self.world, self.rank) = (tag, world, rank)
+    }
+
+    func test() throws -> Bool {
+        while let message = missing.first, let bytes = try world.received(from: message.partner, to: rank, tag: tag, waits: false) { try take(bytes) }
+        return missing.isEmpty
+    }
+
+    func wait() throws {
+        while let message = missing.first, let bytes = try world.received(from: message.partner, to: rank, tag: tag, waits: true) { try take(bytes) }
+    }
+
+    private func take(_ bytes: [UInt8]) throws {
+        guard let message = missing.popFirst() else { return }
+        guard bytes.count == message.bytes.count else {
+            throw UserError(
+                .unavailable, "rank \(message.partner) sent \(bytes.count) bytes where \(message.bytes.count) were expected", at: "rank \(rank)")
+        }
+        message.bytes.copyBytes(from: bytes)
+    }
 }
 
 /// What the ranks' bodies returned or threw.

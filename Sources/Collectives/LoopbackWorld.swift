@@ -64,8 +64,9 @@ final class LoopbackWorld: @unchecked Sendable {
     private let condition = NSCondition()
     /// Collectives that not every rank has contributed to.
     private var open: [Int: LoopbackOperation] = [:]
-    /// Messages under way, oldest first, by sender * size + receiver.
-    private var messages: [[[UInt8]]]
+    private struct Box: Hashable { let sender, receiver, tag: Int }
+    /// Messages under way, oldest first.
+    private var messages: [Box: [[UInt8]]] = [:]
     private var hasLeft: [Bool]
     private var hasFailed: [Bool]
     /// Ranks that were told that another one is lost: their own failure is a consequence.
@@ -73,7 +74,6 @@ final class LoopbackWorld: @unchecked Sendable {
 
     init(size: Int) {
         self.size = size
-        messages = Array(repeating: [], count: size * size)
         hasLeft = Array(repeating: false, count: size)
         hasFailed = hasLeft
         wasTold = hasLeft
@@ -135,21 +135,27 @@ final class LoopbackWorld: @unchecked Sendable {
         }
     }
 
-    func send(_ bytes: [UInt8], from sender: Int, to receiver: Int) {
+    func send(_ bytes: [UInt8], from sender: Int, to receiver: Int, tag: Int) {
         condition.withLock {
-            messages[sender * size + receiver].append(bytes)
+            messages[Box(sender: sender, receiver: receiver, tag: tag), default: []].append(bytes)
             condition.broadcast()
         }
     }
 
-    func receive(from sender: Int, to receiver: Int) throws -> [UInt8] {
+    /// The oldest message between two ranks; `nil` when there is none and it is not waited for.
+    func received(from sender: Int, to receiver: Int, tag: Int, waits: Bool) throws -> [UInt8]? {
         try condition.withLock {
-            let box = sender * size + receiver
-            while messages[box].isEmpty {
+            let box = Box(sender: sender, receiver: receiver, tag: tag)
+            while true {
+                if let first = messages[box]?.first {
+                    messages[box]?.removeFirst()
+                    if messages[box]?.isEmpty == true { messages[box] = nil }
+                    return first
+                }
                 if hasLeft[sender] { throw lost(sender, seenBy: receiver, during: "exchange") }
+                guard waits else { return nil }
                 condition.wait()
             }
-            return messages[box].removeFirst()
         }
     }
 

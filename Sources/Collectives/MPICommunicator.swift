@@ -157,18 +157,25 @@ public final class MPICommunicator: Communicator {
         return (0..<size).map { Array(all[Int(offsets[$0])..<Int(offsets[$0] + shortCounts[$0])]) }
     }
 
-    public func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) throws {
-        precondition((0..<size).contains(partner), "partner \(partner) of \(size) ranks")
-        // The partner's two lengths are ours the other way round, so both ranks make the same number of calls.
-        try forEachChunk(of: max(outgoing.count, incoming.count)) { first, count in
-            let sent = outgoing[min(first, outgoing.count)..<min(first + Int(count), outgoing.count)]
-            let received = incoming[min(first, incoming.count)..<min(first + Int(count), incoming.count)]
-            try check(
-                "MPI_Sendrecv",
-                mneme_mpi_exchange(
-                    UnsafeRawBufferPointer(rebasing: sent).baseAddress, Int32(sent.count),
-                    UnsafeMutableRawBufferPointer(rebasing: received).baseAddress, Int32(received.count), Int32(partner), comm))
+    public func startMessages(_ outgoing: [Message], _ incoming: [Message], tag: Int) throws -> any PendingCollective {
+        var requests: [mneme_mpi_request] = []
+        func start(
+            _ messages: [Message], _ call: StaticString,
+            _ body: (UnsafeMutableRawPointer, Int32, Int32, Int32, mneme_mpi_comm, UnsafeMutablePointer<mneme_mpi_request>) -> Int32
+        ) throws {
+            for message in messages {
+                precondition((0..<size).contains(message.partner), "partner \(message.partner) of \(size) ranks")
+                // Both ranks cut a message into the same pieces.
+                try forEachChunk(of: message.bytes.count) { first, count in
+                    var request = mneme_mpi_request_null()
+                    try check(call, body(message.bytes.baseAddress! + first, count, Int32(message.partner), Int32(tag), comm, &request))
+                    requests.append(request)
+                }
+            }
         }
+        try start(incoming, "MPI_Irecv", mneme_mpi_start_receive)
+        try start(outgoing, "MPI_Isend", mneme_mpi_start_send)
+        return MPIPendingCollective(requests, rank: rank)
     }
 
     /// Cuts `total` elements into pieces of at most `limit` that a 32-bit count can express. No piece for `total` 0.

@@ -1,107 +1,217 @@
 // Sums that are the same bits on any number of ranks: one fixed binary tree over the groups of a batch.
 //
-// Legend: G groups of the batch, P ranks, K = G / P groups a rank; all powers of two. Group g belongs to rank g mod P.
+// Legend: G groups of the batch, a power of two; P ranks, any number up to G; K groups of a rank.
 
 import Diagnostics
 
+/// A node of the tree: a run of 2^height groups that follow each other in the tree's order, at a multiple of 2^height.
+struct TreeNode: Equatable, Sendable {
+    /// The place of its first group in the tree's order.
+    var first: Int
+    var height: Int
+
+    var end: Int { first + 1 << height }
+    /// Whether the tree adds this node and the one that follows it.
+    func isAdded(to next: TreeNode) -> Bool { height == next.height && first >> height & 1 == 0 && next.first == end }
+    /// The sum of this node and the one that follows it.
+    var parent: TreeNode { TreeNode(first: first, height: height + 1) }
+
+    /// The fewest nodes that cover a run of groups, in order.
+    static func covering(_ places: Range<Int>) -> [TreeNode] {
+        var nodes: [TreeNode] = []
+        var first = places.lowerBound
+        while first < places.upperBound {
+            var node = TreeNode(first: first, height: 0)
+            while node.first & (1 << node.height) == 0, node.parent.end <= places.upperBound { node = node.parent }
+            nodes.append(node)
+            first = node.end
+        }
+        return nodes
+    }
+}
+
 /// The fixed binary tree over G groups, cut between P ranks.
 ///
-/// The tree adds groups that differ in the highest bit of their number first: g and g + G/2, then g and g + G/4, and so on. Since a rank
-/// owns the groups whose low bits equal its rank, the first levels are local to a rank (`GroupAccumulator`), and the last ones run
-/// across ranks: a reduce-scatter by recursive halving, the highest bit of the rank first, then an all-gather by recursive doubling.
-/// Which two numbers are added is fixed by the tree, and an addition does not depend on the order of its two operands, so the
-/// result is the same bits for every P that divides G.
+/// The tree adds groups that differ in the highest bit of their number first: g and g + G/2, then g and g + G/4, and so on. In the tree's order,
+/// which is that of the numbers with their bits reversed, it adds neighbours, then neighbouring pairs, and so on. A rank owns a run of groups in this
+/// order: the first sums are local to it (`GroupAccumulator`), and the last ones run across ranks (`startAllReduce`). Which two numbers are added is
+/// fixed by the tree, and an addition does not depend on the order of its two operands, so the result is the same bits for every P up to G.
 ///
-/// - Source: Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH", 2005, section 4.5.
+/// Ranks that are no power of two own unequal runs, as even as they can be had with few nodes on each rank: what does not make up a whole node
+/// of the tree travels as several.
+///
+/// - Source: Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH", 2005, section 4.5, for powers of two.
 public final class ReproducibleTree {
+    /// One exchange between ranks: `radix` blocks of ranks, of which each keeps a part of what all of them hold.
+    struct Level {
+        /// The rank of each block that takes part, by block; one of them is this rank.
+        var peers: [Int]
+        /// The nodes that each block holds.
+        var nodes: [[TreeNode]]
+    }
+
     /// G, the number of groups of the batch.
     public let groupCount: Int
     /// P, the number of ranks.
     public let size: Int
-    /// What one exchange receives before it is added.
-    private var received: [Float] = []
-    /// How many elements travel together: bounds the memory of `received`, and stays in the cache. No influence on the result.
+    /// How many blocks exchange at each level; their product is P.
+    private let radices: [Int]
+    /// The number of equal runs that are dealt out to the ranks: a power of two.
+    private let runCount: Int
+    /// How many elements travel together.
     private let chunkCount: Int
+    /// Reductions started so far: each has a tag of its own, the same on every rank.
+    private var started = 0
+    /// Memory of reductions that are over, for those to come.
+    private let memory = TreeMemory()
 
     /// - Parameters:
     ///   - groupCount: G, a power of two.
-    ///   - size: P, a power of two, at most G.
-    ///   - chunkBytes: how much of a buffer travels at a time, in bytes.
+    ///   - size: P, at most G.
+    ///   - ranksPerNode: ranks that follow each other on a node, where every node has as many: they exchange before anything leaves the node, so
+    ///     that a node sends what one rank alone would.
+    ///   - chunkBytes: how much of a buffer travels at a time, in bytes. No influence on the result.
     /// - Throws: `UserError` (.configuration) when G or P does not fit.
-    public init(groupCount: Int, size: Int, chunkBytes: Int = 4 << 20) throws {
+    public init(groupCount: Int, size: Int, ranksPerNode: Int = 1, chunkBytes: Int = 4 << 20) throws {
         guard groupCount > 0, groupCount.nonzeroBitCount == 1 else {
             throw UserError(.configuration, "\(groupCount) groups are not a power of two", at: "batch.groups", advice: "set it to 1, 2, 4, 8, ...")
         }
-        guard size > 0, groupCount % size == 0 else {
+        guard (1...groupCount).contains(size) else {
             throw UserError(
                 .configuration, "\(groupCount) groups cannot be shared by \(size) ranks", at: "batch.groups",
-                advice: "start a number of ranks that divides \(groupCount), or turn parallel.reproducible off")
+                advice: "start at most \(groupCount) ranks, or turn parallel.reproducible off")
         }
         self.groupCount = groupCount
         self.size = size
+        radices =
+            size % ranksPerNode == 0 ? Self.factors(of: ranksPerNode) + Self.factors(of: size / ranksPerNode) : Self.factors(of: size)
+        var runs = 1
+        while runs < size { runs *= 2 }
+        func largest(_ runs: Int) -> Int { ((runs - 1) / size + 1) * (groupCount / runs) }
+        // As few and as large runs as make the busiest rank no more than a tenth busier than it must be.
+        while runs < groupCount, 10 * largest(runs) > 11 * largest(groupCount) { runs *= 2 }
+        runCount = runs
         chunkCount = max(1, chunkBytes / MemoryLayout<Float>.stride)
     }
 
-    /// The groups of a rank, in the order in which it runs them and gives them to its `GroupAccumulator`.
-    ///
-    /// The K groups rank + P j come by j with its bits reversed: groups that the tree adds to each other follow each other, so that
-    /// partial sums can be kept on a stack.
-    public func groups(ofRank rank: Int) -> [Int] {
-        precondition((0..<size).contains(rank), "rank \(rank) of \(size)")
-        let count = groupCount / size
-        let width = count.trailingZeroBitCount
-        return (0..<count).map { position in
-            let reversed = (0..<width).reduce(0) { $0 << 1 | (position >> $1 & 1) }
-            return rank + size * reversed
-        }
-    }
-
-    /// Sums, in place, what the ranks' own parts of the tree gave. Collective.
-    ///
-    /// - Parameters:
-    ///   - values: float32, any length, the same on every rank.
-    ///   - communicator: the P ranks.
-    /// - Complexity: as an ordinary all-reduce, 2 (P - 1) / P of the buffer sent by each rank, in 2 log2 P messages a chunk.
-    public func allReduce(_ values: UnsafeMutableBufferPointer<Float>, communicator: any Communicator) throws {
-        precondition(communicator.size == size, "a tree for \(size) ranks, \(communicator.size) ranks")
-        guard size > 1, let base = values.baseAddress else { return }
-        let receivedCount = (min(chunkCount, values.count) + 1) / 2
-        if received.count < receivedCount { received = Array(repeating: 0, count: receivedCount) }
-        try received.withUnsafeMutableBufferPointer { received in
-            for first in stride(from: 0, to: values.count, by: chunkCount) {
-                let chunk = UnsafeMutableBufferPointer(start: base + first, count: min(chunkCount, values.count - first))
-                try reduceChunk(chunk, received, communicator)
+    /// Factors of at most 8 where there are any, the large ones first.
+    private static func factors(of number: Int) -> [Int] {
+        var (rest, factors): (Int, [Int]) = (number, [])
+        for factor in (2...8).reversed() {
+            while rest % factor == 0 {
+                factors.append(factor)
+                rest /= factor
             }
         }
+        return rest > 1 ? factors + [rest] : factors
     }
 
-    private func reduceChunk(
-        _ values: UnsafeMutableBufferPointer<Float>, _ received: UnsafeMutableBufferPointer<Float>, _ communicator: any Communicator
-    ) throws {
-        var own = 0..<values.count
-        var others: [Range<Int>] = []
-        // Halving: the rank whose bit is 0 keeps the lower half.
-        for level in 1...size.trailingZeroBitCount {
-            let bit = size >> level
-            let middle = own.lowerBound + own.count / 2
-            let (lower, upper) = (own.lowerBound..<middle, middle..<own.upperBound)
-            let (kept, sent) = communicator.rank & bit == 0 ? (lower, upper) : (upper, lower)
-            let incoming = UnsafeMutableBufferPointer(rebasing: received[..<kept.count])
-            try communicator.exchange(
-                UnsafeRawBufferPointer(UnsafeMutableBufferPointer(rebasing: values[sent])), UnsafeMutableRawBufferPointer(incoming),
-                with: communicator.rank ^ bit)
-            add(UnsafeBufferPointer(incoming), to: UnsafeMutableBufferPointer(rebasing: values[kept]))
-            others.append(sent)
-            own = kept
+    /// The groups of a block of ranks, as places in the tree's order.
+    private func places(ofRanks ranks: Range<Int>) -> Range<Int> {
+        func first(_ rank: Int) -> Int { rank * runCount / size * (groupCount / runCount) }
+        return first(ranks.lowerBound)..<first(ranks.upperBound)
+    }
+
+    /// The groups of a rank, as places in the tree's order.
+    func places(ofRank rank: Int) -> Range<Int> {
+        precondition((0..<size).contains(rank), "rank \(rank) of \(size)")
+        return places(ofRanks: rank..<rank + 1)
+    }
+
+    /// The groups of a rank, in the order in which it runs them and gives them to its `GroupAccumulator`.
+    public func groups(ofRank rank: Int) -> [Int] {
+        let width = groupCount.trailingZeroBitCount
+        return places(ofRank: rank).map { place in (0..<width).reduce(0) { $0 << 1 | (place >> $1 & 1) } }
+    }
+
+    /// The buffers of gradients that a rank's accumulator keeps.
+    public func partialSums(ofRank rank: Int) -> Int { GroupAccumulator.partialSums(places(ofRank: rank)) }
+
+    /// What gathers the gradients of a rank's groups.
+    ///
+    /// - Parameter elementCount: the length of the flat gradient buffer.
+    public func accumulator(ofRank rank: Int, elementCount: Int) -> GroupAccumulator {
+        GroupAccumulator(places: places(ofRank: rank), elementCount: elementCount)
+    }
+
+    /// The exchanges of a rank, in the order in which they come: blocks of ranks that lie next to each other first.
+    func levels(ofRank rank: Int) -> [Level] {
+        var levels: [Level] = []
+        var block = 1
+        for radix in radices {
+            let (first, offset) = (rank / (block * radix) * radix, rank % block)
+            levels.append(
+                Level(
+                    peers: (first..<first + radix).map { $0 * block + offset },
+                    nodes: (first..<first + radix).map { TreeNode.covering(places(ofRanks: $0 * block..<($0 + 1) * block)) }))
+            block *= radix
         }
-        // Doubling: each partner has the finished other half.
-        for level in (1...size.trailingZeroBitCount).reversed() {
-            let other = others[level - 1]
-            try communicator.exchange(
-                UnsafeRawBufferPointer(UnsafeMutableBufferPointer(rebasing: values[own])),
-                UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: values[other])), with: communicator.rank ^ (size >> level))
-            own = min(own.lowerBound, other.lowerBound)..<max(own.upperBound, other.upperBound)
+        return levels
+    }
+
+    /// Starts the sum of what the ranks' own parts of the tree gave. Collective: every rank starts its sums in the same order.
+    ///
+    /// - Parameters:
+    ///   - values: float32, any length, the same on every rank: the last of this rank's partial sums, replaced by the sum over all ranks.
+    ///   - partials: the partial sums before it (``GroupAccumulator/partials(_:)``), which are overwritten.
+    ///   - communicator: the P ranks.
+    /// - Complexity: for P a power of two as an ordinary all-reduce, 2 (P - 1) / P of the buffer sent by each rank.
+    public func startAllReduce(
+        _ values: UnsafeMutableBufferPointer<Float>, partials: [UnsafeMutablePointer<Float>] = [], communicator: any Communicator
+    ) throws -> any PendingCollective {
+        try start(values, leaves: TreeNode.covering(places(ofRank: communicator.rank)), partials, communicator)
+    }
+
+    /// Starts the first half of ``startAllReduce(_:partials:communicator:)``: a rank ends with the sum of its ``part(ofRank:of:cuts:)`` alone, and what is
+    /// elsewhere in `values` is undefined. Collective.
+    public func startReduceScatter(
+        _ values: UnsafeMutableBufferPointer<Float>, of elements: Range<Int>, cuts: [Int], partials: [UnsafeMutablePointer<Float>] = [],
+        communicator: any Communicator
+    ) throws -> any PendingCollective {
+        try start(
+            values, leaves: TreeNode.covering(places(ofRank: communicator.rank)), partials, communicator,
+            cuts: TreeCuts(allowed: cuts, origin: elements.lowerBound), .reduction)
+    }
+
+    /// Starts the second half: every rank's part goes to all ranks. Collective.
+    public func startAllGather(
+        _ values: UnsafeMutableBufferPointer<Float>, of elements: Range<Int>, cuts: [Int], communicator: any Communicator
+    ) throws -> any PendingCollective {
+        try start(values, leaves: [], [], communicator, cuts: TreeCuts(allowed: cuts, origin: elements.lowerBound), .distribution)
+    }
+
+    /// The part of some elements whose sum a rank ends with.
+    ///
+    /// - Parameters:
+    ///   - elements: what is summed together.
+    ///   - cuts: elements at which a part may begin, rising, counted as those of `elements`.
+    public func part(ofRank rank: Int, of elements: Range<Int>, cuts: [Int]) -> Range<Int> {
+        levels(ofRank: rank).reduce(elements) { part, level in
+            TreeCuts(allowed: cuts).part(part, level.peers.firstIndex(of: rank) ?? 0, of: level.peers.count)
         }
+    }
+
+    private func start<Scalar: BinaryFloatingPoint>(
+        _ values: UnsafeMutableBufferPointer<Scalar>, leaves: [TreeNode], _ partials: [UnsafeMutablePointer<Scalar>], _ communicator: any Communicator,
+        cuts: TreeCuts = TreeCuts(), _ phases: TreePhases = .all
+    ) throws -> TreeReduction<Scalar> {
+        precondition(communicator.size == size, "a tree for \(size) ranks, \(communicator.size) ranks")
+        precondition(
+            phases == .distribution || leaves.count == partials.count + 1, "\(partials.count + 1) partial sums given, \(leaves.count) belong to a rank")
+        started += 1
+        return try TreeReduction(
+            values, leaves, partials, levels(ofRank: communicator.rank), communicator, tag: 1 + started % 16384, memory, cuts: cuts, phases: phases)
+    }
+
+    /// Sums, in place, what the ranks' own parts of the tree gave, a few chunks at a time. Collective.
+    public func allReduce(_ values: UnsafeMutableBufferPointer<Float>, accumulator: GroupAccumulator? = nil, communicator: any Communicator) throws {
+        let buckets = GradientBuckets(ranges: [0..<values.count], bucketBytes: chunkCount * MemoryLayout<Float>.stride)
+        buckets.begin { [self] range in
+            try startAllReduce(
+                UnsafeMutableBufferPointer(rebasing: values[range]), partials: accumulator?.partials(range) ?? [], communicator: communicator)
+        }
+        try buckets.markReady(0)
+        try buckets.finish()
     }
 
     /// The sum over all G groups of a few float64 values a group (losses, token counts). Collective.
@@ -111,77 +221,26 @@ public final class ReproducibleTree {
     ///   - communicator: the P ranks.
     /// - Returns: the sums, the same bits on every rank and for every P.
     public func sum(_ groupValues: [[Double]], communicator: any Communicator) throws -> [Double] {
-        precondition(communicator.size == size, "a tree for \(size) ranks, \(communicator.size) ranks")
-        precondition(groupValues.count == groupCount / size, "\(groupValues.count) groups given, \(groupCount / size) belong to a rank")
-        var rows = groupValues
-        while rows.count > 1 {
-            rows = stride(from: 0, to: rows.count, by: 2).map { first in zip(rows[first], rows[first + 1]).map { $0 + $1 } }
+        let places = places(ofRank: communicator.rank)
+        precondition(groupValues.count == places.count, "\(groupValues.count) groups given, \(places.count) belong to a rank")
+        let width = groupValues[0].count
+        var rows = groupValues.flatMap { $0 }
+        return try rows.withUnsafeMutableBufferPointer { rows in
+            guard let base = rows.baseAddress else { return [] }
+            let values = UnsafeMutableBufferPointer(start: base + (places.count - 1) * width, count: width)
+            try start(
+                values, leaves: places.map { TreeNode(first: $0, height: 0) }, (0..<places.count - 1).map { base + $0 * width }, communicator
+            ).wait()
+            return Array(values)
         }
-        var sums = rows[0]
-        var incoming = sums
-        for level in 0..<size.trailingZeroBitCount {
-            try sums.withUnsafeBytes { outgoing in
-                try incoming.withUnsafeMutableBytes { try communicator.exchange(outgoing, $0, with: communicator.rank ^ (size >> (level + 1))) }
-            }
-            for index in sums.indices { sums[index] += incoming[index] }
-        }
-        return sums
     }
 }
 
-/// The local part of the tree: adds the gradients of one rank's groups as they come, with log2 K buffers besides the gradients' own.
-///
-/// It counts in binary: buffer l holds the sum of 2^l groups that follow each other, and a new group carries as far as there are full
-/// buffers. No memory is taken for K = 1.
-public final class GroupAccumulator {
-    /// K, the number of groups that one step brings.
-    public let groupCount: Int
-    private let elementCount: Int
-    private var levels: [UnsafeMutableBufferPointer<Float>] = []
-    private var added = 0
-
-    /// - Parameters:
-    ///   - groupCount: K, a power of two.
-    ///   - elementCount: the length of the flat gradient buffer.
-    public init(groupCount: Int, elementCount: Int) {
-        precondition(groupCount > 0 && groupCount.nonzeroBitCount == 1, "\(groupCount) groups are not a power of two")
-        self.groupCount = groupCount
-        self.elementCount = elementCount
-        for _ in 0..<Self.partialSums(ofGroups: groupCount) { levels.append(.allocate(capacity: elementCount)) }
+extension Communicator {
+    /// The ranks of each node, where all nodes have as many and number them one after the other; else 1. Collective.
+    public func ranksPerNode() throws -> Int {
+        let isInOrder = size % localSize == 0 && rank % localSize == localRank
+        let least = try allReduced([Int64(localSize), Int64(-localSize), isInOrder ? 1 : 0], .minimum)
+        return least[0] == -least[1] && least[2] == 1 ? localSize : 1
     }
-
-    /// The buffers of gradients that K groups of a rank take.
-    public static func partialSums(ofGroups groupCount: Int) -> Int { groupCount.trailingZeroBitCount }
-
-    deinit {
-        for level in levels { level.deallocate() }
-    }
-
-    /// Takes one group's gradients. The buffer is free for the next group afterwards; after the last group it holds the rank's sum.
-    ///
-    /// - Parameter gradients: float32, `elementCount` elements, overwritten.
-    /// - Returns: true after the last of the K groups; the next call begins a new step.
-    /// - Complexity: two passes over the buffer a group, on average.
-    @discardableResult
-    public func add(_ gradients: UnsafeMutableBufferPointer<Float>) -> Bool {
-        precondition(gradients.count == elementCount, "\(gradients.count) gradients, \(elementCount) expected")
-        var level = 0
-        while added >> level & 1 == 1 {
-            Collectives.add(UnsafeBufferPointer(levels[level]), to: gradients)
-            level += 1
-        }
-        added += 1
-        guard added < groupCount else {
-            added = 0
-            return true
-        }
-        _ = levels[level].update(fromContentsOf: gradients)
-        return false
-    }
-}
-
-/// sum[i] += values[i], over the whole of `values`.
-func add(_ values: UnsafeBufferPointer<Float>, to sum: UnsafeMutableBufferPointer<Float>) {
-    guard let from = values.baseAddress, let to = sum.baseAddress else { return }
-    for index in 0..<values.count { to[index] += from[index] }
 }

@@ -33,9 +33,12 @@ public final class SingleProcess: Communicator {
         precondition(root == 0, "root \(root) of a world of one rank")
     }
 
-    public func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) {
-        precondition(partner == 0 && outgoing.count == incoming.count, "\(outgoing.count) bytes sent, \(incoming.count) received, by rank \(partner)")
-        incoming.copyMemory(from: outgoing)
+    public func startMessages(_ outgoing: [Message], _ incoming: [Message], tag: Int) -> any PendingCollective {
+        for (sent, received) in zip(outgoing, incoming) {
+            precondition(sent.partner == 0 && sent.bytes.count == received.bytes.count, "\(sent.bytes.count) bytes sent, \(received.bytes.count) received")
+            received.bytes.copyMemory(from: UnsafeRawBufferPointer(sent.bytes))
+        }
+        return CompletedCollective()
     }
 
     public func abort(_ exitCode: Int32) -> Never { exit(exitCode) }

@@ -30,6 +30,8 @@ public enum Failpoint: String, CaseIterable, Sendable {
     case restore = "restore.item"
     case collective = "collective"
     case parameterDrift = "parameter.drift"
+    case gradient = "step.gradient"
+    case crossCheck = "step.verify"
     case corpusShard = "corpus.shard"
     case evaluationBatch = "evaluation.batch"
 
@@ -59,6 +61,8 @@ public enum Failpoint: String, CaseIterable, Sendable {
         case .restore: "an item of a checkpoint is read"
         case .collective: "a rank has done its part of an MPI call"
         case .parameterDrift: "a step has updated the parameters; the action error changes one float of this rank instead"
+        case .gradient: "a step's gradient is summed; the action error makes a part of it not finite instead"
+        case .crossCheck: "a part of a step was computed for parallel.verify; the action error changes one number of it instead"
         case .corpusShard: "a shard of a corpus was written and gets its name"
         case .evaluationBatch: "a batch of an evaluation is computed"
         }

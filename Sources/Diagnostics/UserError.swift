@@ -14,6 +14,8 @@ public enum ExitCode: Int32, Sendable, CaseIterable {
     case unavailable = 69
     /// A defect of Mneme itself (EX_SOFTWARE).
     case software = 70
+    /// Several sessions in a row came no further: do not start the run again (EX_CANTCREAT).
+    case noProgress = 73
     /// Reading or writing failed: no space, no permission, a broken disk (EX_IOERR).
     case inputOutput = 74
     /// Stopped on request with a checkpoint written: start the run again (EX_TEMPFAIL).

@@ -2,39 +2,37 @@
 
 import Kernels
 
-/// The L2 norm of scale * gradients.
+/// The sums of squared gradients of parts, each summed in float64 in an order of its own: whoever has a part computes the same bits of it.
 ///
 /// - Parameters:
 ///   - gradients: all gradients, float32.
 ///   - ranges: where gradients are rows, in rising order: `gradients` are not read there. Ranges without rows may be left out.
-///   - scale: what the gradients will be multiplied by before the update.
-/// - Returns: the norm, summed in float64 over blocks, bit for bit that of the dense gradients. Not finite when a gradient is NaN or infinite, or beyond
-///   1e19 in magnitude: the caller checks it before the update.
-public func gradientNorm(of gradients: UnsafeBufferPointer<Float>, ranges: [ParameterRange] = [], scale: Double = 1) -> Double {
-    gradientSumOfSquares(of: gradients, ranges: ranges).squareRoot() * abs(scale)
-}
-
-/// The L2 norm of scale * the gradients of one range, of which `gradients` is the flat memory.
-public func gradientNorm(of gradients: UnsafePointer<Float>, in range: ParameterRange, scale: Double = 1) -> Double {
-    let own = UnsafeBufferPointer(start: gradients + range.offset, count: range.count)
-    return gradientNorm(of: own, ranges: [ParameterRange(offset: 0, count: range.count, decays: false, rows: range.rows)], scale: scale)
-}
-
-/// The sum of squared gradients, for a caller that owns only a part of them and adds up the parts.
-public func gradientSumOfSquares(of gradients: UnsafeBufferPointer<Float>, ranges: [ParameterRange] = []) -> Double {
-    guard let base = gradients.baseAddress, !gradients.isEmpty else { return 0 }
+///   - parts: what to sum, in elements of `gradients`.
+/// - Returns: one sum for each part, bit for bit that of the dense gradients. Not finite where a gradient is NaN or infinite, or beyond 1e19 in
+///   magnitude: the caller checks it before the update.
+public func gradientSquares(of gradients: UnsafeBufferPointer<Float>, ranges: [ParameterRange] = [], parts: [Range<Int>]) -> [Double] {
+    guard let base = gradients.baseAddress else { return parts.map { _ in 0 } }
+    precondition(parts.allSatisfy { $0.lowerBound >= 0 && $0.upperBound <= gradients.count }, "a part of more than \(gradients.count) gradients")
     let sparse = ranges.filter { $0.rows != nil }
-    // Parts of one size, added in their order: the sum does not depend on the number of threads.
-    let (part, count) = (1 << 16, gradients.count)
-    let parts = (count + part - 1) / part
-    return withUnsafeTemporaryAllocation(of: Double.self, capacity: parts) { sums in
-        let sums = UnsafeMutableBufferPointer(rebasing: sums[0..<parts])
+    return [Double](unsafeUninitializedCapacity: parts.count) { sums, count in
         let target = sums.baseAddress
-        Workers.parallel(parts, minimum: 4) { range in
-            for index in range { target?[index] = sumOfSquares(base, index * part..<min((index + 1) * part, count), sparse) }
+        Workers.parallel(parts.count, minimum: 32) { range in
+            for index in range { target?[index] = sumOfSquares(base, parts[index], sparse) }
         }
-        return sums.reduce(0, +)
+        count = parts.count
     }
+}
+
+/// The L2 norm of scale * gradients, summed over parts of 65,536 in their order.
+///
+/// - Parameters:
+///   - gradients: all gradients, float32.
+///   - ranges: as for ``gradientSquares(of:ranges:parts:)``.
+///   - scale: what the gradients will be multiplied by before the update.
+public func gradientNorm(of gradients: UnsafeBufferPointer<Float>, ranges: [ParameterRange] = [], scale: Double = 1) -> Double {
+    let part = 1 << 16
+    let parts = stride(from: 0, to: gradients.count, by: part).map { $0..<min($0 + part, gradients.count) }
+    return gradientSquares(of: gradients, ranges: ranges, parts: parts).reduce(0, +).squareRoot() * abs(scale)
 }
 
 /// The sum of squares of a part, in the order in which the kernel adds: spans of 4,096 elements in float64.

@@ -1,6 +1,7 @@
 // The optimizer as training sees it: a rule over flat parameter memory, and the state that a checkpoint keeps.
 //
-// Legend: P parameters. Values, gradients and every slot are float32 arrays of P elements in the same order.
+// Legend: P parameters. Values and gradients are float32 arrays of P elements in the same order, and so is every slot where one optimizer has the state
+// of all of them; one of several ranks that share out the state has that of its own S parameters, one behind the other.
 
 import Kernels
 
@@ -10,28 +11,31 @@ public struct ParameterRange: Sendable, Equatable {
     public var offset: Int
     /// Parameters.
     public var count: Int
+    /// The first element of their state.
+    public var stateOffset: Int
     /// True when weight decay applies: matrices and embeddings, not biases and normalisation gains.
     public var decays: Bool
     /// The gradients where they are rows; `nil` where they are in the flat gradient memory.
     public var rows: GradientRows?
 
-    /// A range of the flat parameter memory, in elements.
-    public init(offset: Int, count: Int, decays: Bool, rows: GradientRows? = nil) {
+    /// A range of the flat parameter memory, in elements. Its state lies at the same place of the slots unless another is given.
+    public init(offset: Int, count: Int, stateOffset: Int? = nil, decays: Bool, rows: GradientRows? = nil) {
         self.offset = offset
         self.count = count
+        self.stateOffset = stateOffset ?? offset
         self.decays = decays
         self.rows = rows
     }
 }
 
-/// A named state buffer with one float32 for each parameter. The slot owns the memory.
+/// A named state buffer with one float32 for each parameter that the optimizer updates. The slot owns the memory.
 public final class OptimizerSlot {
     /// The name in checkpoints: "first_moment", "second_moment", "momentum", "squared_average" or "squared_sum".
     public let name: String
-    /// The state, P elements. Valid as long as the slot.
+    /// The state, S elements. Valid as long as the slot.
     public let buffer: UnsafeMutableBufferPointer<Float>
 
-    /// P elements of one value.
+    /// So many elements of one value.
     init(name: String, count: Int, initial: Float = 0) {
         self.name = name
         buffer = .allocate(capacity: count)
@@ -87,7 +91,7 @@ extension Optimizer {
 
 /// The optimizer that a configuration asks for, with fresh state.
 ///
-/// - Parameter parameterCount: P; the slots take at most 8 P bytes.
+/// - Parameter parameterCount: S, the parameters that it updates; the slots take at most 8 S bytes.
 /// - Throws: `UserError` (configuration) from `OptimizerConfiguration.validate`.
 public func makeOptimizer(_ configuration: OptimizerConfiguration, parameterCount: Int) throws -> any Optimizer {
     try configuration.validate()

@@ -8,32 +8,32 @@ import Kernels
 /// - Parameter restsWithoutGradient: whether, without weight decay, a parameter whose gradient is zero stays as it is, and its state as well.
 private func forEach(
     _ ranges: [ParameterRange], within parameterCount: Int, _ gradients: UnsafePointer<Float>, _ settings: UpdateSettings, restsWithoutGradient: Bool,
-    _ body: (_ offset: Int, _ count: Int, _ gradients: UnsafePointer<Float>, _ settings: UpdateSettings) -> Void
+    _ body: (_ offset: Int, _ state: Int, _ count: Int, _ gradients: UnsafePointer<Float>, _ settings: UpdateSettings) -> Void
 ) {
     var plain = settings
     plain.weightDecay = 0
     for range in ranges {
         require(
-            range.offset >= 0 && range.count >= 0 && range.offset + range.count <= parameterCount,
-            "range \(range.offset) ..< \(range.offset + range.count) is outside \(parameterCount) parameters")
+            range.offset >= 0 && range.count >= 0 && range.stateOffset >= 0 && range.stateOffset + range.count <= parameterCount,
+            "range \(range.offset) ..< \(range.offset + range.count), with its state at \(range.stateOffset), is outside \(parameterCount) parameters")
         let settings = range.decays ? settings : plain
         guard let rows = range.rows else {
             Workers.parallel(range.count, minimum: 1 << 15) { part in
-                body(range.offset + part.lowerBound, part.count, gradients + (range.offset + part.lowerBound), settings)
+                body(range.offset + part.lowerBound, range.stateOffset + part.lowerBound, part.count, gradients + (range.offset + part.lowerBound), settings)
             }
             continue
         }
         require(rows.count == 0 || rows.start(rows.count - 1) + rows.width <= range.count, "rows outside a range of \(range.count) parameters")
         if restsWithoutGradient, settings.weightDecay == 0 {
             Workers.parallel(rows.count, minimum: max(1, (1 << 15) / rows.width)) { part in
-                for i in part { body(range.offset + rows.start(i), rows.width, rows.gradients(i), settings) }
+                for i in part { body(range.offset + rows.start(i), range.stateOffset + rows.start(i), rows.width, rows.gradients(i), settings) }
             }
         } else {
             withUnsafeTemporaryAllocation(of: Float.self, capacity: 1 << 12) { buffer in
                 buffer.initialize(repeating: 0)
                 let zeros = UnsafeBufferPointer(buffer)
                 Workers.parallel(range.count, minimum: 1 << 15) { part in
-                    rows.forEachPart(of: part, zeros: zeros) { body(range.offset + $0, $1, $2, settings) }
+                    rows.forEachPart(of: part, zeros: zeros) { body(range.offset + $0, range.stateOffset + $0, $1, $2, settings) }
                 }
             }
         }
@@ -70,9 +70,9 @@ final class AdamW: Optimizer {
         settings.epsilon = configuration.epsilon
         settings.biasCorrection1 = 1 / (1 - power(settings.beta1, step))
         settings.biasCorrection2 = 1 / (1 - power(settings.beta2, step))
-        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: false) { offset, count, gradients, settings in
+        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: false) { offset, state, count, gradients, settings in
             Kernels.active.adamW(
-                values + offset, firstMoment.base + offset, secondMoment.base + offset, gradients, settings,
+                values + offset, firstMoment.base + state, secondMoment.base + state, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
         }
     }
@@ -102,9 +102,9 @@ final class StochasticGradientDescent: Optimizer {
         settings.weightDecay = configuration.weightDecay
         settings.beta1 = configuration.momentum
         settings.nesterov = configuration.nesterov
-        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: momentum == nil) { offset, count, gradients, settings in
+        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: momentum == nil) { offset, state, count, gradients, settings in
             Kernels.active.sgd(
-                values + offset, momentum.map { $0.base + offset }, gradients, settings,
+                values + offset, momentum.map { $0.base + state }, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
         }
     }
@@ -137,9 +137,9 @@ final class RMSProp: Optimizer {
         settings.beta1 = configuration.momentum
         settings.beta2 = configuration.smoothing
         settings.epsilon = configuration.epsilon
-        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: false) { offset, count, gradients, settings in
+        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: false) { offset, state, count, gradients, settings in
             Kernels.active.rmsProp(
-                values + offset, squaredAverage.base + offset, momentum.map { $0.base + offset }, gradients, settings,
+                values + offset, squaredAverage.base + state, momentum.map { $0.base + state }, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
         }
     }
@@ -168,9 +168,9 @@ final class Adagrad: Optimizer {
         settings.gradientScale = gradientScale
         settings.weightDecay = configuration.weightDecay
         settings.epsilon = configuration.epsilon
-        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: configuration.epsilon > 0) { offset, count, gradients, settings in
+        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: configuration.epsilon > 0) { offset, state, count, gradients, settings in
             Kernels.active.adagrad(
-                values + offset, squaredSum.base + offset, gradients, settings,
+                values + offset, squaredSum.base + state, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
         }
     }

@@ -14,28 +14,27 @@ struct StepSums {
 }
 
 /// Runs the micro-batches of a step and leaves the sum over all lanes of all ranks in the store's gradients. Gradients that are rows gather over the
-/// micro-batches of one rank as rows; between ranks, and in the tree, they are dense.
+/// micro-batches of one rank as rows; between ranks, and in the tree, they are dense. Where ranks share out the optimizer's state, each is left with the
+/// sums of its own parts.
 final class GradientReduction {
     private let store: ParameterStore
     private let communicator: any Communicator
+    private let partition: ParameterPartition
+    /// What travels while the backward pass still runs; `nil` on one rank.
     private let buckets: GradientBuckets?
     private let tree: ReproducibleTree?
+    /// `nil` without a tree, and where one group is its own sum.
     private let accumulator: GroupAccumulator?
     private var isMarked: [Bool]
 
-    init(store: ParameterStore, communicator: any Communicator, tree: ReproducibleTree?, microBatches: Int, bucketBytes: Int) {
+    init(store: ParameterStore, communicator: any Communicator, tree: ReproducibleTree?, partition: ParameterPartition) {
         self.store = store
         self.communicator = communicator
         self.tree = tree
+        self.partition = partition
         isMarked = Array(repeating: false, count: store.parameters.count)
-        if tree != nil {
-            accumulator = GroupAccumulator(groupCount: microBatches, elementCount: store.flatCount)
-            buckets = nil
-        } else {
-            accumulator = nil
-            buckets = communicator.size == 1
-                ? nil : GradientBuckets(ranges: store.parameters.map { $0.offset..<$0.offset + $0.shape.count }, bucketBytes: bucketBytes)
-        }
+        accumulator = tree.flatMap { $0.groupCount > 1 ? $0.accumulator(ofRank: communicator.rank, elementCount: store.flatCount) : nil }
+        buckets = communicator.size == 1 ? nil : partition.buckets
     }
 
     /// - Parameters:
@@ -44,70 +43,82 @@ final class GradientReduction {
     ///   - measure: called after the backward pass of a micro-batch; its results are summed.
     /// - Returns: the sums over all ranks.
     func run(_ count: Int, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double) throws -> StepSums {
-        tree == nil ? try runBuckets(count, compute, measure) : try runTree(count, compute, measure)
-    }
-
-    private func runBuckets(_ count: Int, _ compute: (Int, Tape) throws -> SummedLoss, _ measure: (Int) -> Double) throws -> StepSums {
-        store.clearGradients()
-        var sums = StepSums()
-        var failure: (any Error)?
+        var sums: [[Double]] = []
         for index in 0..<count {
+            if index == 0 || tree != nil { store.clearGradients() }
             let tape = Tape()
             let result = try compute(index, tape)
-            sums.loss += Double(result.loss.scalar)
-            sums.tokens += Double(result.count)
-            if let buckets, index == count - 1 {
-                buckets.begin(gradients: store.gradientMemory, communicator: communicator)
-                for parameter in isMarked.indices { isMarked[parameter] = false }
-                tape.onProgress = { [self] parameter in
-                    guard failure == nil else { return }
-                    do {
-                        if let parameter {
-                            guard store.parameters.indices.contains(parameter.index), store.parameters[parameter.index] === parameter else { return }
-                            isMarked[parameter.index] = true
-                            parameter.makeGradientDense()
-                            try buckets.markReady(parameter.index)
-                        } else {
-                            try buckets.poll()
-                        }
-                    } catch { failure = error }
-                }
-            }
+            let isLast = index == count - 1
+            let travel = isLast ? buckets.map(begin) : nil
+            tape.onProgress = travel?.progress
             tape.backward(from: result.loss)
-            if let failure { throw failure }
-            sums.measure += measure(index)
+            if let failure = travel?.failure { throw failure }
+            sums.append([Double(result.loss.scalar), Double(result.count), measure(index)])
+            if isLast || tree != nil { store.zeroMissingGradients() }
+            if let accumulator, !isLast || buckets == nil { accumulator.add(store.gradients) }
         }
-        store.zeroMissingGradients()
         if let buckets {
-            for (index, done) in isMarked.enumerated() where !done {
-                store.parameters[index].makeGradientDense()
-                try buckets.markReady(index)
-            }
+            for (index, isMarked) in isMarked.enumerated() where !isMarked { try markReady(store.parameters[index], in: buckets) }
             try buckets.finish()
-            try withUnsafeTemporaryAllocation(of: Double.self, capacity: 3) { buffer in
-                (buffer[0], buffer[1], buffer[2]) = (sums.loss, sums.tokens, sums.measure)
-                try communicator.allReduce(buffer, .sum)
-                sums = StepSums(loss: buffer[0], tokens: buffer[1], measure: buffer[2])
-            }
+            accumulator?.endStep()
         }
-        return sums
+        let totals = try total(sums)
+        return StepSums(loss: totals[0], tokens: totals[1], measure: totals[2])
     }
 
-    private func runTree(_ count: Int, _ compute: (Int, Tape) throws -> SummedLoss, _ measure: (Int) -> Double) throws -> StepSums {
-        guard let tree, let accumulator else { preconditionFailure("no tree") }
-        var groupSums: [[Double]] = []
-        for index in 0..<count {
-            store.clearGradients()
-            let tape = Tape()
-            let result = try compute(index, tape)
-            tape.backward(from: result.loss)
-            groupSums.append([Double(result.loss.scalar), Double(result.count), measure(index)])
-            store.zeroMissingGradients()
-            // One group on one rank is its own sum.
-            if tree.groupCount > 1 { accumulator.add(store.gradients) }
+    /// Brings every rank's own parts of flat memory to all ranks. Collective.
+    func distribute(_ memory: UnsafeMutableBufferPointer<Float>) throws {
+        guard let buckets, let tree else { return }
+        buckets.begin { [communicator, partition] range in
+            try tree.startAllGather(UnsafeMutableBufferPointer(rebasing: memory[range]), of: range, cuts: partition.cuts, communicator: communicator)
         }
-        if tree.size > 1 { try tree.allReduce(store.gradients, communicator: communicator) }
-        let sums = try tree.sum(groupSums, communicator: communicator)
-        return StepSums(loss: sums[0], tokens: sums[1], measure: sums[2])
+        try buckets.finish()
+    }
+
+    /// Sums of a few numbers of each micro-batch, over all ranks.
+    private func total(_ rows: [[Double]]) throws -> [Double] {
+        if let tree { return try tree.sum(rows, communicator: communicator) }
+        let own = rows.dropFirst().reduce(rows[0]) { zip($0, $1).map { $0 + $1 } }
+        return communicator.size == 1 ? own : try communicator.allReduced(own, .sum)
+    }
+
+    /// Follows a backward pass, whose callbacks cannot throw.
+    private final class Travel {
+        var progress: ((Parameter?) -> Void)?
+        var failure: (any Error)?
+    }
+
+    /// Opens the buckets for the last backward pass of a step.
+    private func begin(_ buckets: GradientBuckets) -> Travel {
+        for parameter in isMarked.indices { isMarked[parameter] = false }
+        let gradients = store.gradientMemory
+        buckets.begin { [communicator, tree, accumulator, partition] range in
+            let part = UnsafeMutableBufferPointer(rebasing: gradients[range])
+            guard let tree else { return try communicator.startAllReduce(part) }
+            accumulator?.addLast(gradients, range)
+            let partials = accumulator?.partials(range) ?? []
+            return partition.isShared
+                ? try tree.startReduceScatter(part, of: range, cuts: partition.cuts, partials: partials, communicator: communicator)
+                : try tree.startAllReduce(part, partials: partials, communicator: communicator)
+        }
+        let travel = Travel()
+        travel.progress = { [self, unowned travel] parameter in
+            guard travel.failure == nil else { return }
+            do {
+                if let parameter {
+                    guard store.parameters.indices.contains(parameter.index), store.parameters[parameter.index] === parameter else { return }
+                    try markReady(parameter, in: buckets)
+                } else {
+                    try buckets.poll()
+                }
+            } catch { travel.failure = error }
+        }
+        return travel
+    }
+
+    private func markReady(_ parameter: Parameter, in buckets: GradientBuckets) throws {
+        isMarked[parameter.index] = true
+        parameter.makeGradientDense()
+        try buckets.markReady(parameter.index)
     }
 }

@@ -74,6 +74,20 @@ final class LaneMemory: RunState {
         }
     }
 
+    /// The number of the last micro-batch.
+    var lastMicroBatch: Int { microBatches.count - 1 }
+
+    /// What the lanes of the last micro-batch remember.
+    var lastValues: [(MemoryDeclaration, Tensor)] { banks.map { ($0.declaration, $0.values[lastMicroBatch]) } }
+
+    /// What all lanes remember now, to come back to. Costs nothing: micro-batches bring new tensors.
+    var moment: [[Tensor]] { banks.map(\.values) }
+
+    /// Goes back to a moment.
+    func goBack(to moment: [[Tensor]]) {
+        for index in banks.indices { banks[index].values = moment[index] }
+    }
+
     // MARK: Checkpoints
 
     /// The name of a memory in checkpoints.

@@ -39,6 +39,10 @@ public struct ParallelSettings: Sendable {
     public var threads: Int?
     /// Bytes of a gradient bucket.
     public var bucketBytes: Int
+    /// Each rank keeps the optimizer's state of a part of the parameters alone.
+    public var shardOptimizer: Bool
+    /// Steps between two checks of each rank on its neighbour; `nil` for none.
+    public var verify: Int?
 }
 
 /// A resolved run configuration.
@@ -85,6 +89,8 @@ public struct RunConfiguration: Sendable {
     public var logHistograms: Int?
     /// For how long nothing may move.
     public var watchdog: WatchdogSettings
+    /// What is done about steps that go wrong.
+    public var recovery: RecoverySettings
     /// What asks a session to stop.
     public var stopSignals: [StopSignal]
     /// The complete configuration as YAML, defaults included.
@@ -161,7 +167,7 @@ public struct RunConfiguration: Sendable {
         parallel = try ParallelSettings(root.section("parallel", onResume: .free))
         if parallel.reproducible, batch.groups == nil {
             throw batchSection.error(
-                "groups", "is missing, and parallel.reproducible asks for it", advice: "set it to a power of two that every world size divides")
+                "groups", "is missing, and parallel.reproducible asks for it", advice: "set it to a power of two that no world size exceeds")
         }
         guard !parallel.reproducible || batch.accumulation == 1 else {
             throw batchSection.error(
@@ -193,6 +199,7 @@ public struct RunConfiguration: Sendable {
             "histograms", "Steps between two histograms of the gradients in TensorBoard.", defaultText: "none", in: 1...)
         stopSignals = try Self.stopSignals(root)
         watchdog = try WatchdogSettings(root.section("watchdog", onResume: .free))
+        recovery = try RecoverySettings(root.section("recovery", onResume: .noted))
         if schedule.kind == .plateau {
             guard case .steps = evaluationEvery else {
                 throw evaluationSection.error(
@@ -243,7 +250,7 @@ extension BatchSettings {
         lanes = try section.int("lanes", "The lanes of the global batch: sequences of a step, whatever the number of ranks.", in: SizeLimits.lanes)
         length = try task.readLength(section)
         groups = try section.optionalInt(
-            "groups", "Groups of lanes that the batch is cut into, a power of two; a rank owns whole groups.",
+            "groups", "Groups of lanes that a reproducible run cuts its batch into, a power of two; a rank owns whole groups.",
             defaultText: "one for each rank", in: 1...)
         accumulation = try section.int(
             "accumulation", "Without groups: micro-batches of a step that each rank cuts its lanes into.", default: 1, in: 1...,
@@ -271,6 +278,24 @@ extension ParallelSettings {
             in: 1...1024)
         bucketBytes = try section.int(
             "bucketBytes", "Bytes of gradients that are summed over ranks at a time.", default: 4 << 20, in: 4096...)
+        shardOptimizer = try section.bool(
+            "shardOptimizer",
+            "Each rank keeps the optimizer's state of its own part of the parameters, and updates that part alone (ZeRO-1); with parallel.reproducible.",
+            default: false)
+        guard !shardOptimizer || reproducible else {
+            throw section.error(
+                "shardOptimizer", "is true, but parallel.reproducible is not: ranks share the state out along its tree",
+                advice: "set parallel.reproducible and batch.groups, or leave it out")
+        }
+        verify = try section.optionalInt(
+            "verify",
+            "Steps between two in which each rank computes its neighbour's last group again and compares the bits: silent corruption ends the session with 69. With parallel.reproducible.",
+            defaultText: "none", in: 1...)
+        guard verify == nil || reproducible else {
+            throw section.error(
+                "verify", "is \(verify ?? 0), but parallel.reproducible is not true: ranks may rightly differ in their last bits",
+                advice: "set parallel.reproducible and batch.groups, or leave it out")
+        }
     }
 }
 

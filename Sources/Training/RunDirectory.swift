@@ -33,6 +33,8 @@ public struct SessionRecord: Codable, Sendable, Equatable {
     public var exitCode: Int32?
     /// The error, or what asked it to stop.
     public var message: String?
+    /// How many sessions in a row, this one the last, have ended with wrong data at the same step; `nil` where it did not.
+    public var failures: Int?
     /// Who it is.
     public var session: SessionIdentity
     /// The number of ranks.
@@ -106,6 +108,9 @@ public final class RunDirectory {
 
     // MARK: The session's record
 
+    /// How many sessions in a row before this one have ended with wrong data, and at which step.
+    var failuresBefore: (count: Int, step: Int) { (previous?.failures ?? 0, previous?.step ?? 0) }
+
     /// Notes where the session stands.
     func note(step: Int, checkpoint: Int? = nil) throws {
         record.step = step
@@ -119,6 +124,7 @@ public final class RunDirectory {
         record.step = step
         record.exitCode = exitCode.rawValue
         record.message = message
+        record.failures = exitCode == .badData || exitCode == .noProgress ? (failuresBefore.step == step ? failuresBefore.count : 0) + 1 : nil
         record.ended = Date().formatted(.iso8601)
         record.mayBeStartedAgain = switch exitCode {
         case .stoppedOnRequest, .unavailable, .inputOutput: true
@@ -196,8 +202,8 @@ public final class RunDirectory {
 
     /// The names in the directory that a run makes. Others are somebody else's and stay.
     private func ownNames(files: [String]) throws -> [String] {
-        let known = Set([Self.matrixProductsFile, Self.configurationFile] + files)
+        let known = Set([Self.matrixProductsFile, Self.configurationFile, RunGoodput.fileName] + files)
         let steps = Set(try checkpoints.steps().map { CheckpointFormat.directory(step: $0) })
-        return try Directory.names(in: path).filter { known.contains($0) || steps.contains($0) || MetricSinks.isOwn($0) }
+        return try Directory.names(in: path).filter { known.contains($0) || steps.contains($0) || MetricSinks.isOwn($0) || TraceFile.isOwn($0) }
     }
 }

@@ -38,6 +38,8 @@ public struct SessionSurroundings {
     public var lockTiming = DirectoryLock.Timing()
     /// Takes lines for the user, on rank 0.
     public var report: (String) -> Void = { _ in }
+    /// Whether each rank writes down what it does and when.
+    public var traces = false
     /// When the job ends, on rank 0; `nil` where nobody knows of an end.
     public var deadline: JobDeadline?
     /// Ends the process because ranks wait for one that does not move, and says why; `nil` for no watchdog. Called from another thread.
@@ -60,16 +62,24 @@ public final class Trainer {
     private let loader: TaskLoader
     private let memory: LaneMemory
     private let ownership: LaneOwnership
+    private let crossCheck: CrossCheck?
+    /// The neighbour's batch, at a step that is checked.
+    private var neighbourBatch: PreparedBatch?
     private let trainingStep: TrainingStep
     /// The run directory on rank 0.
     private let directory: RunDirectory?
     private let checkpoints: RunCheckpoints
+    /// How many sessions in a row before this one ended with wrong data, and at which step.
+    private let failuresBefore: (count: Int, step: Int)
     private let backends: BackendAgreement?
     /// What this rank is doing, for the watchdog of others.
     private let ledger: Ledger
     private let watchdog: Watchdog?
     private var stragglers: StragglerWatch?
+    private var goodput: GoodputLedger?
+    private var trace: TraceFile?
     private let counters = CounterState()
+    private let judge: StepJudge
     private var sinks = MetricSinks()
 
     /// What the next step computes. Loaded before ranks meet at the step boundary, so that one rank's damaged shard is every rank's error.
@@ -80,6 +90,45 @@ public final class Trainer {
     /// Seconds.
     private var longestStep = 0.0
 
+    /// Trains to the last step, or until a signal asks to stop. Collective.
+    ///
+    /// A session that goes back to a checkpoint (``RecoveryAction/back``) is taken up there as by another start of the program.
+    ///
+    /// - Parameters:
+    ///   - configuration: the run, the same on every rank.
+    ///   - communicator: the ranks.
+    ///   - fresh: start from step 0 even when the run directory holds checkpoints, which go once the first new one is published.
+    ///   - start: where a run without a checkpoint of its own begins.
+    /// - Throws: `UserError`, the same on every rank. The run directory then still holds every checkpoint that was complete.
+    public static func train(
+        _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool = false, from start: StartingPoint? = nil,
+        surroundings: SessionSurroundings = .init()
+    ) throws -> TrainingOutcome {
+        var fresh = fresh
+        var passedOver: [Int: Int] = [:]
+        for backs in 1... {
+            let trainer = try Trainer(
+                configuration, communicator: communicator, fresh: fresh, from: start, surroundings: surroundings, passingOver: passedOver)
+            do { return try trainer.run() } catch let back as GoesBack {
+                guard backs <= configuration.recovery.limit else {
+                    throw TrainingStep.Outcome.error("\(back.reason); the session has gone back \(backs - 1) times already", step: back.step)
+                }
+                // Until a checkpoint is published, an earlier run would come back.
+                fresh = fresh && trainer.checkpoints.longest == nil
+                let newest = try communicator.onEveryRank {
+                    communicator.rank == 0 && !fresh ? try CheckpointStore(directory: configuration.directory).steps().last ?? 0 : 0
+                }
+                let target = try communicator.allReduced(newest, .maximum)
+                passedOver[target, default: 0] += back.step - target
+                if communicator.rank == 0 {
+                    surroundings.report(
+                        "step \(back.step): \(back.reason); the run goes back to step \(target) and leaves out \(quantity(passedOver[target] ?? 0, "batch", "batches"))")
+                }
+            }
+        }
+        preconditionFailure("sessions without an end")
+    }
+
     /// Prepares a session: checks that ranks agree, opens the corpora, builds the model, takes the run directory, reads the newest checkpoint. Collective.
     ///
     /// - Parameters:
@@ -87,13 +136,16 @@ public final class Trainer {
     ///   - communicator: the ranks.
     ///   - fresh: start from step 0 even when the run directory holds checkpoints, which go once the first new one is published.
     ///   - start: where a run without a checkpoint of its own begins.
+    ///   - passedOver: batches behind a checkpoint that are left out, by its step.
     /// - Throws: `UserError`, the same on every rank. The run directory then holds what it held before.
-    public init(
-        _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, from start: StartingPoint? = nil, surroundings: SessionSurroundings = .init()
+    private init(
+        _ configuration: RunConfiguration, communicator: any Communicator, fresh: Bool, from start: StartingPoint?, surroundings: SessionSurroundings,
+        passingOver passedOver: [Int: Int]
     ) throws {
         self.configuration = configuration
         let ledger = Ledger()
         self.ledger = ledger
+        judge = StepJudge(configuration.recovery)
         let communicator: any Communicator = communicator.size > 1 ? LedgerCommunicator(communicator, ledger) : communicator
         self.communicator = communicator
         self.surroundings = surroundings
@@ -114,30 +166,37 @@ public final class Trainer {
             guard task.hasValidation else { throw Self.noValidation }
             counters.plateau = PlateauState()
         }
+        let ranksPerNode = try communicator.ranksPerNode()
         let (ownership, tree) = try communicator.onEveryRank {
             try LaneOwnership.divide(
-                configuration.batch, reproducible: configuration.parallel.reproducible, rank: communicator.rank, size: communicator.size)
+                configuration.batch, reproducible: configuration.parallel.reproducible, rank: communicator.rank, size: communicator.size,
+                ranksPerNode: ranksPerNode)
         }
         self.ownership = ownership
+        let crossCheck = try communicator.onEveryRank { try CrossCheck(configuration, communicator, ranksPerNode: ranksPerNode) }
+        self.crossCheck = crossCheck
         model = task.model
         let store = model.store
         try MemoryNeed(
             parameters: store.parameterCount, optimizer: configuration.optimizer, activations: configuration.precision.activations,
-            ranks: communicator.size, partialSums: tree == nil ? 0 : GroupAccumulator.partialSums(ofGroups: ownership.microBatches.count),
+            ranks: communicator.size, sharesOptimizer: configuration.parallel.shardOptimizer, partialSums: tree?.partialSums(ofRank: communicator.rank) ?? 0,
             lanes: ownership.microBatches.reduce(0) { $0 + $1.count }, laneBytes: task.laneBytes + LaneMemory.bytesPerLane(of: model)
         ).check(communicator)
-        loader = try communicator.onEveryRank { try task.makeLoader(owning: ownership.microBatches.flatMap { $0 }) }
+        loader = try communicator.onEveryRank { try task.makeLoader(owning: Set(ownership.microBatches.joined()).union(crossCheck?.lanes ?? []).sorted()) }
         store.allocate(seed: configuration.seed, activations: configuration.precision.activations)
         memory = LaneMemory(model, laneCount: configuration.batch.lanes, microBatches: ownership.microBatches)
-        optimizer = try makeOptimizer(configuration.optimizer, parameterCount: store.flatCount)
+        let partition = ParameterPartition(
+            store, sharedAlong: configuration.parallel.shardOptimizer ? tree : nil, rank: communicator.rank,
+            bucketBytes: configuration.parallel.bucketBytes)
+        optimizer = try makeOptimizer(configuration.optimizer, parameterCount: partition.stateCount(store))
         trainingStep = TrainingStep(
             store: store, optimizer: optimizer, update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes),
-            communicator: communicator, tree: tree, microBatches: ownership.microBatches.count, bucketBytes: configuration.parallel.bucketBytes)
+            communicator: communicator, tree: tree, partition: partition, microBatches: ownership.microBatches.count)
 
         // Everything that a run saves. Nothing else names it.
         let registry = RunStateRegistry([
-            ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store), LoaderState(loader: loader, communicator: communicator),
-            memory, counters, IdentityState(configuration: configuration, task: task),
+            ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store, partition: partition), LoaderState(loader: loader, communicator: communicator),
+            memory, counters, judge, IdentityState(configuration: configuration, task: task),
         ] + [watchdog].compactMap { $0 })
         let directory = try communicator.onEveryRank {
             communicator.rank == 0
@@ -147,6 +206,8 @@ public final class Trainer {
         }
         self.directory = directory
         ending.directory = directory
+        let failures = try communicator.allReduced([Int64(directory?.failuresBefore.count ?? 0), Int64(directory?.failuresBefore.step ?? 0)], .maximum)
+        failuresBefore = (Int(failures[0]), Int(failures[1]))
         do {
             checkpoints = try RunCheckpoints(
                 configuration, communicator: communicator, directory: directory, registry: registry, perNode: configuration.checkpointPerNode,
@@ -156,8 +217,9 @@ public final class Trainer {
                 step = try Self.restore(registry, configuration, communicator, task, ownership, directory, checkpoints, surroundings)
                 ledger.leave()
             }
+            for _ in 0..<(passedOver[step] ?? 0) { try loader.advance() }
             if step == 0, let start {
-                let states: [any RunState] = [ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store), memory]
+                let states: [any RunState] = [ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store, partition: partition), memory]
                 let tokenizer = task.identity.first { $0.name == "tokenizer_fingerprint" }?.value
                 let lines = try start.load(states, tokenizer: tokenizer, communicator)
                 if communicator.rank == 0 { lines.forEach(surroundings.report) }
@@ -171,7 +233,10 @@ public final class Trainer {
                     communicator, directory: configuration.directory, cache: MatrixProductCache(directory: surroundings.cacheDirectory),
                     measures: !configuration.parallel.reproducible, report: surroundings.report) : nil
             secondsBefore = counters.seconds
+            let lastKnown = max(directory?.previous?.step ?? 0, directory.flatMap { MetricsFile.lastStep(in: $0.path) } ?? 0)
             try announce(threads)
+            goodput = GoodputLedger(ledger, communicator, directory: configuration.directory, step: step, lastKnown: fresh ? 0 : lastKnown)
+            if surroundings.traces { trace = try TraceFile(directory: configuration.directory, communicator, ledger) }
         } catch {
             directory?.end(.failed, step: directory?.previous?.step ?? 0, exitCode: error.exitCode, message: "\(error)")
             throw error
@@ -255,8 +320,11 @@ public final class Trainer {
 
     /// Trains to the last step, or until a signal asks to stop. Collective.
     /// - Throws: `UserError`. The run directory then still holds every checkpoint that was complete.
-    public func run() throws -> TrainingOutcome {
-        defer { watchdog?.stop() }
+    private func run() throws -> TrainingOutcome {
+        defer {
+            watchdog?.stop()
+            trace?.finish()
+        }
         do {
             let outcome = try trainSteps()
             switch outcome {
@@ -265,12 +333,25 @@ public final class Trainer {
                 directory?.end(.stopped, step: step, exitCode: .stoppedOnRequest, message: StopSignals.name(signal))
             }
             return outcome
+        } catch let back as GoesBack {
+            try? checkpoints.finish()
+            directory?.end(.stopped, step: step, exitCode: .stoppedOnRequest, message: "goes back: \(back.reason)")
+            throw back
         } catch {
             // Every rank comes here: the checkpoint under way, which is of an earlier step, is still completed.
             if (error as? UserError)?.isShared == true { try? checkpoints.finish() }
+            let error = withoutProgress(error)
             directory?.end(.failed, step: step, exitCode: error.exitCode, message: "\(error)")
             throw error
         }
+    }
+
+    /// The same error, or, where it is the third session in a row that ends with wrong data at this step, one that says so.
+    private func withoutProgress(_ error: any Error) -> any Error {
+        guard let known = error as? UserError, known.exitCode == .badData, known.isShared, failuresBefore.step == step, failuresBefore.count >= 2 else { return error }
+        return UserError(
+            .noProgress, "\(known.what); \(failuresBefore.count) sessions before have ended so at this step", at: known.place,
+            advice: "change the run: \(known.advice ?? "it comes no further as it is")").shared
     }
 
     private func trainSteps() throws -> TrainingOutcome {
@@ -289,7 +370,7 @@ public final class Trainer {
             return try stopped(by: agreedSignal(), step: step)
         }
         if step < configuration.steps {
-            batches = try communicator.onEveryRank { try loadBatches() }
+            batches = try communicator.onEveryRank { try ledger.section("data") { try loadBatches(for: step + 1) } }
             try ledger.section("rehearsal") { try backends?.prepare(rehearse: rehearse) { sinks.note($0) } }
         }
         while step < configuration.steps {
@@ -299,14 +380,16 @@ public final class Trainer {
             ledger.enter("step")
             _ = ledger.takeWaited()
             let start = ContinuousClock.now
+            try verifyNeighbour()
             let metrics = try trainStep()
-            let next = Result { isLast ? [] : try loadBatches() }
+            let next = Result { isLast ? [] : try ledger.section("data") { try loadBatches(for: step + 1) } }
             let now = ContinuousClock.now
             let seconds = start.duration(to: now).seconds
             busySeconds += seconds - ledger.takeWaited()
             longestStep = max(longestStep, seconds)
             stopWish.margin = marginBeforeEnd
             busySteps += 1
+            ledger.mark("ready")
             var request = try StepRequests(
                 signal: stopWish.number ?? 0,
                 checkpointIsDue: communicator.rank == 0 && isDue(configuration.checkpointEvery, since: lastCheckpoint, now: now),
@@ -314,6 +397,8 @@ public final class Trainer {
                 failed: next.isFailure, isWaiting: !checkpoints.isReady
             ).agreed(communicator)
             ledger.leave()
+            trace?.write()
+            if let problem = trace?.takeProblem() { sinks.note("warning: \(problem)") }
             if request.failed { _ = try communicator.onEveryRank { try next.get() } }
             batches = try next.get()
             if !request.isWaiting, !checkpoints.isIdle { try ledger.section("publish") { try checkpoints.advance() } }
@@ -343,7 +428,10 @@ public final class Trainer {
             if request.checkpointIsDue || isLast || isStopping {
                 counters.seconds = elapsed
                 try finishCheckpoint()
-                try ledger.section("save") { try checkpoints.begin(step: step) }
+                try ledger.section("save") {
+                    try checkpoints.begin(step: step)
+                    _ = try goodput?.record(step: step)
+                }
                 lastCheckpoint = now
             }
             if isStopping {
@@ -352,6 +440,7 @@ public final class Trainer {
             }
         }
         try finishCheckpoint()
+        if let line = try goodput?.record(step: step) { sinks.note(line) }
         return .finished
     }
 
@@ -382,6 +471,7 @@ public final class Trainer {
     private func agreedSignal() throws -> Int32 { Int32(try communicator.agreeOnFlag(Int(stopWish.number ?? 0))) }
 
     private func stopped(by signal: Int32, step: Int) throws -> TrainingOutcome {
+        if let line = try goodput?.record(step: step) { sinks.note(line) }
         sinks.note("stopped by \(StopSignals.name(signal)) after step \(step); a checkpoint is written, start the run again to go on")
         return .stopped(signal: signal, step: step)
     }
@@ -416,7 +506,25 @@ public final class Trainer {
     private func evaluate() throws -> TaskScores? { try ledger.section("evaluation") { try task.evaluate(.validation, interruptible) } }
 
     /// The present step's batches, one for each micro-batch.
-    private func loadBatches() throws -> [PreparedBatch] { try ownership.microBatches.map { try loader.batch(lanes: $0) } }
+    private func loadBatches(for step: Int) throws -> [PreparedBatch] {
+        neighbourBatch = try crossCheck.flatMap { check in check.isDue(step) ? try loader.batch(lanes: check.lanes) : nil }
+        return try ownership.microBatches.map { try loader.batch(lanes: $0) }
+    }
+
+    /// Lets each rank compute a part of its neighbour's step again. Collective.
+    private func verifyNeighbour() throws {
+        guard let crossCheck, crossCheck.isDue(step), let neighbourBatch else { return }
+        func digest(_ batch: PreparedBatch, _ lanes: [Int], _ memory: CarriedMemory?) throws -> UInt64 {
+            try trainingStep.digest { tape in
+                let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
+                return batch.loss(ForwardPass(tape: tape, dropout: dropout, memory: memory, stepsDone: step - 1))
+            }
+        }
+        let last = memory.lastMicroBatch
+        let own = try digest(batches[last], ownership.microBatches[last], memory.carried(last))
+        let seen = try digest(neighbourBatch, crossCheck.lanes, try memory.exchangeLast(crossCheck.lanes.count, communicator))
+        try CrossCheck.compare(own: own, seen: seen, step: step, communicator)
+    }
 
     /// Forward and backward passes of the step that comes, without other ranks: parameters, lanes and the loader stay as they are.
     private func rehearse() throws {
@@ -431,26 +539,29 @@ public final class Trainer {
     private func trainStep() throws -> StepMetrics {
         let learningRate = configuration.schedule.learningRate(
             base: configuration.optimizer.learningRate, step: step, reductions: counters.plateau?.reductions ?? 0)
-        var carried: CarriedMemory?
-        var carriesGradient = false
-        let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
-            let lanes = ownership.microBatches[index]
-            let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
-            let numerics = configuration.checkNumerics ? NumericsCheck() : nil
-            carried = memory.carried(index)
-            let loss = batches[index].loss(ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried, stepsDone: step - 1))
-            memory.keep(carried, index)
-            if let numerics { try communicator.onEveryRank { if let finding = numerics.finding { throw Self.notFinite(finding, step: step) } } }
-            return loss
-        } measure: { _ in
-            guard let squares = carried?.gradientSquares else { return 0 }
-            carriesGradient = true
-            return squares
+        let start = memory.moment
+        var (outcome, carriesGradient, problem) = try computeStep(learningRate)
+        if let fault = problem, fault.action == .again {
+            memory.goBack(to: start)
+            (outcome, carriesGradient, problem) = try computeStep(learningRate)
+            guard problem == nil else { throw TrainingStep.Outcome.error("\(fault.text), and so it is when the step is repeated", step: step) }
+            sinks.note("step \(step) was repeated: \(fault.text) at first, which did not come again: a node may be faulty")
+        }
+        if let problem {
+            memory.goBack(to: start)
+            switch problem.action {
+            case .skip: sinks.note(try judge.skip(problem, step: step))
+            case .back: throw GoesBack(reason: problem.text, step: step)
+            case .stop, .again: throw TrainingStep.Outcome.error(problem.text, step: step)
+            }
+        } else {
+            judge.accept(outcome)
+            counters.tokens += outcome.tokens
         }
         try loader.advance()
-        counters.tokens += outcome.tokens
         if Failpoint.parameterDrift.isHit { model.store.values[model.store.values.count / 2] += 1e-6 }
-        if sinks.wantsHistograms(of: step) {
+        if let interval = configuration.logHistograms, step % interval == 0 { try trainingStep.gatherGradients() }
+        if sinks.wantsHistograms(of: step), problem == nil {
             sinks.record(GradientHistogram.all(of: model.store, scale: outcome.gradientScale), step: step)
         }
         var metrics = StepMetrics(step: step)
@@ -458,10 +569,45 @@ public final class Trainer {
         metrics[.loss] = outcome.loss
         metrics[.gradientNorm] = outcome.gradientNorm
         metrics[.carriedGradientNorm] = carriesGradient ? outcome.measuredNorm : nil
+        metrics[.skippedSteps] = judge.skipped > 0 ? Double(judge.skipped) : nil
         metrics[.learningRate] = learningRate
         // Every batch of a step knows how many examples of all lanes were cut.
         if let cut = batches.first?.cutExamples, cut > 0 { metrics[.cutPairs] = Double(cut) }
         return metrics
+    }
+
+    /// Computes the step's gradient, and applies it where nothing is wrong with it. Collective.
+    private func computeStep(_ learningRate: Double) throws -> (TrainingStep.Outcome, carriesGradient: Bool, StepProblem?) {
+        var carried: CarriedMemory?
+        var carriesGradient = false
+        var finding: NumericsCheck.Finding?
+        var problem: StepProblem?
+        let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
+            let lanes = ownership.microBatches[index]
+            let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
+            let numerics = configuration.checkNumerics ? NumericsCheck() : nil
+            carried = memory.carried(index)
+            let loss = batches[index].loss(ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried, stepsDone: step - 1))
+            memory.keep(carried, index)
+            finding = finding ?? numerics?.finding
+            return loss
+        } measure: { _ in
+            guard let squares = carried?.gradientSquares else { return 0 }
+            carriesGradient = true
+            return squares
+        } verify: {
+            // Ranks may have unlike numbers of micro-batches: they meet after all of them.
+            guard configuration.checkNumerics else { return }
+            try communicator.onEveryRank { if let finding { throw Self.notFinite(finding, step: step) } }
+        } accepts: { [self] outcome in
+            problem = judge.problem(of: outcome)
+            // A fault of one rank's memory is every rank's.
+            if try communicator.agreeOnFlag(problem == nil ? 0 : 1) == 1 {
+                problem = problem ?? StepProblem(text: "another rank's gradient went wrong", action: configuration.recovery.notFinite)
+            }
+            return problem == nil
+        }
+        return (outcome, carriesGradient, problem)
     }
 
     private static func notFinite(_ finding: NumericsCheck.Finding, step: Int) -> UserError {

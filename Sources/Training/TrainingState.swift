@@ -29,14 +29,17 @@ struct ParameterState: RunState {
 struct OptimizerState: RunState {
     let optimizer: any Optimizer
     let store: ParameterStore
+    let partition: ParameterPartition
     let stateName = "optimizer"
 
     var stateItems: [StateItem] {
         optimizer.slots.flatMap { slot in
             store.parameters.map { parameter in
-                let values = UnsafeMutableBufferPointer(rebasing: slot.buffer[parameter.offset..<parameter.offset + parameter.shape.count])
+                let (elements, rows) = partition.state(of: parameter)
                 return StateItem(
-                    "optimizer/\(slot.name)/\(parameter.name)", .float32, shape: parameter.shape.array, memory: UnsafeMutableRawBufferPointer(values))
+                    "optimizer/\(slot.name)/\(parameter.name)", .float32, shape: parameter.shape.array,
+                    placement: rows.map { .rows($0) } ?? .replicated,
+                    memory: UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: slot.buffer[elements])))
             }
         }
     }

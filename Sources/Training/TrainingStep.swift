@@ -4,6 +4,7 @@ import Collectives
 import Diagnostics
 import Models
 import Optimizers
+import Storage
 import Tensors
 
 /// Forward and backward passes of all micro-batches, the all-reduce, clipping by the global norm, and the update.
@@ -20,6 +21,16 @@ package final class TrainingStep {
         package var measuredNorm: Double
         /// What the store's gradients, sums over all lanes, are multiplied by before they are clipped.
         package var gradientScale: Double
+        /// Why nothing could be updated: the gradient or its norm is not finite. `nil` for a step that can be applied.
+        package var notFinite: String?
+
+        /// The error of a step that cannot be applied, or must not be. The same on every rank.
+        package static func error(_ problem: String, step: Int) -> UserError {
+            UserError(
+                .badData, problem, at: "step \(step)",
+                advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step"
+            ).shared
+        }
     }
 
     /// What becomes of a gradient before it is applied.
@@ -57,7 +68,8 @@ package final class TrainingStep {
     private let optimizer: any Optimizer
     private let update: Update
     private let microBatches: Int
-    private var ranges: [ParameterRange]
+    private let communicator: any Communicator
+    private let partition: ParameterPartition
     private let reduction: GradientReduction
 
     /// - Parameters:
@@ -65,19 +77,21 @@ package final class TrainingStep {
     ///   - optimizer: the update rule with its state.
     ///   - update: how gradients are scaled and clipped.
     ///   - communicator: the ranks.
-    ///   - tree: sums gradients along the fixed tree; `nil` sums them in buckets.
+    ///   - tree: sums gradients along the fixed tree; `nil` lets the library sum them.
+    ///   - partition: what this rank updates, and what travels together; `nil` for all, in buckets of the usual size.
     ///   - microBatches: micro-batches of this rank in a step.
-    ///   - bucketBytes: the size of a gradient bucket.
     package init(
         store: ParameterStore, optimizer: any Optimizer, update: Update, communicator: any Communicator, tree: ReproducibleTree? = nil,
-        microBatches: Int = 1, bucketBytes: Int = 4 << 20
+        partition: ParameterPartition? = nil, microBatches: Int = 1
     ) {
+        let partition = partition ?? ParameterPartition(store)
+        self.communicator = communicator
+        self.partition = partition
         self.store = store
         self.optimizer = optimizer
         self.update = update
         self.microBatches = microBatches
-        ranges = store.parameters.map { ParameterRange(offset: $0.offset, count: $0.shape.count, decays: $0.decays) }
-        reduction = GradientReduction(store: store, communicator: communicator, tree: tree, microBatches: microBatches, bucketBytes: bucketBytes)
+        reduction = GradientReduction(store: store, communicator: communicator, tree: tree, partition: partition)
     }
 
     /// Runs the forward and backward passes of a step on this rank alone, and drops the gradients.
@@ -92,6 +106,24 @@ package final class TrainingStep {
         store.clearGradients()
     }
 
+    /// The digest of one micro-batch's loss and gradient, on this rank alone. The gradients are dropped.
+    ///
+    /// - Parameter compute: the forward pass.
+    func digest(compute: (_ tape: Tape) throws -> SummedLoss) throws -> UInt64 {
+        store.clearGradients()
+        let tape = Tape()
+        let result = try compute(tape)
+        tape.backward(from: result.loss)
+        store.zeroMissingGradients()
+        let gradients = store.gradients
+        if Failpoint.crossCheck.isHit { gradients[partition.parts[0].lowerBound] += 1 }
+        var hash = XXHash64()
+        hash.update(UnsafeRawBufferPointer(gradients))
+        withUnsafeBytes(of: result.loss.scalar) { hash.update($0) }
+        store.clearGradients()
+        return hash.finalized()
+    }
+
     /// Runs one step. Collective.
     ///
     /// - Parameters:
@@ -99,23 +131,37 @@ package final class TrainingStep {
     ///   - learningRate: of this step, as the schedule gave it.
     ///   - compute: the forward pass of one micro-batch; returns its summed loss, to be run backwards on the tape.
     ///   - measure: called after the backward pass of a micro-batch; gives squares to be summed for `Outcome.measuredNorm`.
-    /// - Throws: `UserError` (.badData), the same on every rank, when the gradient is not finite; parameters are then as before the step.
+    ///   - verify: called on every rank once all micro-batches are computed and before anything is updated; what it throws ends the step.
+    ///   - accepts: whether the step is applied; called on every rank with the same outcome. Parameters and optimizer else stay as they were. Without it
+    ///     a step is applied when its gradient is finite.
+    /// - Throws: `UserError` (.badData), the same on every rank, when the gradient is not finite and nobody else judges it; what `accepts` throws.
     package func run(
-        step: Int, learningRate: Double, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double = { _ in 0 }
+        step: Int, learningRate: Double, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double = { _ in 0 },
+        verify: () throws -> Void = {}, accepts: ((Outcome) throws -> Bool)? = nil
     ) throws -> Outcome {
         let sums = try reduction.run(microBatches, compute: compute, measure: measure)
+        try verify()
         let meanLoss = sums.loss / max(sums.tokens, 1)
         let scale = update.scale(tokens: sums.tokens)
-        for parameter in store.parameters where parameter.gradientForm == .rows {
-            ranges[parameter.index].rows = parameter.rowGradient.map { GradientRows(numbers: $0.rows, values: $0.values, width: $0.width) }
+        var pieces = partition.pieces
+        if !partition.isShared {
+            for parameter in store.parameters where parameter.gradientForm == .rows {
+                pieces[parameter.index].range.rows = parameter.rowGradient.map { GradientRows(numbers: $0.rows, values: $0.values, width: $0.width) }
+            }
         }
-        let norm = gradientNorm(of: UnsafeBufferPointer(store.gradientMemory), ranges: ranges, scale: scale)
-        guard norm.isFinite else {
-            throw UserError(
-                .badData,
-                "the gradient is not finite\(firstNotFinite.map { ", first that of \($0)" } ?? ""), "
-                    + "with a loss of \(meanLoss.isNaN ? "nan" : "\(meanLoss)")",
-                at: "step \(step)", advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step").shared
+        if Failpoint.gradient.isHit, let part = partition.ownParts.first { store.gradientMemory[partition.parts[part].lowerBound] = .nan }
+        let squares = try partition.squares(of: UnsafeBufferPointer(store.gradientMemory), rows: pieces.map(\.range), communicator)
+        let norm = squares.reduce(0, +).squareRoot() * abs(scale)
+        var outcome = Outcome(
+            loss: meanLoss, tokens: Int(sums.tokens), gradientNorm: norm, measuredNorm: sums.measure.squareRoot() * scale, gradientScale: scale)
+        if !norm.isFinite {
+            let first = squares.firstIndex { !$0.isFinite }.map { ", first that of \(store.parameters[partition.parameterOfPart[$0]].name)" } ?? ""
+            outcome.notFinite = "the gradient is not finite\(first), with a loss of \(meanLoss.isNaN ? "nan" : "\(meanLoss)")"
+        }
+        if let accepts {
+            guard try accepts(outcome) else { return outcome }
+        } else if let problem = outcome.notFinite {
+            throw Outcome.error(problem, step: step)
         }
         guard let values = store.values.baseAddress, let gradients = store.gradientMemory.baseAddress else { fatalError("no parameters") }
         func apply(_ ranges: [ParameterRange], _ factor: Double) {
@@ -124,18 +170,19 @@ package final class TrainingStep {
                 lowPrecision: store.operands)
         }
         switch update.clipPer {
-        case .all: apply(ranges, clipFactor(norm: norm, clip: update.clip))
+        case .all: apply(pieces.map(\.range), clipFactor(norm: norm, clip: update.clip))
         case .parameter:
-            for range in ranges {
-                apply([range], clipFactor(norm: gradientNorm(of: gradients, in: range, scale: scale), clip: update.clip))
-            }
+            var sums = [Double](repeating: 0, count: store.parameters.count)
+            for (part, sum) in squares.enumerated() { sums[partition.parameterOfPart[part]] += sum }
+            for piece in pieces { apply([piece.range], clipFactor(norm: sums[piece.parameter].squareRoot() * abs(scale), clip: update.clip)) }
         }
-        return Outcome(loss: meanLoss, tokens: Int(sums.tokens), gradientNorm: norm, measuredNorm: sums.measure.squareRoot() * scale,
-            gradientScale: scale)
+        if partition.isShared {
+            try reduction.distribute(store.values)
+            store.refreshOperands()
+        }
+        return outcome
     }
-    /// The first parameter whose gradient has no finite norm.
-    private var firstNotFinite: String? {
-        guard let gradients = store.gradientMemory.baseAddress else { return nil }
-        return store.parameters.first { !gradientNorm(of: gradients, in: ranges[$0.index]).isFinite }?.name
-    }
+
+    /// Brings the whole gradient of the step to every rank, where each has its own parts. Collective.
+    package func gatherGradients() throws { if partition.isShared { try reduction.distribute(store.gradientMemory) } }
 }

@@ -15,6 +15,7 @@ struct Mneme: ParsableCommand {
             CorpusCommand.self,
             TrainCommand.self,
             EvaluateCommand.self,
+            GoodputCommand.self,
             TranslateCommand.self,
             SummarizeCommand.self,
             AnswerCommand.self,

@@ -35,7 +35,7 @@ private final class RecordingCommunicator: Communicator {
     func allReduce(_ values: UnsafeMutableBufferPointer<Int64>, _ reduction: Reduction) {}
     func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) {}
     func allGather(_ bytes: [UInt8]) -> [[UInt8]] { [bytes, bytes] }
-    func exchange(_ outgoing: UnsafeRawBufferPointer, _ incoming: UnsafeMutableRawBufferPointer, with partner: Int) {}
+    func startMessages(_ outgoing: [Message], _ incoming: [Message], tag: Int) -> any PendingCollective { Pending() }
     func abort(_ exitCode: Int32) -> Never { preconditionFailure("abort \(exitCode)") }
 }
 

@@ -113,10 +113,10 @@ struct BadInputTests {
             try "model: {kind: decoder-only\nsteps".write(toFile: "\(scratch)/bad.yaml", atomically: true, encoding: .utf8)
             return ["train", "\(scratch)/bad.yaml"]
         },
-        .train("a world size that does not divide the lanes", 78, "3 ranks do not divide batch.lanes", ranks: 3, []),
+        .train("more ranks than lanes", 78, "2 lanes cannot be shared by 3 ranks", ranks: 3, ["batch.lanes=2"]),
         .train(
-            "a world size that does not divide the groups", 78, "groups", ranks: 3,
-            ["parallel.reproducible=true", "batch.groups=4", "batch.lanes=12"]),
+            "more ranks than groups", 78, "batch.groups: 2 groups cannot be shared by 3 ranks", ranks: 3,
+            ["parallel.reproducible=true", "batch.groups=2", "batch.lanes=12"]),
         BadInput(name: "ranks with different run files", status: 78, message: "rank 1 differs from rank 0 in configuration key model.width", ranks: 1)
         { scratch in
             let run = try TrainingRun(.windows, "run", in: scratch)

@@ -47,34 +47,62 @@ struct TrainingEqualityTests {
         }
     }
 
-    /// The same bits on 1, 2 and 4 ranks, and through changes of their number.
-    private func expectSameBits(_ kind: TrainingFixture.Kind, _ train: (TrainingRun, _ ranks: Int) throws -> Void) throws {
+    /// The same bits on several numbers of ranks, and through changes of their number.
+    private func expectSameBits(_ kind: TrainingFixture.Kind, on sizes: [Int], _ train: (TrainingRun, _ ranks: Int) throws -> Void) throws {
         try withScratchDirectory { scratch in
             func run(_ name: String) throws -> TrainingRun {
-                try TrainingRun(kind, name, in: scratch, "parallel.reproducible=true", "batch.groups=4")
+                try TrainingRun(kind, name, in: scratch, "parallel.reproducible=true", "batch.groups=8")
             }
             let alone = try run("alone")
             try train(alone, 1)
-            for ranks in [2, 4] {
+            for ranks in sizes {
                 let run = try run("on\(ranks)")
                 try train(run, ranks)
                 try run.expectSame(as: alone)
             }
             // The schedule has no end, so that shorter sessions are parts of the longer run; but their last steps have evaluations of their own.
             let changing = try run("changing").with("evaluation.every=never")
-            for (ranks, steps) in [(2, 4), (1, 7), (4, 12)] { try train(changing.with("steps=\(steps)"), ranks) }
+            for (ranks, steps) in [(3, 4), (1, 7), (sizes.last ?? 4, 12)] { try train(changing.with("steps=\(steps)"), ranks) }
             #expect(try changing.differences(from: alone) == [])
         }
     }
 
     @Test(
-        "reproducible: the same bits on 1, 2 and 4 ranks that are threads, and through changes of world size", arguments: TrainingFixture.Kind.allCases)
-    func reproducibleOnThreads(kind: TrainingFixture.Kind) throws { try expectSameBits(kind) { try $0.trainOnThreads($1) } }
+        "reproducible: the same bits on 1, 2, 3, 4, 6 and 7 ranks that are threads, and through changes of world size",
+        arguments: TrainingFixture.Kind.allCases)
+    func reproducibleOnThreads(kind: TrainingFixture.Kind) throws {
+        try expectSameBits(kind, on: [2, 3, 4, 6, 7]) { try $0.trainOnThreads($1) }
+    }
 
     @Test(
-        "reproducible: the same bits on 1, 2 and 4 ranks, and through changes of world size",
+        "reproducible: the same bits on 1, 2, 3 and 4 ranks, and through changes of world size",
         arguments: [TrainingFixture.Kind.streams, .pairs, .carriedComputer])
-    func reproducible(kind: TrainingFixture.Kind) throws { try expectSameBits(kind) { try $0.train(ranks: $1 == 1 ? nil : $1) } }
+    func reproducible(kind: TrainingFixture.Kind) throws {
+        try expectSameBits(kind, on: [2, 3, 4]) { try $0.train(ranks: $1 == 1 ? nil : $1) }
+    }
+
+    @Test(
+        "ranks that share out the optimizer's state: the bits of those that do not, and through changes of world size and back to whole states",
+        arguments: [TrainingFixture.Kind.streams, .pairs, .carriedComputer])
+    func sharedOptimizer(kind: TrainingFixture.Kind) throws {
+        try withScratchDirectory { scratch in
+            func run(_ name: String) throws -> TrainingRun {
+                try TrainingRun(kind, name, in: scratch, "parallel.reproducible=true", "batch.groups=8", "parallel.bucketBytes=16384")
+            }
+            let alone = try run("alone")
+            try alone.trainOnThreads(1)
+            for ranks in [2, 3, 7] {
+                let run = try run("on\(ranks)").with("parallel.shardOptimizer=true")
+                try run.trainOnThreads(ranks)
+                try run.expectSame(as: alone)
+            }
+            let changing = try run("changing").with("evaluation.every=never")
+            for (ranks, steps, isShared) in [(3, 4, true), (1, 7, true), (2, 9, false), (4, 12, true)] {
+                try changing.with("steps=\(steps)", "parallel.shardOptimizer=\(isShared)").trainOnThreads(ranks)
+            }
+            #expect(try changing.differences(from: alone) == [])
+        }
+    }
 
     @Test("not reproducible: other world sizes resume as well")
     func changingWorldSize() throws {
@@ -82,7 +110,7 @@ struct TrainingEqualityTests {
             let steady = try TrainingRun(.streams, "steady", in: scratch)
             try steady.train()
             let changing = try TrainingRun(.streams, "changing", in: scratch)
-            for (ranks, steps) in [(2, 4), (nil, 7), (4, 12)] as [(Int?, Int)] { try changing.with("steps=\(steps)").train(ranks: ranks) }
+            for (ranks, steps) in [(3, 4), (nil, 7), (4, 12)] as [(Int?, Int)] { try changing.with("steps=\(steps)").train(ranks: ranks) }
             let difference = try changing.relativeDifference(from: steady, step: 12)
             #expect(difference.worst < 1e-5, "\(difference)")
         }

@@ -186,7 +186,7 @@ struct TrainingRun {
             try LoopbackCommunicator.run(size: ranks) { communicator in
                 var surroundings = SessionSurroundings()
                 surroundings.ownsProcess = false
-                return try Trainer(configuration, communicator: communicator, fresh: false, surroundings: surroundings).run()
+                return try Trainer.train(configuration, communicator: communicator, surroundings: surroundings)
             }
         }
         for outcome in outcomes { guard case .finished = outcome else { throw CheckFailure("\(outcome)") } }

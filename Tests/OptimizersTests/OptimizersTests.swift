@@ -207,7 +207,7 @@ struct ClippingTests {
         gradients.withUnsafeBufferPointer {
             #expect(gradientNorm(of: $0) == 13)
             #expect(gradientNorm(of: $0, scale: 0.5) == 6.5)
-            #expect(gradientSumOfSquares(of: $0) == 169)
+            #expect(gradientSquares(of: $0, parts: [0..<$0.count]) == [169])
         }
         #expect(gradientNorm(of: UnsafeBufferPointer(start: nil, count: 0)) == 0)
         #expect(clipFactor(norm: 13, clip: 0) == 1)

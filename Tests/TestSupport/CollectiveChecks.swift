@@ -151,7 +151,7 @@ public enum CollectiveChecks {
 
     /// The tree's sums have the bits of the same tree written down plainly, for every number of groups and many lengths.
     public static func tree(_ communicator: any Communicator) throws {
-        for groupCount in [1, 2, 4, 8, 16] where groupCount % communicator.size == 0 {
+        for groupCount in [1, 2, 4, 8, 16, 32] where groupCount >= communicator.size {
             for length in lengths where length < 50_000 {
                 for chunkBytes in [4, 60, 4 << 20] where chunkBytes > 4 || length < 100 {
                     let result = try treeSum(communicator, groupCount: groupCount, length: length, chunkBytes: chunkBytes)
@@ -169,10 +169,12 @@ public enum CollectiveChecks {
     }
 
     /// One step of `groupCount` groups of rough values, summed by the tree.
-    public static func treeSum(_ communicator: any Communicator, groupCount: Int, length: Int, chunkBytes: Int) throws -> [Float] {
-        let tree = try ReproducibleTree(groupCount: groupCount, size: communicator.size, chunkBytes: chunkBytes)
+    public static func treeSum(
+        _ communicator: any Communicator, groupCount: Int, length: Int, chunkBytes: Int, ranksPerNode: Int = 1
+    ) throws -> [Float] {
+        let tree = try ReproducibleTree(groupCount: groupCount, size: communicator.size, ranksPerNode: ranksPerNode, chunkBytes: chunkBytes)
         let groups = tree.groups(ofRank: communicator.rank)
-        let accumulator = GroupAccumulator(groupCount: groups.count, elementCount: length)
+        let accumulator = tree.accumulator(ofRank: communicator.rank, elementCount: length)
         var gradients = [Float](repeating: 0, count: length)
         for _ in 0..<2 {
             for (position, group) in groups.enumerated() {
@@ -181,7 +183,7 @@ public enum CollectiveChecks {
                 try check(isLast == (position == groups.count - 1), "the accumulator ends after \(position + 1) of \(groups.count) groups")
             }
         }
-        try gradients.withUnsafeMutableBufferPointer { try tree.allReduce($0, communicator: communicator) }
+        try gradients.withUnsafeMutableBufferPointer { try tree.allReduce($0, accumulator: accumulator, communicator: communicator) }
         return gradients
     }
 

@@ -38,14 +38,15 @@ struct RowGradientTests {
     /// Values, norms and losses after a few steps of four groups, as bits.
     private func train(
         _ form: GradientForm, _ configuration: OptimizerConfiguration, clip: Double = 0, per scope: ClipScope = .all,
-        _ communicator: any Communicator = SingleProcess(), reproducible: Bool = false, groups: Int = 4, isHidden: Bool = false
+        _ communicator: any Communicator = SingleProcess(), reproducible: Bool = false, groups: Int = 4, isShared: Bool = false, isHidden: Bool = false
     ) throws -> [UInt64] {
         let network = Network(form)
         let tree = reproducible ? try ReproducibleTree(groupCount: groups, size: communicator.size) : nil
         let own = tree?.groups(ofRank: communicator.rank) ?? Array(stride(from: communicator.rank, to: groups, by: communicator.size))
+        let partition = ParameterPartition(network.store, sharedAlong: isShared ? tree : nil, rank: communicator.rank, bucketBytes: 4096)
         let step = TrainingStep(
-            store: network.store, optimizer: try makeOptimizer(configuration, parameterCount: network.store.flatCount),
-            update: .init(clip: clip, clipPer: scope), communicator: communicator, tree: tree, microBatches: own.count, bucketBytes: 4096)
+            store: network.store, optimizer: try makeOptimizer(configuration, parameterCount: partition.stateCount(network.store)),
+            update: .init(clip: clip, clipPer: scope), communicator: communicator, tree: tree, partition: partition, microBatches: own.count)
         let window = network.table.offset..<network.table.offset + network.table.shape.count
         if isHidden { for index in window { network.store.gradientMemory[index] = .nan } }
         var bits: [UInt64] = []
@@ -73,6 +74,20 @@ struct RowGradientTests {
             #expect(try train(.rows, optimizer, clip: clip, per: scope, isHidden: true) == dense, "clip \(clip) per \(scope)")
             let group = try train(.dense, optimizer, clip: clip, per: scope, reproducible: true, groups: 1)
             #expect(try train(.rows, optimizer, clip: clip, per: scope, reproducible: true, groups: 1, isHidden: true) == group)
+        }
+    }
+
+    @Test("ranks that share out the optimizer's state: the bits of one rank that has all of it", arguments: optimizers.indices)
+    func shared(_ index: Int) throws {
+        let optimizer = Self.optimizers[index]
+        for (clip, scope) in [(0, .all), (0.05, .all), (0.02, .parameter)] as [(Double, ClipScope)] {
+            let alone = try train(.dense, optimizer, clip: clip, per: scope, reproducible: true)
+            for size in [2, 3, 4] {
+                let ranks = try LoopbackCommunicator.run(size: size) { communicator in
+                    try train(.rows, optimizer, clip: clip, per: scope, communicator, reproducible: true, isShared: true)
+                }
+                #expect(ranks.allSatisfy { $0 == alone }, "clip \(clip) per \(scope) on \(size) ranks")
+            }
         }
     }
 

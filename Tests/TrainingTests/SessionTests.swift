@@ -44,7 +44,7 @@ import Training
             surroundings.stopRequest = { stop(communicator.rank) }
             surroundings.report = report
             if communicator.rank == 0 { surroundings.deadline = JobDeadline.find(wallTime: wallTime, environment: [:]) }
-            return try Trainer(configuration, communicator: communicator, fresh: fresh, from: start, surroundings: surroundings).run()
+            return try Trainer.train(configuration, communicator: communicator, fresh: fresh, from: start, surroundings: surroundings)
         }
     }
 

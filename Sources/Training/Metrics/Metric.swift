@@ -64,6 +64,9 @@ public struct Metric: Sendable {
     public static let learningRate = Metric("learning_rate", .none, "learning rate of the step", display: .significant("learning rate"))
     /// Pairs of the step that lost tokens to `batch.length`. Absent where none did.
     public static let cutPairs = Metric("cut_pairs", .none, "pairs of the step that are longer than `batch.length` and are cut; absent where none is")
+    /// Steps that went wrong and were not applied, since the start of the run. Absent where none was.
+    public static let skippedSteps = Metric(
+        "skipped_steps", .steps, "steps that went wrong and were skipped, since the start of the run; absent where none was", isCount: true)
     /// Seconds of training since the start of the run, over all its sessions.
     public static let seconds = Metric("seconds", .seconds, "time of training since the start of the run, over all sessions", group: .speed)
     /// Predicted tokens a second since the last logged step.
@@ -72,7 +75,7 @@ public struct Metric: Sendable {
 
     /// Every figure of a step, in the order of metrics.jsonl.
     public static let all = [
-        step, tokens, loss, gradientNorm, carriedGradientNorm, parameterNorm, learningRate, cutPairs, seconds, tokensPerSecond,
+        step, tokens, loss, gradientNorm, carriedGradientNorm, parameterNorm, learningRate, cutPairs, skippedSteps, seconds, tokensPerSecond,
     ]
 
     // MARK: What an evaluation reports

@@ -31,6 +31,13 @@ package final class MetricsFile: MetricSink {
         self.mostWaiting = mostWaiting
     }
 
+    /// The last step of a directory's file; `nil` where there is none.
+    static func lastStep(in directory: String) -> Int? {
+        guard let bytes = try? DurableFile.read("\(directory)/\(name)") else { return nil }
+        let lines = bytes.split(separator: UInt8(ascii: "\n"))
+        return lines.reversed().lazy.prefix(2).compactMap { StepMetrics(line: Data($0))?.step }.first
+    }
+
     package func record(_ metrics: StepMetrics) {
         guard let text = try? JSONText.line(metrics) else { return }
         let line = Array((text + "\n").utf8)

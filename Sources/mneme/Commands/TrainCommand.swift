@@ -59,6 +59,9 @@ struct TrainCommand: ParsableCommand {
             valueName: "time"))
     var wallTime: WallTime?
 
+    @Flag(help: "Write what each rank does and when to trace-<rank>.json in the run directory, for Perfetto or Chrome's tracing page.")
+    var trace = false
+
     @Flag(help: "List the keys of run files with type, default and meaning, and stop.")
     var keys = false
 
@@ -112,14 +115,15 @@ struct TrainCommand: ParsableCommand {
             if communicator.rank == 0 {
                 surroundings.deadline = JobDeadline.find(wallTime: wallTime?.seconds, start: start, environment: surroundings.environment)
             }
+            surroundings.traces = trace
             surroundings.endStandstill = { reason in
                 CommandLineOutput.error("\(reason); started again, the run goes on from its last checkpoint")
                 _exit(ExitCode.unavailable.rawValue)
             }
-            let trainer = try Trainer(
+            let outcome = try Trainer.train(
                 configuration, communicator: communicator, fresh: fresh,
                 from: from.map { StartingPoint(path: $0, onlyParameters: only != nil, allowed: Set(allow)) }, surroundings: surroundings)
-            switch try trainer.run() {
+            switch outcome {
             case .finished: return .finished
             case .stopped: return .stoppedOnRequest
             }
