@@ -1,6 +1,7 @@
 // The names and numbers of the checkpoint format. checkpoints/FORMAT.md explains them.
 
 import HDF5
+import Storage
 
 /// The type of an item's elements.
 public typealias CheckpointElementType = HDF5ElementType
@@ -30,8 +31,26 @@ public enum CheckpointFormat {
     /// The directory of a checkpoint that is about to be replaced by one of the same step.
     static func replacedDirectory(step: Int) -> String { ".replaced-step-\(step)" }
 
-    /// Whether a name is one of those that a checkpoint's files have.
-    static func isOwn(_ name: String) -> Bool { name == joinedFile || name.hasPrefix("shard-") && name.hasSuffix(".h5") }
+    /// The copy of ``joinedFile`` that is kept with the parity.
+    static let joinedCopy = "parity-checkpoint.h5"
+
+    /// The file with a part of the parity.
+    static func parityFile(index: Int, count: Int) -> String { "parity-\(index)-of-\(count)" }
+
+    /// A file under this name takes the place of a damaged one when it is whole.
+    static func restoredFile(_ name: String) -> String { restorationPrefix + name }
+    static let restorationPrefix = ".restoring-"
+
+    /// Whether a name is one of those that a checkpoint's files have, or what a repair that was killed leaves.
+    static func isOwn(_ name: String) -> Bool {
+        name == joinedFile || name.hasPrefix("shard-") && name.hasSuffix(".h5") || isParity(name) || isRestoration(name)
+    }
+
+    /// Whether a file holds redundancy: a part of the parity, or the copy of ``joinedFile``.
+    static func isParity(_ name: String) -> Bool { name.hasPrefix("parity-") }
+
+    /// Whether a name is one under which a repair writes.
+    static func isRestoration(_ name: String) -> Bool { name.hasPrefix(restorationPrefix) || DurableFile.isPartial(name) }
 
     /// The step of a directory's name that starts with `prefix`, such as `step-` or `.partial-step-`.
     static func step(of name: String, prefix: String) -> Int? {

@@ -12,6 +12,7 @@ struct CheckpointPublisher {
     let step: Int
     let worldSize: Int
     let attributes: [String: CheckpointAttribute]
+    let hasParity: Bool
 
     private var partial: String { directory + "/" + CheckpointFormat.partialDirectory(step: step) }
 
@@ -31,7 +32,8 @@ struct CheckpointPublisher {
         try Failpoint.joinedWrite.pass(partial)
         let items = try joinedItems()
         try write(items)
-        let expected = Set((0..<worldSize).map { CheckpointFormat.shardFile(rank: $0, worldSize: worldSize) } + [CheckpointFormat.joinedFile])
+        var expected = Set((0..<worldSize).map { CheckpointFormat.shardFile(rank: $0, worldSize: worldSize) } + [CheckpointFormat.joinedFile])
+        if hasParity { expected.formUnion(try completeParity()) }
         for name in try Directory.names(in: partial) where !expected.contains(name) { try Directory.remove(partial + "/" + name) }
         try Failpoint.partialSync.pass(partial)
         try Directory.synchronize(partial)
@@ -53,6 +55,18 @@ struct CheckpointPublisher {
         for name in [CheckpointFormat.partialDirectory(step: step), CheckpointFormat.replacedDirectory(step: step)] {
             try? Directory.remove(directory + "/" + name)
         }
+    }
+
+    /// Makes sure that all parity is there, and adds the copy of `checkpoint.h5`.
+    /// - Returns: the names of the files.
+    private func completeParity() throws -> [String] {
+        let layout = try ParityLayout(directory: partial, shards: worldSize)
+        let names = (0..<layout.fileCount).map { CheckpointFormat.parityFile(index: $0, count: layout.fileCount) }
+        for name in names { try DurableFile.requireReadable("\(partial)/\(name)") }
+        let copy = "\(partial)/\(CheckpointFormat.joinedCopy)"
+        try DurableFile.replace(copy, by: DurableFile.read("\(partial)/\(CheckpointFormat.joinedFile)"))
+        try JoinedFile.check(copy)
+        return names + [CheckpointFormat.joinedCopy]
     }
 
     /// The items of all shards by name. Every row of each has one holder.

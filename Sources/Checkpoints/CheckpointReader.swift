@@ -57,9 +57,7 @@ public final class CheckpointReader: @unchecked Sendable {
     ///   written by a newer version of the format.
     public init(directory: String) throws {
         self.directory = directory
-        let path = directory + "/" + CheckpointFormat.joinedFile
-        try JoinedFile.check(path)
-        joined = try HDF5File.openReadOnly(path)
+        joined = try CheckpointReader.openJoined(directory + "/" + CheckpointFormat.joinedFile)
         let attributes = try joined.attributes()
         self.attributes = attributes
         (step, worldSize) = try CheckpointReader.checkHeader(attributes, joined.path)
@@ -75,6 +73,21 @@ public final class CheckpointReader: @unchecked Sendable {
         }
         self.items = items
         indices = Dictionary(uniqueKeysWithValues: items.enumerated().map { ($1.name, $0) })
+    }
+
+    /// Opens a `checkpoint.h5`, or a copy of one, whose seal holds.
+    private static func openJoined(_ path: String) throws -> HDF5File {
+        try JoinedFile.check(path)
+        return try HDF5File.openReadOnly(path)
+    }
+
+    /// What a `checkpoint.h5`, or a copy of one, says that the checkpoint is.
+    /// - Throws: as ``init(directory:)``.
+    static func header(of path: String) throws -> (step: Int, worldSize: Int) {
+        let file = try openJoined(path)
+        let header = try checkHeader(try file.attributes(), path)
+        try file.close()
+        return header
     }
 
     private static func checkHeader(_ attributes: [String: CheckpointAttribute], _ path: String) throws -> (step: Int, worldSize: Int) {
@@ -221,16 +234,25 @@ public final class CheckpointReader: @unchecked Sendable {
 
     // MARK: Verifying
 
-    /// Reads every item and compares it with its checksums.
+    /// Reads every item and compares it with its checksums, and the parity, where there is any, with its own.
     ///
+    /// - Returns: the digest of the items, whatever the number of ranks that wrote them.
     /// - Throws: `UserError(.missingInput)` where a shard is missing; `UserError(.badData)` naming the first item that differs, or the shard that
     ///   is truncated, or the step where the directory is named after another.
-    public func verify() throws {
+    /// - Complexity: reads every byte once.
+    @discardableResult
+    public func verify() throws -> ContentDigest {
         if let named = CheckpointFormat.step(of: Directory.lastName(of: directory), prefix: "step-"), named != step {
             throw UserError(.badData, "it says that it is of step \(step)", at: directory, advice: "rename it, or use another checkpoint")
         }
         try requireShards()
-        for item in items { try verify(item) }
+        var digest = ContentDigest()
+        for item in items {
+            digest.begin(item)
+            try verify(item) { digest.add($0) }
+        }
+        try ParitySet.verify(directory, step: step, worldSize: worldSize)
+        return digest
     }
 
     /// Reads an item and compares what was read with its checksum.
@@ -252,14 +274,20 @@ public final class CheckpointReader: @unchecked Sendable {
         for rank in 0..<worldSize { _ = try shard(CheckpointFormat.shardFile(rank: rank, worldSize: worldSize)) }
     }
 
-    /// Reads an item and compares it with its checksums.
-    /// - Throws: as ``verify()``.
-    func verify(_ item: CheckpointItemDescription) throws {
+    /// Reads an item slice by slice and compares it with its checksums.
+    ///
+    /// - Parameter body: takes the item's bytes in order, before they are known to be right.
+    /// - Throws: as ``verify()``, and what `body` throws.
+    func verify(_ item: CheckpointItemDescription, _ body: (UnsafeRawBufferPointer) throws -> Void = { _ in }) throws {
         var whole = Checksum()
         for part in try parts(of: item) {
             let dataset = try dataset(of: part)
             // The item's own checksum tells of damage, the shard's tells where it is.
-            let checksum = try dataset.checksum(of: part.sourceRows)
+            var checksum = Checksum()
+            try dataset.forEachSlice(of: part.sourceRows) { bytes in
+                checksum.update(bytes)
+                try body(bytes)
+            }
             let stored = try dataset.integers(CheckpointFormat.Attribute.checksum).map { Checksum($0) }
             guard stored.contains(checksum) else {
                 throw UserError(

@@ -140,11 +140,4 @@ extension CheckpointReader {
         }
         return count == 0 ? nil : .values(count: count, largest: largest)
     }
-
-    private func require(_ name: String) throws -> CheckpointItemDescription {
-        guard let item = item(name) else {
-            throw UserError(.badData, "it has no item '\(name)'", at: directory, advice: "mneme checkpoint inspect lists its items")
-        }
-        return item
-    }
 }

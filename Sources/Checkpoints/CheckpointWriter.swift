@@ -21,7 +21,8 @@ public struct CheckpointShardStatistics: Sendable {
 /// 1. every rank calls ``begin(step:attributes:items:)`` at the same step, and goes on training;
 /// 2. every rank's ``waitForShard()`` returns or throws, at once where ``isShardWritten`` is true already;
 /// 3. the ranks agree, through their communicator, whether all shards are written;
-/// 4. if so rank 0 calls ``publish()`` or ``startPublishing()``; otherwise every rank calls ``abandon()``.
+/// 4. if so, and the checkpoint has parity, every rank calls ``startParity()``, and steps 2 and 3 come again;
+/// 5. rank 0 calls ``publish()`` or ``startPublishing()``; where a shard or parity failed, every rank calls ``abandon()`` instead.
 ///
 /// Until the publication's last rename the run's earlier checkpoints are all there is; after it the new one is there too. An instance is used by one
 /// thread at a time.
@@ -34,6 +35,8 @@ public final class CheckpointWriter: @unchecked Sendable {
     public let worldSize: Int
     /// How many checkpoints are kept.
     public let keep: Int
+    /// Whether a checkpoint gets parity, from which a shard that is lost comes back.
+    public let hasParity: Bool
 
     private enum Phase {
         case idle, writing, written, publishing
@@ -57,12 +60,14 @@ public final class CheckpointWriter: @unchecked Sendable {
     /// - Parameters:
     ///   - directory: the run's directory; made when it is needed.
     ///   - keep: how many checkpoints are kept, at least 1.
-    public init(directory: String, rank: Int, worldSize: Int, keep: Int) {
+    ///   - hasParity: whether checkpoints get parity.
+    public init(directory: String, rank: Int, worldSize: Int, keep: Int, hasParity: Bool = false) {
         precondition(worldSize > 0 && (0..<worldSize).contains(rank) && keep > 0)
         self.directory = directory
         self.rank = rank
         self.worldSize = worldSize
         self.keep = keep
+        self.hasParity = hasParity
     }
 
     /// Clears away what a crash has left in the run's directory. Its owner calls it before any rank saves.
@@ -120,13 +125,38 @@ public final class CheckpointWriter: @unchecked Sendable {
         self.step = step
         self.attributes = attributes
         snapshot.take(items, rank: rank, worldSize: worldSize)
+        write { [self] in
+            let figures = try writeShard(step: step)
+            condition.withLock { statistics = figures }
+        }
+    }
+
+    /// Starts writing this rank's part of the parity on the background thread, from all shards: every rank calls it once all are on the disk.
+    /// ``isShardWritten`` and ``waitForShard()`` tell its end.
+    ///
+    /// - Complexity: reads a part of all shards that is as large as one, in memory for some MiB.
+    public func startParity() {
+        condition.withLock {
+            guard hasParity, case .written = phase else { preconditionFailure("rank \(rank) makes parity of a checkpoint that is not written") }
+            phase = .writing
+        }
+        guard let step else { return }
+        write { [self] in
+            let partial = partialDirectory(step: step)
+            let layout = try ParityLayout(directory: partial, shards: worldSize)
+            guard rank < layout.fileCount else { return }
+            try ParityFile.write(
+                "\(partial)/\(CheckpointFormat.parityFile(index: rank, count: layout.fileCount))", index: rank, layout: layout, shardsIn: partial, step: step)
+        }
+    }
+
+    /// Lets the background thread write, and remembers how that ended.
+    private func write(_ body: @escaping @Sendable () throws -> Void) {
         queue.async { [self] in
-            let outcome = Result { try writeShard(step: step) }
+            let outcome = Result { try body() }
             condition.withLock {
                 switch outcome {
-                case .success(let figures):
-                    statistics = figures
-                    phase = .written
+                case .success: phase = .written
                 case .failure(let error): phase = .failed(error)
                 }
                 condition.broadcast()
@@ -139,7 +169,7 @@ public final class CheckpointWriter: @unchecked Sendable {
         condition.withLock { if case .writing = phase { false } else { true } }
     }
 
-    /// Waits until this rank's shard is written and on the disk.
+    /// Waits until this rank's shard, or its parity, is written and on the disk.
     ///
     /// - Throws: `UserError(.inputOutput)` with the path. This rank's shard is removed then; ``abandon()`` clears away the rest.
     public func waitForShard() throws {
@@ -233,7 +263,7 @@ public final class CheckpointWriter: @unchecked Sendable {
     private func publishNow() throws {
         guard let step else { return }
         do {
-            try CheckpointPublisher(directory: directory, step: step, worldSize: worldSize, attributes: attributes).publish()
+            try CheckpointPublisher(directory: directory, step: step, worldSize: worldSize, attributes: attributes, hasParity: hasParity).publish()
         } catch {
             removePartial(step: step)
             throw error
@@ -272,9 +302,12 @@ public final class CheckpointWriter: @unchecked Sendable {
 
     private func warn(_ text: String) { condition.withLock { warnings.append(text) } }
 
-    /// Removes this rank's shard. The partial directory stays: another rank may be about to write into it.
+    /// Removes this rank's shard and parity. The partial directory stays: another rank may be about to write into it.
     private func removeShard(step: Int) {
-        try? Directory.remove(ShardFile(directory: partialDirectory(step: step), rank: rank, worldSize: worldSize).path)
+        let partial = partialDirectory(step: step)
+        try? Directory.remove(ShardFile(directory: partial, rank: rank, worldSize: worldSize).path)
+        guard hasParity, let names = try? Directory.names(in: partial) else { return }
+        for name in names where name.hasPrefix("parity-\(rank)-of-") { try? Directory.remove("\(partial)/\(name)") }
     }
 
     /// Removes the partial directory; rank 0 with all in it, the others their part. What cannot be removed now goes at the next ``sweep(_:)``.

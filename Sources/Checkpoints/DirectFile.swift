@@ -19,13 +19,14 @@ final class DirectFile {
     /// -1 where the file system does not transfer directly.
     private var direct: Int32
 
-    /// Opens a file that exists, for reading and writing.
+    /// Opens a file that exists, for reading and writing unless it is only to be read.
     ///
     /// - Throws: `UserError(.inputOutput)`.
-    init(_ path: String) throws {
+    init(_ path: String, isReadOnly: Bool = false) throws {
         self.path = path
-        ordinary = withSystemPath(path) { open($0, O_RDWR) }
-        direct = withSystemPath(path) { open($0, O_RDWR | __O_DIRECT) }
+        let access = (isReadOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
+        ordinary = withSystemPath(path) { open($0, access) }
+        direct = withSystemPath(path) { open($0, access | __O_DIRECT) }
         if ordinary < 0 { throw failure("open the file") }
     }
 
@@ -41,6 +42,16 @@ final class DirectFile {
     func write(_ bytes: UnsafeRawBufferPointer, at place: Int) throws {
         try forEachTransfer(bytes.count) { part, descriptor in
             pwrite(descriptor, bytes.baseAddress! + part.lowerBound, part.count, off_t(place + part.lowerBound))
+        }
+    }
+
+    /// Fills `bytes` from byte `place` of the file on.
+    ///
+    /// - Precondition: address and place are multiples of ``alignment``.
+    /// - Throws: `UserError(.inputOutput)`, also where the file ends before.
+    func read(into bytes: UnsafeMutableRawBufferPointer, at place: Int) throws {
+        try forEachTransfer(bytes.count) { part, descriptor in
+            pread(descriptor, bytes.baseAddress! + part.lowerBound, part.count, off_t(place + part.lowerBound))
         }
     }
 

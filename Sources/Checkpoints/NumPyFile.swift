@@ -1,8 +1,6 @@
 // Writing an item as a NumPy .npy file.
 
-import Diagnostics
 import Foundation
-import Storage
 
 /// The .npy format, version 1.0: a magic string, a header that is a Python dictionary padded to 64 bytes, and the elements in row-major order.
 ///
@@ -30,33 +28,10 @@ public enum NumPyFile {
     /// - Throws: `UserError(.inputOutput)` where the file cannot be written; `UserError(.badData)` where there is no such item or a shard is damaged.
     /// - Complexity: memory for one slice.
     public static func write(_ name: String, of reader: CheckpointReader, to path: String) throws {
-        guard let item = reader.item(name) else {
-            throw UserError(.badData, "it has no item '\(name)'", at: reader.directory, advice: "mneme checkpoint inspect lists its items")
-        }
-        try Directory.make(Directory.parent(of: path))
-        // Opened as it is, never replaced: the path may name a device or a pipe.
-        let descriptor = withSystemPath(path) { open($0, O_WRONLY | O_CREAT | O_TRUNC, 0o666) }
-        guard descriptor >= 0 else {
-            throw UserError(.inputOutput, "cannot create the file: \(String(cString: strerror(errno)))", at: path, advice: "check the permissions")
-        }
-        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        func checked(_ body: () throws -> Void) throws {
-            do { try body() } catch {
-                throw UserError(
-                    .inputOutput, "cannot write the file: \(systemReason(of: error))", at: path,
-                    advice: "check the path, its permissions and the free space")
-            }
-        }
-        do {
-            try checked { try file.write(contentsOf: header(item.elementType, shape: item.shape)) }
-            try reader.forEachSlice(of: item) { bytes in
-                try checked { try file.write(contentsOf: Data(bytes)) }
-            }
-            try checked { try file.close() }
-        } catch {
-            // A part of an array does not stay behind under the name of the whole.
-            if Directory.exists(path) == .file { withSystemPath(path, unlink) }
-            throw error
+        let item = try reader.require(name)
+        try ExportedFile.write(path) { append in
+            try header(item.elementType, shape: item.shape).withUnsafeBytes { try append($0) }
+            try reader.verify(item) { try append($0) }
         }
     }
 }

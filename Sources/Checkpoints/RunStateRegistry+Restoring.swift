@@ -29,12 +29,13 @@ extension RunStateRegistry {
     ///   - step: a certain checkpoint instead of the newest.
     ///   - check: looks at a checkpoint before it is read, and throws where it is of another task or model.
     ///   - allowed: mismatches that are passed over.
+    ///   - willRead: is given a checkpoint that fits, on every rank, before its data are read. May be collective.
     /// - Returns: `nil` where there is no checkpoint at all.
     /// - Throws: on every rank the same `UserError`: (.badData) where none is whole.
     /// - Complexity: replicated items are read by one rank each and broadcast; rows by the ranks that own them.
     public func restoreNewest(
         from store: CheckpointStore, step: Int? = nil, communicator: any Communicator, allowing allowed: (StateMismatch) -> Bool = { _ in false },
-        check: (CheckpointReader) throws -> Void
+        willRead: (CheckpointReader) throws -> Void = { _ in }, check: (CheckpointReader) throws -> Void
     ) throws -> RestoredCheckpoint? {
         var passedOver: [(step: Int, reason: String)] = []
         var isFirstList = true
@@ -59,12 +60,13 @@ extension RunStateRegistry {
             }
             let candidate = remaining.removeFirst()
             do {
-                let attributes = try restore(store.directory(step: candidate), step: candidate, communicator: communicator, allowing: allowed, check: check)
+                let attributes = try restore(
+                    store.directory(step: candidate), step: candidate, communicator: communicator, allowing: allowed, willRead: willRead, check: check)
                 return RestoredCheckpoint(
                     step: candidate, directory: store.directory(step: candidate), attributes: attributes,
                     passedOver: passedOver.map { "passing over \(store.directory(step: $0.step)): \($0.reason)" }, damaged: passedOver.map(\.step))
             } catch let error as UserError where error.isDamage && step == nil {
-                passedOver.append((candidate, error.description))
+                passedOver.append((candidate, error.description + ParitySet.advice(store.directory(step: candidate))))
             }
         }
     }
@@ -75,7 +77,7 @@ extension RunStateRegistry {
     /// - Throws: on every rank the same `UserError`. What was restored until then stays.
     public func restore(
         _ directory: String, step: Int?, communicator: any Communicator, allowing allowed: (StateMismatch) -> Bool = { _ in false },
-        check: (CheckpointReader) throws -> Void
+        willRead: (CheckpointReader) throws -> Void = { _ in }, check: (CheckpointReader) throws -> Void
     ) throws -> [String: CheckpointAttribute] {
         let reader = try communicator.onEveryRank { () -> CheckpointReader in
             let reader = try CheckpointReader(directory: directory)
@@ -86,6 +88,7 @@ extension RunStateRegistry {
             return reader
         }
         defer { try? reader.close() }
+        try willRead(reader)
         let unfit = Set(mismatches(with: reader).map(\.name))
         let items = items
         var values: [Int: [UInt8]] = [:]
@@ -115,6 +118,20 @@ extension RunStateRegistry {
         }
         for state in states { state.wasRestored() }
         return reader.attributes
+    }
+
+    /// The bytes that one of `size` ranks reads in ``restore(_:step:communicator:allowing:willRead:check:)``, where everything fits.
+    func bytesRead(from reader: CheckpointReader, by rank: Int, of size: Int) -> Int {
+        let items = items
+        let known = Set(items.map(\.name))
+        var sum = 0
+        for (index, item) in items.enumerated() {
+            guard let saved = reader.item(item.name) else { continue }
+            if index % size == rank { sum += saved.byteCount }
+            if case .rows(let ranges) = item.placement { sum += ranges.reduce(0) { $0 + $1.count } * saved.rowByteCount }
+        }
+        for (index, saved) in reader.items.filter({ !known.contains($0.name) }).enumerated() where index % size == rank { sum += saved.byteCount }
+        return sum
     }
 
     /// Reads an item, or this rank's rows of it. Replicated items are read by one rank, with their checksum.

@@ -10,7 +10,7 @@ import Storage
 ///
 /// Random numbers need no state of their own: they are functions of seed, step and lane.
 final class RunCheckpoints {
-    private enum Phase { case idle, writing, publishing }
+    private enum Phase { case idle, writing, protecting, publishing }
 
     private let communicator: any Communicator
     /// The run directory on rank 0.
@@ -19,6 +19,7 @@ final class RunCheckpoints {
     private let writers: ShardWriters
     /// `nil` on ranks whose node's first rank writes for them.
     private let writer: CheckpointWriter?
+    private let hasParity: Bool
     private let report: (String) -> Void
     private var phase = Phase.idle
     private var step = 0
@@ -41,12 +42,18 @@ final class RunCheckpoints {
         self.directory = directory
         self.registry = registry
         self.report = report
+        let hasParity = configuration.checkpointParity
+        self.hasParity = hasParity
         let writers = perNode ? try ShardWriters(perNode: communicator) : ShardWriters(everyRank: communicator)
         self.writers = writers
         writer = writers.index.map {
-            CheckpointWriter(directory: configuration.directory, rank: $0, worldSize: writers.count, keep: configuration.checkpointKeep)
+            CheckpointWriter(
+                directory: configuration.directory, rank: $0, worldSize: writers.count, keep: configuration.checkpointKeep, hasParity: hasParity)
         }
     }
+
+    /// The number of shards that a checkpoint consists of.
+    var shardCount: Int { writers.count }
 
     /// Keeps checkpoints that a resume has passed over from counting as kept.
     func setDamaged(_ steps: [Int]) { writer?.setDamaged(steps) }
@@ -70,7 +77,7 @@ final class RunCheckpoints {
     var isReady: Bool {
         switch phase {
         case .idle: true
-        case .writing: writer?.isShardWritten ?? true
+        case .writing, .protecting: writer?.isShardWritten ?? true
         case .publishing: communicator.rank != 0 || writer?.isPublished ?? true
         }
     }
@@ -79,33 +86,49 @@ final class RunCheckpoints {
     func advance() throws {
         switch phase {
         case .idle: return
-        case .writing: try publish()
+        case .writing: try endWriting()
+        case .protecting: try publish()
         case .publishing: try endPublication()
         }
     }
 
     /// Waits until the checkpoint under way, if any, is published. Collective.
     func finish() throws {
-        if phase == .writing { try publish() }
-        if phase == .publishing { try endPublication() }
+        while !isIdle { try advance() }
+    }
+
+    /// Ends the writing of shards: the parity comes next, if there is any, and then the publication.
+    private func endWriting() throws {
+        try abandoning {
+            try StateDigest.requireEqual(digests, step: step, communicator)
+            try communicator.onEveryRank { try writer?.waitForShard() }
+        }
+        guard hasParity else { return try publish() }
+        // All shards are on the disk: each rank reads a part of all of them.
+        writer?.startParity()
+        phase = .protecting
     }
 
     private func publish() throws {
-        do {
-            try StateDigest.requireEqual(digests, step: step, communicator)
-            try communicator.onEveryRank { try writer?.waitForShard() }
+        try abandoning {
+            if phase == .protecting { try communicator.onEveryRank { try writer?.waitForShard() } }
             try communicator.onEveryRank {
                 guard let directory else { return }
                 try directory.requireOwner()
                 try beforePublication()
             }
-        } catch {
+        }
+        if communicator.rank == 0 { writer?.startPublishing() }
+        phase = .publishing
+    }
+
+    /// Gives the checkpoint up where `body` fails.
+    private func abandoning(_ body: () throws -> Void) throws {
+        do { try body() } catch {
             writer?.abandon()
             phase = .idle
             throw error
         }
-        if communicator.rank == 0 { writer?.startPublishing() }
-        phase = .publishing
     }
 
     private func endPublication() throws {

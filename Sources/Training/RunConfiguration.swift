@@ -73,6 +73,8 @@ public struct RunConfiguration: Sendable {
     public var checkpointKeep: Int
     /// One shard for each node instead of one for each rank.
     public var checkpointPerNode: Bool
+    /// Parity beside the shards, from which one that is lost or damaged is restored.
+    public var checkpointParity: Bool
     /// When the validation corpus is evaluated.
     public var evaluationEvery: ConfigurationInterval
     /// The most batches of one evaluation; `nil` for the whole validation corpus.
@@ -178,6 +180,9 @@ public struct RunConfiguration: Sendable {
         checkpointKeep = try checkpointSection.int("keep", "How many checkpoints are kept.", default: 3, in: 1...)
         checkpointPerNode = try checkpointSection.bool(
             "perNode", "One rank of a node writes one shard for all its ranks, instead of each its own.", default: false)
+        checkpointParity = try checkpointSection.bool(
+            "parity", "Beside the shards their parity is written, as large as one shard, so that mneme checkpoint repair restores one that is lost or damaged.",
+            default: false)
         let evaluationSection = try root.section("evaluation", onResume: .free)
         evaluationEvery = try evaluationSection.interval("every", "How often the validation data is evaluated.", default: .steps(500))
         evaluationBatches = try evaluationSection.optionalInt(

@@ -214,7 +214,7 @@ public final class Trainer {
                 report: surroundings.report)
             if !fresh {
                 ledger.enter("restore")
-                step = try Self.restore(registry, configuration, communicator, task, directory, checkpoints, surroundings)
+                step = try Self.restore(registry, configuration, communicator, task, ownership, directory, checkpoints, surroundings)
                 ledger.leave()
             }
             for _ in 0..<(passedOver[step] ?? 0) { try loader.advance() }
@@ -266,11 +266,16 @@ public final class Trainer {
     /// - Returns: its step; 0 where there is none.
     private static func restore(
         _ registry: RunStateRegistry, _ configuration: RunConfiguration, _ communicator: any Communicator, _ task: any LearningTask,
-        _ directory: RunDirectory?, _ checkpoints: RunCheckpoints, _ surroundings: SessionSurroundings
+        _ ownership: LaneOwnership, _ directory: RunDirectory?, _ checkpoints: RunCheckpoints, _ surroundings: SessionSurroundings
     ) throws -> Int {
         var changes: [String] = []
         let restored = try registry.restoreNewest(
-            from: CheckpointStore(directory: configuration.directory), communicator: communicator, allowing: configuration.accepts
+            from: CheckpointStore(directory: configuration.directory), communicator: communicator, allowing: configuration.accepts,
+            willRead: { reader in
+                guard reader.worldSize != checkpoints.shardCount else { return }
+                let plan = try RestorePlan(registry, reader, lanes: ownership.microBatches.flatMap { $0 }, communicator)
+                if communicator.rank == 0 { plan.lines.forEach(surroundings.report) }
+            }
         ) { reader in
             changes = try ResumeComparison(reader, configuration).lines
             try reader.check(task)
@@ -447,7 +452,8 @@ public final class Trainer {
     /// Seconds that the last save and the steps before it may take: twice what was seen, or, before the first save, what a slow file system takes
     /// for the parameters and the optimizer's state.
     private var marginBeforeEnd: Double {
-        let save = checkpoints.longest ?? 5 + Double(model.store.parameterCount) * 12 / 50e6
+        let bytes = model.store.parameterCount * 12 * (configuration.checkpointParity ? 2 : 1)
+        let save = checkpoints.longest ?? 5 + Double(bytes) / 50e6
         return 5 + 2 * (save + longestStep)
     }
 

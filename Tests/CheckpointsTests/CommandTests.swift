@@ -103,6 +103,8 @@ import Testing
             #expect(right.standardOutput.contains("/step-20: 9 items, "))
             let entries = try #require(try json(try mneme("verify", directory, "--json").standardOutput) as? [[String: Any]])
             #expect(entries.map { $0["items"] as? Int } == [9])
+            let digest = try #require(entries[0]["digest"] as? String)
+            #expect(digest.count == 16 && right.standardOutput.contains("every checksum right, digest \(digest)\n"))
 
             let shard = directory + "/step-20/shard-0-of-2.h5"
             try flip(shard, at: 100_000)
@@ -170,6 +172,87 @@ import Testing
         }
     }
 
+    @Test("export: safetensors, read back by a few lines that know nothing of Mneme", .enabled(if: Python.any != nil, "no python3"))
+    func safetensors() throws {
+        try withRun { directory, sample in
+            let file = directory + "/all.safetensors"
+            #expect(try mneme("export", directory, "--format", "safetensors", "--output", file).status == 0)
+            let script = """
+                import json, struct, sys
+                data = open(sys.argv[1], "rb").read()
+                (count,) = struct.unpack("<Q", data[:8])
+                header = json.loads(data[8:8 + count])
+                metadata = header.pop("__metadata__")
+                assert count % 8 == 0 and metadata == {"step": "20", "format": "mneme"}, metadata
+                end = 0
+                for name, tensor in sorted(header.items(), key=lambda entry: entry[1]["data_offsets"]):
+                    (start, stop), size = tensor["data_offsets"], 4
+                    for extent in tensor["shape"]: size *= extent
+                    assert tensor["dtype"] == "F32" and start == end and stop - start == size, name
+                    end = stop
+                assert end == len(data) - 8 - count
+                start, stop = header["head.weight"]["data_offsets"]
+                values = struct.unpack("<%df" % ((stop - start) // 4), data[8 + count:][start:stop])
+                print(json.dumps(sorted(header)), header["head.weight"]["shape"], header["scale"]["shape"])
+                print(values[0].hex(), values[-1].hex())
+                """
+            let run = try MPIRun.runAlone(executable: try #require(Python.any), arguments: ["-c", script, file])
+            #expect(run.status == 0, "\(run.standardError)")
+            let lines = run.standardOutput.split(separator: "\n").map(String.init)
+            #expect(
+                lines.first
+                    == #"["blocks.0.attention.qkv.bias", "blocks.0.attention.qkv.weight", "embedding.weight", "empty", "head.weight", "scale"] [300, 96] []"#)
+            let data = try Data(contentsOf: URL(fileURLWithPath: file))
+            let weight = sample.values["parameters/head.weight"]!
+            #expect(data.range(of: weight.withUnsafeBytes { Data($0) }) != nil)
+
+            #expect(try mneme("export", directory, "--format", "safetensors", "--item", "random/state", "--output", file).status == 0)
+            #expect(String(decoding: try Data(contentsOf: URL(fileURLWithPath: file)), as: UTF8.self).contains(#""random/state":{"data_offsets":[0,16],"dtype":"U64","shape":[2]}"#))
+            #expect(try mneme("export", directory, "--format", "safetensors", "--output", "-").status == 64)
+
+            // What is damaged is not exported.
+            try flip(directory + "/step-20/shard-0-of-2.h5", at: 100_000)
+            let damaged = try mneme("export", directory, "--format", "safetensors", "--output", file)
+            #expect(damaged.status == 65 && damaged.standardError.contains("checksum mismatch in 'parameters/embedding.weight'"))
+            #expect(!FileManager.default.fileExists(atPath: file))
+        }
+    }
+
+    @Test("repair: what is damaged, in text and JSON, and the way back")
+    func repair() throws {
+        try withScratchDirectory { directory in
+            let sample = Sample(seed: 1)
+            try sample.save(to: directory, step: 10, worldSize: 2)
+            try sample.save(to: directory, step: 20, worldSize: 2, hasParity: true)
+            let (step, shard) = (directory + "/step-20", directory + "/step-20/shard-1-of-2.h5")
+            let whole = try Data(contentsOf: URL(fileURLWithPath: shard))
+            #expect(try mneme("repair", directory).standardOutput == "\(step): nothing is damaged\n")
+            #expect(try mneme("repair", directory + "/step-10").standardOutput == "\(directory)/step-10: nothing is damaged; it was written without parity\n")
+
+            try FileManager.default.removeItem(atPath: shard)
+            let dry = try mneme("repair", step, "--dry-run")
+            #expect(dry.status == 65 && dry.standardOutput == "\(shard): missing\n")
+            let report = try #require(try json(try mneme("repair", step, "--json").standardOutput) as? [String: Any])
+            #expect(report["repaired"] as? Bool == true && report["parity"] as? Bool == true)
+            #expect((report["damaged"] as? [[String: String]]) == [["file": "shard-1-of-2.h5", "problem": "missing"]])
+            #expect(try Data(contentsOf: URL(fileURLWithPath: shard)) == whole)
+
+            try flip(shard, at: 1000)
+            let repaired = try mneme("repair", step)
+            #expect(repaired.status == 0 && repaired.standardOutput.hasSuffix("\(step): 1 file restored, every checksum right\n"))
+            #expect(try Data(contentsOf: URL(fileURLWithPath: shard)) == whole)
+
+            try FileManager.default.removeItem(atPath: shard)
+            try FileManager.default.removeItem(atPath: step + "/shard-0-of-2.h5")
+            let refused = try mneme("repair", step)
+            #expect(refused.status == 65)
+            #expect(
+                refused.standardError
+                    == "mneme: error: \(step): it cannot be repaired: shard-0-of-2.h5 and shard-1-of-2.h5 are damaged in the same place, and parity restores one file there; use another checkpoint\n"
+            )
+        }
+    }
+
     @Test("h5py reads the same values as export writes", .enabled(if: Python.withH5py != nil, "no python3 with h5py; MNEME_PYTHON may name one"))
     func h5py() throws {
         try withRun { directory, _ in
@@ -201,8 +284,16 @@ import Testing
     }
 }
 
-/// A Python that has h5py.
+/// Pythons that tests run.
 private enum Python {
+    /// Any Python 3.
+    static let any: String? = {
+        let environment = ProcessInfo.processInfo.environment
+        let candidates = [environment["MNEME_PYTHON"]].compactMap { $0 } + (environment["PATH"] ?? "").split(separator: ":").map { "\($0)/python3" }
+        return candidates.first { FileManager.default.isExecutableFile(atPath: $0) }
+    }()
+
+    /// One with h5py and NumPy.
     static let withH5py: String? = {
         let environment = ProcessInfo.processInfo.environment
         let candidates = [environment["MNEME_PYTHON"]].compactMap { $0 } + (environment["PATH"] ?? "").split(separator: ":").map { "\($0)/python3" }

@@ -4,6 +4,7 @@ import Checkpoints
 import Diagnostics
 import Foundation
 import HDF5
+import Storage
 import TestSupport
 import Testing
 
@@ -41,6 +42,37 @@ import Testing
             }
             #expect(items[0] == items[1] && items[0] == items[2])
             #expect(items[0].count == 9)
+        }
+    }
+
+    @Test("the digest does not depend on the number of ranks, but on every item; it is computed as the format says")
+    func digest() throws {
+        try withScratchDirectory { directory in
+            let sample = Sample(seed: 5)
+            let digests = try [1, 2, 3, 4].map { worldSize in
+                try sample.save(to: directory, step: worldSize, worldSize: worldSize, keep: 9)
+                return try CheckpointReader(directory: "\(directory)/step-\(worldSize)").verify()
+            }
+            #expect(Set(digests.map(\.description)).count == 1)
+            var bytes: [UInt8] = []
+            for item in try CheckpointReader(directory: "\(directory)/step-1").items {
+                bytes += Array("\(item.name)\0\(item.elementType.rawValue)\0".utf8)
+                for number in [item.shape.count] + item.shape { withUnsafeBytes(of: UInt64(number).littleEndian) { bytes += $0 } }
+                switch item.name {
+                case "memory/segment": sample.memory.withUnsafeBytes { bytes += $0 }
+                case "loader/position": sample.positions.withUnsafeBytes { bytes += $0 }
+                case "random/state": [UInt64.max, 1].withUnsafeBytes { bytes += $0 }
+                default: sample.values[item.name]!.withUnsafeBytes { bytes += $0 }
+                }
+            }
+            var hash = XXHash64()
+            bytes.withUnsafeBytes { hash.update($0) }
+            #expect(UInt64(digests[0].description, radix: 16) == hash.finalized() && digests[0].description.count == 16)
+
+            var other = sample
+            other.positions[7] ^= 1
+            try other.save(to: directory, step: 5, worldSize: 2, keep: 9)
+            #expect(try CheckpointReader(directory: "\(directory)/step-5").verify() != digests[0])
         }
     }
 

@@ -46,14 +46,20 @@ struct Sample {
     }
 
     /// Saves with `worldSize` writers, as so many ranks would.
-    func save(to directory: String, step: Int, worldSize: Int, keep: Int = 3) throws {
-        let writers = (0..<worldSize).map { CheckpointWriter(directory: directory, rank: $0, worldSize: worldSize, keep: keep) }
+    func save(to directory: String, step: Int, worldSize: Int, keep: Int = 3, hasParity: Bool = false) throws {
+        let writers = (0..<worldSize).map {
+            CheckpointWriter(directory: directory, rank: $0, worldSize: worldSize, keep: keep, hasParity: hasParity)
+        }
         for writer in writers {
             writer.begin(
                 step: step, attributes: ["configuration": .string("run: sample\n"), "tokens": .integer(1 << 40), "loss": .real(2.5)],
                 items: items(rank: writer.rank, worldSize: worldSize))
         }
         for writer in writers { try writer.waitForShard() }
+        if hasParity {
+            for writer in writers { writer.startParity() }
+            for writer in writers { try writer.waitForShard() }
+        }
         try writers[0].publish()
     }
 

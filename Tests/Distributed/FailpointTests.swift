@@ -38,8 +38,10 @@ import Testing
             let steps = 20
             let whole = try run("whole", in: scratch).with("steps=\(steps)")
             try whole.train()
-            for after in Self.passes {
-                let run = try run("killed\(after)", in: scratch).with("steps=\(steps)")
+            // With parity, every second shard is parity.
+            let ofParity = [.shardWrite, .shardSync].contains(point) ? [1, 3] : []
+            for (after, parity) in Self.passes.map({ ($0, false) }) + ofParity.map({ ($0, true) }) {
+                let run = try run("killed\(after)-\(parity)", in: scratch).with("steps=\(steps)", "checkpoint.parity=\(parity)")
                 let first = try session(run, failpoint: "\(point.rawValue):\(after):kill")
                 #expect(first.status == 137, "\(point.rawValue) after \(after): \(first.status) \(first.standardError)")
                 // Every checkpoint that has its name is whole.

@@ -209,6 +209,89 @@ import Training
         }
     }
 
+    @Test("parity changes no bit of a run; a shard that is lost comes back, and the run goes on from it", arguments: [[], ["checkpoint.perNode=true"]])
+    func parity(settings: [String]) throws {
+        try withScratchDirectory { scratch in
+            let whole = "\(scratch)/whole"
+            try train(configuration(whole), ranks: 1)
+            let digest = try CheckpointReader(directory: "\(whole)/step-12").verify()
+            for ranks in [1, 2, 4] {
+                let run = "\(scratch)/on\(ranks)"
+                func configured(_ steps: Int) throws -> RunConfiguration {
+                    try configuration(run, "checkpoint.parity=true", "steps=\(steps)", settings.first ?? "log.every=1")
+                }
+                try train(configured(9), ranks: ranks)
+                let shards = settings.isEmpty ? ranks : 1
+                let shard = "\(run)/step-9/shard-\(shards - 1)-of-\(shards).h5"
+                try FileManager.default.removeItem(atPath: shard)
+                // A resume leaves the checkpoint alone, and says what can be done.
+                let lines = Mutex<[String]>([])
+                try train(configured(6), ranks: 1) { _ in nil } report: { line in lines.withLock { $0.append(line) } }
+                let said = lines.withLock { $0 }
+                #expect(said.contains { $0.hasPrefix("passing over \(run)/step-9: ") && $0.hasSuffix("mneme checkpoint repair \(run)/step-9 may restore it") })
+                try CheckpointRepair(examining: "\(run)/step-9").restore()
+                try train(configured(12), ranks: ranks)
+                #expect(try CheckpointReader(directory: "\(run)/step-12").verify() == digest)
+                #expect(try metrics(run).suffix(3) == metrics(whole).suffix(3))
+            }
+        }
+    }
+
+    @Test("a resume on another number of ranks says what goes where; on the same number it says nothing")
+    func plan() throws {
+        try withScratchDirectory { scratch in
+            let run = "\(scratch)/run"
+            func said(steps: Int, ranks: Int) throws -> [String] {
+                let lines = Mutex<[String]>([])
+                try train(configuration(run, "steps=\(steps)"), ranks: ranks) { _ in nil } report: { line in lines.withLock { $0.append(line) } }
+                return lines.withLock { $0 }
+            }
+            #expect(try !said(steps: 3, ranks: 2).contains { $0.contains("-> rank") })
+            #expect(try !said(steps: 4, ranks: 2).contains { $0.contains("-> rank") })
+            let lines = try said(steps: 6, ranks: 4)
+            let first = try #require(lines.firstIndex { $0.hasPrefix("resuming on 4 ranks from 2 shards: lanes ") })
+            let lanes = lines[first].matches(of: /([0-9, -]+) -> rank ([0-9])/)
+            #expect(lanes.map { String($0.2) } == ["0", "1", "2", "3"])
+            #expect(Set(lanes.map { String($0.1) }.map { $0.replacing(" ", with: "") }) == ["0-1", "2-3", "4-5", "6-7"], "\(lines[first])")
+            #expect(lines[first + 1].hasPrefix("each rank reads at most "))
+            let resumed = try #require(lines.firstIndex { $0.hasPrefix("resuming at step 4") })
+            #expect(first < resumed)
+            #expect(try said(steps: 8, ranks: 1).contains { $0.hasPrefix("resuming on 1 rank from 4 shards: lanes 0-7 -> rank 0") })
+        }
+    }
+
+    @Test("the mean of checkpoints is a run that can be loaded, begun from, and has no other model's parameters in it")
+    func average() throws {
+        try withScratchDirectory { scratch in
+            let run = "\(scratch)/run"
+            try train(configuration(run, "checkpoint.keep=4"), ranks: 2)
+            let checkpoints = [12, 6, 9].map { "\(run)/step-\($0)" }
+            let average = "\(scratch)/average"
+            let result = try AveragedRun.write(checkpoints, to: average)
+            #expect(result.step == 12 && result.items > 0)
+            let loaded = try LoadedRun(directory: average)
+            #expect(loaded.step == 12 && loaded.configuration.task.modelKind == "erase-add")
+            let scores = try #require(try loaded.task.evaluate(.validation, SingleProcess()))
+            #expect(try scores.loss != LoadedRun(directory: run).task.evaluate(.validation, SingleProcess())?.loss)
+            let tuned = "\(scratch)/tuned"
+            try train(
+                configuration(tuned, "optimizer.learningRate=1e-30", "optimizer.weightDecay=0", "steps=1"), ranks: 1,
+                from: StartingPoint(path: average, onlyParameters: true))
+            #expect(try !differences(tuned, average, step: 1, 12).contains { $0.hasPrefix("parameters/") })
+
+            func message(_ checkpoints: [String], _ output: String) -> String {
+                let error = #expect(throws: UserError.self) { try AveragedRun.write(checkpoints, to: output) }
+                return error?.description.replacing(scratch, with: "") ?? ""
+            }
+            #expect(message(checkpoints, average) == "/average: is there already; name a directory that does not exist")
+            #expect(message([checkpoints[0], checkpoints[0]], "\(scratch)/twice") == "/run/step-12: it is named twice; name each checkpoint once")
+            let other = "\(scratch)/other"
+            try train(configuration(other, "model.width=16", "steps=3"), ranks: 1)
+            #expect(message([checkpoints[0], "\(other)/step-3"], "\(scratch)/mixed").hasPrefix("/other/step-3: its model.width is 16, and 12 in /run/step-12"))
+            #expect(!FileManager.default.fileExists(atPath: "\(scratch)/mixed"))
+        }
+    }
+
     @Test("two sessions at once: the second is refused, in one process too")
     func oneOwner() throws {
         try withScratchDirectory { scratch in

@@ -47,7 +47,7 @@ public final class Corpus: Sendable {
     }
 
     /// Maps a shard and, unless its places are known, checks it whole, so that what is read of it later needs no check.
-    private static func open(_ index: Int, of manifest: CorpusManifest, in directory: String, places: ShardPlaces?) throws -> CorpusShard {
+    static func open(_ index: Int, of manifest: CorpusManifest, in directory: String, places: ShardPlaces?) throws -> CorpusShard {
         let entry = manifest.shards[index]
         let path = Directory.path(of: entry.file, in: directory)
         if let places { return try CorpusShard(path: path, entry: entry, places: places) }

@@ -42,13 +42,22 @@ public struct CorpusSharder {
     private let plan: ShardingPlan
     private let communicator: any Communicator
     private let progress: (ShardingProgress) -> Void
+    /// The corpus of which shards are made again; `nil` where a corpus is made.
+    private let repaired: CorpusManifest?
 
     /// - Parameters:
     ///   - plan: the same on every rank.
     ///   - communicator: the ranks that share the work.
     ///   - progress: called now and then on rank 0.
     public init(_ plan: ShardingPlan, communicator: any Communicator, progress: @escaping (ShardingProgress) -> Void = { _ in }) {
+        self.init(plan, repairing: nil, communicator: communicator, progress: progress)
+    }
+
+    init(
+        _ plan: ShardingPlan, repairing repaired: CorpusManifest?, communicator: any Communicator, progress: @escaping (ShardingProgress) -> Void
+    ) {
         self.plan = plan
+        self.repaired = repaired
         self.communicator = communicator
         self.progress = progress
     }
@@ -72,7 +81,9 @@ public struct CorpusSharder {
         let recipe = try CorpusManifest.recipe(
             format: plan.format, inputs: hashes.entries, options: options, tokenizerFingerprint: tokenizer.fingerprint)
         let passedOver = inputs.flatMap(\.passedOver)
-        if let complete = try communicator.onEveryRank({ try existing(recipe) }) {
+        if let repaired {
+            try communicator.onEveryRank { try requireInputs(of: repaired, hashes.entries, recipe) }
+        } else if let complete = try communicator.onEveryRank({ try existing(recipe) }) {
             return ShardingOutcome(manifest: complete, shardsKept: complete.shards.count, wasComplete: true, passedOver: passedOver)
         }
         try communicator.onEveryRank { if communicator.rank == 0 { try prepareDirectory() } }
@@ -87,6 +98,7 @@ public struct CorpusSharder {
     private var options: [String: String] {
         get throws {
             var options = plan.readerOptions
+            if let repaired { return repaired.options }
             options["shard-size"] = "\(plan.shardSize)"
             options["bad-records"] = "\(plan.badRecordLimit)"
             options["cleaning"] = String(decoding: try CorpusManifest.compactEncoder().encode(plan.rules), as: UTF8.self)
@@ -105,6 +117,15 @@ public struct CorpusSharder {
                 advice: "choose another output directory, or remove this one")
         }
         return manifest
+    }
+
+    /// Makes sure that inputs are those that a corpus was made from.
+    private func requireInputs(of manifest: CorpusManifest, _ inputs: [CorpusManifest.Input], _ recipe: String) throws {
+        if manifest.recipe == recipe { return }
+        let changed = zip(manifest.inputs, inputs).first { $0 != $1 }?.1.path
+        throw UserError(
+            .badData, changed == nil ? "its inputs cannot be read as they were" : "is not as it was when the corpus was made", at: changed ?? plan.output,
+            advice: "bring back the inputs as they were, or shard them into another directory")
     }
 
     private func prepareDirectory() throws {
@@ -129,7 +150,7 @@ public struct CorpusSharder {
             cleaning.add(shard.cleaning)
         }
         let unchanged = Result { try communicator.onEveryRank { try hashes.requireUnchanged() } }
-        if case .failure = unchanged { stream.removeFinished() }
+        if case .failure = unchanged, repaired == nil { stream.removeFinished() }
         try unchanged.get()
         try communicator.onEveryRank {
             guard counts.documents > 0 else {
@@ -145,6 +166,14 @@ public struct CorpusSharder {
             tokenType: stream.tokenType.rawValue, counts: counts, cleaning: cleaning, badRecordCount: stream.badRecordCount,
             badRecords: stream.badRecords, labels: stream.labels, shards: shards)
         manifest.fingerprint = manifest.computedFingerprint
+        if let repaired {
+            guard manifest == repaired else {
+                throw UserError(
+                    .badData, "the shards that were made again are not those that it had", at: plan.output,
+                    advice: "it may be of another version of Mneme; shard the inputs into another directory").shared
+            }
+            return ShardingOutcome(manifest: manifest, shardsKept: shardsKept, wasComplete: false, passedOver: [])
+        }
         try communicator.onEveryRank {
             guard communicator.rank == 0 else { return }
             try removeLeftovers(shardCount: shards.count)

@@ -8,7 +8,7 @@ import Foundation
 struct CheckpointCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "checkpoint",
-        abstract: "Look into checkpoints: list, inspect, verify, compare and export them.",
+        abstract: "Work with checkpoints: look into, verify, repair, average and export them.",
         discussion: """
             A PATH may be a run directory (its newest checkpoint is meant), a checkpoint's directory such as checkpoints/wmt-en-de/step-500, or its
             checkpoint.h5. The files are HDF5; checkpoints/FORMAT.md describes them.
@@ -18,7 +18,7 @@ struct CheckpointCommand: ParsableCommand {
             """,
         subcommands: [
             CheckpointListCommand.self, CheckpointInspectCommand.self, CheckpointVerifyCommand.self, CheckpointDiffCommand.self,
-            CheckpointExportCommand.self,
+            CheckpointRepairCommand.self, CheckpointAverageCommand.self, CheckpointExportCommand.self,
         ])
 }
 

@@ -6,10 +6,10 @@ import ArgumentParser
 struct CorpusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "corpus",
-        abstract: "Simulate, shard and inspect corpora.",
+        abstract: "Simulate, shard, inspect and repair corpora.",
         discussion: """
             Examples:
               mneme corpus inspect corpora/wmt-en-de
             """,
-        subcommands: [CorpusSimulateCommand.self, CorpusShardCommand.self, CorpusInspectCommand.self])
+        subcommands: [CorpusSimulateCommand.self, CorpusShardCommand.self, CorpusInspectCommand.self, CorpusRepairCommand.self])
 }
