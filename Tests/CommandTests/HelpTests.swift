@@ -64,7 +64,8 @@ import Testing
                     let words = call[(start + 1)...].prefix { !$0.hasPrefix("-") }
                     let command = (0...words.count).reversed().map { Array(words.prefix($0)) }.first { options[$0] != nil } ?? []
                     #expect(!command.isEmpty, "\(name): no such command: \(example)")
-                    for option in call[start...] where option.hasPrefix("--") {
+                    // What stands behind '--' is another program's.
+                    for option in call[start...].prefix(while: { $0 != "--" }) where option.hasPrefix("--") {
                         #expect(options[command]?.contains(option) == true, "\(name): \(option) is no option: \(example)")
                     }
                 }

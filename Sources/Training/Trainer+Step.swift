@@ -1,0 +1,122 @@
+// One step of the training loop: its batches, the check on a neighbour, forward and backward passes, and what becomes of a step that went wrong.
+
+import Checkpoints
+import Diagnostics
+import Models
+import NeuralNetworks
+import Tensors
+
+extension Trainer {
+    /// The present step's batches, one for each micro-batch.
+    func loadBatches(for step: Int) throws -> [PreparedBatch] {
+        neighbourBatch = try crossCheck.flatMap { check in check.isDue(step) ? try loader.batch(lanes: check.lanes) : nil }
+        return try ownership.microBatches.map { try loader.batch(lanes: $0) }
+    }
+
+    /// Lets each rank compute a part of its neighbour's step again. Collective.
+    func verifyNeighbour() throws {
+        guard let crossCheck, crossCheck.isDue(step), let neighbourBatch else { return }
+        func digest(_ batch: PreparedBatch, _ lanes: [Int], _ memory: CarriedMemory?) throws -> UInt64 {
+            try trainingStep.digest { tape in
+                let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
+                return batch.loss(ForwardPass(tape: tape, dropout: dropout, memory: memory, stepsDone: step - 1))
+            }
+        }
+        let last = memory.lastMicroBatch
+        let own = try digest(batches[last], ownership.microBatches[last], memory.carried(last))
+        let seen = try digest(neighbourBatch, crossCheck.lanes, try memory.exchangeLast(crossCheck.lanes.count, communicator))
+        try CrossCheck.compare(own: own, seen: seen, step: step, communicator)
+    }
+
+    /// Forward and backward passes of the step that comes, without other ranks: parameters, lanes and the loader stay as they are.
+    func rehearse() throws {
+        try trainingStep.rehearse { index, tape in
+            let lanes = ownership.microBatches[index]
+            let dropout = DropoutContext(seed: configuration.seed, step: step + 1, lanes: lanes)
+            return batches[index].loss(ForwardPass(tape: tape, dropout: dropout, memory: memory.carried(index), stepsDone: step))
+        }
+    }
+
+    /// Forward, backward, all-reduce, clip and update, for the batch of the step.
+    func trainStep() throws -> StepMetrics {
+        let learningRate = configuration.schedule.learningRate(
+            base: configuration.optimizer.learningRate, step: step, reductions: counters.plateau?.reductions ?? 0)
+        let start = memory.moment
+        var (outcome, carriesGradient, problem) = try computeStep(learningRate)
+        if let fault = problem, fault.action == .again {
+            memory.goBack(to: start)
+            (outcome, carriesGradient, problem) = try computeStep(learningRate)
+            guard problem == nil else { throw TrainingStep.Outcome.error("\(fault.text), and so it is when the step is repeated", step: step) }
+            sinks.note("step \(step) was repeated: \(fault.text) at first, which did not come again: a node may be faulty")
+        }
+        if let problem {
+            memory.goBack(to: start)
+            switch problem.action {
+            case .skip: sinks.note(try judge.skip(problem, step: step))
+            case .back: throw GoesBack(reason: problem.text, step: step)
+            case .stop, .again: throw TrainingStep.Outcome.error(problem.text, step: step)
+            }
+        } else {
+            judge.accept(outcome)
+            counters.tokens += outcome.tokens
+        }
+        try loader.advance()
+        if Failpoint.parameterDrift.isHit { model.store.values[model.store.values.count / 2] += 1e-6 }
+        if let interval = configuration.logHistograms, step % interval == 0 { try trainingStep.gatherGradients() }
+        if sinks.wantsHistograms(of: step), problem == nil {
+            sinks.record(GradientHistogram.all(of: model.store, scale: outcome.gradientScale), step: step)
+        }
+        var metrics = StepMetrics(step: step)
+        metrics[.tokens] = Double(counters.tokens)
+        metrics[.loss] = outcome.loss
+        metrics[.gradientNorm] = outcome.gradientNorm
+        metrics[.carriedGradientNorm] = carriesGradient ? outcome.measuredNorm : nil
+        metrics[.skippedSteps] = judge.skipped > 0 ? Double(judge.skipped) : nil
+        metrics[.learningRate] = learningRate
+        // Every batch of a step knows how many examples of all lanes were cut.
+        if let cut = batches.first?.cutExamples, cut > 0 { metrics[.cutPairs] = Double(cut) }
+        return metrics
+    }
+
+    /// Computes the step's gradient, and applies it where nothing is wrong with it. Collective.
+    private func computeStep(_ learningRate: Double) throws -> (TrainingStep.Outcome, carriesGradient: Bool, StepProblem?) {
+        var carried: CarriedMemory?
+        var carriesGradient = false
+        var finding: NumericsCheck.Finding?
+        var problem: StepProblem?
+        let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
+            let lanes = ownership.microBatches[index]
+            let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
+            let numerics = configuration.checkNumerics ? NumericsCheck() : nil
+            carried = memory.carried(index)
+            let loss = batches[index].loss(ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried, stepsDone: step - 1))
+            memory.keep(carried, index)
+            finding = finding ?? numerics?.finding
+            return loss
+        } measure: { _ in
+            guard let squares = carried?.gradientSquares else { return 0 }
+            carriesGradient = true
+            return squares
+        } verify: {
+            // Ranks may have unlike numbers of micro-batches: they meet after all of them.
+            guard configuration.checkNumerics else { return }
+            try communicator.onEveryRank { if let finding { throw Self.notFinite(finding, step: step) } }
+        } accepts: { [self] outcome in
+            problem = judge.problem(of: outcome)
+            // A fault of one rank's memory is every rank's.
+            if try communicator.agreeOnFlag(problem == nil ? 0 : 1) == 1 {
+                problem = problem ?? StepProblem(text: "another rank's gradient went wrong", action: configuration.recovery.notFinite)
+            }
+            return problem == nil
+        }
+        return (outcome, carriesGradient, problem)
+    }
+
+    private static func notFinite(_ finding: NumericsCheck.Finding, step: Int) -> UserError {
+        UserError(
+            .badData,
+            "\(finding.layer) is the first layer whose output is not finite: \(finding.value) in \(finding.shape)"
+                + (finding.operation.map { ", from the operation \($0)" } ?? ""), at: "step \(step)",
+            advice: "lower optimizer.learningRate or set optimizer.clip; the last checkpoint is from before this step")
+    }
+}
