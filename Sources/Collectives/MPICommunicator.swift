@@ -37,7 +37,7 @@ public final class MPICommunicator: Communicator {
         if communicator.size == 1, let expected = launchedSize(environment: environment), expected > 1 {
             throw UserError(
                 .configuration, "the launcher started \(expected) processes, but \(communicator.libraryDescription) sees one",
-                advice: "use the mpirun of that library (with Slurm: srun --mpi=pmix)")
+                advice: LaunchTable.advice(library: communicator.libraryDescription, environment: environment))
         }
         return communicator
     }

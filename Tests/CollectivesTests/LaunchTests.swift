@@ -1,6 +1,7 @@
 // How a rank finds out that a launcher started it, and how many threads it may use.
 
 import Collectives
+import Diagnostics
 import Testing
 
 @Suite struct LaunchTests {
@@ -11,6 +12,67 @@ import Testing
         for variable in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"] {
             #expect(MPICommunicator.isLaunchedByMPI(environment: [variable: "1"]))
         }
+    }
+
+    /// What launchers set for the second of four processes, and whether a library that finds itself alone there can know it for sure.
+    static let singletons: [(launcher: String, environment: [String: String], size: Int)] = [
+        ("Open MPI's mpirun", ["OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "1", "PMIX_RANK": "1"], 4),
+        ("its helpers on other nodes, started by srun", ["OMPI_COMM_WORLD_SIZE": "4", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"], 4),
+        ("MPICH's mpiexec", ["PMI_SIZE": "4", "PMI_RANK": "1", "PMI_FD": "7"], 4),
+        ("MVAPICH's mpirun_rsh", ["MV2_COMM_WORLD_SIZE": "4", "MV2_COMM_WORLD_RANK": "1"], 4),
+        ("flux run", ["FLUX_JOB_ID": "f2", "FLUX_JOB_SIZE": "4", "FLUX_JOB_NNODES": "2", "FLUX_TASK_RANK": "1"], 4),
+        ("PALS", ["PALS_RANKID": "1", "PALS_NODEID": "0", "PALS_LOCAL_RANKID": "1", "PMI_SIZE": "4", "PMI_RANK": "1"], 4),
+        ("PALS without PMI tells the rank alone", ["PALS_RANKID": "3", "PALS_NODEID": "1"], 4),
+        ("jsrun", ["JSM_NAMESPACE_SIZE": "4", "JSM_NAMESPACE_RANK": "1"], 4),
+        ("srun", ["SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "1", "SLURM_NTASKS": "4"], 4),
+        ("srun --mpi=pmix", ["SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "1", "PMIX_RANK": "1"], 4),
+        ("PMIx alone tells the rank alone", ["PMIX_RANK": "1", "PMIX_NAMESPACE": "a"], 2),
+    ]
+
+    @Test("several processes are known as such under every launcher, and one process of one starts", arguments: singletons.indices)
+    func singletonsAreKnown(index: Int) {
+        let (launcher, environment, size) = Self.singletons[index]
+        #expect(MPICommunicator.launchedSize(environment: environment) == size, "\(launcher)")
+        #expect(MPICommunicator.isLaunchedByMPI(environment: environment), "\(launcher)")
+        let alone = environment.reduce(into: [String: String]()) { alone, variable in
+            let isRank = ["_RANK", "RANKID", "PROCID"].contains { variable.key.hasSuffix($0) }
+            alone[variable.key] = Int(variable.value) == nil ? variable.value : isRank ? "0" : "1"
+        }
+        #expect(MPICommunicator.launchedSize(environment: alone) == 1, "\(launcher)")
+        #expect(throws: Never.self) { try MPICommunicator.requireLauncher(environment: alone, library: "Open MPI v5.0.11") }
+    }
+
+    @Test("a launcher that does not say how processes find one another is refused before the library starts, with what to give it")
+    func launchersWithoutPMI() throws {
+        func refusal(_ library: String, _ environment: [String: String]) -> String? {
+            do { try MPICommunicator.requireLauncher(environment: environment, library: library) } catch {
+                #expect((error as? UserError)?.exitCode == .configuration)
+                return "\(error)"
+            }
+            return nil
+        }
+        let slurm = ["SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "1"]
+        #expect(refusal("Open MPI v4.1.4", slurm)?.contains("started 4 processes") == true)
+        #expect(refusal("Open MPI v4.1.4", slurm)?.contains("srun --mpi=pmix") == true)
+        #expect(refusal("MPICH Version: 5.0.2", slurm)?.contains("srun --mpi=pmi2") == true)
+        #expect(refusal("Intel(R) MPI Library 2021.19", slurm)?.contains("I_MPI_PMI_LIBRARY") == true)
+        let flux = ["FLUX_JOB_SIZE": "4", "FLUX_TASK_RANK": "0"]
+        #expect(refusal("Open MPI v5.0.11", flux)?.contains("flux run -o pmi=pmix") == true)
+        // Version 5 does not speak what srun --mpi=pmi2 and flux run offer by themselves; older ones may have been built with it.
+        let pmi2 = slurm.merging(["PMI_RANK": "1", "PMI_SIZE": "4"]) { $1 }
+        #expect(refusal("Open MPI v5.0.11", pmi2)?.contains("srun --mpi=pmix") == true)
+        #expect(refusal("Open MPI v4.1.4", pmi2) == nil && refusal("MPICH Version: 5.0.2", pmi2) == nil)
+        for launcher in [slurm.merging(["PMIX_RANK": "1"]) { $1 }, ["OMPI_COMM_WORLD_SIZE": "4"]] { #expect(refusal("Open MPI v5.0.11", launcher) == nil) }
+        #expect(refusal("Open MPI v4.1.4", ["SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"]) == nil, "a batch script's own command")
+    }
+
+    @Test("the advice is about the launcher that started the processes")
+    func advice() {
+        let mpirun = ["PMI_SIZE": "2", "PMI_RANK": "0", "HYDI_CONTROL_FD": "8", "SLURM_STEP_NUM_TASKS": "2"]
+        #expect(LaunchTable.advice(library: "Open MPI v4.1.4", environment: mpirun).contains("the mpirun that was installed with Open MPI"))
+        #expect(LaunchTable.advice(library: "MPICH 4.0.2", environment: ["OMPI_COMM_WORLD_SIZE": "2"]).contains("installed with MPICH"))
+        #expect(LaunchTable.advice(library: "Open MPI v4.1.4", environment: ["JSM_NAMESPACE_SIZE": "2"]).contains("Spectrum MPI"))
+        for row in LaunchTable.rows { #expect(LaunchTable.text.contains(row.launcher) && LaunchTable.text.contains(row.openMPI)) }
     }
 
     @Test func masksAreRead() {

@@ -45,7 +45,7 @@ import Training
             for name in ["launch", "cluster"] {
                 try FileManager.default.createSymbolicLink(atPath: "\(scratch)/\(name)", withDestinationPath: "\(Self.repository)/\(name)")
             }
-            for (name, target) in [("mneme", program), ("mneme-mpirun", "\(Self.repository)/launch/mpirun")] {
+            for (name, target) in [("mneme", program)] + ["mpirun", "job"].map({ ("mneme-\($0)", "\(Self.repository)/launch/\($0)") }) {
                 try FileManager.default.createSymbolicLink(atPath: "\(home)/bin/\(name)", withDestinationPath: target)
             }
             let script = "set -euo pipefail; cd \(scratch); PATH=$HOME/bin:$PATH\n" + commands.joined(separator: "\n") + "\n"
@@ -71,7 +71,7 @@ import Training
         let files = (FileManager.default.enumerator(atPath: "\(Self.repository)/Sources")?.allObjects as? [String] ?? []).filter {
             $0.hasSuffix(".swift") || $0.hasSuffix(".c")
         }
-        let sources = try (files.map { "Sources/\($0)" } + ["launch/mpirun"]).map(Self.text)
+        let sources = try (files.map { "Sources/\($0)" } + ["launch/job"]).map(Self.text)
         var count = 0
         for row in page[table...].matches(of: /\n\| `([^`]+)` \|/) {
             for part in row.1.split(separator: "…").map({ $0.trimmingCharacters(in: .whitespaces) }) where part.count > 5 {

@@ -46,6 +46,9 @@ struct DoctorCommand: ParsableCommand {
     @Flag(help: "List the places at which MNEME_FAILPOINT makes a run fail on purpose.")
     var failpoints = false
 
+    @Flag(help: "List what to give which launcher for which MPI library, so that its processes become ranks of one job.")
+    var launchers = false
+
     @Argument(help: "With --tune: the classes to measure; those of common layers by default.")
     var classes: [String] = []
 
@@ -58,6 +61,7 @@ struct DoctorCommand: ParsableCommand {
             for point in Failpoint.allCases { try print("\(point.rawValue.padding(toLength: 32, withPad: " ", startingAt: 0))\(point.meaning)") }
             return
         }
+        if launchers { return try print(LaunchTable.text, terminator: "") }
         ProgramStart.run { communicator in
             if tune {
                 let tuning = try communicator.onEveryRank { try MatrixProductTuning(classes, on: communicator.rank == 0) }
