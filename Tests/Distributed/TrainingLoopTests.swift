@@ -65,7 +65,8 @@ import TestSupport
             #expect(other.standardError.contains("starting at step 0"))
             #expect(run.metrics.count == 12 && run.timelessMetrics != first)
             let log = try String(contentsOfFile: run.directory + "/log.txt", encoding: .utf8)
-            #expect(log.split(separator: "\n").count == 12)
+            // Twelve steps, and the line of the goodput.
+            #expect(log.split(separator: "\n").count == 13)
         }
     }
 

@@ -27,10 +27,19 @@ import Training
         later.observe("step", 7)
         let learnt = [limits.text, ""].map { later.learn($0) }
         #expect(learnt == [true, true] && later.longest == ["evaluation": 40, "step": 7])
-        for wrong in ["step", "step x", "step -1", "step inf", "step 1 2"] {
+        for wrong in ["step", "step x", "step -1", "step inf", " 1"] {
             let isTaken = later.learn(wrong)
             #expect(!isTaken, "\(wrong)")
         }
+    }
+
+    @Test("what was seen of every section of a session comes back from a checkpoint")
+    func sections() {
+        var (limits, later) = (StandstillLimits(Self.settings(atLeast: 10, first: 600)), StandstillLimits(Self.settings(atLeast: 10, first: 600)))
+        let sections = ["start", "restore", "rehearsal", "step", "data", "publish", "log", "save", "wait for the checkpoint", "evaluation", "session"]
+        for (index, section) in sections.enumerated() { limits.observe(section, Double(index)) }
+        let isTaken = later.learn(limits.text)
+        #expect(isTaken && later.longest == limits.longest)
     }
 
     private func report(_ rank: Int, sequence: Int, still: Double = 0, limit: Double = 30, sections: [String] = ["step"]) -> RankReport {

@@ -27,9 +27,11 @@ package struct StandstillLimits: Sendable, Equatable {
     /// - Returns: false for a text that is none of ``text``'s.
     package mutating func learn(_ text: String) -> Bool {
         for part in text.split(separator: ", ") {
-            let words = part.split(separator: " ")
-            guard words.count == 2, let seconds = Double(words[1]), seconds >= 0, seconds.isFinite else { return false }
-            observe(String(words[0]), seconds)
+            // A section's name may have spaces: `wait for the checkpoint 0.50`.
+            guard let space = part.lastIndex(of: " "), space > part.startIndex, let seconds = Double(part[part.index(after: space)...]), seconds >= 0,
+                seconds.isFinite
+            else { return false }
+            observe(String(part[..<space]), seconds)
         }
         return true
     }
