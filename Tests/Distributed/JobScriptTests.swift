@@ -196,12 +196,13 @@ private struct Site {
             try site.command("srun", "[ \"$1\" != --mpi=list ] || { printf '\\tpmix\\n'; exit; }; eval \"$BEHAVIOUR\"")
             for name in ["scancel", "bkill", "qdel"] { try site.command(name, "") }
             try site.command("sbatch", "echo 8")
+            try site.command("squeue", "echo 1:00:00")
             try site.command("qsub", "echo 8.server")
             try site.command("bsub", "cat >/dev/null; echo 'Job <8> is submitted to queue <normal>.'")
             let script = try site.file("script", "#!/bin/bash")
             let nodes = try site.file("nodes", "n1", "n2")
             for (scheduler, handsIn, takesBack) in [
-                (["RUN": "x"].merging(Site.slurm) { $1 }, "sbatch --parsable --dependency=afterany:7 \(script)\n", "scancel 8\n"),
+                (["RUN": "x"].merging(Site.slurm) { $1 }, "sbatch --parsable --dependency=afterany:7 --job-name=mneme --nodes=2 --ntasks=4 --cpus-per-task=8 --time=1:00:00 \(script)\n", "scancel 8\n"),
                 (["RUN": "x", "PBS_JOBID": "12.s", "PBS_NODEFILE": nodes], "qsub -v RUN -W depend=afterany:12.s \(script)\n", "qdel 8.server\n"),
                 (["RUN": "x", "LSB_JOBID": "9", "LSB_DJOB_HOSTFILE": nodes], "bsub -w ended(9)\n", "bkill 8\n"),
                 (["RUN": "x", "JOB_ID": "3", "PE_HOSTFILE": nodes, "NSLOTS": "2"], "qsub -v RUN -terse -hold_jid 3 \(script)\n", "qdel 8.server\n"),
