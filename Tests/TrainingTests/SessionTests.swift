@@ -215,7 +215,7 @@ import Training
             let whole = "\(scratch)/whole"
             try train(configuration(whole), ranks: 1)
             let digest = try CheckpointReader(directory: "\(whole)/step-12").verify()
-            for ranks in [1, 2, 4] {
+            for ranks in 1...4 {
                 let run = "\(scratch)/on\(ranks)"
                 func configured(_ steps: Int) throws -> RunConfiguration {
                     try configuration(run, "checkpoint.parity=true", "steps=\(steps)", settings.first ?? "log.every=1")
@@ -256,7 +256,10 @@ import Training
             #expect(lines[first + 1].hasPrefix("each rank reads at most "))
             let resumed = try #require(lines.firstIndex { $0.hasPrefix("resuming at step 4") })
             #expect(first < resumed)
-            #expect(try said(steps: 8, ranks: 1).contains { $0.hasPrefix("resuming on 1 rank from 4 shards: lanes 0-7 -> rank 0") })
+            let three = try #require(try said(steps: 7, ranks: 3).first { $0.hasPrefix("resuming on 3 ranks from 4 shards: lanes ") })
+            let ranges = three.matches(of: /([0-9])-([0-9])(?=[^>]*-> rank [0-2])/)
+            #expect(ranges.flatMap { Int($0.1)!...Int($0.2)! }.sorted() == Array(0..<8) && three.contains("-> rank 2"), "\(three)")
+            #expect(try said(steps: 8, ranks: 1).contains { $0.hasPrefix("resuming on 1 rank from 3 shards: lanes 0-7 -> rank 0") })
         }
     }
 
