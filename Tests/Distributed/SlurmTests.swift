@@ -185,9 +185,10 @@ struct SlurmTests {
             try slurm.ask("bash", "-c", kill)
             #expect(try job.end() == "COMPLETED", "\(job.log)")
             #expect(try job.field("Restarts") == "1")
-            for line in ["launch/job: a rank was lost without a word (srun ended with ", "ended with 69: the job is requeued", "ended without a word after step"] {
-                #expect(job.log.contains(line), "\(line): \(job.log)")
-            }
+            #expect(job.log.contains("ended with 69: the job is requeued"), "\(job.log)")
+            // The other rank hears of it from MPI, or is ended by srun before that.
+            let isTold = ["launch/job: a rank was lost without a word (srun ended with ", "see whether a rank or the network was lost"].contains { job.log.contains($0) }
+            #expect(isTold, "\(job.log)")
         }
     }
 
