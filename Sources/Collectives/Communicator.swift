@@ -20,6 +20,7 @@ public protocol PendingCollective: AnyObject {
 }
 
 extension PendingCollective {
+    /// A collective of one part is waited for as a whole.
     public func waitForPart() throws { try wait() }
 }
 
@@ -30,6 +31,7 @@ public struct Message {
     /// What is sent, or where it comes to.
     public let bytes: UnsafeMutableRawBufferPointer
 
+    /// Bytes of the caller's, which are neither copied nor owned.
     public init(partner: Int, bytes: UnsafeMutableRawBufferPointer) { (self.partner, self.bytes) = (partner, bytes) }
 }
 
