@@ -3,6 +3,7 @@
 
     Benchmarks/faults.py digests          the same run on 1, 2, 3, 4, 6 and 8 ranks, some of which share out the optimizer's state: digests and diffs
     Benchmarks/faults.py kill stop        a rank is killed: the job is gone within 5 s; a rank is stopped: it is named, and the job ends
+    Benchmarks/faults.py resume           a rank, all ranks or mpirun are killed at random moments, and the run goes on with another number of ranks
     Benchmarks/faults.py stop --times 20  how often (default: 20)
 
 The small LSTM of launch/runs/copy-lstm.yaml is trained under Open MPI's mpirun. The exit code is 1 when something did not come out as it should.
@@ -10,6 +11,7 @@ The small LSTM of launch/runs/copy-lstm.yaml is trained under Open MPI's mpirun.
 
 import argparse
 import os
+import random
 import shutil
 import signal
 import statistics
@@ -36,7 +38,7 @@ def digests(program, scratch):
     outcomes = []
     for ranks in (1, 2, 3, 4, 6, 8):
         directory, shared = scratch / f"on{ranks}", ranks in (3, 6, 8)
-        settings = ["batch.groups=8", "parallel.reproducible=true", f"parallel.shardOptimizer={str(shared).lower()}", "steps=40", "checkpoint.every=20",
+        settings = ["batch.groups=8", "parallel.reproducible=true", f"parallel.shardOptimizer={str(shared).lower()}", "parallel.gradients=int8", "steps=40", "checkpoint.every=20",
                     "evaluation.every=40"]
         subprocess.run(command(program, ranks, directory, *settings), env=ENVIRONMENT, capture_output=True, check=True)
         verified = subprocess.run([program, "checkpoint", "verify", directory], capture_output=True, text=True, check=True).stdout.strip()
@@ -88,15 +90,68 @@ def damage(program, scratch, kind, times):
     return right == times
 
 
+def ranks_of(job):
+    """The processes of the ranks; mpirun starts those of its own node itself."""
+    return [child for child in children(job.pid) if Path(f"/proc/{child}/exe").exists() and os.readlink(f"/proc/{child}/exe").endswith("mneme")]
+
+
+def resume(program, scratch, times):
+    """Kills a rank, all ranks or mpirun at random moments, goes on with any number of ranks, and compares what comes out with a run that nobody killed."""
+    settings = ["batch.groups=8", "batch.lanes=8", "model.width=24", "steps=120", "checkpoint.every=7", "evaluation.every=60", "log.every=20",
+                "parallel.reproducible=true", "parallel.gradients=int8", "watchdog.atLeast=30"]
+    draw = random.Random(times)
+    start = time.monotonic()
+    subprocess.run(command(program, 1, scratch / "steady", *settings), env=ENVIRONMENT, capture_output=True, check=True)
+    whole = time.monotonic() - start
+    kills, equal, runs, counts, trouble = 0, 0, 0, {}, 0
+    while kills < times:
+        directory, sessions = scratch / f"killed{runs}", 0
+        while True:
+            ranks, shared = draw.choice([1, 2, 3, 4]), draw.random() < 0.5
+            words = command(program, ranks, directory, *settings, f"parallel.shardOptimizer={str(shared).lower()}")
+            job = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            kind = draw.choice(["a rank", "all ranks", "mpirun"])
+            try:
+                # A run is killed up to five times, then it may end.
+                errors = job.communicate(timeout=None if sessions == 5 else draw.uniform(0.05, 1.2 * whole))[1]
+                if job.returncode:
+                    trouble += 1
+                    print(f"run {runs}, {ranks} ranks: ended with {job.returncode}: {errors[-600:]}", file=sys.stderr)
+                break
+            except subprocess.TimeoutExpired:
+                victims = ranks_of(job)
+                for victim in {"a rank": victims[:1] if draw.random() < 0.5 else victims[-1:], "all ranks": victims, "mpirun": [job.pid]}[kind]:
+                    try:
+                        os.kill(victim, signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+                job.communicate()
+                kills, sessions = kills + 1, sessions + 1
+                counts[kind] = counts.get(kind, 0) + 1
+        runs += 1
+        compared = subprocess.run([program, "checkpoint", "diff", scratch / "steady", directory], capture_output=True, text=True)
+        same = compared.returncode == 0
+        equal += same
+        if not same:
+            print(f"run {runs - 1}: {compared.stdout}{compared.stderr}", file=sys.stderr)
+        shutil.rmtree(directory, ignore_errors=True)
+    what = ", ".join(f"{counts[kind]} times {kind}" for kind in sorted(counts))
+    print(f"{kills} kills ({what}) in {runs} runs on 1 to 4 ranks, the state shared out or not from session to session: {equal} of {runs} runs ended with the bits "
+          f"of the run that nobody killed; {trouble} sessions ended by themselves with an error", flush=True)
+    return equal == runs and trouble == 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("campaigns", nargs="+", choices=["digests", "kill", "stop"])
+    parser.add_argument("campaigns", nargs="+", choices=["digests", "kill", "stop", "resume"])
     parser.add_argument("--mneme", default=HERE.parent / ".build/release/mneme", type=Path, help="the program (default: the release build)")
     parser.add_argument("--times", type=int, default=20)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mneme-faults-") as scratch:
         outcomes = [
-            digests(options.mneme, Path(scratch)) if name == "digests" else damage(options.mneme, Path(scratch), name, options.times)
+            digests(options.mneme, Path(scratch)) if name == "digests"
+            else resume(options.mneme, Path(scratch), options.times) if name == "resume"
+            else damage(options.mneme, Path(scratch), name, options.times)
             for name in options.campaigns
         ]
     sys.exit(0 if all(outcomes) else 1)

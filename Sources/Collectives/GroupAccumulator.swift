@@ -14,6 +14,8 @@ public final class GroupAccumulator {
     private let merges: [Int]
     /// How many partial sums there are before each group.
     private let held: [Int]
+    /// The place of the rank's first group in the tree's order.
+    private let first: Int
     private var sums: [UnsafeMutableBufferPointer<Float>] = []
     /// Groups that are complete.
     private var added = 0
@@ -24,6 +26,7 @@ public final class GroupAccumulator {
     init(places: Range<Int>, elementCount: Int) {
         precondition(!places.isEmpty, "no groups")
         self.elementCount = elementCount
+        first = places.lowerBound
         (merges, held) = Self.plan(places)
         for _ in 0..<(held.max() ?? 0) {
             let sum = UnsafeMutableBufferPointer<Float>.allocate(capacity: elementCount)
@@ -51,13 +54,15 @@ public final class GroupAccumulator {
 
     /// Takes a whole group's gradients. The buffer is free for the next group afterwards; after the last group it holds the last partial sum.
     ///
-    /// - Parameter gradients: float32, `elementCount` elements, overwritten.
+    /// - Parameters:
+    ///   - gradients: float32, `elementCount` elements, overwritten.
+    ///   - rounding: what the nodes hold.
     /// - Returns: true after the last of the K groups; the next call begins a new step.
     /// - Complexity: two passes over the buffer a group, on average.
     @discardableResult
-    public func add(_ gradients: UnsafeMutableBufferPointer<Float>) -> Bool {
+    public func add(_ gradients: UnsafeMutableBufferPointer<Float>, _ rounding: GradientRounding = .none) -> Bool {
         precondition(gradients.count == elementCount, "\(gradients.count) gradients, \(elementCount) expected")
-        add(gradients, 0..<elementCount)
+        add(gradients, 0..<elementCount, rounding)
         added += 1
         if added < groupCount {
             _ = sums[held[added] - 1].update(fromContentsOf: gradients)
@@ -72,9 +77,10 @@ public final class GroupAccumulator {
     /// - Parameters:
     ///   - gradients: float32, the whole buffer, of which the part is overwritten with the last partial sum.
     ///   - range: the part.
-    public func addLast(_ gradients: UnsafeMutableBufferPointer<Float>, _ range: Range<Int>) {
+    ///   - rounding: what the nodes hold.
+    public func addLast(_ gradients: UnsafeMutableBufferPointer<Float>, _ range: Range<Int>, _ rounding: GradientRounding = .none) {
         precondition(added == groupCount - 1, "\(added) of \(groupCount) groups came before the last one")
-        add(gradients, range)
+        add(gradients, range, rounding)
     }
 
     /// Ends a step whose last group came in parts.
@@ -86,16 +92,14 @@ public final class GroupAccumulator {
         return sums[..<count].compactMap { $0.baseAddress.map { $0 + range.lowerBound } }
     }
 
-    private func add(_ gradients: UnsafeMutableBufferPointer<Float>, _ range: Range<Int>) {
+    private func add(_ gradients: UnsafeMutableBufferPointer<Float>, _ range: Range<Int>, _ rounding: GradientRounding) {
         guard let base = gradients.baseAddress else { return }
+        rounding.roundGroup(base, range, group: added)
+        var node = TreeNode(first: first + added, height: 0)
         for merge in 0..<merges[added] {
             guard let sum = sums[held[added] - 1 - merge].baseAddress else { return }
-            Collectives.add(sum + range.lowerBound, to: base + range.lowerBound, count: range.count)
+            node = TreeNode(first: node.first - 1 << node.height, height: node.height + 1)
+            rounding.add(sum + range.lowerBound, to: base + range.lowerBound, range, node: node)
         }
     }
-}
-
-/// sum[i] += values[i].
-func add<Scalar: BinaryFloatingPoint>(_ values: UnsafePointer<Scalar>, to sum: UnsafeMutablePointer<Scalar>, count: Int) {
-    for index in 0..<count { sum[index] += values[index] }
 }

@@ -113,7 +113,7 @@ public final class ReproducibleTree {
     }
 
     /// The groups of a rank, as places in the tree's order.
-    func places(ofRank rank: Int) -> Range<Int> {
+    package func places(ofRank rank: Int) -> Range<Int> {
         precondition((0..<size).contains(rank), "rank \(rank) of \(size)")
         return places(ofRanks: rank..<rank + 1)
     }
@@ -153,31 +153,48 @@ public final class ReproducibleTree {
     ///
     /// - Parameters:
     ///   - values: float32, any length, the same on every rank: the last of this rank's partial sums, replaced by the sum over all ranks.
+    ///   - elements: which of flat memory they are; from its first one on where it is not said.
     ///   - partials: the partial sums before it (``GroupAccumulator/partials(_:)``), which are overwritten.
+    ///   - rounding: what the nodes hold, as it was for the accumulator.
     ///   - communicator: the P ranks.
     /// - Complexity: for P a power of two as an ordinary all-reduce, 2 (P - 1) / P of the buffer sent by each rank.
     public func startAllReduce(
-        _ values: UnsafeMutableBufferPointer<Float>, partials: [UnsafeMutablePointer<Float>] = [], communicator: any Communicator
+        _ values: UnsafeMutableBufferPointer<Float>, of elements: Range<Int>? = nil, partials: [UnsafeMutablePointer<Float>] = [],
+        rounding: GradientRounding = .none, communicator: any Communicator
     ) throws -> any PendingCollective {
-        try start(values, leaves: TreeNode.covering(places(ofRank: communicator.rank)), partials, communicator)
+        try startSum(values, of: elements ?? 0..<values.count, cuts: rounding.cuts, partials, rounding, communicator, .all)
     }
 
     /// Starts the first half of ``startAllReduce(_:partials:communicator:)``: a rank ends with the sum of its ``part(ofRank:of:cuts:)`` alone, and what is
     /// elsewhere in `values` is undefined. Collective.
     public func startReduceScatter(
         _ values: UnsafeMutableBufferPointer<Float>, of elements: Range<Int>, cuts: [Int], partials: [UnsafeMutablePointer<Float>] = [],
-        communicator: any Communicator
+        rounding: GradientRounding = .none, communicator: any Communicator
     ) throws -> any PendingCollective {
-        try start(
-            values, leaves: TreeNode.covering(places(ofRank: communicator.rank)), partials, communicator,
-            cuts: TreeCuts(allowed: cuts, origin: elements.lowerBound), .reduction)
+        try startSum(values, of: elements, cuts: cuts, partials, rounding, communicator, .reduction)
     }
 
     /// Starts the second half: every rank's part goes to all ranks. Collective.
     public func startAllGather(
         _ values: UnsafeMutableBufferPointer<Float>, of elements: Range<Int>, cuts: [Int], communicator: any Communicator
     ) throws -> any PendingCollective {
-        try start(values, leaves: [], [], communicator, cuts: TreeCuts(allowed: cuts, origin: elements.lowerBound), .distribution)
+        try start(values, leaves: [], [], communicator, cuts: TreeCuts(allowed: cuts, origin: elements.lowerBound), .distribution, PlainSums<Float>())
+    }
+
+    private func startSum(
+        _ values: UnsafeMutableBufferPointer<Float>, of elements: Range<Int>, cuts: [Int]?, _ partials: [UnsafeMutablePointer<Float>],
+        _ rounding: GradientRounding, _ communicator: any Communicator, _ phases: TreePhases
+    ) throws -> any PendingCollective {
+        func start(_ arithmetic: some TreeArithmetic<Float>) throws -> any PendingCollective {
+            try self.start(
+                values, leaves: TreeNode.covering(places(ofRank: communicator.rank)), partials, communicator,
+                cuts: TreeCuts(allowed: cuts, origin: elements.lowerBound), phases, arithmetic)
+        }
+        return switch rounding.format {
+        case .float32: try start(PlainSums<Float>())
+        case .bfloat16: try start(BFloat16Sums())
+        case .int8: try start(BlockSums(parts: rounding.parts, step: rounding.step))
+        }
     }
 
     /// The part of some elements whose sum a rank ends with.
@@ -191,16 +208,17 @@ public final class ReproducibleTree {
         }
     }
 
-    private func start<Scalar: BinaryFloatingPoint>(
-        _ values: UnsafeMutableBufferPointer<Scalar>, leaves: [TreeNode], _ partials: [UnsafeMutablePointer<Scalar>], _ communicator: any Communicator,
-        cuts: TreeCuts = TreeCuts(), _ phases: TreePhases = .all
-    ) throws -> TreeReduction<Scalar> {
+    private func start<Arithmetic: TreeArithmetic>(
+        _ values: UnsafeMutableBufferPointer<Arithmetic.Scalar>, leaves: [TreeNode], _ partials: [UnsafeMutablePointer<Arithmetic.Scalar>],
+        _ communicator: any Communicator, cuts: TreeCuts = TreeCuts(), _ phases: TreePhases, _ arithmetic: Arithmetic
+    ) throws -> TreeReduction<Arithmetic> {
         precondition(communicator.size == size, "a tree for \(size) ranks, \(communicator.size) ranks")
         precondition(
             phases == .distribution || leaves.count == partials.count + 1, "\(partials.count + 1) partial sums given, \(leaves.count) belong to a rank")
         started += 1
         return try TreeReduction(
-            values, leaves, partials, levels(ofRank: communicator.rank), communicator, tag: 1 + started % 16384, memory, cuts: cuts, phases: phases)
+            values, leaves, partials, levels(ofRank: communicator.rank), communicator, tag: 1 + started % 16384, memory, cuts: cuts, phases: phases,
+            arithmetic)
     }
 
     /// Sums, in place, what the ranks' own parts of the tree gave, a few chunks at a time. Collective.
@@ -229,7 +247,8 @@ public final class ReproducibleTree {
             guard let base = rows.baseAddress else { return [] }
             let values = UnsafeMutableBufferPointer(start: base + (places.count - 1) * width, count: width)
             try start(
-                values, leaves: places.map { TreeNode(first: $0, height: 0) }, (0..<places.count - 1).map { base + $0 * width }, communicator
+                values, leaves: places.map { TreeNode(first: $0, height: 0) }, (0..<places.count - 1).map { base + $0 * width }, communicator,
+                .all, PlainSums<Double>()
             ).wait()
             return Array(values)
         }

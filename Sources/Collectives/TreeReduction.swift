@@ -42,7 +42,9 @@ enum TreePhases {
 /// First the halves, thirds, ... of what is summed are dealt out among the ranks that exchange at a level, and each adds up the nodes of the tree that
 /// its part then makes up: after the last level a rank has the whole sum of N / P elements. Then the sums travel back by the same levels. With levels of
 /// two ranks this is recursive halving and doubling. Either half of the way can be had alone.
-final class TreeReduction<Scalar: BinaryFloatingPoint>: PendingCollective {
+final class TreeReduction<Arithmetic: TreeArithmetic>: PendingCollective {
+    typealias Scalar = Arithmetic.Scalar
+
     /// A partial sum: the values of a node, of the elements that this rank still has to do with.
     private struct Partial {
         var node: TreeNode
@@ -53,7 +55,15 @@ final class TreeReduction<Scalar: BinaryFloatingPoint>: PendingCollective {
         func element(_ index: Int) -> UnsafeMutablePointer<Scalar> { memory + (index - first) }
     }
 
+    /// Values that come in encoded: from where, to where, and which.
+    private struct Delivery {
+        var bytes: UnsafeMutableRawBufferPointer
+        var values: UnsafeMutablePointer<Scalar>
+        var elements: Range<Int>
+    }
+
     private let values: UnsafeMutablePointer<Scalar>
+    private let arithmetic: Arithmetic
     private let levels: [ReproducibleTree.Level]
     private let communicator: any Communicator
     private let tag: Int
@@ -70,6 +80,9 @@ final class TreeReduction<Scalar: BinaryFloatingPoint>: PendingCollective {
     private var phase = 0
     private var pending: (any PendingCollective)?
     private var borrowed: [UnsafeMutableRawBufferPointer] = []
+    /// What the present phase sends encoded.
+    private var departing: [UnsafeMutableRawBufferPointer] = []
+    private var deliveries: [Delivery] = []
 
     /// Starts.
     /// - Parameters:
@@ -78,8 +91,10 @@ final class TreeReduction<Scalar: BinaryFloatingPoint>: PendingCollective {
     ///   - partials: the leaves before the last, overwritten.
     init(
         _ values: UnsafeMutableBufferPointer<Scalar>, _ leaves: [TreeNode], _ partials: [UnsafeMutablePointer<Scalar>],
-        _ levels: [ReproducibleTree.Level], _ communicator: any Communicator, tag: Int, _ pool: TreeMemory, cuts: TreeCuts, phases: TreePhases
+        _ levels: [ReproducibleTree.Level], _ communicator: any Communicator, tag: Int, _ pool: TreeMemory, cuts: TreeCuts, phases: TreePhases,
+        _ arithmetic: Arithmetic
     ) throws {
+        self.arithmetic = arithmetic
         (self.levels, self.communicator, self.tag, self.pool, self.cuts) = (levels, communicator, tag, pool, cuts)
         end = phases == .reduction ? levels.count : 2 * levels.count
         owned = [0..<values.count]
@@ -102,7 +117,7 @@ final class TreeReduction<Scalar: BinaryFloatingPoint>: PendingCollective {
         if !isComplete { try post() }
     }
 
-    deinit { pool.giveBack(borrowed) }
+    deinit { pool.giveBack(borrowed + departing + deliveries.map(\.bytes)) }
 
     private var isComplete: Bool { phase == end }
 
@@ -135,13 +150,13 @@ final class TreeReduction<Scalar: BinaryFloatingPoint>: PendingCollective {
         arriving = level.nodes.map { _ in [] }
         for (block, peer) in level.peers.enumerated() where block != own {
             let sent = cuts.part(elements, block, of: level.peers.count)
-            if !sent.isEmpty { outgoing += partials.map { message($0.element(sent.lowerBound), sent.count, peer) } }
+            if !sent.isEmpty { outgoing += partials.map { departure($0.element(sent.lowerBound), sent, peer) } }
             guard !kept.isEmpty else { continue }
             let memory = pool.take(level.nodes[block].count * kept.count * MemoryLayout<Scalar>.stride)
             borrowed.append(memory)
             guard let base = memory.baseAddress?.assumingMemoryBound(to: Scalar.self) else { continue }
             arriving[block] = level.nodes[block].enumerated().map { Partial(node: $1, memory: base + $0 * kept.count, first: kept.lowerBound) }
-            incoming += arriving[block].map { message($0.memory, kept.count, peer) }
+            incoming += arriving[block].map { arrival($0.memory, kept, peer) }
         }
         pending = try communicator.startMessages(outgoing, incoming, tag: tag)
     }
@@ -155,19 +170,45 @@ final class TreeReduction<Scalar: BinaryFloatingPoint>: PendingCollective {
         let kept = cuts.part(elements, own, of: level.peers.count)
         for (block, peer) in level.peers.enumerated() where block != own {
             let missing = cuts.part(elements, block, of: level.peers.count)
-            if !kept.isEmpty { outgoing.append(message(values + kept.lowerBound, kept.count, peer)) }
-            if !missing.isEmpty { incoming.append(message(values + missing.lowerBound, missing.count, peer)) }
+            if !kept.isEmpty { outgoing.append(departure(values + kept.lowerBound, kept, peer)) }
+            if !missing.isEmpty { incoming.append(arrival(values + missing.lowerBound, missing, peer)) }
         }
         pending = try communicator.startMessages(outgoing, incoming, tag: tag)
     }
 
-    private func message(_ memory: UnsafeMutablePointer<Scalar>, _ count: Int, _ peer: Int) -> Message {
-        Message(partner: peer, bytes: UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(start: memory, count: count)))
+    /// Elements of this reduction as those of flat memory.
+    private func flat(_ elements: Range<Int>) -> Range<Int> { cuts.origin + elements.lowerBound..<cuts.origin + elements.upperBound }
+
+    private func departure(_ memory: UnsafeMutablePointer<Scalar>, _ elements: Range<Int>, _ peer: Int) -> Message {
+        if arithmetic.isPlain { return Message(partner: peer, bytes: UnsafeMutableRawBufferPointer(start: memory, count: arithmetic.byteCount(elements))) }
+        let bytes = encodedMemory(elements)
+        if let base = bytes.baseAddress { arithmetic.encode(memory, flat(elements), into: base) }
+        departing.append(bytes)
+        return Message(partner: peer, bytes: UnsafeMutableRawBufferPointer(rebasing: bytes[..<arithmetic.byteCount(flat(elements))]))
+    }
+
+    private func arrival(_ memory: UnsafeMutablePointer<Scalar>, _ elements: Range<Int>, _ peer: Int) -> Message {
+        if arithmetic.isPlain { return Message(partner: peer, bytes: UnsafeMutableRawBufferPointer(start: memory, count: arithmetic.byteCount(elements))) }
+        let bytes = encodedMemory(elements)
+        deliveries.append(Delivery(bytes: bytes, values: memory, elements: flat(elements)))
+        return Message(partner: peer, bytes: UnsafeMutableRawBufferPointer(rebasing: bytes[..<arithmetic.byteCount(flat(elements))]))
+    }
+
+    private func encodedMemory(_ elements: Range<Int>) -> UnsafeMutableRawBufferPointer { pool.take(arithmetic.byteCount(flat(elements))) }
+
+    /// Takes what has come in encoded out of its bytes.
+    private func unpack() {
+        for delivery in deliveries {
+            if let base = delivery.bytes.baseAddress { arithmetic.decode(base, delivery.elements, into: delivery.values) }
+        }
+        pool.giveBack(departing + deliveries.map(\.bytes))
+        (departing, deliveries) = ([], [])
     }
 
     /// Goes on once the messages of a phase are there.
     private func advance() throws {
         pending = nil
+        unpack()
         if phase < levels.count {
             let kept = owned[phase + 1]
             arriving[digit(levels[phase])] = partials
@@ -187,8 +228,9 @@ final class TreeReduction<Scalar: BinaryFloatingPoint>: PendingCollective {
                 sums.removeLast()
                 // What lies in the result's memory stays there.
                 let (from, to) = isInPlace(next) ? (before, next) : (next, before)
-                add(from.element(elements.lowerBound), to: to.element(elements.lowerBound), count: elements.count)
-                next = Partial(node: before.node.parent, memory: to.memory, first: to.first)
+                let node = before.node.parent
+                arithmetic.add(from.element(elements.lowerBound), to: to.element(elements.lowerBound), flat(elements), node: node)
+                next = Partial(node: node, memory: to.memory, first: to.first)
             }
             sums.append(next)
         }

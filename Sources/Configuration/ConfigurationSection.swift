@@ -21,7 +21,7 @@ public final class ConfigurationSection {
     private var answers: [(key: String, answer: Answer)] = []
     private let onResume: ResumeRule
     /// Required keys that are absent have some value that fits, since only the declarations are of interest.
-    private let fillsIn: Bool
+    package let fillsIn: Bool
     private var ownNotices: [String] = []
 
     /// What was answered when a key was asked for.

@@ -8,7 +8,7 @@
 public enum KernelLayout {
     /// The number that the module which mentions it was compiled with. A test computes it from the sources of this module and says what it should be.
     @_transparent
-    public static var number: UInt64 { 0xB07A_AD97_D988_30BD }
+    public static var number: UInt64 { 0xBB74_4A1E_57B9_714F }
 
     /// The number that the running program's declarations have.
     @inline(never)

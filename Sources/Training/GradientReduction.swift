@@ -23,26 +23,35 @@ final class GradientReduction {
     /// What travels while the backward pass still runs; `nil` on one rank.
     private let buckets: GradientBuckets?
     private let tree: ReproducibleTree?
-    /// `nil` without a tree, and where one group is its own sum.
+    /// `nil` without a tree, and where one group is its own sum as it is.
     private let accumulator: GroupAccumulator?
+    /// What the tree's nodes hold.
+    private var rounding: GradientRounding
     private var isMarked: [Bool]
 
-    init(store: ParameterStore, communicator: any Communicator, tree: ReproducibleTree?, partition: ParameterPartition) {
+    init(
+        store: ParameterStore, communicator: any Communicator, tree: ReproducibleTree?, partition: ParameterPartition, rounding: GradientRounding = .none
+    ) {
+        self.rounding = rounding
         self.store = store
         self.communicator = communicator
         self.tree = tree
         self.partition = partition
         isMarked = Array(repeating: false, count: store.parameters.count)
-        accumulator = tree.flatMap { $0.groupCount > 1 ? $0.accumulator(ofRank: communicator.rank, elementCount: store.flatCount) : nil }
+        accumulator = tree.flatMap { $0.groupCount > 1 || rounding.format != .float32 ? $0.accumulator(ofRank: communicator.rank, elementCount: store.flatCount) : nil }
         buckets = communicator.size == 1 ? nil : partition.buckets
     }
 
     /// - Parameters:
+    ///   - step: the number of the step.
     ///   - count: micro-batches of this rank.
     ///   - compute: forward pass of one micro-batch; returns its summed loss, to be run backwards on the tape.
     ///   - measure: called after the backward pass of a micro-batch; its results are summed.
     /// - Returns: the sums over all ranks.
-    func run(_ count: Int, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double) throws -> StepSums {
+    func run(
+        step: Int, _ count: Int, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double
+    ) throws -> StepSums {
+        rounding.step = step
         var sums: [[Double]] = []
         for index in 0..<count {
             if index == 0 || tree != nil { store.clearGradients() }
@@ -55,7 +64,7 @@ final class GradientReduction {
             if let failure = travel?.failure { throw failure }
             sums.append([Double(result.loss.scalar), Double(result.count), measure(index)])
             if isLast || tree != nil { store.zeroMissingGradients() }
-            if let accumulator, !isLast || buckets == nil { accumulator.add(store.gradients) }
+            if let accumulator, !isLast || buckets == nil { accumulator.add(store.gradients, rounding) }
         }
         if let buckets {
             for (index, isMarked) in isMarked.enumerated() where !isMarked { try markReady(store.parameters[index], in: buckets) }
@@ -92,14 +101,15 @@ final class GradientReduction {
     private func begin(_ buckets: GradientBuckets) -> Travel {
         for parameter in isMarked.indices { isMarked[parameter] = false }
         let gradients = store.gradientMemory
-        buckets.begin { [communicator, tree, accumulator, partition] range in
+        buckets.begin { [communicator, tree, accumulator, partition, rounding] range in
             let part = UnsafeMutableBufferPointer(rebasing: gradients[range])
             guard let tree else { return try communicator.startAllReduce(part) }
-            accumulator?.addLast(gradients, range)
+            accumulator?.addLast(gradients, range, rounding)
             let partials = accumulator?.partials(range) ?? []
             return partition.isShared
-                ? try tree.startReduceScatter(part, of: range, cuts: partition.cuts, partials: partials, communicator: communicator)
-                : try tree.startAllReduce(part, partials: partials, communicator: communicator)
+                ? try tree.startReduceScatter(
+                    part, of: range, cuts: partition.cuts, partials: partials, rounding: rounding, communicator: communicator)
+                : try tree.startAllReduce(part, of: range, partials: partials, rounding: rounding, communicator: communicator)
         }
         let travel = Travel()
         travel.progress = { [self, unowned travel] parameter in

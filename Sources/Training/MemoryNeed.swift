@@ -22,17 +22,19 @@ package struct MemoryNeed: Sendable {
     ///   - ranks: among which a checkpoint is shared out.
     ///   - sharesOptimizer: whether the optimizer's state is shared out among them, too.
     ///   - partialSums: gradients that the reproducible tree keeps beside the present one.
+    ///   - residuals: groups of this rank that keep what rounding has left of their gradients.
     ///   - lanes: of this rank.
     ///   - laneBytes: what a lane takes at least: its positions in a batch, and what it remembers.
     package init(
-        parameters: Int, optimizer: OptimizerConfiguration, activations: DataType, ranks: Int = 1, sharesOptimizer: Bool = false, partialSums: Int = 0, lanes: Int = 0, laneBytes: Int = 0
+        parameters: Int, optimizer: OptimizerConfiguration, activations: DataType, ranks: Int = 1, sharesOptimizer: Bool = false, partialSums: Int = 0,
+        residuals: Int = 0, lanes: Int = 0, laneBytes: Int = 0
     ) {
         self.parameters = parameters
         let slots = Self.product(parameters, 4 * optimizer.slotCount)
         let values = Self.sum(
-            Self.product(parameters, 8 + (activations == .bfloat16 ? 2 : 0) + 4 * partialSums), sharesOptimizer && slots > 0 ? (slots - 1) / ranks + 1 : slots)
+            Self.product(parameters, 8 + (activations == .bfloat16 ? 2 : 0) + 4 * (partialSums + residuals)), sharesOptimizer && slots > 0 ? (slots - 1) / ranks + 1 : slots)
         let saved = Self.sum(Self.product(parameters, 4), slots)
-        let share = saved == 0 ? 0 : (saved - 1) / ranks + 1
+        let share = Self.sum(saved == 0 ? 0 : (saved - 1) / ranks + 1, Self.product(parameters, 4 * residuals))
         batchBytes = Self.product(lanes, laneBytes)
         bytes = [values, share, batchBytes].reduce(0) { Self.sum($0, $1) }
     }

@@ -37,7 +37,10 @@ package struct ParameterPartition {
     ///   - tree: the tree along which ranks that share the state out sum their gradients; `nil` where each rank has all of it.
     ///   - rank: this rank.
     ///   - bucketBytes: the size of what travels together.
-    package init(_ store: ParameterStore, sharedAlong tree: ReproducibleTree? = nil, rank: Int = 0, bucketBytes: Int = 4 << 20) {
+    ///   - format: what gradients travel as: of some, only whole parts do.
+    package init(
+        _ store: ParameterStore, sharedAlong tree: ReproducibleTree? = nil, rank: Int = 0, bucketBytes: Int = 4 << 20, format: GradientFormat = .float32
+    ) {
         let parameters = store.parameters
         let tree = tree.flatMap { $0.size > 1 ? $0 : nil }
         var (parts, owners): ([Range<Int>], [Int]) = ([], [])
@@ -54,7 +57,7 @@ package struct ParameterPartition {
         (self.parts, parameterOfPart, isShared) = (parts, owners, tree != nil)
         cuts = parts.map(\.lowerBound)
         let elements = parameters.map { $0.offset..<$0.offset + $0.shape.count }
-        buckets = GradientBuckets(ranges: elements, bucketBytes: bucketBytes, cuts: tree == nil ? nil : cuts)
+        buckets = GradientBuckets(ranges: elements, bucketBytes: bucketBytes, cuts: tree == nil && !format.hasBlocks ? nil : cuts)
         guard let tree else {
             ownParts = Array(parts.indices)
             pieces = parameters.map {

@@ -1,11 +1,13 @@
 // A run as one value: everything that decides what it computes, read from one YAML file and its overrides.
 
+import Collectives
 import Configuration
 import Diagnostics
 import Foundation
 import Models
 import NeuralNetworks
 import Optimizers
+import Storage
 import Tensors
 
 /// The arithmetic of activations and matrix products.
@@ -41,6 +43,8 @@ public struct ParallelSettings: Sendable {
     public var bucketBytes: Int
     /// Each rank keeps the optimizer's state of a part of the parameters alone.
     public var shardOptimizer: Bool
+    /// What partial sums of gradients are rounded to, and travel as.
+    public var gradients: GradientFormat
     /// Steps between two checks of each rank on its neighbour; `nil` for none.
     public var verify: Int?
 }
@@ -116,7 +120,14 @@ public struct RunConfiguration: Sendable {
     public init(contentsOf path: String, overrides: [String] = []) throws {
         try self.init(
             ConfigurationTree(contentsOf: path, overrides: overrides),
-            defaultName: path == "-" ? "run" : URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent)
+            defaultName: path == "-" ? "run" : Self.name(ofFile: path))
+    }
+
+    /// The name of a file without its extension: that of its run, where the file names none.
+    private static func name(ofFile path: String) -> String {
+        let name = Directory.lastName(of: path)
+        guard let dot = name.lastIndex(of: "."), dot > name.startIndex else { return name }
+        return String(name[..<dot])
     }
 
     /// Reads a run from YAML text, such as the one stored in a checkpoint.
@@ -285,6 +296,15 @@ extension ParallelSettings {
         guard !shardOptimizer || reproducible else {
             throw section.error(
                 "shardOptimizer", "is true, but parallel.reproducible is not: ranks share the state out along its tree",
+                advice: "set parallel.reproducible and batch.groups, or leave it out")
+        }
+        gradients = try section.choice(
+            "gradients",
+            "What gradients travel between ranks as, with parallel.reproducible: bfloat16 halves the bytes, int8 quarters them and keeps what rounding leaves of each group's gradient for its next one.",
+            default: GradientFormat.float32, onResume: .noted)
+        guard gradients == .float32 || reproducible || section.fillsIn else {
+            throw section.error(
+                "gradients", "is \(gradients.rawValue), but parallel.reproducible is not true: gradients are rounded at the nodes of its tree",
                 advice: "set parallel.reproducible and batch.groups, or leave it out")
         }
         verify = try section.optionalInt(

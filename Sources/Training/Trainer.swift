@@ -180,6 +180,7 @@ public final class Trainer {
         try MemoryNeed(
             parameters: store.parameterCount, optimizer: configuration.optimizer, activations: configuration.precision.activations,
             ranks: communicator.size, sharesOptimizer: configuration.parallel.shardOptimizer, partialSums: tree?.partialSums(ofRank: communicator.rank) ?? 0,
+            residuals: configuration.parallel.gradients.hasFeedback ? ownership.microBatches.count : 0,
             lanes: ownership.microBatches.reduce(0) { $0 + $1.count }, laneBytes: task.laneBytes + LaneMemory.bytesPerLane(of: model)
         ).check(communicator)
         loader = try communicator.onEveryRank { try task.makeLoader(owning: Set(ownership.microBatches.joined()).union(crossCheck?.lanes ?? []).sorted()) }
@@ -187,17 +188,20 @@ public final class Trainer {
         memory = LaneMemory(model, laneCount: configuration.batch.lanes, microBatches: ownership.microBatches)
         let partition = ParameterPartition(
             store, sharedAlong: configuration.parallel.shardOptimizer ? tree : nil, rank: communicator.rank,
-            bucketBytes: configuration.parallel.bucketBytes)
+            bucketBytes: configuration.parallel.bucketBytes, format: configuration.parallel.gradients)
+        let residuals = ResidualState(configuration.parallel.gradients, store: store, tree: tree, rank: communicator.rank)
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: partition.stateCount(store))
         trainingStep = TrainingStep(
             store: store, optimizer: optimizer, update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes),
-            communicator: communicator, tree: tree, partition: partition, microBatches: ownership.microBatches.count)
+            communicator: communicator, tree: tree, partition: partition,
+            rounding: GradientRounding(configuration.parallel.gradients, parts: partition.parts, residuals: residuals?.residuals),
+            microBatches: ownership.microBatches.count)
 
         // Everything that a run saves. Nothing else names it.
         let registry = RunStateRegistry([
             ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store, partition: partition), LoaderState(loader: loader, communicator: communicator),
             memory, counters, judge, IdentityState(configuration: configuration, task: task),
-        ] + [watchdog].compactMap { $0 })
+        ] + [residuals as (any RunState)?, watchdog].compactMap { $0 })
         let directory = try communicator.onEveryRank {
             communicator.rank == 0
                 ? try RunDirectory(

@@ -45,6 +45,34 @@ struct OptimizerState: RunState {
     }
 }
 
+/// What rounding has left of each group's gradient, where it is added to the group's next one.
+struct ResidualState: RunState {
+    let residuals: GradientResiduals
+    private let store: ParameterStore
+    /// G.
+    private let groupCount: Int
+    /// The rank's groups, as places in the tree's order: another number of ranks cuts the same rows otherwise.
+    private let places: Range<Int>
+    let stateName = "residuals"
+
+    /// `nil` where nothing is left over.
+    init?(_ format: GradientFormat, store: ParameterStore, tree: ReproducibleTree?, rank: Int) {
+        guard let tree, format.hasFeedback else { return nil }
+        (self.store, groupCount, places) = (store, tree.groupCount, tree.places(ofRank: rank))
+        residuals = GradientResiduals(groupCount: places.count, parameters: store.parameters.map { $0.offset..<$0.offset + $0.shape.count })
+    }
+
+    var stateItems: [StateItem] {
+        store.parameters.map { parameter in
+            StateItem(
+                "residuals/\(parameter.name)", .float32, shape: [groupCount] + parameter.shape.array, placement: .rows([places]),
+                memory: UnsafeMutableRawBufferPointer(residuals.memory(ofParameter: parameter.index)),
+                // A run that sent whole gradients before has nothing left over.
+                ifAbsent: {})
+        }
+    }
+}
+
 /// Where the loader stands.
 struct LoaderState: RunState {
     let loader: TaskLoader

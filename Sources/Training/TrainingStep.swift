@@ -79,10 +79,11 @@ package final class TrainingStep {
     ///   - communicator: the ranks.
     ///   - tree: sums gradients along the fixed tree; `nil` lets the library sum them.
     ///   - partition: what this rank updates, and what travels together; `nil` for all, in buckets of the usual size.
+    ///   - rounding: what the tree's nodes hold.
     ///   - microBatches: micro-batches of this rank in a step.
     package init(
         store: ParameterStore, optimizer: any Optimizer, update: Update, communicator: any Communicator, tree: ReproducibleTree? = nil,
-        partition: ParameterPartition? = nil, microBatches: Int = 1
+        partition: ParameterPartition? = nil, rounding: GradientRounding = .none, microBatches: Int = 1
     ) {
         let partition = partition ?? ParameterPartition(store)
         self.communicator = communicator
@@ -91,7 +92,7 @@ package final class TrainingStep {
         self.optimizer = optimizer
         self.update = update
         self.microBatches = microBatches
-        reduction = GradientReduction(store: store, communicator: communicator, tree: tree, partition: partition)
+        reduction = GradientReduction(store: store, communicator: communicator, tree: tree, partition: partition, rounding: rounding)
     }
 
     /// Runs the forward and backward passes of a step on this rank alone, and drops the gradients.
@@ -139,7 +140,7 @@ package final class TrainingStep {
         step: Int, learningRate: Double, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double = { _ in 0 },
         verify: () throws -> Void = {}, accepts: ((Outcome) throws -> Bool)? = nil
     ) throws -> Outcome {
-        let sums = try reduction.run(microBatches, compute: compute, measure: measure)
+        let sums = try reduction.run(step: step, microBatches, compute: compute, measure: measure)
         try verify()
         let meanLoss = sums.loss / max(sums.tokens, 1)
         let scale = update.scale(tokens: sums.tokens)

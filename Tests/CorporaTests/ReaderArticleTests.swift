@@ -46,19 +46,19 @@ import Testing
         let directory = try TemporaryDirectory()
         let text =
             "\u{feff}id,article,highlights\r\n1,plain,\"a \"\"quoted\"\" word\"\r\n\n2,\"two\r\nlines, and a comma\n\",\"\"\n"
-            + "3,a \"b\" c,\u{2028}\n4,\"x\",y"
+            + "3,a \"b\" c,\u{2028}\n4,\"x\",y\n5,\"q\"r,\"c\"d\"e\""
         for path in [try directory.write(text, to: "a.csv"), try directory.writeCompressed(Array(text.utf8), to: "a.csv.gz")] {
             let got = try Reading(.cnnDailyMail, [path])
-            #expect(got.sources == ["plain", "two\nlines, and a comma\n", "a \"b\" c", "x"])
-            #expect(got.targets == ["a \"quoted\" word", "", "\u{2028}", "y"])
-            #expect(got.records.map(\.place.line) == [2, 4, 7, 8])
+            #expect(got.sources == ["plain", "two\nlines, and a comma\n", "a \"b\" c", "x", "qr"])
+            #expect(got.targets == ["a \"quoted\" word", "", "\u{2028}", "y", "cd\"e\""])
+            #expect(got.records.map(\.place.line) == [2, 4, 7, 8, 9])
         }
     }
 
     @Test func wrongRecordsAreSkipped() throws {
         let directory = try TemporaryDirectory()
         let long = String(repeating: "z", count: 5000)
-        let bytes = Array("article,highlights\na,b\nonly one\na,b,c\n\"a\"x,b\n\(long),b\n".utf8) + [0xff] + Array(",b\nc,d\n".utf8)
+        let bytes = Array("article,highlights\na,b\nonly one\na,b,c\n\"a\"x\n\(long),b\n".utf8) + [0xff] + Array(",b\nc,d\n".utf8)
         let path = try directory.write(bytes, to: "a.csv")
         let got = try Reading(.cnnDailyMail, [path]) { $0.maximumLineBytes = 1000 }
         #expect(got.sources == ["a", "c"])

@@ -138,6 +138,21 @@ struct StoryQuestionTests {
         #expect(typed.sentence(1) == read.sentence(1) && typed.questions[0].sentences == 0..<3)
     }
 
+    @Test("a pipe and a link to nothing among the files are told; files of other names are not")
+    func passedOver() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("1 Mary went to the hall.\n2 Where is Mary?\thall\t1\n", to: "qa1_one_train.txt")
+        try directory.write("x", to: "README")
+        try directory.write("1 bye\n", to: "dialog-babi-candidates.txt")
+        #expect(mkfifo("\(directory.path)/qa2_two_train.txt", 0o600) == 0 && mkfifo("\(directory.path)/dialog-babi-task1-API-calls-trn.txt", 0o600) == 0)
+        for passedOver in [try BabiDirectory(path: directory.path).passedOver, try DialogDirectory(path: directory.path).passedOver] {
+            #expect(passedOver.map(\.reason) == [.pipe] && passedOver.map(\.count) == [2])
+        }
+        var findings = StoryFindings()
+        findings.passedOver = try BabiDirectory(path: directory.path).passedOver
+        #expect(findings.notes == ["passed over 2 pipes: \(directory.path)/dialog-babi-task1-API-calls-trn.txt, ..."])
+    }
+
     // MARK: rows
 
     private func simulated(_ stories: Int) throws -> (StoryQuestions, StoryVocabulary) {

@@ -104,6 +104,62 @@ struct TrainingEqualityTests {
         }
     }
 
+    @Test(
+        "rounded gradients: the same bits on any number of ranks, with the optimizer's state shared out, and what is left over of them through changes of world size",
+        arguments: [TrainingFixture.Kind.streams, .pairs, .carriedComputer], ["bfloat16", "int8"])
+    func roundedGradients(kind: TrainingFixture.Kind, format: String) throws {
+        try withScratchDirectory { scratch in
+            func run(_ name: String) throws -> TrainingRun {
+                try TrainingRun(
+                    kind, name, in: scratch, "parallel.reproducible=true", "batch.groups=8", "parallel.bucketBytes=16384", "parallel.gradients=\(format)")
+            }
+            let alone = try run("alone")
+            try alone.trainOnThreads(1)
+            let whole = try run("whole").with("parallel.gradients=float32")
+            try whole.trainOnThreads(1)
+            #expect(try whole.differences(from: alone) != [], "nothing was rounded")
+            for (ranks, isShared) in [(2, false), (3, true), (7, false)] {
+                let run = try run("on\(ranks)").with("parallel.shardOptimizer=\(isShared)")
+                try run.trainOnThreads(ranks)
+                try run.expectSame(as: alone)
+            }
+            let changing = try run("changing").with("evaluation.every=never")
+            for (ranks, steps, isShared) in [(3, 4, true), (1, 7, false), (2, 9, true), (8, 12, false)] {
+                try changing.with("steps=\(steps)", "parallel.shardOptimizer=\(isShared)").trainOnThreads(ranks)
+            }
+            #expect(try changing.differences(from: alone) == [])
+        }
+    }
+
+    @Test("rounded gradients over MPI: the bits of one rank")
+    func roundedGradientsOverMPI() throws {
+        for format in ["bfloat16", "int8"] {
+            try withScratchDirectory { scratch in
+                func run(_ name: String) throws -> TrainingRun {
+                    try TrainingRun(.streams, name, in: scratch, "parallel.reproducible=true", "batch.groups=8", "parallel.gradients=\(format)")
+                }
+                let alone = try run("alone")
+                try alone.trainOnThreads(1)
+                for ranks in [2, 3] {
+                    let run = try run("on\(ranks)")
+                    try run.train(ranks: ranks)
+                    try run.expectSame(as: alone)
+                }
+            }
+        }
+    }
+
+    @Test("a run goes over to rounded gradients and back to whole ones")
+    func changingFormat() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.streams, "run", in: scratch, "parallel.reproducible=true", "batch.groups=8", "evaluation.every=never")
+            for (steps, format) in [(4, "float32"), (7, "int8"), (9, "float32"), (12, "bfloat16")] {
+                try run.with("steps=\(steps)", "parallel.gradients=\(format)").trainOnThreads(2)
+            }
+            #expect(run.checkpointSteps.last == 12)
+        }
+    }
+
     @Test("not reproducible: other world sizes resume as well")
     func changingWorldSize() throws {
         try withScratchDirectory { scratch in

@@ -28,7 +28,7 @@ package func mixedBits(_ seed: Int, _ index: Int) -> UInt64 {
 private func smallInteger(_ rank: Int, _ index: Int) -> Int { Int(mixedBits(rank, index) % 2001) - 1000 }
 
 /// A float32 whose sums round, of magnitude 2^-8 to 2^8.
-private func roughValue(_ group: Int, _ index: Int) -> Float {
+public func roughValue(_ group: Int, _ index: Int) -> Float {
     let bits = mixedBits(group + 7919, index)
     let mantissa = Float(bits >> 40) / Float(1 << 24) - 0.5
     return mantissa * Float(sign: .plus, exponent: Int(bits & 15) - 8, significand: 1)

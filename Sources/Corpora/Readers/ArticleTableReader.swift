@@ -18,7 +18,7 @@ public final class ArticleCSVReader: CorpusReader {
     }
 
     /// - Throws: `UserError(.badData)` for a header without the columns, or a quote that is not closed; `RecordError` for a record with a
-    ///   wrong number of fields, text after a closing quote, or a field that is not UTF-8.
+    ///   wrong number of fields, or a field that is not UTF-8.
     public func next() throws -> CorpusRecord? {
         if columns == nil {
             guard try records.advance() else { return nil }

@@ -7,14 +7,14 @@ import Inputs
 /// Reads the records of a CSV file as fields of bytes.
 ///
 /// A field in quotes may hold commas, line ends and doubled quotes; a line ends at LF, CR or CRLF, and reads as LF; the last record
-/// needs no line end; blank lines are passed over. Memory is bounded by the largest record allowed.
+/// needs no line end; blank lines are passed over. Text behind a closing quote belongs to the field, as for Python's csv and pandas. Memory is bounded by the largest record allowed.
 package final class CommaSeparatedRecords {
     package let path: String
     /// The fields of the current record, unquoted. Not checked to be UTF-8.
     package private(set) var fields: [[UInt8]] = []
     /// Where the current record began.
     package private(set) var place: RecordPlace
-    /// What is wrong with the current record: text after a closing quote, or too many bytes.
+    /// What is wrong with the current record: too many bytes.
     package private(set) var fault: RecordError?
 
     private let source: ByteSource
@@ -78,8 +78,7 @@ package final class CommaSeparatedRecords {
             try scanQuoted(into: &field, openedAt: opened)
             var rest: [UInt8] = []
             try scanPlain(into: &rest)
-            if !rest.isEmpty, fault == nil { fault = RecordError("text after a closing quote", at: place) }
-            return Self.withoutCarriageReturns(field)
+            return Self.withoutCarriageReturns(field) + rest
         }
         try scanPlain(into: &field)
         return field

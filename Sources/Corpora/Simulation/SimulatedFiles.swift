@@ -3,6 +3,7 @@
 import Diagnostics
 import Foundation
 import Inputs
+import Storage
 
 /// Writes the files of a simulation.
 enum SimulatedFiles {
@@ -13,33 +14,25 @@ enum SimulatedFiles {
     ///   - body: writes into the folder that it is given, and names the files.
     /// - Throws: `UserError(.usage)` when the directory holds files that may not be replaced; `UserError(.inputOutput)` when writing fails.
     static func write(to directory: String, replacing: ((String) -> Bool)?, _ body: (_ folder: String) throws -> [String]) throws {
-        let target = directory.count > 1 && directory.hasSuffix("/") ? String(directory.dropLast()) : directory
-        let manager = FileManager.default
-        let present = try contents(of: target)
+        let present = try contents(of: directory)
         if let first = present?.first, replacing == nil {
             throw UserError(
-                .usage, "the output directory is not empty (it holds \(first))", at: directory,
+                .usage, "the output directory is not empty (it holds \(PathText.shown(first)))", at: directory,
                 advice: "name another, or give --force to replace its files")
         }
-        let url = URL(fileURLWithPath: target)
-        let partial = url.deletingLastPathComponent().appendingPathComponent(
-            ".\(url.lastPathComponent).partial-\(ProcessInfo.processInfo.processIdentifier)")
-        try reporting(directory) { try manager.createDirectory(at: partial, withIntermediateDirectories: true) }
-        defer { try? manager.removeItem(at: partial) }
-        let names = try body(partial.path)
-        guard let present else { return try reporting(directory) { try manager.moveItem(at: partial, to: url) } }
-        for name in present where replacing?(name) == true {
-            try reporting(directory) { try manager.removeItem(at: url.appendingPathComponent(name)) }
-        }
-        for name in names {
-            try reporting(directory) { try manager.moveItem(at: partial.appendingPathComponent(name), to: url.appendingPathComponent(name)) }
-        }
+        let partial = Directory.path(of: ".\(Directory.lastName(of: directory)).partial-\(getpid())", in: Directory.parent(of: directory))
+        try Directory.make(partial)
+        defer { try? Directory.remove(partial) }
+        let names = try body(partial)
+        guard let present else { return try Directory.rename(partial, to: directory) }
+        for name in present where replacing?(name) == true { try Directory.remove(Directory.path(of: name, in: directory)) }
+        for name in names { try Directory.rename("\(partial)/\(name)", to: Directory.path(of: name, in: directory)) }
     }
 
     /// Writes pieces of text one after the other into a new file, and gives its size in bytes.
     /// - Throws: `UserError(.inputOutput)`.
     static func write(_ pieces: some Sequence<String>, to path: String) throws -> Int {
-        guard let stream = fopen(path, "wx") else {
+        guard let stream = withSystemPath(path, { fopen($0, "wx") }) else {
             throw UserError(
                 .inputOutput, "cannot create the file: \(String(cString: strerror(errno)))", at: path, advice: "check permissions and free space")
         }
@@ -69,18 +62,7 @@ enum SimulatedFiles {
         case .file, .pipe, .socket, .device:
             throw UserError(.usage, "is a file where an output directory was expected", at: directory, advice: "name another directory")
         case .directory:
-            return try reporting(directory) { try FileManager.default.contentsOfDirectory(atPath: directory).sorted() }
-        }
-    }
-
-    /// Runs `body`, and makes an error of the file system one that names the directory.
-    private static func reporting<Result>(_ directory: String, _ body: () throws -> Result) throws -> Result {
-        do {
-            return try body()
-        } catch {
-            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-            let reason = cause.map { String(cString: strerror(Int32($0.code))) } ?? error.localizedDescription
-            throw UserError(.inputOutput, "cannot write the directory: \(reason)", at: directory, advice: "check permissions and free space")
+            return try Directory.names(in: directory)
         }
     }
 }

@@ -7,6 +7,8 @@ import Inputs
 public struct BabiDirectory: Sendable {
     /// The directory, as the user gave it.
     public let path: String
+    /// What lies there and is not read, but for files of other names.
+    public let passedOver: [PassedOver]
     private let files: [String]
 
     /// - Throws: `UserError` (.missingInput) where the directory does not exist or holds no task.
@@ -17,9 +19,11 @@ public struct BabiDirectory: Sendable {
                 advice: "name the folder in it that holds qa1_..._train.txt, as in \(path):folder, or unpack it with tar xzf")
         }
         self.path = path
-        files = try InputFiles.expand([path], wanted: "bAbI task files (qa1_..._train.txt)") { name in
+        let inputs = try InputFiles.list([path], wanted: "bAbI task files (qa1_..._train.txt)") { name in
             ["train", "test", "valid"].contains { BabiTask.isFile(name, ofSplit: $0) }
         }
+        files = inputs.flatMap(\.files)
+        passedOver = inputs.flatMap(\.passedOver).filter { $0.reason != .otherName }
     }
 
     /// The file of a task's split; `nil` where there is none.

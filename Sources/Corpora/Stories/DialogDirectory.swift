@@ -9,6 +9,8 @@ public struct DialogDirectory: Sendable {
     public static let taskCount = 6
     /// The directory, as the user gave it.
     public let path: String
+    /// What lies there and is not read, but for files of other names.
+    public let passedOver: [PassedOver]
     private let files: [String]
 
     /// - Throws: `UserError` (.missingInput) where the directory does not exist or holds no dialogs.
@@ -19,9 +21,11 @@ public struct DialogDirectory: Sendable {
                 advice: "name the folder in it that holds dialog-babi-candidates.txt, as in \(path):folder, or unpack it with tar xzf")
         }
         self.path = path
-        files = try InputFiles.expand([path], wanted: "dialog bAbI files (dialog-babi-task1-...-trn.txt)") {
+        let inputs = try InputFiles.list([path], wanted: "dialog bAbI files (dialog-babi-task1-...-trn.txt)") {
             $0.hasPrefix("dialog-babi-") && $0.hasSuffix(".txt")
         }
+        files = inputs.flatMap(\.files)
+        passedOver = inputs.flatMap(\.passedOver).filter { $0.reason != .otherName }
     }
 
     /// The files of some tasks' split (`trn`, `dev`, `tst`), in the order of the tasks.

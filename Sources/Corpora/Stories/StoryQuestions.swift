@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Inputs
 
 /// What was found while questions were read, besides the questions.
 public struct StoryFindings: Sendable, Equatable {
@@ -23,6 +24,8 @@ public struct StoryFindings: Sendable, Equatable {
     public var unseenAnswers = 0
     /// Stories that end with facts instead of a question, as where a file was cut off.
     public var storiesEndingInFacts = 0
+    /// What lies in the directory of the files, as if it were one of them, and was not read.
+    public var passedOver: [PassedOver] = []
 
     /// Nothing found.
     public init() {}
@@ -42,7 +45,7 @@ public struct StoryFindings: Sendable, Equatable {
 
     /// What a person should know, a line for each kind of finding.
     public var notes: [String] {
-        var notes: [String] = []
+        var notes = passedOver.map { "passed over \($0.description)" }
         if malformed > 0 { notes.append("\(quantity(malformed, "malformed line")) left out, the first: \(firstMalformed ?? "unknown")") }
         if questionsWithoutFacts > 0 { notes.append("\(quantity(questionsWithoutFacts, "question")) left out, with no fact before") }
         if emptyFacts > 0 { notes.append("\(quantity(emptyFacts, "fact")) left out, without a word") }
@@ -93,7 +96,7 @@ public struct StoryQuestions: Sendable {
     /// In the order of the files.
     public internal(set) var questions: [Question] = []
     /// What was found besides.
-    public internal(set) var findings = StoryFindings()
+    public var findings = StoryFindings()
     /// The answers as they are written, where they are no words of the vocabulary (`answer` -1).
     public internal(set) var unseenAnswers: [Int: String] = [:]
 

@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Storage
 
 /// Words by number. 0 is padding and no word; the others are numbered in the order in which the training data first names them.
 public struct StoryVocabulary: Sendable, Equatable {
@@ -87,9 +88,10 @@ public struct StoryVocabulary: Sendable, Equatable {
     /// Reads what `json` gave.
     /// - Throws: `UserError` where the file is absent, damaged or of a later version.
     public init(contentsOf path: String) throws {
-        guard let data = FileManager.default.contents(atPath: path) else {
+        guard Directory.exists(path) != nil else {
             throw UserError(.missingInput, "cannot read the vocabulary", at: path, advice: "the run directory is incomplete: copy it again")
         }
+        let data = Data(try DurableFile.read(path))
         guard let file = try? JSONDecoder().decode(File.self, from: data), file.version == 1, file.words.first == "" else {
             throw UserError(
                 .badData, "is no vocabulary of version 1", at: path, advice: "copy the run directory again, or use the program that wrote it")

@@ -8,6 +8,7 @@ import Evaluation
 import Foundation
 import Models
 import Sharding
+import Storage
 
 /// A language model, or an encoder-decoder, on a corpus directory.
 public final class LanguageTask: GeneratingTask {
@@ -195,7 +196,8 @@ extension CleaningRules {
     /// - Throws: `UserError(.badData)` where it holds no rules.
     fileprivate init?(runDirectory: String) throws {
         let path = "\(runDirectory)/\(Self.runFileName)"
-        guard let data = FileManager.default.contents(atPath: path) else { return nil }
+        guard Directory.exists(path) != nil else { return nil }
+        let data = Data(try DurableFile.read(path))
         do { self = try JSONDecoder().decode(CleaningRules.self, from: data) } catch {
             throw UserError(.badData, "holds no cleaning rules", at: path, advice: "copy the run directory again")
         }

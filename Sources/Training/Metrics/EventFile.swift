@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Storage
 
 /// The sink that TensorBoard reads: `tensorboard --logdir checkpoints`.
 package final class EventFile: MetricSink {
@@ -61,7 +62,7 @@ package final class EventFile: MetricSink {
     /// TensorBoard reads files in the order of their names, which is that of their seconds: a session that starts within the second of the one before
     /// counts as a later one.
     private func open() {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+        let names = (try? Directory.names(in: directory)) ?? []
         let seconds = names.filter { $0.hasPrefix(Self.prefix) }.compactMap { Int($0.dropFirst(Self.prefix.count).prefix { $0 != "." }) }
         let second = max(Int(Self.now), (seconds.max() ?? 0) + 1)
         do {

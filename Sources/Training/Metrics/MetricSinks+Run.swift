@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Storage
 
 extension MetricSinks {
     /// The sinks of a run on rank 0, whose directory exists. Nothing is recorded before `rewind(to:)`.
@@ -20,7 +21,7 @@ extension MetricSinks {
         ]
         if configuration.logTensorBoard { sinks.append(EventFile(directory: directory, configuration: configuration.resolvedYAML)) }
         if let path = configuration.logPrometheus {
-            let name = URL(fileURLWithPath: directory).lastPathComponent
+            let name = PathText.shown(Directory.lastName(of: directory))
             sinks.append(
                 PrometheusFile(path: path.contains("/") ? path : "\(directory)/\(path)", run: name, totalSteps: configuration.steps))
         }

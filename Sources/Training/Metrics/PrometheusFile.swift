@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Storage
 
 /// The sink of a monitoring system. The file holds the newest value of each figure and is replaced as a whole at each logged step.
 ///
@@ -68,14 +69,11 @@ package final class PrometheusFile: MetricSink {
     }
 
     private func replace() {
-        let temporary = "\(path).\(getpid()).tmp"
         do {
-            try Data(text.utf8).write(to: URL(fileURLWithPath: temporary))
-            guard rename(temporary, path) == 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
+            try DurableFile.replace(path, by: Data(text.utf8))
             isInTrouble = false
         } catch {
-            unlink(temporary)
-            if !isInTrouble { problem = "\(path): cannot be replaced: \(systemReason(of: error)); the run goes on without" }
+            if !isInTrouble { problem = "\(error); the run goes on without" }
             isInTrouble = true
         }
     }

@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Storage
 
 /// What a loss curve shows of a run.
 public struct LossCurve: Sendable {
@@ -31,11 +32,12 @@ public struct LossCurve: Sendable {
     /// - Throws: `UserError` when there is none (.missingInput), or a line before the last whole one is no metrics object (.badData).
     public init(runDirectory: String) throws {
         let path = "\(runDirectory)/metrics.jsonl"
-        guard let data = FileManager.default.contents(atPath: path) else {
+        guard Directory.exists(path) != nil else {
             throw UserError(
                 .missingInput, "does not exist or cannot be read", at: path, advice: "name a run directory in which a run has logged a step")
         }
-        title = URL(fileURLWithPath: runDirectory).lastPathComponent
+        let data = Data(try DurableFile.read(path))
+        title = PathText.shown(Directory.lastName(of: runDirectory))
         training = []
         validation = []
         let lines = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { (isEmpty: $0.isEmpty, metrics: StepMetrics(line: $0)) }

@@ -5,6 +5,7 @@
 import Diagnostics
 import Foundation
 import NeuralNetworks
+import Storage
 
 /// Draws explanations into one SVG document.
 public enum MemoryDrawing {
@@ -45,10 +46,7 @@ public enum MemoryDrawing {
     /// Writes the document.
     /// - Throws: `UserError` (.inputOutput).
     public static func write(_ explanations: [Explanation], to path: String) throws {
-        do { try Data(svg(explanations).utf8).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw UserError(
-                .inputOutput, "cannot be written: \(systemReason(of: error))", at: path, advice: "name a file in a directory that exists")
-        }
+        try DurableFile.replace(path, by: Data(svg(explanations).utf8))
     }
 
     /// Marks of one picture.

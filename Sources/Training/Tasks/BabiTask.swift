@@ -116,7 +116,9 @@ final class BabiSource: StorySource {
                 files += try directory.files(tasks: [task], split: "train")
             }
         }
-        return try StoryQuestions(babi: files, vocabulary: &vocabulary, isTraining: true)
+        var questions = try StoryQuestions(babi: files, vocabulary: &vocabulary, isTraining: true)
+        questions.findings.passedOver = directory.passedOver
+        return questions
     }
 
     func test(_ vocabulary: StoryVocabulary) throws -> StoryQuestions {

@@ -52,7 +52,9 @@ private struct DialogSource: StorySource {
     func training(_ vocabulary: inout StoryVocabulary) throws -> StoryQuestions {
         let directory = try directory()
         vocabulary.setAnswers(try directory.candidates(tasks: tasks))
-        return try StoryQuestions(dialogs: directory.files(tasks: tasks, split: "trn"), vocabulary: &vocabulary, isTraining: true)
+        var questions = try StoryQuestions(dialogs: directory.files(tasks: tasks, split: "trn"), vocabulary: &vocabulary, isTraining: true)
+        questions.findings.passedOver = directory.passedOver
+        return questions
     }
 
     func test(_ vocabulary: StoryVocabulary) throws -> StoryQuestions {

@@ -41,7 +41,7 @@ final class DictionaryLog {
 
     /// The whole dictionary.
     func read() throws -> DictionaryContents {
-        let descriptor = open(path, O_RDONLY)
+        let descriptor = withSystemPath(path) { open($0, O_RDONLY) }
         guard descriptor >= 0 else {
             guard errno == ENOENT else { throw failure("open the file") }
             throw UserError(
@@ -124,41 +124,37 @@ final class DictionaryLog {
 
     /// Writes a whole dictionary in the place of the file.
     func replace(by contents: DictionaryContents) throws {
-        if access(path, F_OK) == 0 { try locked { _ in try rewrite(contents) } } else { try rewrite(contents) }
+        if Directory.exists(path) != nil { try locked { _ in try rewrite(contents) } } else { try rewrite(contents) }
     }
 
     /// Writes the file beside itself and renames it.
     private func rewrite(_ contents: DictionaryContents) throws {
         let partial = "\(path).partial-\(getpid())"
-        let descriptor = open(partial, O_RDWR | O_CREAT | O_TRUNC, 0o644)
+        let descriptor = withSystemPath(partial) { open($0, O_RDWR | O_CREAT | O_TRUNC, 0o644) }
         guard descriptor >= 0 else { throw failure("create the file") }
         defer { close(descriptor) }
         do {
             let generation = UInt64.random(in: 0 ... .max)
             try Self.write(Self.bytes(of: contents, generation: String(generation, radix: 16)), to: descriptor, at: 0, path)
-            guard rename(partial, path) == 0 else { throw failure("rename the new file") }
+            guard withSystemPaths(partial, path, rename) == 0 else { throw failure("rename the new file") }
         } catch {
-            unlink(partial)
+            withSystemPath(partial, unlink)
             throw error
         }
-        let directory = open(Directory.parent(of: path), O_RDONLY)
-        if directory >= 0 {
-            fsync(directory)
-            close(directory)
-        }
+        try Directory.synchronize(Directory.parent(of: path))
         _ = try read(descriptor)
     }
 
     /// Runs `body` while this process alone may change the file.
     private func locked<Result>(_ body: (Int32) throws -> Result) throws -> Result {
         while true {
-            let descriptor = open(path, O_RDWR)
+            let descriptor = withSystemPath(path) { open($0, O_RDWR) }
             guard descriptor >= 0 else { throw failure("open the file") }
             defer { close(descriptor) }
             while flock(descriptor, LOCK_EX) != 0 { guard errno == EINTR else { throw failure("lock the file") } }
             // The file may have been replaced while this process waited for it. While both are open, two files have two numbers.
             var (named, opened) = (stat(), stat())
-            guard stat(path, &named) == 0 else { throw failure("find the file") }
+            guard withSystemPath(path, { stat($0, &named) }) == 0 else { throw failure("find the file") }
             guard fstat(descriptor, &opened) == 0 else { throw failure("look at the file") }
             if named.st_ino == opened.st_ino, named.st_dev == opened.st_dev { return try body(descriptor) }
         }

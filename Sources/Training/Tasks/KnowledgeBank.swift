@@ -3,6 +3,7 @@
 import Corpora
 import Diagnostics
 import Foundation
+import Storage
 
 /// The facts that a knowledge run answers from, kept in its directory.
 ///
@@ -31,7 +32,7 @@ public final class KnowledgeBank {
     /// - Throws: `UserError` where it has none or they are damaged.
     public convenience init(runDirectory: String) throws {
         try LoadedRun.requireDirectory(runDirectory)
-        guard FileManager.default.fileExists(atPath: "\(runDirectory)/\(Self.fileName)") else {
+        guard Directory.exists("\(runDirectory)/\(Self.fileName)") != nil else {
             throw UserError(.missingInput, "keeps no facts", at: runDirectory, advice: "name the directory of a run of a knowledge task")
         }
         try self.init(runDirectory: runDirectory, file: KnowledgeFile(runDirectory: runDirectory))
@@ -146,9 +147,10 @@ struct KnowledgeFile: Codable {
     /// - Throws: `UserError` where the file is missing or not what it should be.
     init(runDirectory: String) throws {
         let path = "\(runDirectory)/\(Self.name)"
-        guard let data = FileManager.default.contents(atPath: path) else {
+        guard Directory.exists(path) != nil else {
             throw UserError(.missingInput, "does not exist or cannot be read", at: path, advice: "restore the file: the run was saved with it")
         }
+        let data = Data(try DurableFile.read(path))
         do { self = try JSONDecoder().decode(Self.self, from: data) } catch {
             throw UserError(.badData, "is not the symbols of a knowledge run", at: path, advice: "restore the file from a copy")
         }

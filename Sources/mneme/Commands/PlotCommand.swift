@@ -3,6 +3,7 @@
 import ArgumentParser
 import Diagnostics
 import Foundation
+import Storage
 import Training
 
 struct PlotCommand: ParsableCommand {
@@ -31,9 +32,7 @@ struct PlotCommand: ParsableCommand {
         let curve = try LossCurve(runDirectory: runDirectory)
         try print(curve.terminalDrawing(columns: columns), terminator: "")
         guard let output else { return }
-        do { try Data(curve.svg().utf8).write(to: URL(fileURLWithPath: output), options: .atomic) } catch {
-            throw UserError(.inputOutput, "cannot be written: \(systemReason(of: error))", at: output)
-        }
+        try DurableFile.replace(output, by: Data(curve.svg().utf8))
         try print("written to \(PathText.shown(output))")
     }
 }

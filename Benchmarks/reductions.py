@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""What it costs a step to sum gradients in each way, what each rank then holds in memory, and what travels.
+
+    Benchmarks/reductions.py --ranks 2 --rounds 5 --steps 24
+    Benchmarks/reductions.py --hosts 1gbit --rounds 3
+    Benchmarks/reductions.py --loss --steps 400 --rounds 1
+
+One training run of a small GPT (about 14 million parameters, 256 positions a lane) on the synthetic copy of a text of its own making, in turns: the
+library's sums, the reproducible tree, the tree with the optimizer's state shared out, and trees whose sums are rounded. A step's time is the median of the steps of a turn after the
+first five; a mode's is the median of its turns. Memory is the most that a rank held at once (VmHWM), the largest of the ranks. Nothing else should run.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from report import cpu_name
+
+HERE = Path(__file__).resolve().parent
+ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+MODES = {
+    "library's sums": [],
+    "reproducible": ["parallel.reproducible=true"],
+    "reproducible, state shared out": ["parallel.reproducible=true", "parallel.shardOptimizer=true"],
+    "reproducible, bfloat16": ["parallel.reproducible=true", "parallel.gradients=bfloat16"],
+    "reproducible, int8": ["parallel.reproducible=true", "parallel.gradients=int8"],
+}
+
+
+def corpus(program, scratch):
+    """Half a million bytes of random words, sharded once."""
+    draw = random.Random(1)
+    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9))) for _ in range(3000)]
+    text = scratch / "text.txt"
+    text.write_text("\n".join(" ".join(draw.choices(words, k=40)) for _ in range(8000)) + "\n")
+    subprocess.run([program, "tokenizer", "train", "--kind", "bpe", "--vocabulary", "8000", "--output", scratch / "words.model", text], check=True,
+                   capture_output=True)
+    subprocess.run([program, "corpus", "shard", "--format", "text", "--tokenizer", scratch / "words.model", "--output", scratch / "corpus", text],
+                   check=True, capture_output=True)
+
+
+def run_file(scratch, layers, width, lanes, steps, groups):
+    path = scratch / "run.yaml"
+    path.write_text(f"""run: {scratch}/run
+steps: {steps}
+corpus: {{shards: {scratch}/corpus}}
+model: {{kind: decoder-only, layers: {layers}, width: {width}, heads: {max(1, width // 64)}, context: 256}}
+batch: {{lanes: {lanes}, length: 256, groups: {groups}}}
+optimizer: {{kind: adamw, learningRate: 0.0003}}
+log: {{every: 1, tensorboard: false}}
+evaluation: {{every: never}}
+checkpoint: {{every: never}}
+parallel: {{threads: 1}}
+""")
+    return path
+
+
+def most_memory(process, most):
+    """Watches the ranks of a job: the most that any of them ever held, in kilobytes."""
+    while process.poll() is None:
+        for child in subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split():
+            try:
+                for line in Path(f"/proc/{child}/status").read_text().splitlines():
+                    if line.startswith("VmHWM:"):
+                        most[0] = max(most[0], int(line.split()[1]))
+            except OSError:
+                pass
+        time.sleep(0.2)
+
+
+def interface_bytes():
+    """Bytes that the first host has sent and received, as the machine's end of its network cable counts them."""
+    folder = Path("/sys/class/net/mneme-mx1/statistics")
+    return sum(int((folder / name).read_text()) for name in ("rx_bytes", "tx_bytes")) if folder.exists() else 0
+
+
+def turn(program, scratch, run, ranks, settings, hosts):
+    words = ["mpirun", "--quiet", "--bind-to", "core", "-n", ranks, program] if not hosts else [HERE.parent / "launch/mpirun", ranks]
+    words += ["train", run, "--fresh"]
+    for setting in settings:
+        words += ["--set", setting]
+    before = interface_bytes()
+    process = subprocess.Popen(list(map(str, words)), env=dict(ENVIRONMENT, **hosts), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    most = [0]
+    watcher = threading.Thread(target=most_memory, args=(process, most))
+    watcher.start()
+    errors = process.communicate()[1]
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(map(str, words))} ended with {process.returncode}: {errors[-800:]}")
+    lines = [json.loads(line) for line in (scratch / "run/metrics.jsonl").read_text().splitlines()]
+    steps = [after["seconds"] - before["seconds"] for before, after in zip(lines[4:], lines[5:])]
+    last = lines[-max(1, len(lines) // 10):]
+    return {
+        "seconds": statistics.median(steps), "memory": most[0] / 1024, "bytes": (interface_bytes() - before) / len(lines) / 1e6,
+        "loss": statistics.mean(line["loss"] for line in last),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mneme", default=HERE.parent / ".build/release/mneme", type=Path, help="the program (default: the release build)")
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--lanes", type=int, default=8, help="lanes of all ranks together")
+    parser.add_argument("--modes", nargs="*", default=list(MODES), choices=list(MODES))
+    parser.add_argument("--hosts", metavar="RATE", help="two hosts that a network of this rate joins, such as 1gbit, one rank on each")
+    parser.add_argument("--loss", action="store_true", help="print the loss at the end of the runs, too")
+    options = parser.parse_args()
+    turns = {mode: [] for mode in options.modes}
+    with tempfile.TemporaryDirectory(prefix="mneme-reductions-") as scratch:
+        scratch, hosts = Path(scratch), {}
+        corpus(options.mneme, scratch)
+        run = run_file(scratch, options.layers, options.width, options.lanes, options.steps, options.ranks)
+        sandbox = [HERE.parent / "cluster/sandbox", "hosts"]
+        if options.hosts:
+            subprocess.run([*sandbox, "up", "--folder", scratch / "hosts", "--rate", options.hosts], check=True, stdout=subprocess.DEVNULL)
+            (scratch / "one-each").write_text("mx1 slots=1\nmx2 slots=1\n")
+            for line in subprocess.run([*sandbox, "env", "--folder", scratch / "hosts"], check=True, capture_output=True, text=True).stdout.splitlines():
+                name, value = line.removeprefix("export ").split("=", 1)
+                hosts[name] = value.strip("'")
+            hosts["MNEME_HOSTFILE"] = str(scratch / "one-each")
+        try:
+            for _ in range(options.rounds):
+                for mode in options.modes:
+                    turns[mode].append(turn(options.mneme, scratch, run, options.ranks, MODES[mode], hosts))
+        finally:
+            if options.hosts:
+                subprocess.run([*sandbox, "down", "--folder", scratch / "hosts"], check=True)
+    first = options.modes[0]
+    place = f"on two hosts at {options.hosts}" if options.hosts else "on one host"
+    print(f"{cpu_name()}; {options.ranks} ranks of one thread {place}, {options.layers} layers of width {options.width}, {options.lanes} lanes of 256 tokens, "
+          f"{options.rounds} turns of {options.steps} steps; load average {os.getloadavg()[0]:.1f} at the end.\n")
+    columns = ["ms a step", "against the first", "tokens/s", "MB of a rank"] + (["MB a step on the wire"] if options.hosts else []) + (["loss"] if options.loss else [])
+    print("| " + " | ".join(["sums"] + columns) + " |\n" + "| --- " * (len(columns) + 1) + "|")
+    for mode in options.modes:
+        def median(name):
+            return statistics.median(result[name] for result in turns[mode])
+        ratio = statistics.median(mine["seconds"] / other["seconds"] for mine, other in zip(turns[mode], turns[first]))
+        row = [mode, f"{1e3 * median('seconds'):.1f}", f"{ratio:.3f}", f"{options.lanes * 256 / median('seconds'):.0f}", f"{median('memory'):.0f}"]
+        row += [f"{median('bytes'):.1f}"] * bool(options.hosts) + [f"{median('loss'):.4f}"] * options.loss
+        print("| " + " | ".join(row) + " |")
+
+
+if __name__ == "__main__":
+    main()
