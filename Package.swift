@@ -32,7 +32,6 @@ func kernels(_ name: String, _ flags: [String]) -> Target {
 #endif
 
 let systemLibraries: [Target] = [
-    systemLibrary("CMPI", pkgConfig: "mpi-c", apt: "libopenmpi-dev"),
     systemLibrary("COpenBLAS", pkgConfig: "openblas", apt: "libopenblas-dev"),
     systemLibrary("CHDF5", pkgConfig: "hdf5", apt: "libhdf5-dev"),
     systemLibrary("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev"),
@@ -40,6 +39,7 @@ let systemLibraries: [Target] = [
     .target(name: "CSentencePiece", dependencies: ["CSentencePieceLibrary"]),
     .target(name: "CSignals"),
     .target(name: "CStorage"),
+    .target(name: "CMPI", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CInputs", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
 ]

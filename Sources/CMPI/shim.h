@@ -1,87 +1,112 @@
-// MPI as Swift can see it: one inline function for each macro and each call in use, no logic.
-// Handles travel inside structs, since they are pointers in Open MPI and integers in MPICH.
-#ifndef MNEME_CMPI_SHIM_H
-#define MNEME_CMPI_SHIM_H
-#include <mpi.h>
-#include <stddef.h>
-#include <stdint.h>
+// One function for each call in use, no logic: handles are turned into those of the binary interface that was included before, and the library's
+// function is called. It is found in the process, so that a tool which was preloaded to watch MPI calls sees them.
 
-typedef struct { MPI_Comm handle; } mneme_mpi_comm;
-typedef struct { MPI_Datatype handle; } mneme_mpi_datatype;
-typedef struct { MPI_Op handle; } mneme_mpi_op;
-typedef struct { MPI_Request handle; } mneme_mpi_request;
+#include <dlfcn.h>
 
-static inline mneme_mpi_comm mneme_mpi_comm_world(void) { return (mneme_mpi_comm){MPI_COMM_WORLD}; }
-static inline mneme_mpi_comm mneme_mpi_comm_null(void) { return (mneme_mpi_comm){MPI_COMM_NULL}; }
-static inline mneme_mpi_datatype mneme_mpi_byte(void) { return (mneme_mpi_datatype){MPI_BYTE}; }
-static inline mneme_mpi_datatype mneme_mpi_float(void) { return (mneme_mpi_datatype){MPI_FLOAT}; }
-static inline mneme_mpi_datatype mneme_mpi_double(void) { return (mneme_mpi_datatype){MPI_DOUBLE}; }
-static inline mneme_mpi_datatype mneme_mpi_int64(void) { return (mneme_mpi_datatype){MPI_INT64_T}; }
-static inline mneme_mpi_op mneme_mpi_sum(void) { return (mneme_mpi_op){MPI_SUM}; }
-static inline mneme_mpi_op mneme_mpi_minimum(void) { return (mneme_mpi_op){MPI_MIN}; }
-static inline mneme_mpi_op mneme_mpi_maximum(void) { return (mneme_mpi_op){MPI_MAX}; }
-static inline mneme_mpi_request mneme_mpi_request_null(void) { return (mneme_mpi_request){MPI_REQUEST_NULL}; }
+#define FUNCTIONS(F)                                                                                                                         \
+    F(Initialized, int *) F(Init_thread, int *, char ***, int, int *) F(Finalize, void) F(Abort, abi_handle, int)                            \
+    F(Error_string, int, char *, int *) F(Get_processor_name, char *, int *) F(Get_library_version, char *, int *)                           \
+    F(Comm_set_errhandler, abi_handle, abi_handle) F(Comm_rank, abi_handle, int *) F(Comm_size, abi_handle, int *)                           \
+    F(Comm_dup, abi_handle, abi_handle *) F(Comm_free, abi_handle *)                                                                         \
+    F(Comm_split_type, abi_handle, int, int, abi_handle, abi_handle *) F(Barrier, abi_handle)                                                \
+    F(Allreduce, const void *, void *, int, abi_handle, abi_handle, abi_handle)                                                              \
+    F(Iallreduce, const void *, void *, int, abi_handle, abi_handle, abi_handle, abi_handle *)                                               \
+    F(Bcast, void *, int, abi_handle, int, abi_handle)                                                                                       \
+    F(Allgather, const void *, int, abi_handle, void *, int, abi_handle, abi_handle)                                                         \
+    F(Allgatherv, const void *, int, abi_handle, void *, const int *, const int *, abi_handle, abi_handle)                                   \
+    F(Isend, const void *, int, abi_handle, int, int, abi_handle, abi_handle *)                                                              \
+    F(Irecv, void *, int, abi_handle, int, int, abi_handle, abi_handle *) F(Testall, int, abi_handle *, int *, abi_status *)                 \
+    F(Waitall, int, abi_handle *, abi_status *)
 
-static inline int mneme_mpi_success(void) { return MPI_SUCCESS; }
-static inline int mneme_mpi_thread_funneled(void) { return MPI_THREAD_FUNNELED; }
-static inline int mneme_mpi_thread_serialized(void) { return MPI_THREAD_SERIALIZED; }
-static inline int mneme_mpi_error_string_capacity(void) { return MPI_MAX_ERROR_STRING; }
-static inline int mneme_mpi_processor_name_capacity(void) { return MPI_MAX_PROCESSOR_NAME; }
-static inline int mneme_mpi_library_version_capacity(void) { return MPI_MAX_LIBRARY_VERSION_STRING; }
+/// The library's functions, and the objects that its handles name.
+static struct {
+#define DECLARE(name, ...) int (*name)(__VA_ARGS__);
+    FUNCTIONS(DECLARE)
+#undef DECLARE
+#define DECLARE(name, value) abi_handle name;
+    ABI_HANDLES(DECLARE)
+#undef DECLARE
+} mpi;
 
-static inline int mneme_mpi_initialized(int *flag) { return MPI_Initialized(flag); }
-static inline int mneme_mpi_init_thread(int required, int *provided) { return MPI_Init_thread(NULL, NULL, required, provided); }
-static inline int mneme_mpi_finalize(void) { return MPI_Finalize(); }
-static inline int mneme_mpi_abort(mneme_mpi_comm comm, int code) { return MPI_Abort(comm.handle, code); }
-static inline int mneme_mpi_error_string(int code, char *text, int *length) { return MPI_Error_string(code, text, length); }
-static inline int mneme_mpi_get_processor_name(char *text, int *length) { return MPI_Get_processor_name(text, length); }
-static inline int mneme_mpi_get_library_version(char *text, int *length) { return MPI_Get_library_version(text, length); }
+_Static_assert(sizeof(abi_handle) <= 8 && sizeof(abi_status) <= 32, "requests and statuses have the room that CMPI.h promises");
 
-static inline int mneme_mpi_comm_return_errors(mneme_mpi_comm comm) { return MPI_Comm_set_errhandler(comm.handle, MPI_ERRORS_RETURN); }
-static inline int mneme_mpi_comm_rank(mneme_mpi_comm comm, int *rank) { return MPI_Comm_rank(comm.handle, rank); }
-static inline int mneme_mpi_comm_size(mneme_mpi_comm comm, int *size) { return MPI_Comm_size(comm.handle, size); }
-static inline int mneme_mpi_comm_dup(mneme_mpi_comm comm, mneme_mpi_comm *copy) { return MPI_Comm_dup(comm.handle, &copy->handle); }
-static inline int mneme_mpi_comm_free(mneme_mpi_comm *comm) { return MPI_Comm_free(&comm->handle); }
-static inline int mneme_mpi_comm_split_by_node(mneme_mpi_comm comm, int key, mneme_mpi_comm *node) {
-    return MPI_Comm_split_type(comm.handle, MPI_COMM_TYPE_SHARED, key, MPI_INFO_NULL, &node->handle);
+static int initialized(int *flag) { return mpi.Initialized(flag); }
+static int init_thread(int required, int *provided) { return mpi.Init_thread(NULL, NULL, required, provided); }
+static int finalize(void) { return mpi.Finalize(); }
+static int abort_all(intptr_t comm, int code) { return mpi.Abort((abi_handle)comm, code); }
+static int error_string(int code, char *text, int *length) { return mpi.Error_string(code, text, length); }
+static int get_processor_name(char *text, int *length) { return mpi.Get_processor_name(text, length); }
+static int get_library_version(char *text, int *length) { return mpi.Get_library_version(text, length); }
+
+static int comm_return_errors(intptr_t comm) { return mpi.Comm_set_errhandler((abi_handle)comm, mpi.ERRORS_RETURN); }
+static int comm_rank(intptr_t comm, int *rank) { return mpi.Comm_rank((abi_handle)comm, rank); }
+static int comm_size(intptr_t comm, int *size) { return mpi.Comm_size((abi_handle)comm, size); }
+static int comm_dup(intptr_t comm, intptr_t *copy) {
+    abi_handle handle;
+    int code = mpi.Comm_dup((abi_handle)comm, &handle);
+    if (!code) *copy = (intptr_t)handle;
+    return code;
+}
+static int comm_free(intptr_t *comm) {
+    abi_handle handle = (abi_handle)*comm;
+    int code = mpi.Comm_free(&handle);
+    *comm = (intptr_t)handle;
+    return code;
+}
+static int comm_split_by_node(intptr_t comm, int key, intptr_t *node) {
+    abi_handle handle;
+    int code = mpi.Comm_split_type((abi_handle)comm, ABI_COMM_TYPE_SHARED, key, mpi.INFO_NULL, &handle);
+    if (!code) *node = (intptr_t)handle;
+    return code;
 }
 
-static inline int mneme_mpi_barrier(mneme_mpi_comm comm) { return MPI_Barrier(comm.handle); }
-static inline int mneme_mpi_all_reduce_in_place(void *values, int count, mneme_mpi_datatype type, mneme_mpi_op op, mneme_mpi_comm comm) {
-    return MPI_Allreduce(MPI_IN_PLACE, values, count, type.handle, op.handle, comm.handle);
+static int barrier(intptr_t comm) { return mpi.Barrier((abi_handle)comm); }
+static int all_reduce_in_place(void *values, int count, intptr_t type, intptr_t op, intptr_t comm) {
+    return mpi.Allreduce((void *)ABI_IN_PLACE, values, count, (abi_handle)type, (abi_handle)op, (abi_handle)comm);
 }
-static inline int mneme_mpi_start_all_reduce_in_place(
-    void *values, int count, mneme_mpi_datatype type, mneme_mpi_op op, mneme_mpi_comm comm, mneme_mpi_request *request) {
-    return MPI_Iallreduce(MPI_IN_PLACE, values, count, type.handle, op.handle, comm.handle, &request->handle);
+static int start_all_reduce_in_place(void *values, int count, intptr_t type, intptr_t op, intptr_t comm, void *requests, int index) {
+    return mpi.Iallreduce(
+        (void *)ABI_IN_PLACE, values, count, (abi_handle)type, (abi_handle)op, (abi_handle)comm, (abi_handle *)requests + index);
 }
-static inline int mneme_mpi_broadcast(void *bytes, int count, int root, mneme_mpi_comm comm) {
-    return MPI_Bcast(bytes, count, MPI_BYTE, root, comm.handle);
+static int broadcast(void *bytes, int count, int root, intptr_t comm) { return mpi.Bcast(bytes, count, mpi.BYTE, root, (abi_handle)comm); }
+static int all_gather_int64(int64_t value, int64_t *values, intptr_t comm) {
+    return mpi.Allgather(&value, 1, mpi.INT64_T, values, 1, mpi.INT64_T, (abi_handle)comm);
 }
-static inline int mneme_mpi_all_gather_int64(int64_t value, int64_t *values, mneme_mpi_comm comm) {
-    return MPI_Allgather(&value, 1, MPI_INT64_T, values, 1, MPI_INT64_T, comm.handle);
+static int all_gather_bytes(const void *bytes, int count, void *all, const int *counts, const int *offsets, intptr_t comm) {
+    return mpi.Allgatherv(bytes, count, mpi.BYTE, all, counts, offsets, mpi.BYTE, (abi_handle)comm);
 }
-static inline int mneme_mpi_all_gather_bytes(
-    const void *bytes, int count, void *all, const int *counts, const int *offsets, mneme_mpi_comm comm) {
-    return MPI_Allgatherv(bytes, count, MPI_BYTE, all, counts, offsets, MPI_BYTE, comm.handle);
+static int start_send(void *bytes, int count, int partner, int tag, intptr_t comm, void *requests, int index) {
+    return mpi.Isend(bytes, count, mpi.BYTE, partner, tag, (abi_handle)comm, (abi_handle *)requests + index);
 }
-static inline int mneme_mpi_start_send(void *bytes, int count, int partner, int tag, mneme_mpi_comm comm, mneme_mpi_request *request) {
-    return MPI_Isend(bytes, count, MPI_BYTE, partner, tag, comm.handle, &request->handle);
+static int start_receive(void *bytes, int count, int partner, int tag, intptr_t comm, void *requests, int index) {
+    return mpi.Irecv(bytes, count, mpi.BYTE, partner, tag, (abi_handle)comm, (abi_handle *)requests + index);
 }
-static inline int mneme_mpi_start_receive(void *bytes, int count, int partner, int tag, mneme_mpi_comm comm, mneme_mpi_request *request) {
-    return MPI_Irecv(bytes, count, MPI_BYTE, partner, tag, comm.handle, &request->handle);
-}
-/* Requests that are looked at together; an error of one of them comes back as itself, not as MPI_ERR_IN_STATUS. */
-static inline int mneme_mpi_error_of(int code, const MPI_Status *statuses, int count) {
-    if (code != MPI_ERR_IN_STATUS) return code;
+static int error_of(int code, const abi_status *statuses, int count) {
+    if (code != ABI_ERR_IN_STATUS) return code;
     for (int i = 0; i < count; i++) {
-        if (statuses[i].MPI_ERROR != MPI_SUCCESS && statuses[i].MPI_ERROR != MPI_ERR_PENDING) return statuses[i].MPI_ERROR;
+        if (statuses[i].error != 0 && statuses[i].error != ABI_ERR_PENDING) return statuses[i].error;
     }
     return code;
 }
-static inline int mneme_mpi_test_all(int count, mneme_mpi_request *requests, MPI_Status *statuses, int *flag) {
-    return mneme_mpi_error_of(MPI_Testall(count, &requests->handle, flag, statuses), statuses, count);
+static int test_all(int count, void *requests, void *statuses, int *flag) {
+    return error_of(mpi.Testall(count, requests, flag, statuses), statuses, count);
 }
-static inline int mneme_mpi_wait_all(int count, mneme_mpi_request *requests, MPI_Status *statuses) {
-    return mneme_mpi_error_of(MPI_Waitall(count, &requests->handle, statuses), statuses, count);
+static int wait_all(int count, void *requests, void *statuses) { return error_of(mpi.Waitall(count, requests, statuses), statuses, count); }
+
+/// Finds the library's functions; NULL on success, else the name of what it lacks.
+static const char *fill(mneme_mpi_calls *calls) {
+#define FIND(name, ...) if (!(mpi.name = (__typeof__(mpi.name))dlsym(RTLD_DEFAULT, "MPI_" #name))) return "MPI_" #name;
+    FUNCTIONS(FIND)
+#undef FIND
+#define FIND(name, value) if (!(mpi.name = (abi_handle)ABI_HANDLE_OF(value))) return "MPI_" #name;
+    ABI_HANDLES(FIND)
+#undef FIND
+    *calls = (mneme_mpi_calls){
+        ABI_NAME, ABI_THREAD_FUNNELED, ABI_THREAD_SERIALIZED, ABI_MAX_ERROR_STRING, ABI_MAX_PROCESSOR_NAME, ABI_MAX_LIBRARY_VERSION_STRING,
+        (intptr_t)mpi.COMM_WORLD, (intptr_t)mpi.FLOAT, (intptr_t)mpi.DOUBLE, (intptr_t)mpi.INT64_T, (intptr_t)mpi.SUM, (intptr_t)mpi.MIN, (intptr_t)mpi.MAX,
+        initialized, init_thread, finalize, abort_all, error_string, get_processor_name, get_library_version, comm_return_errors, comm_rank, comm_size,
+        comm_dup, comm_free, comm_split_by_node, barrier, all_reduce_in_place, start_all_reduce_in_place, broadcast, all_gather_int64,
+        all_gather_bytes, start_send, start_receive, test_all, wait_all,
+    };
+    return NULL;
 }
-#endif

@@ -35,15 +35,20 @@ extension MPICommunicator {
     }
 
     /// Refuses a start that the library could only answer with processes that are each alone, or with a page about how it was built: several processes
-    /// without a word of how they find one another, or only in words that the library does not know.
+    /// without a word of how they find one another, or only in words that the library does not know, as those of another library's launcher.
     ///
     /// - Parameters:
     ///   - environment: the process's environment.
-    ///   - library: the library's name and version; by default that of the one this program is linked with.
+    ///   - library: the library's name and version.
     /// - Throws: `UserError` (.configuration), with what to give the launcher.
-    public static func requireLauncher(environment: [String: String], library: String? = nil) throws {
+    package static func requireLauncher(environment: [String: String], library: String) throws {
         guard let size = launchedSize(environment: environment), size > 1 else { return }
-        let library = try library ?? linkedLibrary()
+        let launcher = MPILauncher(environment: environment, ancestors: [])
+        if launcher.isCertain, let kind = launcher.kind, kind != MPILibrary.Kind(version: library) {
+            throw UserError(
+                .configuration, "the launcher that started \(size) processes is \(kind.make)'s, and the library is \(library)",
+                advice: "\(LaunchTable.advice(library: library, environment: environment)), or let \(MPILibrary.variable) name a library of \(kind.make)'s")
+        }
         func has(_ prefixes: String...) -> Bool { environment.keys.contains { key in prefixes.contains { key.hasPrefix($0) } } }
         // Since version 5, Open MPI knows PMIx alone.
         let onlyPMIx = library.firstMatch(of: /Open MPI v?([0-9]+)\./).flatMap { Int($0.1) }.map { $0 >= 5 } ?? false

@@ -64,7 +64,6 @@ enum ProgramStart {
             Foundation.exit(outcome(of: body, SingleProcess()).rawValue)
         }
         do {
-            try MPICommunicator.requireLauncher(environment: environment)
             let communicator = try MPICommunicator.initialize(environment: environment)
             let code = outcome(of: body, communicator)
             try communicator.finalize()

@@ -2,6 +2,8 @@
 
 import Collectives
 import Diagnostics
+import Foundation
+import TestSupport
 import Testing
 
 @Suite struct LaunchTests {
@@ -64,6 +66,45 @@ import Testing
         #expect(refusal("Open MPI v4.1.4", pmi2) == nil && refusal("MPICH Version: 5.0.2", pmi2) == nil)
         for launcher in [slurm.merging(["PMIX_RANK": "1"]) { $1 }, ["OMPI_COMM_WORLD_SIZE": "4"]] { #expect(refusal("Open MPI v5.0.11", launcher) == nil) }
         #expect(refusal("Open MPI v4.1.4", ["SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"]) == nil, "a batch script's own command")
+    }
+
+    @Test("a launcher of another make than the library is refused, with whose mpirun to take")
+    func launcherOfAnotherMake() throws {
+        func refusal(_ library: String, _ environment: [String: String]) -> String? {
+            do { try MPICommunicator.requireLauncher(environment: environment, library: library) } catch { return "\(error)" }
+            return nil
+        }
+        let (openMPI, hydra) = (["OMPI_COMM_WORLD_SIZE": "2", "PMIX_RANK": "0"], ["PMI_SIZE": "2", "PMI_RANK": "0", "MPI_LOCALNRANKS": "2"])
+        #expect(refusal("MPICH Version: 5.0.2", openMPI)?.contains("is Open MPI's, and the library is MPICH Version: 5.0.2") == true)
+        #expect(refusal("Open MPI v4.1.4", hydra)?.contains("is MPICH's, and the library is Open MPI v4.1.4") == true)
+        for library in ["MPICH Version: 5.0.2", "Intel(R) MPI Library 2021.19"] { #expect(refusal(library, hydra) == nil) }
+        #expect(refusal("Open MPI v5.0.11", openMPI) == nil)
+        #expect(refusal("Open MPI v4.1.4", openMPI.merging(hydra) { $1 }) == nil, "one launcher inside another: the environment does not tell")
+    }
+
+    @Test("the library is that of the nearest launcher, or of what schedulers speak, unless it is named")
+    func librariesOfLaunchers() throws {
+        func first(_ environment: [String: String], _ ancestors: [String] = []) throws -> String {
+            try MPILibrary.candidates(environment: environment, launcher: MPILauncher(environment: environment, ancestors: ancestors))[0]
+        }
+        let (openMPI, hydra) = (["OMPI_COMM_WORLD_SIZE": "2"], ["PMI_SIZE": "2", "HYDI_CONTROL_FD": "7"])
+        #expect(try first(openMPI) == "libmpi.so.40" && first(hydra) == "libmpi.so.12" && first([:]) == "libmpi.so.40")
+        #expect(try first(["PMIX_RANK": "0"]) == "libmpi.so.40" && first(["PMI_RANK": "0", "PMI_FD": "9"]) == "libmpi.so.12", "srun")
+        #expect(try first(openMPI, ["/usr/bin/env", "/none/bin/hydra_pmi_proxy", "/none/bin/orted"]) == "libmpi.so.12")
+        #expect(try first(["MNEME_MPI": "mpich"].merging(openMPI) { $1 }) == "libmpi.so.12")
+        #expect(try first(["MNEME_MPI": "standard"]) == "libmpi_abi.so.1" && first(["MNEME_MPI": "/a/libmpi.so.40"]) == "/a/libmpi.so.40")
+        #expect(throws: UserError.self) { try first(["MNEME_MPI": "lam"]) }
+        let certain = try MPILibrary.candidates(environment: hydra, launcher: MPILauncher(environment: hydra, ancestors: []))
+        #expect(!certain.contains("libmpi.so.40"), "no library of another make under a launcher that is known")
+
+        try withScratchDirectory { scratch in
+            // Beside a launcher of one's own, its library comes before the system's.
+            try FileManager.default.createDirectory(atPath: "\(scratch)/lib", withIntermediateDirectories: true)
+            for name in ["libmpi.so.12", "libmpi.so.40"] { try Data().write(to: URL(fileURLWithPath: "\(scratch)/lib/\(name)")) }
+            #expect(try first(openMPI, ["/bin/sh", "\(scratch)/bin/prterun"]) == "\(scratch)/lib/libmpi.so.40")
+            #expect(try first(hydra, ["\(scratch)/bin/hydra_pmi_proxy"]) == "\(scratch)/lib/libmpi.so.12")
+            #expect(try first(["MNEME_MPI": "mpich"], ["\(scratch)/bin/prterun"]) == "libmpi.so.12", "another make's folder is not looked into")
+        }
     }
 
     @Test("the advice is about the launcher that started the processes")

@@ -49,8 +49,19 @@ struct CollectivesUnderMPITests {
     @Test(arguments: ["kill-while-blocked", "kill-while-computing"])
     func aKilledRankEndsTheOthers(check: String) throws {
         let run = try run(check, ranks: 3, timeout: 20)
-        #expect(run.status == 137 && run.seconds < 5, "status \(run.status) after \(run.seconds) s: \(run.standardError)")
+        #expect(run.isKilled && run.seconds < 5, "status \(run.status) after \(run.seconds) s: \(run.standardError)")
         #expect(survivors(of: run).isEmpty)
+    }
+
+    @Test("a library that cannot be had is refused in one line; without a launcher nobody asks for one")
+    func missingLibrary() throws {
+        for (name, message) in [("/none/libmpi.so", "no library for MNEME_MPI=/none/libmpi.so can be loaded"), ("openmp", "MNEME_MPI: 'openmp' is no MPI library")] {
+            let environment = ["MNEME_MPI": name]
+            let run = try MPIRun.run(ranks: 2, executable: "distributed-checks", arguments: ["reductions"], extraEnvironment: environment)
+            #expect(run.status == 78 && run.standardError.contains(message), "\(run.standardError)")
+            let alone = try MPIRun.runAlone(executable: "distributed-checks", arguments: ["reductions"], extraEnvironment: environment)
+            #expect(alone.status == 0, "\(alone.standardError)")
+        }
     }
 
     @Test func aMeasurementIsPrinted() throws {

@@ -122,12 +122,15 @@ private struct Site {
             let plain = try site.shown("--ranks", "512", with: ["MNEME_AGENT": "/agent"])
             let slurm = try site.shown(with: Site.slurm).command
             if version.contains("Open MPI") {
+                #expect(!plain.command.contains("--quiet"), "version 5 does not know it: \(plain)")
                 #expect(plain.command.contains("--map-by :OVERSUBSCRIBE") && plain.command.contains("--prtemca plm_ssh_agent /agent"), "\(plain)")
                 #expect(slurm.contains("--mpi=pmix"))
             } else {
                 #expect(plain.command == "mpirun -launcher rsh -launcher-exec /agent -n 512", "\(plain)")
                 #expect(slurm.contains("--mpi=pmi2"))
             }
+            let other = try site.job(["--show", "train", "x.yaml"], ["MNEME_MPI": version.contains("Open MPI") ? "mpich" : "/opt/lib/libmpi.so.40"])
+            #expect(other.status == 78 && other.standardError.contains("first in PATH, or unset MNEME_MPI"), "\(other)")
             #expect(plain.text.contains(version.contains("5.0.11") ? "Open MPI 5.0.11" : version.contains("Intel") ? "Intel MPI 2021.19" : "MPICH 5.0.2"), "\(plain)")
         }
     }

@@ -34,7 +34,7 @@ struct PlateauTests {
             for lines in [6, 14] {
                 let session = try disturbed.start(ranks: ranks)
                 let isThere = session.wait { disturbed.metrics.count >= lines }
-                try #require(isThere && kill(ranks == nil ? session.identifier : session.children[0], signal) == 0)
+                try #require(isThere && kill(ranks == nil ? session.identifier : session.ranks[0], signal) == 0)
                 let end = try session.finish()
                 #expect(end.status == (signal == SIGTERM ? 75 : 137), "\(end.standardError)")
             }

@@ -9,7 +9,7 @@ struct RankAgreementTests {
     /// Two ranks, the second with an environment of its own.
     private func start(_ arguments: [String], secondRank: String) throws -> FinishedRun {
         let mneme = MPIRun.productsFolder.path + "/mneme"
-        let ranks = ["-n", "1", mneme] + arguments + [":", "-n", "1", "-x", secondRank, mneme] + arguments
+        let ranks = ["-n", "1", mneme] + arguments + [":", "-n", "1", "/usr/bin/env", secondRank, mneme] + arguments
         return try MPIRun.start(ranks: nil, executable: try #require(MPIRun.launcher).path, arguments: ranks, extraEnvironment: MPIRun.environment).finish()
     }
 

@@ -18,7 +18,7 @@ struct StandstillTests {
             let run = try run("run", in: scratch, "steps=100000", "checkpoint.every=2000")
             let session = try run.start(ranks: 2)
             let isThere = session.wait { run.metrics.count >= 4 }
-            let stopped = session.children[rank]
+            let stopped = session.ranks[rank]
             try #require(isThere && kill(stopped, SIGSTOP) == 0)
             let end = try session.finish()
             kill(stopped, SIGKILL)

@@ -142,7 +142,7 @@ struct TrainingBackendTests {
             // Rank 1 may have 2 GB of addresses: enough to start, not for the tensors of such a step.
             let run = try TrainingRun(.generated, "run", in: scratch, "steps=50", "model.width=512", "batch.lanes=2048", "evaluation.every=never")
             let mneme = MPIRun.productsFolder.appendingPathComponent("mneme").path
-            let script = "[ \"${OMPI_COMM_WORLD_RANK:-$PMIX_RANK}\" = 1 ] && ulimit -v 2000000; exec \"$0\" \"$@\""
+            let script = "[ \"${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-$PMIX_RANK}}\" = 1 ] && ulimit -v 2000000; exec \"$0\" \"$@\""
             let end = try MPIRun.run(
                 ranks: 2, executable: "/bin/sh", arguments: ["-c", script, mneme] + run.arguments, extraEnvironment: ["MNEME_MATRIX_BACKEND": "openblas"])
             #expect(!end.isTimedOut && end.status == 78, "\(end.status) \(end.standardError)")

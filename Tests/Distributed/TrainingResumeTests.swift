@@ -10,10 +10,10 @@ struct TrainingResumeTests {
     private func killed(_ run: TrainingRun, ranks: Int?, rank: Int = 0, whenLogged lines: Int) throws -> FinishedRun {
         let session = try run.start(ranks: ranks)
         let isThere = session.wait { run.metrics.count >= lines }
-        let victim = ranks == nil ? session.identifier : session.children[rank]
+        let victim = ranks == nil ? session.identifier : session.ranks[rank]
         try #require(isThere && kill(victim, SIGKILL) == 0)
         let end = try session.finish()
-        #expect(end.status == 137 && !end.isTimedOut, "status \(end.status): \(end.standardError)")
+        #expect(end.isKilled && !end.isTimedOut, "status \(end.status): \(end.standardError)")
         return end
     }
 
@@ -120,10 +120,10 @@ struct TrainingResumeTests {
                     break
                 }
                 usleep(UInt32(delay * 500))
-                let children = session.children
+                let children = session.ranks
                 if session.isRunning, children.count == 2 { kill(children[kills % 2], SIGKILL) }
                 let end = try session.finish()
-                kills += end.status == 137 ? 1 : 0
+                kills += end.isKilled ? 1 : 0
                 let verified = try MPIRun.runAlone(
                     executable: "mneme", arguments: ["checkpoint", "verify"] + run.checkpointSteps.map { "\(run.directory)/step-\($0)" })
                 #expect(verified.status == 0, "after kill \(kills): \(verified.standardOutput)\(verified.standardError)")

@@ -72,8 +72,8 @@ struct TrainingStopTests {
                 let session = try run.start(ranks: 2)
                 try stopped(run, session, signal: signal) {
                     switch target {
-                    case .firstRank: session.children[0]
-                    case .lastRank: session.children[1]
+                    case .firstRank: session.ranks[0]
+                    case .lastRank: session.ranks[1]
                     case .launcher: session.identifier
                     }
                 }
@@ -83,7 +83,7 @@ struct TrainingStopTests {
         }
     }
 
-    /// Open MPI's mpirun passes SIGTERM on to the ranks and kills them a second later; its own code is not theirs.
+    /// Open MPI's mpirun passes SIGTERM on to the ranks and kills them a second later; its own code is not theirs. Others wait for the ranks.
     @Test func terminatingTheLauncherItselfLosesNothing() throws {
         try withScratchDirectory { scratch in
             let whole = try run("whole", in: scratch)

@@ -11,6 +11,9 @@ public struct FinishedRun: Sendable {
     public let seconds: Double
     /// True when the time ran out and the test killed it.
     public let isTimedOut: Bool
+
+    /// Whether a rank was killed: Open MPI's and Intel MPI's mpirun end as a shell would, MPICH's with the bare number of the signal.
+    public var isKilled: Bool { status == 128 + SIGKILL || status == SIGKILL }
 }
 
 /// mpirun, as tests use it: more ranks than cores, as root if need be.
@@ -29,7 +32,7 @@ public enum MPIRun {
         "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1",
         "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_hwloc_base_binding_policy": "none",
         "PRTE_ALLOW_RUN_AS_ROOT": "1", "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":OVERSUBSCRIBE",
-        "PRTE_MCA_hwloc_default_binding_policy": "none",
+        "PRTE_MCA_hwloc_default_binding_policy": "none", "I_MPI_PIN": "off",
     ]
 
     /// Runs `mpirun -n ranks executable arguments` and waits for it.

@@ -46,10 +46,11 @@ public final class StartedRun {
     /// Seconds since the start.
     public var seconds: Double { start.duration(to: .now) / .seconds(1) }
 
-    /// The processes that this one has started, in the order of their numbers. mpirun starts the ranks of a node in their order.
-    public var children: [Int32] {
-        let identifier = identifier
-        return Self.parents().filter { $0.value == identifier }.keys.sorted()
+    /// The processes that this one has started and that have started none, in the order of their numbers: the ranks in their order, whatever helpers
+    /// their launcher has put between them and itself.
+    public var ranks: [Int32] {
+        let parents = Self.parents()
+        return Self.family(of: identifier, parents).subtracting(parents.values).subtracting([identifier]).sorted()
     }
 
     /// Waits until `condition` holds.
@@ -84,14 +85,18 @@ public final class StartedRun {
 
     /// Kills the process and its descendants. A launcher puts each rank into a process group of its own, so they are found by their parents.
     private func killTree() {
-        let parents = Self.parents()
+        for process in Self.family(of: identifier, Self.parents()) { kill(process, SIGKILL) }
+    }
+
+    /// A process and its descendants.
+    private static func family(of identifier: Int32, _ parents: [Int32: Int32]) -> Set<Int32> {
         var family: Set<Int32> = [identifier]
         var previousCount = 0
         while family.count > previousCount {
             previousCount = family.count
             for (process, parent) in parents where family.contains(parent) { family.insert(process) }
         }
-        for process in family { kill(process, SIGKILL) }
+        return family
     }
 
     /// The parent of every process.

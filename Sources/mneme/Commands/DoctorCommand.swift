@@ -27,7 +27,8 @@ struct DoctorCommand: ParsableCommand {
 
             --failpoints lists where MNEME_FAILPOINT=name[:after]:kill|error|stall[@rank] lets a run fail, for tests of what runs survive.
 
-            MNEME_INSTRUCTION_SET (sse2, avx2, avx512) and MNEME_MATRIX_BACKEND (openblas, onednn) force a choice, for any command.
+            MNEME_INSTRUCTION_SET (sse2, avx2, avx512), MNEME_MATRIX_BACKEND (openblas, onednn) and MNEME_MPI (openmpi, mpich, standard, or the path
+            of a library) force a choice, for any command.
 
             Examples:
               mneme doctor
@@ -110,7 +111,12 @@ struct DoctorReport: Encodable {
     /// Whether oneDNN multiplies bfloat16 by instructions of the processor; operands are converted to float32 otherwise.
     var nativeBfloat16 = OneDNN.hasNativeBFloat16
     var forcedMatrixBackend = MatrixProducts.forced?.rawValue
-    var mpi: String
+    /// The MPI library with its version, its file, and whose binary interface it is called by. A process without a launcher says which it would take.
+    var mpi: String?
+    var mpiLibrary: String?
+    var mpiBinaryInterface: String?
+    /// Why there is no MPI library.
+    var mpiProblem: String?
     var hdf5 = HDF5Library.version
     var sentencePiece: String?
     var zlib = String(cString: zlibVersion())
@@ -129,7 +135,10 @@ struct DoctorReport: Encodable {
     /// Measures. Collective.
     init(_ communicator: any Communicator) throws {
         hint = ProgramStart.blasHint
-        mpi = communicator.size > 1 ? communicator.libraryDescription : try MPICommunicator.linkedLibrary()
+        do {
+            let library = try MPILibrary.load(environment: ProcessInfo.processInfo.environment)
+            (mpi, mpiLibrary, mpiBinaryInterface) = (library.version, library.path, library.binaryInterface)
+        } catch { mpiProblem = "\(error)" }
         sentencePiece = Self.installedVersion(ofPackage: "sentencepiece")
         ranks = communicator.size
         usableCores = ProcessInfo.processInfo.activeProcessorCount
@@ -181,7 +190,8 @@ struct DoctorReport: Encodable {
         }
         if let forcedMatrixBackend { lines.append(("", "\(ProgramStart.matrixBackendVariable) forces \(forcedMatrixBackend)")) }
         lines += [
-            ("libraries", "\(mpi), HDF5 \(hdf5), SentencePiece \(sentencePiece ?? "(version unknown)"), zlib \(zlib)"),
+            ("MPI", mpi.map { "\($0), called by the binary interface of \(mpiBinaryInterface ?? ""): \(mpiLibrary ?? "")" } ?? mpiProblem ?? ""),
+            ("libraries", "HDF5 \(hdf5), SentencePiece \(sentencePiece ?? "(version unknown)"), zlib \(zlib)"),
             ("ranks", "\(ranks); \(threadAllotment)"),
             ("float32", row(float32GflopsPerSecond, "GFLOP/s")),
             ("bfloat16", row(bfloat16GflopsPerSecond, "GFLOP/s")),

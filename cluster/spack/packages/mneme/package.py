@@ -27,10 +27,6 @@ class Mneme(Package):
     depends_on("onednn@2.6:2", when="+onednn")
     depends_on("pkgconfig", type="build")
 
-    def setup_build_environment(self, env):
-        # MPI libraries bring their own pkg-config files; Mneme asks for mpi-c, hdf5, openblas, sentencepiece and zlib.
-        env.prepend_path("PKG_CONFIG_PATH", self.spec["mpi"].prefix.lib.pkgconfig)
-
     def install(self, spec, prefix):
         source = os.environ.get("MNEME_SOURCE")
         if not source:
@@ -41,5 +37,6 @@ class Mneme(Package):
 
     def setup_run_environment(self, env):
         # Loaded by name when the program starts, so no run path leads there.
+        env.prepend_path("LD_LIBRARY_PATH", self.spec["mpi"].prefix.lib)
         if self.spec.satisfies("+onednn"):
             env.prepend_path("LD_LIBRARY_PATH", self.spec["onednn"].prefix.lib)
