@@ -126,6 +126,9 @@ def resume(program, scratch, times):
                     except ProcessLookupError:
                         pass
                 job.communicate()
+                # Ranks whose mpirun was killed see it when they next meet; while one of them lives, the run directory is its own.
+                while any(Path(f"/proc/{victim}").exists() for victim in victims):
+                    time.sleep(0.02)
                 kills, sessions = kills + 1, sessions + 1
                 counts[kind] = counts.get(kind, 0) + 1
         runs += 1
