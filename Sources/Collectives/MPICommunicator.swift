@@ -21,6 +21,8 @@ public final class MPICommunicator: Communicator {
     public let localSize: Int
     public let nodeName: String
     public let libraryDescription: String
+    /// What the library allows of threads, by its name in the standard.
+    package let threadLevel: String
 
     private var comm: mneme_mpi_comm
     private var isFinalized = false
@@ -53,13 +55,14 @@ public final class MPICommunicator: Communicator {
         var flag: Int32 = 0
         try Self.check("MPI_Initialized", mneme_mpi_initialized(&flag))
         precondition(flag == 0, "MPI was already initialized")
-        var threadLevel: Int32 = 0
-        try Self.check("MPI_Init_thread", mneme_mpi_init_thread(mneme_mpi_thread_serialized(), &threadLevel))
+        var level: Int32 = 0
+        try Self.check("MPI_Init_thread", mneme_mpi_init_thread(mneme_mpi_thread_serialized(), &level))
         try Self.check("MPI_Comm_set_errhandler", mneme_mpi_comm_return_errors(mneme_mpi_comm_world()))
         libraryDescription = try Self.linkedLibrary()
-        if threadLevel < mneme_mpi_thread_funneled() {
+        threadLevel = level < mneme_mpi_thread_serialized() ? "MPI_THREAD_FUNNELED" : level == mneme_mpi_thread_serialized() ? "MPI_THREAD_SERIALIZED" : "MPI_THREAD_MULTIPLE"
+        if level < mneme_mpi_thread_funneled() {
             throw UserError(
-                .unavailable, "\(libraryDescription) gives thread level \(threadLevel), below MPI_THREAD_FUNNELED",
+                .unavailable, "\(libraryDescription) gives thread level \(level), below MPI_THREAD_FUNNELED",
                 advice: "use an MPI built with threads")
         }
         nodeName = try Self.text(mneme_mpi_processor_name_capacity(), "MPI_Get_processor_name") { mneme_mpi_get_processor_name($0, &$1) }
