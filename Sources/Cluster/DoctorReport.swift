@@ -88,7 +88,7 @@ package struct DoctorReport: Encodable {
         memoryGigabytesPerSecond = try speeds { try ProcessorMeasurement.sustainedMemoryBandwidth(together: $0) }
         MemoryPool.shared.trim()
 
-        let facts = try RankFacts.gathered(communicator, environment: environment)
+        let facts = try RankFacts.gathered(communicator, environment: environment, loadAverage: loadAverage)
         let own = facts[communicator.rank]
         (cores, usableCores) = (own.processors.online.count, own.processors.allowed.count)
         usableCoresOfNode = Set(facts.filter { $0.node == own.node }.flatMap(\.processors.allowed)).count

@@ -158,6 +158,15 @@ import Testing
         #expect(curve.seconds(0) == 0 && curve.seconds(10) == 1 && curve.seconds(1500) == 2 && curve.seconds(2000) == 3 && curve.seconds(4000) == 6)
     }
 
+    @Test func otherWorkAndFewFiles() throws {
+        let busy = try ranks(1) { facts in (facts.loadAverage, facts.openFiles) = (6.5, 256) }
+        let results = LimitChecks.results(busy)
+        #expect(try find("load", results).finding == "n0: 6.5 on 8 cores, other work included" && find("load", results).verdict == .warn)
+        #expect(try find("open files", results).finding == "rank 0 on n0 may have 256 files open")
+        let facts = try withMachine(plainNode.merging(["/proc/loadavg": "0.53 1.10 2.00 3/400 1234\n"]) { $1 }) { RankFacts($0, environment: [:]) }
+        #expect(facts.loadAverage == 0.53 && facts.openFiles == 4096)
+    }
+
     @Test func theLineOfAHealthCheck() {
         let well = [CheckResult.pass("a", "x"), .warn("b", "y", "do z")]
         #expect(well.line(node: "n7") == "OK: mneme on n7: 2 checks; b: y" && well.verdict == .warn)

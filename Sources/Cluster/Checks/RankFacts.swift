@@ -17,6 +17,8 @@ package struct RankFacts: Codable, Sendable, Equatable {
         package var amount: Double
         /// What is left of it.
         package var free: Double
+
+        package init(group: String, amount: Double, free: Double) { (self.group, self.amount, self.free) = (group, amount, free) }
     }
 
     package var rank = 0
@@ -42,6 +44,8 @@ package struct RankFacts: Codable, Sendable, Equatable {
     package var threadLevel: String?
     /// The shared libraries that the rank has loaded.
     package var libraries: [String] = []
+    /// Processes of the node that ran or wanted to, over the last minute.
+    package var loadAverage = 0.0
     /// The most files that it may have open.
     package var openFiles = 0
 
@@ -58,15 +62,18 @@ package struct RankFacts: Codable, Sendable, Equatable {
         memory = MachineMemory(files)
         memoryLimit = groups.memory.map { Limit(group: $0.group, amount: Double($0.limit), free: Double($0.free)) }
         libraries = loadedLibraries(files)
+        loadAverage = files.word("/proc/loadavg")?.split(separator: " ").first.flatMap { Double($0) } ?? 0
         let limits = (files.text("/proc/self/limits") ?? "").split(separator: "\n").first { $0.hasPrefix("Max open files") }
         openFiles = limits?.dropFirst("Max open files".count).split(separator: " ").first.map { Int($0) ?? .max } ?? .max
     }
 
     /// The facts of all ranks, by rank. Collective.
+    /// - Parameter loadAverage: before anything was measured; `nil` for that of now.
     package static func gathered(
-        _ communicator: any Communicator, _ files: SystemFiles = SystemFiles(), environment: [String: String]
+        _ communicator: any Communicator, _ files: SystemFiles = SystemFiles(), environment: [String: String], loadAverage: Double? = nil
     ) throws -> [RankFacts] {
         var own = RankFacts(files, environment: environment)
+        own.loadAverage = loadAverage ?? own.loadAverage
         (own.rank, own.node) = (communicator.rank, communicator.nodeName)
         own.threads = try communicator.workerThreads(requested: nil).threads
         own.program = ProgramIdentity.fingerprint

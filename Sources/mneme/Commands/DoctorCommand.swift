@@ -18,6 +18,8 @@ struct DoctorCommand: ParsableCommand {
             binding, threads and quota against the cores; memory against limits; clocks. With --directory also its file system: whether all nodes see
             it, locks, speed with fsync, free space, stripes. With --run the needs of that run, and its directory. Ends with 78 when a check fails.
 
+            --output writes the constants that mneme plan reads; measure with --directory, and with the ranks and nodes that a job would have.
+
             --nhc prints one line and ends with 0 or 1, for node health checks and Slurm's HealthCheckProgram; it measures no speed.
 
             With --tune it finds out which library multiplies which matrices faster here, and keeps that in the cache ($XDG_CACHE_HOME/mneme or
@@ -34,6 +36,7 @@ struct DoctorCommand: ParsableCommand {
               mpirun -n 2 mneme doctor --json
               mpirun -n 8 mneme doctor --run my.yaml
               mneme doctor --nhc --directory /scratch
+              mpirun -n 8 mneme doctor --directory /scratch --output cluster.yaml
               mneme doctor --failpoints
               mneme doctor --tune
               mneme doctor --tune "float32 nt 1024x4096x1024" "float32 tn 4096x1024x1024 +"
@@ -60,6 +63,9 @@ struct DoctorCommand: ParsableCommand {
     @Option(name: .long, help: ArgumentHelp("With --run: override a key of the run file.", valueName: "section.key=value"))
     var set: [String] = []
 
+    @Option(help: ArgumentHelp("Write what was measured to this file, for mneme plan.", valueName: "file"))
+    var output: String?
+
     @Flag(help: "Print one line, OK or ERROR, and end with 0 or 1, as node health checks want it.")
     var nhc = false
 
@@ -69,7 +75,7 @@ struct DoctorCommand: ParsableCommand {
     func validate() throws {
         if !tune, let first = classes.first { throw ValidationError("'\(first)' is a class of matrix products: give --tune as well") }
         if !set.isEmpty, runFile == nil { throw ValidationError("--set goes with --run.") }
-        if nhc, json || tune { throw ValidationError("--nhc prints one line: leave out --json and --tune") }
+        if nhc, json || tune || output != nil { throw ValidationError("--nhc prints one line: leave out --json, --tune and --output") }
     }
 
     func run() throws {
@@ -91,6 +97,7 @@ struct DoctorCommand: ParsableCommand {
                 return results.verdict == .fail ? .unhealthy : .finished
             }
             let report = try DoctorReport(communicator, directory: directory, need: need, hint: ProgramStart.blasHint)
+            if let output { try communicator.onEveryRank { if communicator.rank == 0 { try ClusterDescription(report).write(to: output) } } }
             if communicator.rank == 0 { if json { try JSONOutput.print(report) } else { try print(report.text, terminator: "") } }
             return report.checks.verdict == .fail ? .configuration : .finished
         }
