@@ -47,18 +47,19 @@ let systemLibraries: [Target] = [
 let modules: [Target] = [
     .target(name: "Diagnostics"),
     .target(name: "Storage", dependencies: ["CStorage", "CZlib", "Diagnostics"]),
+    .target(name: "Machine"),
     .target(name: "Inputs", dependencies: ["CInputs", "CZlib", "Diagnostics"]),
     .target(name: "Configuration", dependencies: ["Inputs", "Diagnostics", yams]),
     .target(name: "KernelTypes", dependencies: ["Diagnostics"]),
     .target(name: "CProcessor"),
     .target(name: "Kernels", dependencies: ["KernelTypes", "CProcessor", "Diagnostics"] + kernelVariants.map { .target(name: $0.name) }),
-    .target(name: "Tensors", dependencies: ["Kernels", "CProcessor", "COpenBLAS", "COneDNN", "Diagnostics"]),
+    .target(name: "Tensors", dependencies: ["Kernels", "CProcessor", "COpenBLAS", "COneDNN", "Machine", "Diagnostics"]),
     .target(name: "Reference", dependencies: ["Diagnostics"]),
     .target(name: "NeuralNetworks", dependencies: ["Tensors"]),
     .target(name: "Memory", dependencies: ["NeuralNetworks", "Tensors", "Kernels", "Diagnostics"]),
     .target(name: "Models", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"]),
     .target(name: "Optimizers", dependencies: ["Kernels", "Configuration", "Diagnostics"]),
-    .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Diagnostics"]),
+    .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Machine", "Diagnostics"]),
     .target(name: "HDF5", dependencies: ["CHDF5", "Diagnostics"]),
     .target(name: "Checkpoints", dependencies: ["Collectives", "HDF5", "Storage", "Diagnostics"]),
     .target(name: "Corpora", dependencies: ["Inputs", "Storage", "CSentencePiece", "Diagnostics"]),
@@ -68,10 +69,13 @@ let modules: [Target] = [
     .target(
         name: "Training",
         dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "Evaluation", "Configuration", "Storage", "CSignals", "CZlib", "Diagnostics", logging, yams]),
+    .target(
+        name: "Cluster",
+        dependencies: ["Training", "Models", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "HDF5", "Configuration", "Storage", "CZlib", "Machine", "Diagnostics", yams]),
     .executableTarget(
         name: "mneme",
         dependencies: [
-            "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "HDF5", "Configuration",
+            "Cluster", "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "HDF5", "Configuration",
             "CZlib", "Inputs", "Storage", "Diagnostics", argumentParser, logging,
         ]),
 ]
@@ -103,7 +107,8 @@ let tests: [Target] = [
             "Diagnostics", "TestSupport",
         ]),
     .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
-    .testTarget(name: "BenchmarkTests", dependencies: ["Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
+    .testTarget(name: "BenchmarkTests", dependencies: ["Cluster", "Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
+    .testTarget(name: "ClusterTests", dependencies: ["Cluster", "Machine", "Training", "Collectives", "Configuration", "Storage", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Diagnostics", "TestSupport"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics", "TestSupport"]),
 ]

@@ -8,9 +8,9 @@ import Storage
 ///
 /// A checkpoint passes once: caching it costs a copy and the memory that training could use, and what is read back from the cache says nothing about
 /// the disk.
-final class DirectFile {
+package final class DirectFile {
     /// Places, counts and addresses of direct transfers are multiples of this; other parts of a block go the ordinary way.
-    static let alignment = 4096
+    package static let alignment = 4096
     /// Bytes of one transfer.
     private static let transfer = 4 << 20
 
@@ -22,7 +22,7 @@ final class DirectFile {
     /// Opens a file that exists, for reading and writing unless it is only to be read.
     ///
     /// - Throws: `UserError(.inputOutput)`.
-    init(_ path: String, isReadOnly: Bool = false) throws {
+    package init(_ path: String, isReadOnly: Bool = false) throws {
         self.path = path
         let access = (isReadOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
         ordinary = withSystemPath(path) { open($0, access) }
@@ -39,7 +39,7 @@ final class DirectFile {
     ///
     /// - Precondition: address and place are multiples of ``alignment``.
     /// - Throws: `UserError(.inputOutput)`, also where the disk is full.
-    func write(_ bytes: UnsafeRawBufferPointer, at place: Int) throws {
+    package func write(_ bytes: UnsafeRawBufferPointer, at place: Int) throws {
         try forEachTransfer(bytes.count) { part, descriptor in
             pwrite(descriptor, bytes.baseAddress! + part.lowerBound, part.count, off_t(place + part.lowerBound))
         }
@@ -49,11 +49,16 @@ final class DirectFile {
     ///
     /// - Precondition: address and place are multiples of ``alignment``.
     /// - Throws: `UserError(.inputOutput)`, also where the file ends before.
-    func read(into bytes: UnsafeMutableRawBufferPointer, at place: Int) throws {
+    package func read(into bytes: UnsafeMutableRawBufferPointer, at place: Int) throws {
         try forEachTransfer(bytes.count) { part, descriptor in
             pread(descriptor, bytes.baseAddress! + part.lowerBound, part.count, off_t(place + part.lowerBound))
         }
     }
+
+    /// Makes what was written last through a crash.
+    ///
+    /// - Throws: `UserError(.inputOutput)`.
+    package func synchronize() throws { if fsync(ordinary) != 0 { throw failure("sync the file") } }
 
     /// The checksum of `count` bytes from byte `place` on, read from the disk.
     ///

@@ -21,6 +21,8 @@ public final class MPICommunicator: Communicator {
     public let localSize: Int
     public let nodeName: String
     public let libraryDescription: String
+    /// What the library allows of threads, by its name in the standard.
+    package let threadLevel: String
 
     private let library: MPILibrary
     /// The library's functions.
@@ -52,13 +54,15 @@ public final class MPICommunicator: Communicator {
         var flag: Int32 = 0
         try library.check("MPI_Initialized", mpi.pointee.initialized(&flag))
         precondition(flag == 0, "MPI was already initialized")
-        var threadLevel: Int32 = 0
-        try library.check("MPI_Init_thread", mpi.pointee.init_thread(mpi.pointee.thread_serialized, &threadLevel))
+        var level: Int32 = 0
+        try library.check("MPI_Init_thread", mpi.pointee.init_thread(mpi.pointee.thread_serialized, &level))
         try library.check("MPI_Comm_set_errhandler", mpi.pointee.comm_return_errors(mpi.pointee.world))
         libraryDescription = library.version
-        if threadLevel < mpi.pointee.thread_funneled {
+        let serialized = mpi.pointee.thread_serialized
+        threadLevel = level < serialized ? "MPI_THREAD_FUNNELED" : level == serialized ? "MPI_THREAD_SERIALIZED" : "MPI_THREAD_MULTIPLE"
+        if level < mpi.pointee.thread_funneled {
             throw UserError(
-                .unavailable, "\(libraryDescription) gives thread level \(threadLevel), below MPI_THREAD_FUNNELED",
+                .unavailable, "\(libraryDescription) gives thread level \(level), below MPI_THREAD_FUNNELED",
                 advice: "use an MPI built with threads")
         }
         nodeName = try library.text(mpi.pointee.processor_name_capacity, "MPI_Get_processor_name", mpi.pointee.get_processor_name)

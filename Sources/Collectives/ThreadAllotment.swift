@@ -1,6 +1,7 @@
 // How many threads a rank may compute with, so that the ranks of a node together do not ask for more cores than it has.
 
 import Foundation
+import Machine
 
 /// The number of threads that a rank computes with, and why.
 public struct ThreadAllotment: Sendable {
@@ -20,14 +21,23 @@ extension Communicator {
     ///
     /// - Parameter requested: the number that the user asks for, which always holds; nil to decide here.
     public func workerThreads(requested: Int?) throws -> ThreadAllotment {
-        let mask = affinityMask()
-        let everyRank = try allGather(Array(nodeName.utf8) + [0] + mask)
-        let neighbours = everyRank.compactMap { entry -> [UInt8]? in
-            guard let end = entry.firstIndex(of: 0), entry[..<end].elementsEqual(nodeName.utf8) else { return nil }
-            return Array(entry[(end + 1)...])
-        }
-        return allotThreads(mask: mask, neighbours: neighbours, requested: requested)
+        let quota = ControlGroups().quota
+        let own = Neighbour(node: nodeName, mask: affinityMask(), quota: quota?.processors, group: quota?.group)
+        let everyRank = try allGather(Array(try JSONEncoder().encode(own))).map { try JSONDecoder().decode(Neighbour.self, from: Data($0)) }
+        let neighbours = everyRank.filter { $0.node == nodeName }
+        let sharers = neighbours.count { $0.group == own.group }
+        return allotThreads(mask: own.mask, neighbours: neighbours.map(\.mask), requested: requested, quota: own.quota.map { $0 / Double(sharers) })
     }
+}
+
+/// What a rank may use of its node.
+private struct Neighbour: Codable {
+    var node: String
+    /// The cores, one bit each.
+    var mask: [UInt8]
+    /// Cores' worth of time that the control group has, for all ranks in it.
+    var quota: Double?
+    var group: String?
 }
 
 /// Divides cores between the ranks of one node.
@@ -36,15 +46,19 @@ extension Communicator {
 ///   - mask: the cores this rank may use, one bit each.
 ///   - neighbours: the masks of all ranks of the node, this one's included.
 ///   - requested: the number of threads that the user asks for.
-package func allotThreads(mask: [UInt8], neighbours: [[UInt8]], requested: Int?) -> ThreadAllotment {
+///   - quota: cores' worth of time that this rank's control group leaves it; `nil` for no limit. A thread more would only wait for the others.
+package func allotThreads(mask: [UInt8], neighbours: [[UInt8]], requested: Int?, quota: Double? = nil) -> ThreadAllotment {
     func holds(_ mask: [UInt8], _ core: Int) -> Bool { core / 8 < mask.count && mask[core / 8] >> (core % 8) & 1 == 1 }
     let cores = (0..<mask.count * 8).filter { holds(mask, $0) }
     let sharers = cores.map { core in neighbours.count { holds($0, core) } }
     // A small addition, so that three thirds are one.
-    let share = max(1, Int(sharers.reduce(0) { $0 + 1 / Double($1) } + 1e-6))
+    let ofCores = sharers.reduce(0) { $0 + 1 / Double($1) }
+    let isLimited = quota.map { $0 < ofCores } ?? false
+    let share = max(1, Int(min(ofCores, quota ?? .infinity) + 1e-6))
     let available = cores.count == 1 ? "1 core" : "\(cores.count) cores"
     let most = sharers.max() ?? 1
-    let sharing = most > 1 ? "\(available) shared by \(most) ranks" : "\(available) of its own"
+    let limit = isLimited ? String(format: ", of whose time the control group gives it %.1f cores", quota ?? 0) : ""
+    let sharing = (most > 1 ? "\(available) shared by \(most) ranks" : "\(available) of its own") + limit
     guard let requested else {
         return ThreadAllotment(threads: share, ownsCores: most == 1, description: "\(share) \(share == 1 ? "thread" : "threads") a rank: \(sharing)")
     }

@@ -4,6 +4,8 @@
 public enum ExitCode: Int32, Sendable, CaseIterable {
     /// Finished.
     case finished = 0
+    /// A node failed its health check (`mneme doctor --nhc`): the code that such checks are asked for.
+    case unhealthy = 1
     /// The command line is wrong (EX_USAGE).
     case usage = 64
     /// Input data is wrong: corrupt, not UTF-8, of unequal length (EX_DATAERR).

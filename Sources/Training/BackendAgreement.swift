@@ -133,5 +133,5 @@ package final class BackendAgreement {
     }
 
     /// What this process multiplies matrices with.
-    static var libraries: String { MatrixProductMachine.currentLibraries }
+    package static var libraries: String { MatrixProductMachine.currentLibraries }
 }

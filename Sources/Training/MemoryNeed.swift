@@ -16,6 +16,12 @@ package struct MemoryNeed: Sendable {
     /// Bytes of values, their copy in the type of activations, gradients, optimizer state, partial sums of the reproducible tree, and this rank's share
     /// of a checkpoint, which is copied before it is written. Activations come on top.
     package let bytes: Int
+    /// Bytes of values and optimizer state in a checkpoint, over all ranks.
+    package let checkpointBytes: Int
+    /// Bytes of this rank's optimizer state, of its share of a checkpoint, and of its values with their copy in the type of activations.
+    package let optimizerBytes: Int
+    package let checkpointShare: Int
+    package let valueBytes: Int
 
     /// The need of training.
     /// - Parameters:
@@ -31,12 +37,30 @@ package struct MemoryNeed: Sendable {
     ) {
         self.parameters = parameters
         let slots = Self.product(parameters, 4 * optimizer.slotCount)
-        let values = Self.sum(
-            Self.product(parameters, 8 + (activations == .bfloat16 ? 2 : 0) + 4 * (partialSums + residuals)), sharesOptimizer && slots > 0 ? (slots - 1) / ranks + 1 : slots)
-        let saved = Self.sum(Self.product(parameters, 4), slots)
-        let share = Self.sum(saved == 0 ? 0 : (saved - 1) / ranks + 1, Self.product(parameters, 4 * residuals))
+        optimizerBytes = sharesOptimizer && slots > 0 ? (slots - 1) / ranks + 1 : slots
+        let values = Self.sum(Self.product(parameters, 8 + (activations == .bfloat16 ? 2 : 0) + 4 * (partialSums + residuals)), optimizerBytes)
+        checkpointBytes = Self.sum(Self.product(parameters, 4), slots)
+        checkpointShare = Self.sum(checkpointBytes == 0 ? 0 : (checkpointBytes - 1) / ranks + 1, Self.product(parameters, 4 * residuals))
+        valueBytes = Self.product(parameters, activations == .bfloat16 ? 6 : 4)
         batchBytes = Self.product(lanes, laneBytes)
-        bytes = [values, share, batchBytes].reduce(0) { Self.sum($0, $1) }
+        bytes = [values, checkpointShare, batchBytes].reduce(0) { Self.sum($0, $1) }
+    }
+
+    /// The need of a rank of a run.
+    init(_ configuration: RunConfiguration, _ task: any LearningTask, _ ownership: LaneOwnership, _ tree: ReproducibleTree?, rank: Int, size: Int) {
+        self.init(
+            parameters: task.model.store.parameterCount, optimizer: configuration.optimizer, activations: configuration.precision.activations, ranks: size,
+            sharesOptimizer: configuration.parallel.shardOptimizer, partialSums: tree?.partialSums(ofRank: rank) ?? 0,
+            residuals: configuration.parallel.gradients.hasFeedback ? ownership.microBatches.count : 0,
+            lanes: ownership.microBatches.reduce(0) { $0 + $1.count }, laneBytes: task.laneBytes + LaneMemory.bytesPerLane(of: task.model))
+    }
+
+    /// The need of a rank of a run that is not started.
+    /// - Throws: `UserError` (.configuration) when so many ranks cannot share its lanes.
+    package init(_ configuration: RunConfiguration, _ task: any LearningTask, rank: Int, size: Int, ranksPerNode: Int) throws {
+        let (ownership, tree) = try LaneOwnership.divide(
+            configuration.batch, reproducible: configuration.parallel.reproducible, rank: rank, size: size, ranksPerNode: ranksPerNode)
+        self.init(configuration, task, ownership, tree, rank: rank, size: size)
     }
 
     /// A product that is no number of bytes is more than there are.

@@ -2,9 +2,9 @@
 
 import Foundation
 
-enum ProgramIdentity {
+package enum ProgramIdentity {
     /// A hash of the executable file: differs when a node has an old binary.
-    static let fingerprint: String = {
+    package static let fingerprint: String = {
         guard let file = FileHandle(forReadingAtPath: "/proc/self/exe") else { return "unknown" }
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
         while let data = try? file.read(upToCount: 1 << 20), !data.isEmpty {

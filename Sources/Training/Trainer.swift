@@ -177,12 +177,7 @@ public final class Trainer {
         self.crossCheck = crossCheck
         model = task.model
         let store = model.store
-        try MemoryNeed(
-            parameters: store.parameterCount, optimizer: configuration.optimizer, activations: configuration.precision.activations,
-            ranks: communicator.size, sharesOptimizer: configuration.parallel.shardOptimizer, partialSums: tree?.partialSums(ofRank: communicator.rank) ?? 0,
-            residuals: configuration.parallel.gradients.hasFeedback ? ownership.microBatches.count : 0,
-            lanes: ownership.microBatches.reduce(0) { $0 + $1.count }, laneBytes: task.laneBytes + LaneMemory.bytesPerLane(of: model)
-        ).check(communicator)
+        try MemoryNeed(configuration, task, ownership, tree, rank: communicator.rank, size: communicator.size).check(communicator)
         loader = try communicator.onEveryRank { try task.makeLoader(owning: Set(ownership.microBatches.joined()).union(crossCheck?.lanes ?? []).sorted()) }
         store.allocate(seed: configuration.seed, activations: configuration.precision.activations)
         memory = LaneMemory(model, laneCount: configuration.batch.lanes, microBatches: ownership.microBatches)

@@ -27,6 +27,7 @@ struct Mneme: ParsableCommand {
             MemoryCommand.self,
             BenchCommand.self,
             DoctorCommand.self,
+            PlanCommand.self,
         ])
 
     static func main() {

@@ -1,7 +1,7 @@
+import Cluster
 import Foundation
 import TestSupport
 import Testing
-import Training
 
 /// `mneme doctor`, run as a program.
 @Suite struct DoctorCommandTests {
@@ -9,6 +9,7 @@ import Training
         struct Extremes: Decodable {
             var minimum: Double
             var maximum: Double
+            var total: Double
         }
 
         struct Speeds: Decodable {
@@ -40,6 +41,10 @@ import Training
         var bfloat16GflopsPerSecond: Speeds
         var memoryGigabytesPerSecond: Speeds
         var allReduce: AllReduceCurve?
+        var directory: DirectoryFacts?
+        var checks: [CheckResult]
+
+        func verdict(_ check: String) -> CheckResult.Verdict? { checks.first { $0.check == check }?.verdict }
     }
 
     private func report(_ run: FinishedRun) throws -> Report {
@@ -63,8 +68,8 @@ import Training
 
     @Test func textForPeople() throws {
         let run = try MPIRun.runAlone(executable: "mneme", arguments: ["doctor"])
-        #expect(run.status == 0 && run.seconds < 15)
-        for part in ["processor", "kernels", "BLAS", "oneDNN", "libraries", "float32", "bfloat16", "memory speed"] {
+        #expect(run.status == 0)
+        for part in ["processor", "kernels", "BLAS", "oneDNN", "libraries", "float32", "bfloat16", "memory speed", "pass  program", "pass  arithmetic"] {
             #expect(run.standardOutput.contains("\n" + part))
         }
     }
@@ -73,16 +78,55 @@ import Training
         let run = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["doctor", "--json"])
         let report = try report(run)
         let curve = try #require(report.allReduce)
-        #expect(report.ranks == 2 && run.seconds < 30)
+        #expect(report.ranks == 2)
         #expect(!curve.calls.isEmpty && curve.calls.allSatisfy { $0.seconds > 0 && $0.bytesPerSecond > 0 })
         #expect(curve.calls.map(\.bytes) == curve.calls.map(\.bytes).sorted())
-        let best = try #require(curve.buckets.min { $0.seconds < $1.seconds })
-        #expect(curve.bestBucketBytes == best.bytes)
+        for name in ["program", "arithmetic", "MPI", "shared libraries"] { #expect(report.verdict(name) == .pass, "\(report.checks)") }
+        // What ranks get at the same time is no more than what they get together.
+        let speed = report.float32GflopsPerSecond.allThreads
+        #expect(speed.total <= 2 * speed.maximum * 1.0001 && speed.total >= 2 * speed.minimum * 0.9999)
     }
 
     @Test(.enabled(if: MPIRun.launcher != nil, "there is no mpirun")) func theAllReduceCurveForPeople() throws {
         let run = try MPIRun.run(ranks: 2, executable: "mneme", arguments: ["doctor"])
-        #expect(run.standardOutput.contains("all-reduce") && run.standardOutput.contains("set parallel.bucketBytes to"))
+        #expect(run.standardOutput.contains("\nall-reduce") && run.standardOutput.contains("together"), "\(run.standardOutput)")
+    }
+
+    @Test(.enabled(if: MPIRun.launcher != nil, "there is no mpirun")) func moreRanksThanCoresAndADirectory() throws {
+        try withScratchDirectory { scratch in
+            let ranks = 2 * ProcessInfo.processInfo.activeProcessorCount
+            guard ranks <= 8 else { return }
+            let report = try report(MPIRun.run(ranks: ranks, executable: "mneme", arguments: ["doctor", "--json", "--directory", scratch]))
+            #expect(report.verdict("threads") == .warn && report.verdict("locking") == .pass, "\(report.checks)")
+            #expect(try #require(report.directory).writeBytesPerSecond > 0)
+        }
+    }
+
+    @Test(.enabled(if: MPIRun.launcher != nil, "there is no mpirun"), arguments: [[], ["--nhc"]]) func ranksWithOtherKernels(flags: [String]) throws {
+        // A rank that was told what to take, beside one that was not.
+        let mneme = MPIRun.productsFolder.appendingPathComponent("mneme").path
+        let run = try MPIRun.run(
+            ranks: 1, executable: "/usr/bin/env",
+            arguments: ["MNEME_INSTRUCTION_SET=sse2", mneme, "doctor"] + flags + [":", "-n", "1", mneme, "doctor"] + flags)
+        guard !run.standardOutput.contains("kernels sse2, ") else { return }
+        #expect(run.status == (flags.isEmpty ? 78 : 1), "\(run.standardError)")
+        #expect(run.standardOutput.contains("rank 1 on ") && run.standardOutput.contains(", but sse2 on rank 0"), "\(run.standardOutput)")
+    }
+
+    @Test func theNeedOfARun() throws {
+        try withScratchDirectory { scratch in
+            let yaml = "run: \(scratch)/run\nsteps: 2\ntask: {kind: copy, bits: 8, lengths: [1, 4], testLengths: [4]}\nmodel: {kind: lstm, layers: 1, width: 16}\nbatch: {lanes: 4}\n"
+            try yaml.write(toFile: "\(scratch)/run.yaml", atomically: true, encoding: .utf8)
+            func doctor(_ arguments: String...) throws -> FinishedRun {
+                try MPIRun.runAlone(executable: "mneme", arguments: ["doctor", "--nhc", "--run", "\(scratch)/run.yaml"] + arguments)
+            }
+            let well = try doctor()
+            #expect(well.status == 0 && well.standardOutput.hasPrefix("OK: mneme on ") && well.standardOutput.split(separator: "\n").count == 1, "\(well)")
+            let large = try doctor("--set", "model.width=200000")
+            #expect(large.status == 1 && large.standardOutput.hasPrefix("ERROR: mneme on ") && large.standardOutput.contains("memory: "), "\(large)")
+            let nowhere = try doctor("--directory", "/proc/nothing")
+            #expect(nowhere.status == 1 && nowhere.standardOutput.contains("directory: "), "\(nowhere)")
+        }
     }
 
     @Test func aForcedCoreTypeIsNamed() throws {

@@ -53,9 +53,12 @@ public enum BLAS {
     @inline(__always)
     static func multiply(_ c: MatrixResult, _ a: MatrixOperand, _ b: MatrixOperand, m: Int, n: Int, k: Int, alpha: Float, beta: Float) {
         _ = isHeldToOneThread
-        cblas_sgemm(
-            CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans, blasint(m), blasint(n), blasint(k),
-            alpha, a.floats, blasint(max(a.leading, 1)), b.floats, blasint(max(b.leading, 1)), beta, c.floats, blasint(max(c.leading, 1)))
+        _ = ProductCount.counted(m, n, k) {
+            cblas_sgemm(
+                CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans, blasint(m), blasint(n), blasint(k),
+                alpha, a.floats, blasint(max(a.leading, 1)), b.floats, blasint(max(b.leading, 1)), beta, c.floats, blasint(max(c.leading, 1)))
+            return true
+        }
     }
 
     /// The same with a row added to every row of C; `nil` is none.

@@ -99,7 +99,7 @@ package final class OneDNNProducts {
             operandsAreBFloat16: a.dataType == .bfloat16, resultIsBFloat16: c.dataType == .bfloat16, hasBias: bias != nil,
             isBPacked: false)
         guard let handle = handle(product) else { return false }
-        return mneme_onednn_execute(handle, a.pointer, b.pointer, bias, c.pointer, scratch)
+        return ProductCount.counted(m, n, k) { mneme_onednn_execute(handle, a.pointer, b.pointer, bias, c.pointer, scratch) }
     }
 
     /// Bytes that B of a product with a packed B takes; `nil` when the library has no fast code for it.
@@ -115,7 +115,8 @@ package final class OneDNNProducts {
         _ product: MnemeOneDNNProduct, _ c: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, packed: UnsafeRawPointer,
         bias: UnsafePointer<Float>? = nil
     ) -> Bool {
-        handle(product).map { mneme_onednn_execute($0, a, packed, bias, c, scratch) } ?? false
+        guard let handle = handle(product) else { return false }
+        return ProductCount.counted(Int(product.m), Int(product.n), Int(product.k)) { mneme_onednn_execute(handle, a, packed, bias, c, scratch) }
     }
 
     /// Whether two products with a packed B read the same order of it.

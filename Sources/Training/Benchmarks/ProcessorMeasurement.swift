@@ -13,16 +13,40 @@ package enum ProcessorMeasurement {
     ///   - size: N.
     ///   - seconds: how long to measure; at least three calls are made after the first, with each backend.
     package static func matrixMultiplyRate(_ dataType: DataType = .float32, size: Int = 1536, seconds: Double = 0.5) -> Double {
-        let (a, b) = (random([size, size], dataType, key: 1), random([size, size], dataType, key: 2))
-        let c = Tensor(uninitialized: [size, size], dataType)
-        let flops = 2 * Double(size) * Double(size) * Double(size)
-        let backends = MatrixBackend.allCases.filter { $0.isAvailable && ($0 == .oneDNN || dataType == .float32 || !OneDNN.hasNativeBFloat16) }
-        let times = backends.map { backend in
-            bestTime(seconds: seconds / Double(backends.count)) {
-                multiplyMatrices(using: backend, into: MatrixResult(c), MatrixOperand(a), MatrixOperand(b, .transposed), m: size, n: size, k: size)
-            }
+        let product = Product(dataType, size: size)
+        let times = product.backends.map { backend in bestTime(seconds: seconds / Double(product.backends.count)) { product.run(backend) } }
+        return product.flops / (times.min() ?? .infinity)
+    }
+
+    /// The same of all calls from a common start on, by the backend that is the faster one here: what this process gets beside others.
+    ///
+    /// - Parameter together: returns when all processes are about to begin.
+    package static func sustainedMatrixMultiplyRate(
+        _ dataType: DataType = .float32, size: Int = 1024, seconds: Double = 0.5, together: () throws -> Void
+    ) rethrows -> Double {
+        let product = Product(dataType, size: size)
+        let backend = product.backends.map { backend in (backend, bestTime(seconds: 0) { product.run(backend) }) }.min { $0.1 < $1.1 }?.0 ?? .openBLAS
+        return try product.flops / meanTime(seconds: seconds, together) { product.run(backend) }
+    }
+
+    /// C = A B^T of square matrices.
+    private struct Product {
+        let a: Tensor, b: Tensor, c: Tensor
+        let size: Int
+        let backends: [MatrixBackend]
+
+        init(_ dataType: DataType, size: Int) {
+            (a, b) = (ProcessorMeasurement.random([size, size], dataType, key: 1), ProcessorMeasurement.random([size, size], dataType, key: 2))
+            c = Tensor(uninitialized: [size, size], dataType)
+            self.size = size
+            backends = MatrixBackend.allCases.filter { $0.isAvailable && ($0 == .oneDNN || dataType == .float32 || !OneDNN.hasNativeBFloat16) }
         }
-        return flops / (times.min() ?? .infinity)
+
+        var flops: Double { 2 * Double(size) * Double(size) * Double(size) }
+
+        func run(_ backend: MatrixBackend) {
+            multiplyMatrices(using: backend, into: MatrixResult(c), MatrixOperand(a), MatrixOperand(b, .transposed), m: size, n: size, k: size)
+        }
     }
 
     /// Bytes a second that the threads move between memory and processor in c = a + b over arrays beyond any cache (STREAM's add: McCalpin 1995):
@@ -32,14 +56,24 @@ package enum ProcessorMeasurement {
     ///   - bytes: the size of each array.
     ///   - seconds: how long to measure.
     package static func memoryBandwidth(bytes: Int = 128 << 20, seconds: Double = 0.5) -> Double {
+        let pass = additionPass(bytes)
+        return 3 * Double(bytes) / bestTime(seconds: seconds, pass)
+    }
+
+    /// The same of all passes from a common start on.
+    package static func sustainedMemoryBandwidth(bytes: Int = 128 << 20, seconds: Double = 0.5, together: () throws -> Void) rethrows -> Double {
+        let pass = additionPass(bytes)
+        return try 3 * Double(bytes) / meanTime(seconds: seconds, together, pass)
+    }
+
+    private static func additionPass(_ bytes: Int) -> () -> Void {
         let count = bytes / MemoryLayout<Float>.stride
         let (a, b, c) = (Tensor(repeating: 1.5, [count]), Tensor(repeating: 0.25, [count]), Tensor(repeating: 1, [count]))
-        let best = bestTime(seconds: seconds) {
+        return {
             Workers.parallel(count, minimum: 1 << 16) { part in
                 Kernels.active.add(c.floats + part.lowerBound, a.floats + part.lowerBound, b.floats + part.lowerBound, part.count)
             }
         }
-        return 3 * Double(bytes) / best
     }
 
     /// The most memory that this process has held at once, in bytes; 0 where the system does not tell.
@@ -81,6 +115,20 @@ package enum ProcessorMeasurement {
         let rounded = Tensor(uninitialized: shape, .bfloat16)
         Kernels.active.convert(rounded.elements, values.elements, values.count)
         return rounded
+    }
+
+    /// The mean of the calls of `body` that end within so many seconds from a common start, at least two, after a first one, in seconds.
+    private static func meanTime(seconds: Double, _ together: () throws -> Void, _ body: () -> Void) rethrows -> Double {
+        body()
+        try together()
+        let start = ContinuousClock.now
+        var calls = 0
+        while true {
+            body()
+            calls += 1
+            let time = start.duration(to: .now).seconds
+            if calls >= 2, time >= seconds { return time / Double(calls) }
+        }
     }
 
     /// The shortest of at least three calls of `body` after a first one, in seconds.
