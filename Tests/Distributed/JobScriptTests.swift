@@ -241,4 +241,20 @@ private struct Site {
             #expect(site.log.hasPrefix("job --") && site.log.hasSuffix(" train my run.yaml\n"), "\(site.log)")
         }
     }
+
+    @Test("a sweep starts its runs through the script that it was started with, and array.sbatch gives each task a point")
+    func sweeps() throws {
+        try withScratchDirectory { scratch in
+            let site = try Site(scratch)
+            let words = ["sweep", "my run.yaml", "--vary", "seed=1..2"]
+            #expect(try site.job(["--ranks", "2", "--requeue"] + words).status == 0)
+            #expect(site.log == "mneme sweep my run.yaml --vary seed=1..2 -- \(Site.repository)/launch/job --ranks 2 --requeue\n", "\(site.log)")
+            #expect(try site.job(["--chain", "script"] + words).status == 64)
+            let task = try MPIRun.runAlone(
+                executable: "\(Site.repository)/launch/slurm/array.sbatch",
+                extraEnvironment: site.environment.merging(["MNEME_HOME": Site.repository, "RUN": "my run.yaml", "SWEEP": "--vary seed=1..2"]) { $1 })
+            #expect(task.status == 0)
+            #expect(site.log.hasSuffix("mneme sweep my run.yaml --vary seed=1..2 --array -- \(Site.repository)/launch/job --requeue\n"), "\(site.log)")
+        }
+    }
 }
