@@ -46,6 +46,11 @@ int mneme_ignore_signal(int signal) {
     return sigaction(signal, &action, 0);
 }
 
+int mneme_is_ignored_signal(int signal) {
+    struct sigaction action;
+    return sigaction(signal, 0, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 /* What handled a fault before: Swift's, which writes where the program crashed. */
 static struct sigaction previous[NSIG];
 

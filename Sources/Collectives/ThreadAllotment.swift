@@ -68,6 +68,27 @@ package func allotThreads(mask: [UInt8], neighbours: [[UInt8]], requested: Int?,
     return ThreadAllotment(threads: threads, ownsCores: most == 1, description: "\(threads) \(unit) a rank as requested: \(sharing)\(excess)")
 }
 
+/// Divides the processors that this thread may run on into parts of whole cores as equal as they can be, for commands that run side by side.
+///
+/// - Parameter count: the number of parts.
+/// - Returns: the processors of each part, those of a core and of a package together; `nil` where there are fewer cores than parts.
+public func processorShares(_ count: Int) -> [[Int32]]? {
+    let mask = affinityMask()
+    var cores: [[Int]: [Int32]] = [:]
+    for processor in 0..<mask.count * 8 where mask[processor / 8] >> (processor % 8) & 1 == 1 {
+        func topology(_ name: String) -> Int? {
+            (try? String(contentsOfFile: "/sys/devices/system/cpu/cpu\(processor)/topology/\(name)", encoding: .utf8))
+                .flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+        }
+        // Where the system does not tell, each processor is a core.
+        let place = [topology("physical_package_id") ?? 0, topology("core_id") ?? processor]
+        cores[place, default: []].append(Int32(processor))
+    }
+    guard cores.count >= count else { return nil }
+    let ordered = cores.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.value)
+    return (0..<count).map { part in ordered[part * ordered.count / count..<(part + 1) * ordered.count / count].flatMap(\.self) }
+}
+
 /// The cores that this thread may run on, one bit each, without zeros at the end; one core where the system does not tell.
 private func affinityMask() -> [UInt8] {
     guard let status = try? String(contentsOfFile: "/proc/thread-self/status", encoding: .utf8),

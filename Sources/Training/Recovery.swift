@@ -29,6 +29,8 @@ public struct RecoverySettings: Sendable, Equatable {
     public var spikeAfter = 100
     /// Steps that may go wrong among the last 100, and times that a session may go back.
     public var limit = 10
+    /// Sessions in a row that may end with an error, or without a word, before they publish a checkpoint.
+    public var starts = 3
 
     /// The settings of a run file that says nothing of it: such a step ends the session.
     public init() {}
@@ -50,6 +52,9 @@ public struct RecoverySettings: Sendable, Equatable {
         spikeAfter = try section.int("spikeAfter", "Steps of the run before which no gradient is called too large.", default: spikeAfter, in: 1...)
         limit = try section.int(
             "limit", "Steps that may be skipped among the last 100, and times that a session may go back, before it stops.", default: limit, in: 1...)
+        starts = try section.int(
+            "starts", "Starts in a row that come to no new checkpoint, after which the code is 73 and nobody starts the run again.", default: starts,
+            in: 1..., onResume: .free)
     }
 }
 

@@ -3,7 +3,8 @@
 import Diagnostics
 import Foundation
 
-/// Decides from what sessions leave behind: `session.json`, whether a checkpoint was published since, and what the command ended with.
+/// Decides from what a session leaves behind: `session.json`, in which sessions themselves count the starts that came to no new checkpoint
+/// (``RecoverySettings/starts``), and what the command ended with.
 ///
 /// Source: the restart limits of NVIDIA's resiliency extension and of Horovod's elastic mode: no more than some starts without progress.
 public struct RestartPolicy: Sendable {
@@ -15,50 +16,31 @@ public struct RestartPolicy: Sendable {
         case restart(after: Double, String)
     }
 
-    /// Starts without progress after which it is given up.
-    public var limit = 3
-    /// Seconds before the first start again; each further one without progress waits twice as long, up to a minute.
-    public var backOff = 1.0
-    private var best: Int?
-    private var startsWithoutProgress = 0
-    private var lastError: (message: String, step: Int)?
+    private let backOff: Double
 
-    /// - Parameter checkpoint: the step of the newest checkpoint before the first start; `nil` for none.
-    public init(checkpoint: Int?) { best = checkpoint }
+    /// - Parameter backOff: seconds before the first start again; each further one without progress waits twice as long, up to a minute.
+    public init(backOff: Double = 1) { self.backOff = backOff }
 
     /// What to do after a session.
     ///
     /// - Parameters:
     ///   - exitCode: what the command ended with; 128 and a signal's number for one that was killed.
     ///   - record: what the session has left; `nil` where there is none that is of this session.
-    ///   - checkpoint: the step of the newest checkpoint.
     ///   - isAsked: whether a signal asked to stop.
-    public mutating func decide(exitCode: Int32, record: SessionRecord?, checkpoint: Int?, isAsked: Bool) -> Decision {
+    public func decide(exitCode: Int32, record: SessionRecord?, isAsked: Bool) -> Decision {
         if let record, record.outcome == .finished { return .end(ExitCode.finished.rawValue, "the run is finished") }
         if let record, record.outcome == .stopped || isAsked {
             return .end(ExitCode.stoppedOnRequest.rawValue, "stopped: \(record.message ?? "as asked")")
         }
         if isAsked { return .end(ExitCode.stoppedOnRequest.rawValue, "stopped as asked") }
         guard let record else { return .end(exitCode == 0 ? ExitCode.software.rawValue : exitCode, "the command has run no session") }
-        if record.outcome == .failed, !record.mayBeStartedAgain {
-            return .end(record.exitCode ?? exitCode, record.message ?? "an error that would come again")
+        let starts = record.startsWithoutProgress ?? 0
+        if record.mayBeStartedAgain {
+            let reason = record.outcome == .running ? "the session ended without a word" : record.message ?? "the session failed"
+            return .restart(after: min(60, backOff * pow(2, Double(max(0, starts - 1)))), reason)
         }
-        if let checkpoint, checkpoint > best ?? -1 {
-            (best, startsWithoutProgress, lastError) = (checkpoint, 0, nil)
-        } else {
-            startsWithoutProgress += 1
-        }
-        let reason = record.outcome == .running ? "the session ended without a word" : record.message ?? "the session failed"
-        if record.outcome == .failed, let message = record.message {
-            if let last = lastError, last.message == message, last.step == record.step {
-                return .end(ExitCode.noProgress.rawValue, "the same error at step \(record.step) twice: \(message)")
-            }
-            lastError = (message, record.step)
-        }
-        guard startsWithoutProgress < limit else {
-            return .end(ExitCode.noProgress.rawValue, "\(quantity(limit, "start")) without a new checkpoint; the last: \(reason)")
-        }
-        return .restart(after: min(60, backOff * pow(2, Double(max(0, startsWithoutProgress - 1)))), reason)
+        guard record.outcome == .running else { return .end(record.exitCode ?? exitCode, record.message ?? "an error that would come again") }
+        return .end(ExitCode.noProgress.rawValue, "\(quantity(starts, "start")) without a new checkpoint; the last session ended without a word")
     }
 }
 

@@ -27,14 +27,15 @@ public struct SessionRecord: Codable, Sendable, Equatable {
     public var step: Int
     /// The step of the newest checkpoint that was published; `nil` before the first.
     public var checkpoint: Int?
-    /// Whether starting the run again makes sense: false when it is finished, or an error would come again.
+    /// Whether starting the run again makes sense, now that the session has ended so or if it dies as it stands: false when it is finished, an error
+    /// would come again, or too many starts came to no new checkpoint.
     public var mayBeStartedAgain: Bool
     /// The code that the session ended with; `nil` while it runs.
     public var exitCode: Int32?
     /// The error, or what asked it to stop.
     public var message: String?
-    /// How many sessions in a row, this one the last, have ended with wrong data at the same step; `nil` where it did not.
-    public var failures: Int?
+    /// How many sessions in a row, this one the last, have published no checkpoint and not ended well; `nil` in records of earlier versions.
+    public var startsWithoutProgress: Int?
     /// Who it is.
     public var session: SessionIdentity
     /// The number of ranks.
@@ -60,6 +61,8 @@ public final class RunDirectory {
     public let previous: SessionRecord?
     private let lock: DirectoryLock
     private var record: SessionRecord
+    /// ``RecoverySettings/starts``.
+    private let mostStarts: Int
 
     static let matrixProductsFile = "matrix-products.json"
     static let sessionFile = "session.json"
@@ -72,12 +75,15 @@ public final class RunDirectory {
     ///
     /// - Parameters:
     ///   - ranks: the number of ranks of this session.
+    ///   - mostStarts: starts in a row that may come to no new checkpoint.
     ///   - report: takes lines for the user.
     /// - Throws: `UserError`: (.unavailable) where another session has the directory; (.inputOutput).
     public init(
-        claiming path: String, ranks: Int, environment: [String: String], timing: DirectoryLock.Timing = .init(), report: (String) -> Void
+        claiming path: String, ranks: Int, mostStarts: Int = RecoverySettings().starts, environment: [String: String],
+        timing: DirectoryLock.Timing = .init(), report: (String) -> Void
     ) throws {
         self.path = path
+        self.mostStarts = mostStarts
         try Directory.make(path)
         guard withSystemPath(path, { access($0, W_OK) }) == 0 else {
             throw UserError(.inputOutput, "cannot write into the directory: \(systemReason())", at: path, advice: "check the permissions")
@@ -87,6 +93,7 @@ public final class RunDirectory {
         previous = (try? DurableFile.read("\(path)/\(Self.sessionFile)")).flatMap { try? JSONDecoder().decode(SessionRecord.self, from: Data($0)) }
         record = SessionRecord(
             outcome: .running, step: previous?.step ?? 0, checkpoint: previous?.checkpoint, mayBeStartedAgain: true, session: identity, ranks: ranks)
+        count(starts: startsBefore + 1)
         if let predecessor = lock.predecessor { report("taking over from \(predecessor.description), which is dead") }
         if let previous, previous.outcome == .running {
             let step = max(previous.step, (try? checkpoints.steps().last ?? 0) ?? 0)
@@ -117,32 +124,66 @@ public final class RunDirectory {
 
     // MARK: The session's record
 
-    /// How many sessions in a row before this one have ended with wrong data, and at which step.
-    var failuresBefore: (count: Int, step: Int) { (previous?.failures ?? 0, previous?.step ?? 0) }
+    /// How many sessions in a row before this one have come to no new checkpoint.
+    var startsBefore: Int {
+        guard let previous, previous.outcome == .running || previous.outcome == .failed else { return 0 }
+        return previous.startsWithoutProgress ?? 0
+    }
+
+    /// The one place that says when a run is given up. Whoever starts runs again reads `mayBeStartedAgain`.
+    private func count(starts: Int) {
+        record.startsWithoutProgress = starts
+        record.mayBeStartedAgain = starts < mostStarts
+    }
+
+    /// Counts a start of a run whose ranks were lost before they had its directory.
+    /// - Throws: `UserError` (.unavailable) where another session has it.
+    public static func noteLostStart(_ configuration: RunConfiguration, environment: [String: String]) throws {
+        let directory = try RunDirectory(
+            claiming: configuration.directory, ranks: 0, mostStarts: configuration.recovery.starts, environment: environment) { _ in }
+        guard directory.previous?.outcome != .finished else { return directory.abandon() }
+        directory.end(.failed, step: directory.previous?.step ?? 0, exitCode: .unavailable)
+    }
 
     /// Notes where the session stands.
-    func note(step: Int, checkpoint: Int? = nil) throws {
+    package func note(step: Int, checkpoint: Int? = nil) throws {
         record.step = step
-        if let checkpoint { record.checkpoint = checkpoint }
+        if let checkpoint {
+            record.checkpoint = checkpoint
+            count(starts: 0)
+        }
         try writeRecord()
     }
 
     /// Notes how the session ended, and gives the directory back.
-    func end(_ outcome: SessionRecord.Outcome, step: Int, exitCode: ExitCode, message: String? = nil) {
+    package func end(_ outcome: SessionRecord.Outcome, step: Int, exitCode: ExitCode, message: String? = nil) {
         record.outcome = outcome
         record.step = step
         record.exitCode = exitCode.rawValue
         record.message = message
-        record.failures = exitCode == .badData || exitCode == .noProgress ? (failuresBefore.step == step ? failuresBefore.count : 0) + 1 : nil
         record.ended = Date().formatted(.iso8601)
-        record.mayBeStartedAgain = switch exitCode {
-        case .stoppedOnRequest, .unavailable, .inputOutput: true
-        default: false
+        switch exitCode {
+        case .stoppedOnRequest: count(starts: 0)
+        case .unavailable, .inputOutput:
+            // An error that a machine makes may not come again; one that has come again will.
+            let hasComeAgain = message != nil && previous?.outcome == .failed && previous?.message == message && previous?.step == step
+            if record.mayBeStartedAgain, !hasComeAgain { break }
+            record.mayBeStartedAgain = false
+            record.exitCode = ExitCode.noProgress.rawValue
+            let times = hasComeAgain ? "the same error at step \(step) twice" : "\(quantity(record.startsWithoutProgress ?? 0, "start")) without a new checkpoint"
+            record.message = times + (message.map { ": \($0)" } ?? "")
+        case .finished:
+            count(starts: 0)
+            record.mayBeStartedAgain = false
+        default: record.mayBeStartedAgain = false
         }
         // What happened is told in other ways too: a full disk takes nothing more with it.
         if lock.isHeld { try? writeRecord() }
         lock.release()
     }
+
+    /// Gives the directory back without a word.
+    package func abandon() { lock.release() }
 
     private func writeRecord() throws {
         try Failpoint.sessionWrite.pass(path)
@@ -171,6 +212,7 @@ public final class RunDirectory {
         try Directory.synchronize(path)
         record.checkpoint = nil
         record.step = 0
+        count(starts: 1)
     }
 
     /// Removes what was set aside, now that a checkpoint of the new run is there.

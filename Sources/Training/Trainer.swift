@@ -69,8 +69,8 @@ public final class Trainer {
     /// The run directory on rank 0.
     private let directory: RunDirectory?
     private let checkpoints: RunCheckpoints
-    /// How many sessions in a row before this one ended with wrong data, and at which step.
-    private let failuresBefore: (count: Int, step: Int)
+    /// How many sessions in a row before this one came to no new checkpoint.
+    private let startsBefore: Int
     private let backends: BackendAgreement?
     /// What this rank is doing, for the watchdog of others.
     private let ledger: Ledger
@@ -200,13 +200,12 @@ public final class Trainer {
         let directory = try communicator.onEveryRank {
             communicator.rank == 0
                 ? try RunDirectory(
-                    claiming: configuration.directory, ranks: communicator.size, environment: surroundings.environment,
-                    timing: surroundings.lockTiming, report: surroundings.report) : nil
+                    claiming: configuration.directory, ranks: communicator.size, mostStarts: configuration.recovery.starts,
+                    environment: surroundings.environment, timing: surroundings.lockTiming, report: surroundings.report) : nil
         }
         self.directory = directory
         ending.directory = directory
-        let failures = try communicator.allReduced([Int64(directory?.failuresBefore.count ?? 0), Int64(directory?.failuresBefore.step ?? 0)], .maximum)
-        failuresBefore = (Int(failures[0]), Int(failures[1]))
+        startsBefore = try communicator.allReduced(fresh ? 0 : directory?.startsBefore ?? 0, .maximum)
         do {
             checkpoints = try RunCheckpoints(
                 configuration, communicator: communicator, directory: directory, registry: registry, perNode: configuration.checkpointPerNode,
@@ -345,11 +344,13 @@ public final class Trainer {
         }
     }
 
-    /// The same error, or, where it is the third session in a row that ends with wrong data at this step, one that says so.
+    /// The same error, or, where too many sessions in a row have come to no new checkpoint, one that says so: with the same data it would come again.
     private func withoutProgress(_ error: any Error) -> any Error {
-        guard let known = error as? UserError, known.exitCode == .badData, known.isShared, failuresBefore.step == step, failuresBefore.count >= 2 else { return error }
+        guard let known = error as? UserError, known.exitCode == .badData, known.isShared, checkpoints.longest == nil,
+            startsBefore + 1 >= configuration.recovery.starts
+        else { return error }
         return UserError(
-            .noProgress, "\(known.what); \(failuresBefore.count) sessions before have ended so at this step", at: known.place,
+            .noProgress, "\(known.what); \(quantity(startsBefore, "session")) before came to no new checkpoint either", at: known.place,
             advice: "change the run: \(known.advice ?? "it comes no further as it is")").shared
     }
 

@@ -14,6 +14,7 @@ struct Mneme: ParsableCommand {
             TokenizerCommand.self,
             CorpusCommand.self,
             TrainCommand.self,
+            SweepCommand.self,
             SuperviseCommand.self,
             EvaluateCommand.self,
             GoodputCommand.self,

@@ -49,11 +49,11 @@ private struct Site {
     var log: String { (try? String(contentsOfFile: "\(scratch)/log", encoding: .utf8)) ?? "" }
 
     /// What a rank does that keeps the record of its session: as ``Training/SessionRecord`` is written.
-    static func writesRecord(_ outcome: String, code: Int32?, checkpoint: Int = 3, then status: Int32) -> String {
+    static func writesRecord(_ outcome: String, code: Int32?, again: Bool = true, then status: Int32) -> String {
         let record = """
             {
-              "checkpoint" : \(checkpoint),
-            \(code.map { "  \"exitCode\" : \($0),\n" } ?? "")  "mayBeStartedAgain" : true,
+              "checkpoint" : 3,
+            \(code.map { "  \"exitCode\" : \($0),\n" } ?? "")  "mayBeStartedAgain" : \(again),
               "outcome" : "\(outcome)",
               "ranks" : 2,
               "session" : {
@@ -182,12 +182,18 @@ private struct Site {
                 let ended = sge.merging(["BEHAVIOUR": Site.writesRecord(outcome, code: code, then: code)]) { $1 }
                 #expect(try site.job(["--requeue", "train", "x.yaml"], ended).status == code)
             }
-            // Lost three times without a new checkpoint.
-            for (start, code) in [Int32(99), 99, 73].enumerated() {
-                let lost = sge.merging(["BEHAVIOUR": Site.writesRecord("running", code: nil, then: 137)]) { $1 }
+            // Lost without a word, at a start after which the session's record says that it is enough.
+            for (again, code) in [(true, Int32(99)), (false, 73)] {
+                let lost = sge.merging(["BEHAVIOUR": Site.writesRecord("running", code: nil, again: again, then: 137)]) { $1 }
                 let run = try site.job(["--requeue", "train", "x.yaml"], lost)
-                #expect(run.status == code, "start \(start): \(run.status) \(run.standardError)")
+                #expect(run.status == code, "\(run.status) \(run.standardError)")
+                #expect(run.standardError.contains("starts in a row have come to no new checkpoint") == !again, "\(run.standardError)")
             }
+            // Lost before the ranks had the directory: the program counts that, unless another session has it.
+            let early = sge.merging(["BEHAVIOUR": "case \"$*\" in *--lost*) exit $LOST ;; esac; exit 205"]) { $1 }
+            #expect(try site.job(["--requeue", "train", "x.yaml"], early.merging(["LOST": "69"]) { $1 }).status == 69)
+            #expect(site.log.hasSuffix("mneme train x.yaml --lost\n"), "\(site.log)")
+            #expect(try site.job(["--requeue", "train", "x.yaml"], early.merging(["LOST": "0"]) { $1 }).status == 73)
             #expect(try site.job(["--requeue", "train", "x.yaml", "--fresh"], sge).status == 64)
         }
     }
@@ -236,6 +242,22 @@ private struct Site {
                 extraEnvironment: site.environment.merging(["MNEME_HOME": scratch, "RUN": "my run.yaml", "PBS_O_WORKDIR": scratch]) { $1 })
             #expect(run.status == 0, "\(run.standardError)")
             #expect(site.log.hasPrefix("job --") && site.log.hasSuffix(" train my run.yaml\n"), "\(site.log)")
+        }
+    }
+
+    @Test("a sweep starts its runs through the script that it was started with, and array.sbatch gives each task a point")
+    func sweeps() throws {
+        try withScratchDirectory { scratch in
+            let site = try Site(scratch)
+            let words = ["sweep", "my run.yaml", "--vary", "seed=1..2"]
+            #expect(try site.job(["--ranks", "2", "--requeue"] + words).status == 0)
+            #expect(site.log == "mneme sweep my run.yaml --vary seed=1..2 -- \(Site.repository)/launch/job --ranks 2 --requeue\n", "\(site.log)")
+            #expect(try site.job(["--chain", "script"] + words).status == 64)
+            let task = try MPIRun.runAlone(
+                executable: "\(Site.repository)/launch/slurm/array.sbatch",
+                extraEnvironment: site.environment.merging(["MNEME_HOME": Site.repository, "RUN": "my run.yaml", "SWEEP": "--vary seed=1..2"]) { $1 })
+            #expect(task.status == 0)
+            #expect(site.log.hasSuffix("mneme sweep my run.yaml --vary seed=1..2 --array -- \(Site.repository)/launch/job --requeue\n"), "\(site.log)")
         }
     }
 }

@@ -65,7 +65,7 @@ struct RecoveryTests {
             for status in [65, 65, 73, 73] as [Int32] {
                 let session = try session(run)
                 #expect(session.status == status, "\(session.standardError)")
-                #expect(session.standardError.contains("sessions before have ended so at this step") == (status == 73), "\(session.standardError)")
+                #expect(session.standardError.contains("sessions before came to no new checkpoint either") == (status == 73), "\(session.standardError)")
             }
             #expect(try session(run, failpoint: nil).status == 0)
         }

@@ -174,6 +174,25 @@ struct SlurmTests {
         }
     }
 
+    @Test("a sweep as a job array: a task trains the point of its number; stopped, it is requeued and ends with the bits of one session")
+    func sweeps() throws {
+        try Slurm.run { slurm, scratch in
+            let whole = try run("whole", in: scratch).with("seed=2")
+            try whole.train(ranks: 2)
+            var run = try run("swept", in: scratch)
+            run.environment["SWEEP"] = "--vary seed=1..2"
+            let job = try slurm.submit("array.sbatch", run, "--array=2", "--requeue")
+            let point = try self.run("swept-sweep/seed=2", in: scratch)
+            try job.wait(for: point, moreThan: 20)
+            try slurm.ask("scancel", "--batch", "--signal=USR1", "\(job.number)_2")
+            try job.wait("the end of the task") { try slurm.queue().isEmpty }
+            for line in ["mneme sweep: point 2, seed=2: stopped: SIGUSR1", "the job is requeued", "resuming at step", "The best is seed=2"] {
+                #expect(job.log.contains(line), "\(line): \(job.log)")
+            }
+            try point.expectSame(as: whole, step: Self.steps)
+        }
+    }
+
     @Test("a rank that is killed under srun ends the others, and the job is requeued")
     func killedRank() throws {
         try Slurm.run { slurm, scratch in

@@ -3,6 +3,7 @@
 import Foundation
 import TestSupport
 import Testing
+import Training
 
 @Suite(.serialized, .enabled(if: MPIRun.launcher != nil, "there is no mpirun in PATH"))
 struct SuperviseTests {
@@ -55,6 +56,29 @@ struct SuperviseTests {
             let finished = try started.finish()
             #expect(finished.status == 75, "\(finished.standardError)")
             #expect(run.checkpointSteps.count == 1 && finished.standardError.contains("mneme supervise: stopped: SIGUSR1"), "\(finished.standardError)")
+        }
+    }
+
+    @Test("a second request to stop ends the ranks of a launcher too, which has put them into a session of their own")
+    func kills() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.eraseAdd, "run", in: scratch, "steps=1000000", "watchdog.enabled=false")
+            let started = try start(run, failpoint: "step.gradient:4:stall@1")
+            func rank() -> Int32? { SessionRecord.read(run.directory)?.session.process }
+            try #require(started.wait { run.metrics.count > 3 })
+            let process = try #require(rank())
+            try #require(kill(started.identifier, SIGTERM) == 0)
+            // The rank that stands still keeps the other from saving.
+            usleep(500_000)
+            try #require(started.isRunning && kill(started.identifier, SIGTERM) == 0)
+            #expect(try started.finish().status == 75)
+            func state() -> Character? {
+                let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
+                return text.flatMap { text in text.lastIndex(of: ")").map { text[text.index($0, offsetBy: 2)] } }
+            }
+            let limit = Date(timeIntervalSinceNow: StartedRun.hangLimit)
+            while let state = state(), state != "Z", Date() < limit { usleep(1000) }
+            #expect(state() == nil || state() == "Z")
         }
     }
 

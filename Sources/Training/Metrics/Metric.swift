@@ -26,6 +26,9 @@ public struct Metric: Sendable {
         case rate
     }
 
+    /// Which of two values of runs is the better one.
+    public enum Better: String, Sendable, Codable { case smaller, larger }
+
     /// The member of metrics.jsonl, in snake case.
     public let name: String
     public let unit: Unit
@@ -36,12 +39,14 @@ public struct Metric: Sendable {
     public let isCount: Bool
     /// How people see it; `nil` where the line of a step leaves it out.
     public let display: Display?
+    /// By which runs are compared; `nil` for a figure that makes no run better than another.
+    public let better: Better?
 
     init(
-        _ name: String, _ unit: Unit, _ meaning: String, group: Group = .training, isCount: Bool = false, display: Display? = nil
+        _ name: String, _ unit: Unit, _ meaning: String, group: Group = .training, isCount: Bool = false, display: Display? = nil, better: Better? = nil
     ) {
         (self.name, self.unit, self.meaning, self.group) = (name, unit, meaning, group)
-        (self.isCount, self.display) = (isCount, display)
+        (self.isCount, self.display, self.better) = (isCount, display, better)
     }
 
     // MARK: What a step reports, in the order of metrics.jsonl
@@ -51,7 +56,7 @@ public struct Metric: Sendable {
     /// Predicted tokens since the start of the run.
     public static let tokens = Metric("tokens", .tokens, "predicted tokens, or answers, since the start of the run", isCount: true)
     /// The mean training loss of the step's tokens.
-    public static let loss = Metric("loss", .nats, "mean training loss of the step's tokens", display: .fixed("loss"))
+    public static let loss = Metric("loss", .nats, "mean training loss of the step's tokens", display: .fixed("loss"), better: .smaller)
     /// The gradient's global norm before clipping.
     public static let gradientNorm = Metric("gradient_norm", .none, "norm of the gradient before clipping", display: .fixed("gradient norm"))
     /// The norm of the loss's gradient by what the lanes brought with them from their last batches, all lanes together, scaled as the gradient. Absent
@@ -83,16 +88,16 @@ public struct Metric: Sendable {
     /// The figures of evaluations whose unit or meaning their names do not tell, by the name that a task gives them.
     private static let validationScores = Dictionary(
         uniqueKeysWithValues: [
-            Metric("loss", .nats, "mean loss of the validation examples"),
-            Metric("perplexity", .none, "e to the loss, a token"),
-            Metric("perplexity_per_word", .none, "e to the nats a word of the original text"),
-            Metric("bits_per_byte", .bits, "bits a byte of the original text"),
-            Metric("bits_per_character", .bits, "bits a character (Unicode scalar) of the original text"),
-            Metric("bits_per_sequence", .bits, "bits a sequence"),
-            Metric("bit_errors_per_sequence", .bits, "wrong bits a sequence"),
-            Metric("error", .none, "the part of answers that are wrong, the mean over tasks"),
-            Metric("accuracy", .none, "the part of answers that are right, the mean over tasks"),
-            Metric("failed_tasks", .none, "tasks of which more than 5 % of the answers are wrong"),
+            Metric("loss", .nats, "mean loss of the validation examples", better: .smaller),
+            Metric("perplexity", .none, "e to the loss, a token", better: .smaller),
+            Metric("perplexity_per_word", .none, "e to the nats a word of the original text", better: .smaller),
+            Metric("bits_per_byte", .bits, "bits a byte of the original text", better: .smaller),
+            Metric("bits_per_character", .bits, "bits a character (Unicode scalar) of the original text", better: .smaller),
+            Metric("bits_per_sequence", .bits, "bits a sequence", better: .smaller),
+            Metric("bit_errors_per_sequence", .bits, "wrong bits a sequence", better: .smaller),
+            Metric("error", .none, "the part of answers that are wrong, the mean over tasks", better: .smaller),
+            Metric("accuracy", .none, "the part of answers that are right, the mean over tasks", better: .larger),
+            Metric("failed_tasks", .none, "tasks of which more than 5 % of the answers are wrong", better: .smaller),
         ].map { ($0.name, $0) })
 
     /// A figure of an evaluation on validation examples: `validation_` and the name of the score.
@@ -100,7 +105,20 @@ public struct Metric: Sendable {
         let score = validationScores[name]
         let words = name.replacing("_", with: " ")
         return Metric(
-            "validation_\(name)", score?.unit ?? .none, score?.meaning ?? words, group: .validation, display: .fixed(words))
+            "validation_\(name)", score?.unit ?? .none, score?.meaning ?? words, group: .validation, display: .fixed(words),
+            better: score?.better)
+    }
+
+    /// What people call it where runs are compared: `training_loss` is the member `loss` of metrics.jsonl.
+    public var comparableName: String { group == .validation ? name : "\(group.rawValue)_\(name)" }
+
+    /// The figures by which runs can be compared.
+    public static var comparable: [Metric] { all.filter { $0.better != nil } + validationScores.keys.sorted().map(validation) }
+
+    /// The figure that people call so: by its ``comparableName``, its name, or, after an evaluation, that of the score; `nil` for a name of none.
+    public static func named(_ name: String) -> Metric? {
+        let figures = comparable + all
+        return figures.first { $0.comparableName == name } ?? figures.first { $0.name == name } ?? figures.first { $0.name == validation(name).name }
     }
 
     /// The tag in TensorBoard: `training/loss`, `validation/perplexity`.

@@ -71,6 +71,10 @@ struct TrainCommand: ParsableCommand {
     @Flag(help: .hidden)
     var markdown = false
 
+    /// What launch/job says of a start whose ranks have ended before they had the run directory.
+    @Flag(help: .hidden)
+    var lost = false
+
     func validate() throws {
         if file == nil, !keys { throw ValidationError("Missing a run file.") }
         if json || markdown, !keys { throw ValidationError("--json goes with --keys.") }
@@ -89,6 +93,10 @@ struct TrainCommand: ParsableCommand {
             configuration.notices.forEach { CommandLineOutput.note($0) }
             try print(configuration.resolvedYAML, terminator: "")
             return
+        }
+        if lost {
+            return try RunDirectory.noteLostStart(
+                RunConfiguration(contentsOf: file, overrides: set), environment: ProcessInfo.processInfo.environment)
         }
         CommandLineOutput.outliveReader()
         let start = Date()
