@@ -75,8 +75,8 @@ public final class StopRequests {
     public private(set) var last: Int32?
     private var signals = sigset_t()
 
-    /// Holds the signals back from this thread and those that it makes from now on: only ``wait(seconds:)`` takes them. One that the process was started
-    /// to pass over, as nohup does with HUP, is no request.
+    /// Holds the signals back from this thread and those that it makes from now on: only ``wait(seconds:)`` takes them. One that the process was
+    /// started to pass over, as nohup does with HUP, is no request.
     public init() {
         sigemptyset(&signals)
         for signal in StopSignal.usual where mneme_is_ignored_signal(signal.number) == 0 { sigaddset(&signals, signal.number) }

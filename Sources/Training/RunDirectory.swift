@@ -170,7 +170,8 @@ public final class RunDirectory {
             if record.mayBeStartedAgain, !hasComeAgain { break }
             record.mayBeStartedAgain = false
             record.exitCode = ExitCode.noProgress.rawValue
-            let times = hasComeAgain ? "the same error at step \(step) twice" : "\(quantity(record.startsWithoutProgress ?? 0, "start")) without a new checkpoint"
+            let starts = quantity(record.startsWithoutProgress ?? 0, "start")
+            let times = hasComeAgain ? "the same error at step \(step) twice" : "\(starts) without a new checkpoint"
             record.message = times + (message.map { ": \($0)" } ?? "")
         case .finished:
             count(starts: 0)

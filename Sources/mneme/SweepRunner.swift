@@ -50,15 +50,16 @@ struct SweepRunner {
         let isAlone = command.count == 1
         guard let shares = processorShares(count) ?? (isAlone ? nil : [[Int32]](repeating: [], count: count)) else {
             throw UserError(
-                .usage, "this process may not use so many cores", at: "--parallel \(count)", advice: "give fewer, or a launcher that has more behind '--'")
+                .usage, "this process may not use so many cores", at: "--parallel \(count)",
+                advice: "give fewer, or a launcher that has more behind '--'")
         }
         self.shares = shares
     }
 
     /// Trains until every run has ended, or until a request to stop.
     ///
-    /// - Returns: the code that says that starting the sweep again makes sense: 75 where work is left because of a request or the time, 69 or 74 where
-    ///   a run was lost; `nil` where every run has come to its end.
+    /// - Returns: the code that says that starting the sweep again makes sense: 75 where work is left because of a request or the time, 69 or 74
+    ///   where a run was lost; `nil` where every run has come to its end.
     /// - Throws: `UserError`; runs that have been started are stopped before.
     mutating func run() throws -> Int32? {
         var (isStopping, wasStopped) = (false, false)

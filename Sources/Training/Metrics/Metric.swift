@@ -43,7 +43,8 @@ public struct Metric: Sendable {
     public let better: Better?
 
     init(
-        _ name: String, _ unit: Unit, _ meaning: String, group: Group = .training, isCount: Bool = false, display: Display? = nil, better: Better? = nil
+        _ name: String, _ unit: Unit, _ meaning: String, group: Group = .training, isCount: Bool = false, display: Display? = nil,
+        better: Better? = nil
     ) {
         (self.name, self.unit, self.meaning, self.group) = (name, unit, meaning, group)
         (self.isCount, self.display, self.better) = (isCount, display, better)
@@ -118,7 +119,8 @@ public struct Metric: Sendable {
     /// The figure that people call so: by its ``comparableName``, its name, or, after an evaluation, that of the score; `nil` for a name of none.
     public static func named(_ name: String) -> Metric? {
         let figures = comparable + all
-        return figures.first { $0.comparableName == name } ?? figures.first { $0.name == name } ?? figures.first { $0.name == validation(name).name }
+        return figures.first { $0.comparableName == name } ?? figures.first { $0.name == name }
+            ?? figures.first { $0.name == validation(name).name }
     }
 
     /// The tag in TensorBoard: `training/loss`, `validation/perplexity`.

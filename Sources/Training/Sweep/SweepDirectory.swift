@@ -13,8 +13,10 @@ public final class SweepDirectory {
     private let metric: Metric
     private let environment: [String: String]
     private var lock: DirectoryLock?
-    /// How runs have ended for good, by name, where their own records do not say it: what this process knows, and what sweep.json says of the others.
+    /// How runs have ended for good, by name, where their own records do not say it: what this process knows, and what sweep.json says besides.
     private var (noted, failures) = ([String: SweepFailure?](), [String: SweepFailure]())
+    /// The figures of runs that are finished.
+    private var known: [String: RunFigures] = [:]
 
     private static let reportFile = "sweep.json"
     private static let bestLink = "best"
@@ -37,7 +39,8 @@ public final class SweepDirectory {
     ///   - file: the run file.
     ///   - metric: what the best run is chosen by.
     ///   - environment: tells the scheduler's job, for the lock.
-    /// - Throws: `UserError`: (.configuration) where the directory holds a sweep of another grid or another run; (.badData) where sweep.json is damaged.
+    /// - Throws: `UserError`: (.configuration) where the directory holds a sweep of another grid or another run; (.badData) where sweep.json is
+    ///   damaged.
     public init(_ grid: SweepGrid, file: String, metric: Metric, environment: [String: String]) throws {
         (self.grid, self.file, self.metric, self.environment) = (grid, file, metric, environment)
         path = grid.directory
@@ -76,7 +79,8 @@ public final class SweepDirectory {
     /// - Throws: `UserError` (.unavailable) where another sweep has it; as the initialiser.
     public func hold() throws {
         try Directory.make(path)
-        do { lock = try DirectoryLock(directory: path, name: "sweep.lock", identity: SessionIdentity(environment: environment)) } catch let error as UserError
+        let identity = SessionIdentity(environment: environment)
+        do { lock = try DirectoryLock(directory: path, name: "sweep.lock", identity: identity) } catch let error as UserError
         where error.exitCode == .unavailable {
             throw UserError(
                 .unavailable, error.what.replacing("session has this run directory", with: "sweep has this directory"), at: path,
@@ -93,7 +97,7 @@ public final class SweepDirectory {
 
     /// How everything stands.
     /// - Throws: as ``SweepReport``.
-    public func report() throws -> SweepReport { try SweepReport(grid, file: file, metric: metric, failures: failures) }
+    public func report() throws -> SweepReport { try SweepReport(grid, file: file, metric: metric, failures: failures, known: &known) }
 
     /// Writes how everything stands to sweep.json, and lets `best` name the best run. Tasks of an array, which do not hold the directory, take it for
     /// that moment, and wait up to a minute for it.

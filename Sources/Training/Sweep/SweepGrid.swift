@@ -87,8 +87,8 @@ public struct SweepPoint: Sendable {
     /// What decides what the run learns, apart from the keys that vary.
     var identity: [String: String] {
         let varied = Set(settings.map(\.key))
-        return Dictionary(
-            configuration.values.filter { $0.key.onResume != .free && !varied.contains($0.name) }.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
+        let values = configuration.values.filter { $0.key.onResume != .free && !varied.contains($0.name) }
+        return Dictionary(values.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
     }
 }
 
@@ -132,8 +132,9 @@ public struct SweepGrid: Sendable {
             count = product.partialValue
         }
         func read(_ chosen: [String], run: String?) throws -> RunConfiguration {
-            do { return try RunConfiguration(contentsOf: file, overrides: overrides + chosen + (run.map { ["run=\(try JSONText.line($0))"] } ?? [])) } catch let error as UserError {
-                guard let place = error.place, axes.contains(where: { place == "--set \($0.key)" || place.hasPrefix("--set \($0.key)=") }) else { throw error }
+            let directory = try run.map { ["run=\(try JSONText.line($0))"] } ?? []
+            do { return try RunConfiguration(contentsOf: file, overrides: overrides + chosen + directory) } catch let error as UserError {
+                guard let place = error.place, axes.contains(where: { "\(place)=".hasPrefix("--set \($0.key)=") }) else { throw error }
                 throw UserError(error.exitCode, error.what, at: "--vary" + place.dropFirst("--set".count), advice: error.advice)
             }
         }
@@ -161,7 +162,8 @@ public struct SweepGrid: Sendable {
         }
         if let twice = Dictionary(grouping: points, by: \.directory).values.filter({ $0.count > 1 }).min(by: { $0[0].number < $1[0].number }) {
             throw UserError(
-                .usage, "points \(twice[0].number) and \(twice[1].number) are the same: \(twice[0].name)", at: "--vary", advice: "give each value once")
+                .usage, "points \(twice[0].number) and \(twice[1].number) are the same: \(twice[0].name)", at: "--vary",
+                advice: "give each value once")
         }
         (self.axes, self.points, self.directory) = (axes, points, home ?? "")
     }

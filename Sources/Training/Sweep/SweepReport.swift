@@ -74,11 +74,12 @@ public struct SweepReport: Sendable, Encodable {
     ///   - file: the run file.
     ///   - metric: what the best is chosen by; one that has a better value.
     ///   - failures: the codes and messages of runs that ended for good, by name, which session.json does not tell.
+    ///   - known: the figures of runs that are finished, by name, which are read once.
     /// - Throws: `UserError` (.usage) where a finished run does not have the figure, with those that it has.
-    public init(_ grid: SweepGrid, file: String, metric: Metric, failures: [String: SweepFailure] = [:]) throws {
+    public init(_ grid: SweepGrid, file: String, metric: Metric, failures: [String: SweepFailure] = [:], known: inout [String: RunFigures]) throws {
         (self.file, directory, vary) = (file, grid.directory, grid.axes)
         (self.metric, better) = (metric.comparableName, metric.better ?? .smaller)
-        points = try grid.points.map { try Self.point($0, metric, failures[$0.name]) }
+        points = try grid.points.map { try Self.point($0, metric, failures[$0.name], &known[$0.name]) }
         settings = grid.points[points.firstIndex { $0.state != .waiting } ?? 0].identity
         let better = better
         best = points.filter { $0.value != nil }.min { one, other in
@@ -104,7 +105,7 @@ public struct SweepReport: Sendable, Encodable {
         values.isEmpty ? nil : (values[(values.count - 1) / 2] + values[values.count / 2]) / 2
     }
 
-    private static func point(_ point: SweepPoint, _ metric: Metric, _ failure: SweepFailure?) throws -> Point {
+    private static func point(_ point: SweepPoint, _ metric: Metric, _ failure: SweepFailure?, _ known: inout RunFigures?) throws -> Point {
         let record = SessionRecord.read(point.directory)
         let steps = point.configuration.steps
         var state = record == nil ? State.waiting : .unfinished
@@ -119,15 +120,16 @@ public struct SweepReport: Sendable, Encodable {
         var result = Point(
             number: point.number, name: point.name, settings: Dictionary(uniqueKeysWithValues: point.settings.map { ($0.key, $0.value) }),
             state: state, step: record?.step ?? 0, steps: steps, code: code, message: message)
-        guard state == .finished else { return result }
-        let figures = try RunFigures(point.directory)
-        guard let value = figures.value(metric) else {
+        guard state == .finished, let record else { return result }
+        let figures = try known.flatMap { $0.session == record.session ? $0 : nil } ?? RunFigures(point.directory, record.session)
+        known = figures
+        guard let value = figures.values[metric.comparableName] else {
             throw UserError(
                 .usage, "the run has no \(metric.comparableName)", at: point.directory,
-                advice: "choose among \(Metric.comparable.filter { figures.value($0) != nil }.map(\.comparableName).joined(separator: ", "))")
+                advice: "choose among \(figures.values.keys.sorted().joined(separator: ", "))")
         }
         result.value = value.isFinite ? value : nil
-        result.figures = figures.last
+        result.figures = figures.values
         return result
     }
 }
@@ -142,29 +144,33 @@ public struct SweepFailure: Sendable, Codable {
     public init(code: Int32, message: String?) { (self.code, self.message) = (code, message) }
 }
 
-/// The figures by which runs of a sweep are compared, from metrics.jsonl.
-struct RunFigures {
-    private let steps: [StepMetrics]
+/// The figures by which a run of a sweep is compared with the others, from metrics.jsonl.
+public struct RunFigures: Sendable {
+    /// The session that the run was finished by.
+    let session: SessionIdentity
+    /// Every figure that can be compared, by its name.
+    let values: [String: Double]
 
     /// - Throws: `UserError` (.missingInput).
-    init(_ directory: String) throws {
-        steps = try DurableFile.read("\(directory)/\(MetricsFile.name)").split(separator: UInt8(ascii: "\n")).compactMap { StepMetrics(line: Data($0)) }
+    init(_ directory: String, _ session: SessionIdentity) throws {
+        self.session = session
+        let lines = try DurableFile.read("\(directory)/\(MetricsFile.name)").split(separator: UInt8(ascii: "\n"))
+        let steps = lines.compactMap { StepMetrics(line: Data($0)) }
+        let figures = Metric.comparable.compactMap { metric in Self.value(metric, steps).map { (metric.comparableName, $0) } }
+        values = Dictionary(uniqueKeysWithValues: figures)
     }
 
     /// The value of a figure; `nil` where no step has it.
     ///
-    /// A score of an evaluation is that of the last one. A figure of steps is of one batch each, and one batch says little of a run: it is the mean over
-    /// the last tenth of the logged steps.
-    func value(_ metric: Metric) -> Double? {
-        if metric.group == .validation { return steps.lazy.compactMap { $0.validationEntries.first { $0.metric.name == metric.name }?.value }.last }
+    /// A score of an evaluation is that of the last one. A figure of steps is of one batch each, and one batch says little of a run: it is the mean
+    /// over the last tenth of the logged steps.
+    private static func value(_ metric: Metric, _ steps: [StepMetrics]) -> Double? {
+        if metric.group == .validation {
+            return steps.reversed().lazy.compactMap { $0.validationEntries.first { $0.metric.name == metric.name }?.value }.first
+        }
         let values = steps.compactMap { $0[metric] }
         guard !values.isEmpty else { return nil }
         let last = values.suffix((values.count + 9) / 10)
         return last.reduce(0, +) / Double(last.count)
-    }
-
-    /// Every figure that can be compared, by its name.
-    var last: [String: Double] {
-        Dictionary(uniqueKeysWithValues: Metric.comparable.compactMap { metric in value(metric).map { (metric.comparableName, $0) } })
     }
 }

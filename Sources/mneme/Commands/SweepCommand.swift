@@ -12,17 +12,17 @@ struct SweepCommand: ParsableCommand {
         commandName: "sweep",
         abstract: "Train a run file with many values of some keys, and keep the best run.",
         discussion: """
-            Every combination of the values is a run of its own in the directory of the sweep. Started again with the same words, a sweep goes on: what
-            is finished stays, what was stopped goes on from its checkpoint, and values may have been added. sweep.json there holds what the table shows,
-            and 'best' is a link to the best run. A figure of training steps is the mean over the last tenth of the logged steps, one of evaluations is
-            that of the last one.
+            Every combination of the values is a run of its own in the directory of the sweep. Started again with the same words, a sweep
+            goes on: what is finished stays, what was stopped goes on from its checkpoint, and values may have been added. sweep.json there
+            holds what the table shows, and 'best' is a link to the best run. A figure of training steps is the mean over the last tenth of
+            the logged steps, one of evaluations is that of the last one.
 
-            Runs start one after the other, or side by side with their shares of the cores (--parallel), or one in each task of a job array (--array), whose
-            tasks are numbered from 1. What stands behind '--' starts a run, in the place of 'mneme'. A lost rank or file lets a run start again as
-            'mneme supervise' does.
+            Runs start one after the other, or side by side with their shares of the cores (--parallel), or one in each task of a job array
+            (--array), whose tasks are numbered from 1. What stands behind '--' starts a run, in the place of 'mneme'. A run that loses a
+            rank or a file is started again, as by 'mneme supervise'.
 
-            The code is 75 where a request or the end of the time left work to do, 69 or 74 where a run may be started again, and otherwise that of the
-            first run that failed.
+            The code is 75 where a request or the end of the time left work to do, 69 or 74 where a run may be started again, and otherwise
+            that of the first run that failed.
 
             Examples:
               mneme sweep launch/runs/copy-lstm.yaml --vary seed=1..5 \\
@@ -153,11 +153,13 @@ struct SweepCommand: ParsableCommand {
             try CheckpointOutput.print(
                 table: [others + ["RUNS", "MEDIAN", "SMALLEST", "LARGEST"]]
                     + report.groups.map { group in
-                        others.map { group.settings[$0] ?? "" } + ["\(group.finished)/\(group.points)", number(group.median), number(group.smallest), number(group.largest)]
+                        others.map { group.settings[$0] ?? "" } + ["\(group.finished)/\(group.points)"]
+                            + [group.median, group.smallest, group.largest].map(number)
                     }, right: Set(0...others.count + 3))
         }
         guard let best = report.points.first(where: { $0.name == report.best }) else { return }
-        try StandardOutput.print("\nThe best is \(best.name), \(report.metric) \(number(best.value)): \(Directory.path(of: "best", in: report.directory))")
+        let link = Directory.path(of: "best", in: report.directory)
+        try StandardOutput.print("\nThe best is \(best.name), \(report.metric) \(number(best.value)): \(link)")
     }
 
     private func state(_ point: SweepReport.Point) -> String {
