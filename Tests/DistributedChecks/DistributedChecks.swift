@@ -116,7 +116,12 @@ struct DistributedChecks {
     /// Every rank's process number, on rank 0's standard output.
     static func announce(_ communicator: any Communicator) throws {
         let processes = try communicator.allGather(Array("\(getpid())".utf8)).map { String(decoding: $0, as: UTF8.self) }
-        if communicator.rank == 0 { FileHandle.standardOutput.write(Data("processes \(processes.joined(separator: " "))\n".utf8)) }
+        if communicator.rank == 0 {
+            FileHandle.standardOutput.write(Data("processes \(processes.joined(separator: " "))\n".utf8))
+            // Hydra forgets what it has not read yet when a rank aborts.
+            usleep(300_000)
+        }
+        try communicator.barrier()
     }
 
     static func sumForever(_ communicator: any Communicator) throws {
