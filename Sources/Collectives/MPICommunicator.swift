@@ -35,8 +35,8 @@ public final class MPICommunicator: Communicator {
     /// Loads the library (`MPILibrary.load`) and starts MPI in this process. Collective over all processes that the launcher started.
     ///
     /// - Parameter environment: the process's environment, read to find the library, and to compare the launcher with it.
-    /// - Throws: `UserError` (.unavailable) when the library cannot start; `UserError` (.configuration) when there is no library, and when the launcher
-    ///   is of another MPI implementation than the library, or started more processes than the library sees.
+    /// - Throws: `UserError` (.unavailable) when the library cannot start; `UserError` (.configuration) when there is no library, and when the
+    ///   launcher is of another MPI implementation than the library, or started more processes than the library sees.
     public static func initialize(environment: [String: String] = [:]) throws -> MPICommunicator {
         let library = try MPILibrary.load(environment: environment)
         try requireLauncher(environment: environment, library: library.version)

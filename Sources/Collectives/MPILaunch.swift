@@ -47,7 +47,7 @@ extension MPICommunicator {
         if launcher.isCertain, let kind = launcher.kind, kind != MPILibrary.Kind(version: library) {
             throw UserError(
                 .configuration, "the launcher that started \(size) processes is \(kind.make)'s, and the library is \(library)",
-                advice: "\(LaunchTable.advice(library: library, environment: environment)), or let \(MPILibrary.variable) name a library of \(kind.make)'s")
+                advice: "let \(MPILibrary.variable) name a library of \(kind.make)'s, or \(LaunchTable.advice(library: library, environment: environment))")
         }
         func has(_ prefixes: String...) -> Bool { environment.keys.contains { key in prefixes.contains { key.hasPrefix($0) } } }
         // Since version 5, Open MPI knows PMIx alone.

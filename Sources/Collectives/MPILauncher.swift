@@ -30,7 +30,8 @@ package struct MPILauncher {
         let (isOpenMPI, isHydra) = (has("OMPI_COMM_WORLD_SIZE"), has("HYDI_CONTROL_FD", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_SIZE"))
         isCertain = isOpenMPI != isHydra
         // Of schedulers' launchers PMI is MPICH's way to find ranks, PMIx first of all Open MPI's.
-        kind = isOpenMPI || has("JSM_NAMESPACE_SIZE") ? .openMPI : isHydra || has("PMI_RANK", "PMI_SIZE", "PMI_FD", "PALS_RANKID", "FLUX_JOB_SIZE") ? .mpich : nil
+        let hasPMI = has("PMI_RANK", "PMI_SIZE", "PMI_FD", "PALS_RANKID", "FLUX_JOB_SIZE")
+        kind = isOpenMPI || has("JSM_NAMESPACE_SIZE") ? .openMPI : isHydra || hasPMI ? .mpich : nil
     }
 
     /// The kind of an MPI library's launcher or of its helper on a node; nil for every other program.

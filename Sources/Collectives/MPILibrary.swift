@@ -42,9 +42,9 @@ public struct MPILibrary {
     /// The table that every call goes through; it stays where it is until the process ends.
     let calls: UnsafePointer<mneme_mpi_calls>
 
-    /// Loads the library that `MNEME_MPI` names; otherwise that of the launcher that started this process, from the folder beside it where it lies there;
-    /// otherwise the first that the system's loader finds. Where one is loaded, or was preloaded, it is that one. May be called before MPI starts, and
-    /// first of all by the only thread that there is.
+    /// Loads the library that `MNEME_MPI` names; otherwise that of the launcher that started this process, from the folder beside it where it
+    /// lies there; otherwise the first that the system's loader finds. Where one is loaded, or was preloaded, it is that one. May be called before
+    /// MPI starts, and first of all by the only thread that there is.
     ///
     /// - Parameter environment: the process's environment.
     /// - Throws: `UserError` (.configuration) when there is none, with what to do.
@@ -55,10 +55,11 @@ public struct MPILibrary {
             guard let problem = mneme_mpi_load(file) else { return try MPILibrary(loaded: ()) }
             problems.append(String(cString: problem))
         }
-        let whose = environment[variable].flatMap { $0.isEmpty ? nil : "\(variable)=\($0)" } ?? launcher.kind.map { "the launcher, which is \($0.make)'s," } ?? "MPI"
+        let named = environment[variable].flatMap { $0.isEmpty ? nil : "\(variable)=\($0)" }
+        let whose = named ?? launcher.kind.map { "the launcher, which is \($0.make)'s," } ?? "MPI"
         throw UserError(
             .configuration, "no library for \(whose) can be loaded: \(problems.first ?? "there is no name for it")",
-            advice: "install or load the MPI library whose launcher starts the ranks, or set \(variable) to openmpi, mpich, standard or the path of a libmpi")
+            advice: "install or load the MPI library whose launcher starts the ranks, or set \(variable) to openmpi, mpich, standard or a libmpi's path")
     }
 
     /// The files to try, the best first.
@@ -74,7 +75,8 @@ public struct MPILibrary {
         case let name:
             guard let kind = Kind(rawValue: name) else {
                 throw UserError(
-                    .configuration, "'\(name)' is no MPI library", at: variable, advice: "set it to openmpi, mpich, standard or the path of a libmpi, or unset it")
+                    .configuration, "'\(name)' is no MPI library", at: variable,
+                    advice: "set it to openmpi, mpich, standard or the path of a libmpi, or unset it")
             }
             kinds = [kind]
         }
@@ -128,7 +130,9 @@ public struct MPILibrary {
             advice: "see whether a rank or the network was lost, then start again")
     }
 
-    private static func text(_ calls: UnsafePointer<mneme_mpi_calls>, _ capacity: Int32, _ call: StaticString, _ write: TextCall) throws -> String {
+    private static func text(
+        _ calls: UnsafePointer<mneme_mpi_calls>, _ capacity: Int32, _ call: StaticString, _ write: TextCall
+    ) throws -> String {
         var buffer = [CChar](repeating: 0, count: Int(capacity) + 1)
         var length: Int32 = 0
         try check(calls, call, write(&buffer, &length))
@@ -141,5 +145,5 @@ extension MPILibrary.Kind {
     var make: String { self == .openMPI ? "Open MPI" : self == .mpich ? "MPICH" : "MPI" }
 
     /// The make of a library with this name and version.
-    init(version: String) { self = version.lowercased().contains("open mpi") || version.contains("Spectrum") || version.contains("FUJITSU") ? .openMPI : .mpich }
+    init(version: String) { self = ["Open MPI", "Spectrum", "FUJITSU"].contains { version.contains($0) } ? .openMPI : .mpich }
 }

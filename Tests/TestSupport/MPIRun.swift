@@ -22,6 +22,12 @@ public enum MPIRun {
     public static let launcher: URL? = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").lazy
         .map { URL(fileURLWithPath: String($0)).appendingPathComponent("mpirun") }
         .first { FileManager.default.isExecutableFile(atPath: $0.path) }
+        .map { mpirun in
+            // Intel MPI's mpirun is a script of the shell, which passes no signal on.
+            let folder = mpirun.deletingLastPathComponent()
+            let isIntel = FileManager.default.fileExists(atPath: folder.appendingPathComponent("impi_info").path)
+            return isIntel ? folder.appendingPathComponent("mpiexec.hydra") : mpirun
+        }
 
     /// The folder that SwiftPM builds executables and tests into.
     public static let productsFolder = (Bundle.main.executableURL ?? URL(fileURLWithPath: CommandLine.arguments[0]))
