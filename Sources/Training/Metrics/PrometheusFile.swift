@@ -2,7 +2,6 @@
 
 import Diagnostics
 import Foundation
-import Storage
 
 /// The sink of a monitoring system. The file holds the newest value of each figure and is replaced as a whole at each logged step.
 ///
@@ -69,13 +68,20 @@ package final class PrometheusFile: MetricSink {
     }
 
     private func replace() {
-        do {
-            try DurableFile.replace(path, by: Data(text.utf8))
-            isInTrouble = false
-        } catch {
-            if !isInTrouble { problem = "\(error); the run goes on without" }
-            isInTrouble = true
+        let (temporary, bytes) = ("\(path).\(getpid()).tmp", Array(text.utf8))
+        let isWritten = withSystemPath(temporary) { file -> Bool in
+            guard let stream = fopen(file, "w") else { return false }
+            let isWhole = fwrite(bytes, 1, bytes.count, stream) == bytes.count
+            return fclose(stream) == 0 && isWhole
         }
+        if isWritten, withSystemPaths(temporary, path, rename) == 0 {
+            isInTrouble = false
+            return
+        }
+        let reason = systemReason()
+        withSystemPath(temporary, unlink)
+        if !isInTrouble { problem = "\(PathText.shown(path)): cannot be replaced: \(reason); the run goes on without" }
+        isInTrouble = true
     }
 
     private static func number(_ value: Double, isCount: Bool) -> String {
