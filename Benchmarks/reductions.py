@@ -141,14 +141,14 @@ def main():
     place = f"on two hosts at {options.hosts}" if options.hosts else "on one host"
     print(f"{cpu_name()}; {options.ranks} ranks of one thread {place}, {options.layers} layers of width {options.width}, {options.lanes} lanes of 256 tokens, "
           f"{options.rounds} turns of {options.steps} steps; load average {os.getloadavg()[0]:.1f} at the end.\n")
-    columns = ["ms a step", "against the first", "tokens/s", "MB of a rank"] + (["MB a step on the wire"] if options.hosts else []) + (["loss"] if options.loss else [])
+    columns = ["ms a step", "against the first", "tokens/s", "MB a step on the wire" if options.hosts else "MB of a rank"] + (["loss"] if options.loss else [])
     print("| " + " | ".join(["sums"] + columns) + " |\n" + "| --- " * (len(columns) + 1) + "|")
     for mode in options.modes:
         def median(name):
             return statistics.median(result[name] for result in turns[mode])
         ratio = statistics.median(mine["seconds"] / other["seconds"] for mine, other in zip(turns[mode], turns[first]))
-        row = [mode, f"{1e3 * median('seconds'):.1f}", f"{ratio:.3f}", f"{options.lanes * 256 / median('seconds'):.0f}", f"{median('memory'):.0f}"]
-        row += [f"{median('bytes'):.1f}"] * bool(options.hosts) + [f"{median('loss'):.4f}"] * options.loss
+        row = [mode, f"{1e3 * median('seconds'):.1f}", f"{ratio:.3f}", f"{options.lanes * 256 / median('seconds'):.0f}"]
+        row += [f"{median('bytes'):.1f}" if options.hosts else f"{median('memory'):.0f}"] + [f"{median('loss'):.4f}"] * options.loss
         print("| " + " | ".join(row) + " |")
 
 

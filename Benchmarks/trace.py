@@ -56,7 +56,8 @@ def main():
     body.append(f'<path d="M{left} {axis} H{width - 10}" stroke="#555"/>')
     for tick in range(6):
         time = begin + (end - begin) * tick / 5
-        body.append(f'<text x="{x(time):.0f}" y="{axis + 16}" text-anchor="{'end' if tick == 5 else 'middle'}">{(time - begin) / 1e3:.0f} ms</text>')
+        anchor = "end" if tick == 5 else "middle"
+        body.append(f'<text x="{x(time):.0f}" y="{axis + 16}" text-anchor="{anchor}">{(time - begin) / 1e3:.0f} ms</text>')
     options.output.write_text("\n".join(body + ["</svg>"]) + "\n")
 
 
