@@ -141,6 +141,9 @@ public struct SweepFailure: Sendable, Codable {
     /// Why.
     public let message: String?
 
+    /// - Parameters:
+    ///   - code: the exit code.
+    ///   - message: what the session said of it, where it said anything.
     public init(code: Int32, message: String?) { (self.code, self.message) = (code, message) }
 }
 
