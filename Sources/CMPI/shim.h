@@ -18,10 +18,13 @@
     F(Irecv, void *, int, abi_handle, int, int, abi_handle, abi_handle *) F(Testall, int, abi_handle *, int *, abi_status *)                 \
     F(Waitall, int, abi_handle *, abi_status *)
 
+#define EXTENSIONS(F) F(Comm_revoke, abi_handle) F(Comm_agree, abi_handle, int *) F(Comm_shrink, abi_handle, abi_handle *)
+
 /// The library's functions, and the objects that its handles name.
 static struct {
 #define DECLARE(name, ...) int (*name)(__VA_ARGS__);
     FUNCTIONS(DECLARE)
+    EXTENSIONS(DECLARE)
 #undef DECLARE
 #define DECLARE(name, value) abi_handle name;
     ABI_HANDLES(DECLARE)
@@ -93,6 +96,15 @@ static int test_all(int count, void *requests, void *statuses, int *flag) {
 }
 static int wait_all(int count, void *requests, void *statuses) { return error_of(mpi.Waitall(count, requests, statuses), statuses, count); }
 
+static int comm_revoke(intptr_t comm) { return mpi.Comm_revoke((abi_handle)comm); }
+static int comm_agree(intptr_t comm, int *flag) { return mpi.Comm_agree((abi_handle)comm, flag); }
+static int comm_shrink(intptr_t comm, intptr_t *living) {
+    abi_handle handle;
+    int code = mpi.Comm_shrink((abi_handle)comm, &handle);
+    if (!code) *living = (intptr_t)handle;
+    return code;
+}
+
 /// Finds the library's functions; NULL on success, else the name of what it lacks.
 static const char *fill(mneme_mpi_calls *calls) {
 #define FIND(name, ...) if (!(mpi.name = (__typeof__(mpi.name))dlsym(RTLD_DEFAULT, "MPI_" #name))) return "MPI_" #name;
@@ -101,12 +113,17 @@ static const char *fill(mneme_mpi_calls *calls) {
 #define FIND(name, value) if (!(mpi.name = (abi_handle)ABI_HANDLE_OF(value))) return "MPI_" #name;
     ABI_HANDLES(FIND)
 #undef FIND
+    int hasExtensions = 1;
+#define FIND(name, ...) if (!(mpi.name = (__typeof__(mpi.name))dlsym(RTLD_DEFAULT, "MPIX_" #name))) hasExtensions = 0;
+    EXTENSIONS(FIND)
+#undef FIND
     *calls = (mneme_mpi_calls){
         ABI_NAME, ABI_THREAD_FUNNELED, ABI_THREAD_SERIALIZED, ABI_MAX_ERROR_STRING, ABI_MAX_PROCESSOR_NAME, ABI_MAX_LIBRARY_VERSION_STRING,
         (intptr_t)mpi.COMM_WORLD, (intptr_t)mpi.FLOAT, (intptr_t)mpi.DOUBLE, (intptr_t)mpi.INT64_T, (intptr_t)mpi.SUM, (intptr_t)mpi.MIN, (intptr_t)mpi.MAX,
         initialized, init_thread, finalize, abort_all, error_string, get_processor_name, get_library_version, comm_return_errors, comm_rank, comm_size,
         comm_dup, comm_free, comm_split_by_node, barrier, all_reduce_in_place, start_all_reduce_in_place, broadcast, all_gather_int64,
         all_gather_bytes, start_send, start_receive, test_all, wait_all,
+        hasExtensions ? comm_revoke : NULL, hasExtensions ? comm_agree : NULL, hasExtensions ? comm_shrink : NULL,
     };
     return NULL;
 }

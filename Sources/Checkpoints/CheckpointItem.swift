@@ -74,14 +74,14 @@ public struct CheckpointItem {
     }
 
     /// Rows of the whole item. A single element counts as one row.
-    var rowCount: Int { shape.first ?? 1 }
+    package var rowCount: Int { shape.first ?? 1 }
     /// Bytes of one row.
-    var rowByteCount: Int { shape.dropFirst().reduce(elementType.byteCount, *) }
+    package var rowByteCount: Int { shape.dropFirst().reduce(elementType.byteCount, *) }
     /// Bytes of the whole item.
     var byteCount: Int { rowCount * rowByteCount }
 
     /// The rows that this rank holds.
-    var heldRows: [Range<Int>] {
+    package var heldRows: [Range<Int>] {
         switch placement {
         case .replicated: return [0..<rowCount]
         case .rows(let rows):
@@ -94,8 +94,33 @@ public struct CheckpointItem {
         }
     }
 
+    /// The same item with the rows of several holders.
+    ///
+    /// - Parameter holdings: the rows of each, ascending, and their bytes one after the other. No row is held twice.
+    package func joining(_ holdings: [(rows: [Range<Int>], bytes: ArraySlice<UInt8>)]) -> CheckpointItem {
+        var parts: [(rows: Range<Int>, bytes: ArraySlice<UInt8>)] = []
+        for holding in holdings {
+            var start = holding.bytes.startIndex
+            for range in holding.rows {
+                let end = start + range.count * rowByteCount
+                parts.append((range, holding.bytes[start..<end]))
+                start = end
+            }
+        }
+        parts.sort { $0.rows.lowerBound < $1.rows.lowerBound }
+        // Neighbouring ranges are one: a range costs a checksum and a source of a virtual dataset.
+        let joined = parts.reduce(into: [Range<Int>]()) { ranges, part in
+            if let last = ranges.last, last.upperBound == part.rows.lowerBound {
+                ranges[ranges.count - 1] = last.lowerBound..<part.rows.upperBound
+            } else {
+                ranges.append(part.rows)
+            }
+        }
+        return CheckpointItem(name, elementType, shape: shape, placement: .rows(joined), owned: parts.flatMap(\.bytes))
+    }
+
     /// Calls `body` with the bytes of the rows that this rank holds.
-    func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+    package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
         switch source {
         case .borrowed(let bytes): try body(bytes)
         case .owned(let bytes): try bytes.withUnsafeBytes(body)

@@ -70,16 +70,6 @@ public struct ShardWriters {
             }
             return nil
         }
-        var parts: [(rows: Range<Int>, bytes: ArraySlice<UInt8>)] = []
-        func add(_ ranges: [Range<Int>], _ bytes: ArraySlice<UInt8>) {
-            var start = bytes.startIndex
-            for range in ranges {
-                let end = start + range.count * item.rowByteCount
-                parts.append((range, bytes[start..<end]))
-                start = end
-            }
-        }
-        add(rows[communicator.rank], item.withBytes { Array($0) }[...])
         let counts = members.map { rows[$0].reduce(0) { $0 + $1.count } * item.rowByteCount }
         var received = [UInt8](repeating: 0, count: counts.reduce(0, +))
         let starts = counts.indices.map { counts[..<$0].reduce(0, +) }
@@ -89,16 +79,7 @@ public struct ShardWriters {
             }
             try communicator.startMessages([], messages, tag: 0).wait()
         }
-        for (index, member) in members.enumerated() { add(rows[member], received[starts[index]..<starts[index] + counts[index]]) }
-        parts.sort { $0.rows.lowerBound < $1.rows.lowerBound }
-        // Neighbouring ranges are one: a range costs a checksum and a source of a virtual dataset.
-        let joined = parts.reduce(into: [Range<Int>]()) { ranges, part in
-            if let last = ranges.last, last.upperBound == part.rows.lowerBound {
-                ranges[ranges.count - 1] = last.lowerBound..<part.rows.upperBound
-            } else {
-                ranges.append(part.rows)
-            }
-        }
-        return CheckpointItem(item.name, item.elementType, shape: item.shape, placement: .rows(joined), owned: parts.flatMap(\.bytes))
+        let own = (rows[communicator.rank], item.withBytes { Array($0) }[...])
+        return item.joining([own] + members.enumerated().map { (rows[$1], received[starts[$0]..<starts[$0] + counts[$0]]) })
     }
 }

@@ -1,6 +1,8 @@
 // The one way that ranks talk to each other. Three implementations: `SingleProcess` (every collective is the identity),
 // `MPICommunicator` (the real thing) and `LoopbackCommunicator` (threads of one process, for tests).
 
+import Diagnostics
+
 /// How values of several ranks become one.
 public enum Reduction: Sendable {
     case sum, minimum, maximum
@@ -72,6 +74,17 @@ public protocol Communicator: AnyObject {
     ///
     /// - Parameter tag: 0 ..< 32,768; tells sets of messages apart that are under way at the same time.
     func startMessages(_ outgoing: [Message], _ incoming: [Message], tag: Int) throws -> any PendingCollective
+    /// Whether the ranks that are left can go on when others are lost: ``agrees(_:)`` and ``leaveLostRanks()`` then do what they say.
+    var outlivesLostRanks: Bool { get }
+    /// Whether all is well on every rank: the same answer on all ranks that live, though some may be lost meanwhile. False where one was lost or says
+    /// so. Collective.
+    func agrees(_ isWell: Bool) throws -> Bool
+    /// Becomes the communicator of the ranks that are left, in their order: numbers and size change. Whatever is under way ends: the others' calls throw,
+    /// until they have called it too. Collective over the ranks that are left.
+    ///
+    /// - Returns: the numbers that the ranks which are left had before, ascending.
+    /// - Throws: `UserError` (.unavailable) where no rank was lost, or the library cannot go on.
+    func leaveLostRanks() throws -> [Int]
     /// Ends every rank at once with `exitCode`. For errors that one rank alone has seen.
     func abort(_ exitCode: Int32) -> Never
     /// Whether this rank was asked to stop, for long works to look at between their parts; `nil` where they run to their end. The same on every rank.
@@ -80,6 +93,11 @@ public protocol Communicator: AnyObject {
 
 extension Communicator {
     public var interruption: (() -> Bool)? { nil }
+    public var outlivesLostRanks: Bool { false }
+    public func agrees(_ isWell: Bool) throws -> Bool { size == 1 ? isWell : try allReduced(isWell ? 1 : 0, .minimum) == 1 }
+    public func leaveLostRanks() throws -> [Int] {
+        throw UserError(.unavailable, "\(libraryDescription) cannot go on without a rank that is lost", advice: "start again")
+    }
 
     /// The same ranks, with works that stop when any of them is asked to.
     public func interruptible(_ isRequested: @escaping () -> Bool) -> any Communicator { InterruptibleCommunicator(self, isRequested) }

@@ -28,5 +28,8 @@ open class ForwardingCommunicator: Communicator {
         try base.startMessages(outgoing, incoming, tag: tag)
     }
 
+    open var outlivesLostRanks: Bool { base.outlivesLostRanks }
+    open func agrees(_ isWell: Bool) throws -> Bool { try base.agrees(isWell) }
+    open func leaveLostRanks() throws -> [Int] { try base.leaveLostRanks() }
     open func abort(_ exitCode: Int32) -> Never { base.abort(exitCode) }
 }

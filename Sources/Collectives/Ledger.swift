@@ -236,6 +236,8 @@ public final class LedgerCommunicator: ForwardingCommunicator {
         try kept("all-gather", bytes: bytes.count) { try base.allGather(bytes) }
     }
 
+    public override func agrees(_ isWell: Bool) throws -> Bool { try kept("agreement", bytes: 4) { try base.agrees(isWell) } }
+
     public override func startMessages(_ outgoing: [Message], _ incoming: [Message], tag: Int) throws -> any PendingCollective {
         let pending = try kept("exchange", bytes: (outgoing + incoming).reduce(0) { $0 + $1.bytes.count }) {
             try base.startMessages(outgoing, incoming, tag: tag)

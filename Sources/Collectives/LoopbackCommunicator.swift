@@ -8,40 +8,54 @@ import Foundation
 /// Sums are made in the order of ranks, so results repeat bit for bit. Ranks that call different collectives, or pass different lengths,
 /// get an error that names both, instead of a hang; so do ranks that wait for one that has ended.
 public final class LoopbackCommunicator: Communicator {
-    public let rank: Int
-    public let size: Int
+    public private(set) var rank: Int
+    public private(set) var size: Int
     public var localRank: Int { rank }
     public var localSize: Int { size }
     public let nodeName = "loopback"
     public let libraryDescription = "loopback, threads of one process"
 
-    private let world: LoopbackWorld
+    public let outlivesLostRanks: Bool
+    private var world: LoopbackWorld
     /// The number of the next collective; the same collective has the same number on every rank.
     private var sequence = 0
+    private var agreements = 0
+    private var hasDisagreed = false
 
-    private init(rank: Int, world: LoopbackWorld) {
+    private init(rank: Int, world: LoopbackWorld, outlivesLostRanks: Bool) {
         self.rank = rank
         self.size = world.size
         self.world = world
+        self.outlivesLostRanks = outlivesLostRanks
+    }
+
+    /// What a rank throws that is to be lost as if it were killed: nobody else hears of it.
+    public struct Killed: Error {
+        public init() {}
     }
 
     /// Runs `body` once a rank, each on a thread of its own.
     ///
     /// - Parameters:
     ///   - size: the number of ranks.
+    ///   - outlivesLostRanks: whether ranks can go on without others, as with ULFM.
     ///   - body: what a rank does.
-    /// - Returns: what the ranks returned, by rank.
+    /// - Returns: what the ranks returned, by rank; where ranks were ``Killed``, what the others returned.
     /// - Throws: the error of the lowest rank that failed by itself. The other ranks end with an error too, at their next collective.
-    public static func run<Value: Sendable>(size: Int, _ body: @escaping @Sendable (LoopbackCommunicator) throws -> Value) throws -> [Value] {
+    public static func run<Value: Sendable>(
+        size: Int, outlivesLostRanks: Bool = false, _ body: @escaping @Sendable (LoopbackCommunicator) throws -> Value
+    ) throws -> [Value] {
         precondition(size > 0, "a world of \(size) ranks")
         let world = LoopbackWorld(size: size)
         let outcomes = LoopbackOutcomes<Value>(size: size)
         for rank in 0..<size {
             let thread = Thread {
-                let outcome = Result { try body(LoopbackCommunicator(rank: rank, world: world)) }
+                let communicator = LoopbackCommunicator(rank: rank, world: world, outlivesLostRanks: outlivesLostRanks)
+                let outcome = Result { try body(communicator) }
                 outcomes.set(outcome, of: rank)
                 var failed = false
-                if case .failure = outcome { failed = true }
+                if case .failure(let error) = outcome { failed = !(error is Killed) }
+                communicator.leave(failed: failed)
                 world.leave(rank, failed: failed)
             }
             thread.stackSize = 16 << 20
@@ -49,7 +63,32 @@ public final class LoopbackCommunicator: Communicator {
         }
         world.waitUntilAllLeft()
         if let culprit = world.firstCulprit { _ = try outcomes.value(of: culprit) }
-        return try (0..<size).map { try outcomes.value(of: $0) }
+        return try (0..<size).compactMap { rank in
+            do { return try outcomes.value(of: rank) } catch is Killed { return nil }
+        }
+    }
+
+    public func agrees(_ isWell: Bool) throws -> Bool {
+        agreements += 1
+        let isAgreed = world.agrees(isWell, rank: rank, sequence: agreements)
+        hasDisagreed = !isAgreed
+        return isAgreed
+    }
+
+    /// Contributes to nothing any more: what a test calls before it throws ``Killed``, with which the rank is lost to the others.
+    public func fall() { world.fall(rank) }
+
+    private func leave(failed: Bool) { world.leave(rank, failed: failed) }
+
+    public func leaveLostRanks() throws -> [Int] {
+        world.revoke()
+        // Others may wait in an agreement: each rank comes to every one of them.
+        if !hasDisagreed { _ = try agrees(false) }
+        hasDisagreed = false
+        let (successor, ranks) = try world.successor(rank: rank)
+        rank = ranks.firstIndex(of: rank)!
+        (world, size, sequence, agreements) = (successor, successor.size, 0, 0)
+        return ranks
     }
 
     public func barrier() throws { try complete(.barrier) }

@@ -68,9 +68,18 @@ final class LoopbackWorld: @unchecked Sendable {
     /// Messages under way, oldest first.
     private var messages: [Box: [[UInt8]]] = [:]
     private var hasLeft: [Bool]
+    /// Ranks that are about to leave without a word: what they have contributed lies in memory that may be gone.
+    private var isFalling: Set<Int> = []
     private var hasFailed: [Bool]
     /// Ranks that were told that another one is lost: their own failure is a consequence.
     private var wasTold: [Bool]
+    /// Agreements of ranks that outlive others: what each has said, by number.
+    private var agreements: [Int: [Int: Bool]] = [:]
+    private var decided: [Int: Bool] = [:]
+    /// Whether the ranks that are left have begun to leave: nobody else's call goes on.
+    private var isRevoked = false
+    private var successor: (world: LoopbackWorld, ranks: [Int])?
+    private var leaving: Set<Int> = []
 
     init(size: Int) {
         self.size = size
@@ -83,6 +92,9 @@ final class LoopbackWorld: @unchecked Sendable {
     var firstCulprit: Int? {
         condition.withLock { (0..<size).first { hasFailed[$0] && !wasTold[$0] } }
     }
+
+    /// Keeps collectives that a rank has contributed to from being done: it leaves soon.
+    func fall(_ rank: Int) { condition.withLock { _ = isFalling.insert(rank) } }
 
     func leave(_ rank: Int, failed: Bool) {
         condition.withLock {
@@ -98,10 +110,66 @@ final class LoopbackWorld: @unchecked Sendable {
         }
     }
 
+    // MARK: Lost ranks
+
+    /// Whether all ranks that live say that all is well, and none is lost. The same answer on all of them.
+    func agrees(_ isWell: Bool, rank: Int, sequence: Int) -> Bool {
+        condition.withLock {
+            agreements[sequence, default: [:]][rank] = isWell
+            condition.broadcast()
+            while true {
+                if let answer = decided[sequence] { return answer }
+                let said = agreements[sequence] ?? [:]
+                if (0..<size).allSatisfy({ hasLeft[$0] || said[$0] != nil }) {
+                    decided[sequence] = !hasLeft.contains(true) && said.values.allSatisfy { $0 }
+                    condition.broadcast()
+                } else {
+                    condition.wait()
+                }
+            }
+        }
+    }
+
+    /// Ends everybody's calls: the ranks that are left begin to leave.
+    func revoke() {
+        condition.withLock {
+            isRevoked = true
+            condition.broadcast()
+        }
+    }
+
+    /// The world of those who are left, and their numbers in this one, once all of them have asked.
+    func successor(rank: Int) throws -> (world: LoopbackWorld, ranks: [Int]) {
+        try condition.withLock {
+            leaving.insert(rank)
+            condition.broadcast()
+            while true {
+                if let successor { return successor }
+                let living = (0..<size).filter { !hasLeft[$0] }
+                if living.allSatisfy(leaving.contains) {
+                    guard living.count < size else { throw UserError(.unavailable, "no rank is lost", at: "rank \(rank)") }
+                    successor = (LoopbackWorld(size: living.count), living)
+                    condition.broadcast()
+                } else {
+                    condition.wait()
+                }
+            }
+        }
+    }
+
+    private func requireWhole(rank: Int) throws {
+        guard isRevoked else { return }
+        wasTold[rank] = true
+        throw UserError(.unavailable, "a rank is lost, and the others leave", at: "rank \(rank)")
+    }
+
+    // MARK: Collectives and messages
+
     func contribute(
         _ kind: LoopbackOperation.Kind, _ bytes: UnsafeMutableRawBufferPointer, _ gathered: [UInt8], rank: Int, sequence: Int
     ) throws -> LoopbackOperation {
         try condition.withLock {
+            try requireWhole(rank: rank)
             let operation = open[sequence] ?? LoopbackOperation(kind, firstRank: rank, size: size)
             guard operation.kind == kind else {
                 let first = "rank \(operation.firstRank) calls \(operation.kind)"
@@ -110,7 +178,7 @@ final class LoopbackWorld: @unchecked Sendable {
             operation.contributions[rank] = bytes
             operation.gathered[rank] = gathered
             open[sequence] = operation
-            if !operation.contributions.contains(where: { $0 == nil }) {
+            if !operation.contributions.contains(where: { $0 == nil }), !hasLeft.contains(true), isFalling.isEmpty {
                 operation.execute()
                 open[sequence] = nil
                 condition.broadcast()
@@ -121,7 +189,10 @@ final class LoopbackWorld: @unchecked Sendable {
 
     func isComplete(_ operation: LoopbackOperation, rank: Int) throws -> Bool {
         try condition.withLock {
-            if !operation.isComplete { try checkForLostRanks(operation, rank: rank) }
+            if !operation.isComplete {
+                try requireWhole(rank: rank)
+                try checkForLostRanks(operation, rank: rank)
+            }
             return operation.isComplete
         }
     }
@@ -129,6 +200,7 @@ final class LoopbackWorld: @unchecked Sendable {
     func wait(for operation: LoopbackOperation, rank: Int) throws {
         try condition.withLock {
             while !operation.isComplete {
+                try requireWhole(rank: rank)
                 try checkForLostRanks(operation, rank: rank)
                 condition.wait()
             }
@@ -152,6 +224,7 @@ final class LoopbackWorld: @unchecked Sendable {
                     if messages[box]?.isEmpty == true { messages[box] = nil }
                     return first
                 }
+                try requireWhole(rank: receiver)
                 if hasLeft[sender] { throw lost(sender, seenBy: receiver, during: "exchange") }
                 guard waits else { return nil }
                 condition.wait()
@@ -160,7 +233,7 @@ final class LoopbackWorld: @unchecked Sendable {
     }
 
     private func checkForLostRanks(_ operation: LoopbackOperation, rank: Int) throws {
-        if let missing = (0..<size).first(where: { hasLeft[$0] && operation.contributions[$0] == nil }) {
+        if let missing = (0..<size).first(where: { hasLeft[$0] }) {
             throw lost(missing, seenBy: rank, during: "\(operation.kind)")
         }
     }

@@ -2,6 +2,7 @@
 
 import CMPI
 import Diagnostics
+import Dispatch
 
 #if canImport(Glibc)
 import Glibc
@@ -15,10 +16,10 @@ import Darwin
 /// the library adds is its own: the same at each run with the same number of ranks and the same buffer sizes, another at another number
 /// of ranks. `ReproducibleTree` is for sums that do not depend on the number of ranks.
 public final class MPICommunicator: Communicator {
-    public let rank: Int
-    public let size: Int
-    public let localRank: Int
-    public let localSize: Int
+    public private(set) var rank: Int
+    public private(set) var size: Int
+    public private(set) var localRank: Int
+    public private(set) var localSize: Int
     public let nodeName: String
     public let libraryDescription: String
     /// What the library allows of threads, by its name in the standard.
@@ -29,6 +30,13 @@ public final class MPICommunicator: Communicator {
     private let mpi: UnsafePointer<mneme_mpi_calls>
     private var comm: mneme_mpi_handle
     private var isFinalized = false
+    /// Whether the library was started so that ranks can outlive others.
+    private let toleratesFaults: Bool
+    private var hasLostRanks = false
+    /// Whether the last agreement has failed.
+    private var hasDisagreed = false
+    /// Collectives that were started, and may be under way when a rank is lost.
+    private var started: [MPIPendingCollective] = []
     /// The most elements that one call of the library is given. MPI counts are 32-bit; tests set a small limit.
     package var countLimit = Int(Int32.max)
 
@@ -40,7 +48,7 @@ public final class MPICommunicator: Communicator {
     public static func initialize(environment: [String: String] = [:]) throws -> MPICommunicator {
         let library = try MPILibrary.load(environment: environment)
         try requireLauncher(environment: environment, library: library.version)
-        let communicator = try MPICommunicator(library)
+        let communicator = try MPICommunicator(library, toleratesFaults: environment["OMPI_MCA_mpi_ft_enable"] == "1")
         if communicator.size == 1, let expected = launchedSize(environment: environment), expected > 1 {
             throw UserError(
                 .configuration, "the launcher started \(expected) processes, but \(communicator.libraryDescription) sees one",
@@ -49,7 +57,7 @@ public final class MPICommunicator: Communicator {
         return communicator
     }
 
-    private init(_ library: MPILibrary) throws {
+    private init(_ library: MPILibrary, toleratesFaults: Bool) throws {
         let mpi = library.calls
         var flag: Int32 = 0
         try library.check("MPI_Initialized", mpi.pointee.initialized(&flag))
@@ -71,19 +79,33 @@ public final class MPICommunicator: Communicator {
         var world = mneme_mpi_handle()
         try library.check("MPI_Comm_dup", mpi.pointee.comm_dup(mpi.pointee.world, &world))
         try library.check("MPI_Comm_set_errhandler", mpi.pointee.comm_return_errors(world))
-        let (worldRank, worldSize) = try library.place(in: world)
-        var node = mneme_mpi_handle()
-        try library.check("MPI_Comm_split_type", mpi.pointee.comm_split_by_node(world, Int32(worldRank), &node), rank: worldRank)
-        (localRank, localSize) = try library.place(in: node)
-        try library.check("MPI_Comm_free", mpi.pointee.comm_free(&node), rank: worldRank)
+        (rank, size) = try library.place(in: world)
+        (localRank, localSize) = try Self.placeOnNode(library, world, rank)
         (self.library, self.mpi) = (library, mpi)
-        (comm, rank, size) = (world, worldRank, worldSize)
+        comm = world
+        self.toleratesFaults = toleratesFaults && mpi.pointee.comm_shrink != nil
+    }
+
+    /// A rank's number among those of its node, and how many they are. Collective.
+    private static func placeOnNode(_ library: MPILibrary, _ comm: mneme_mpi_handle, _ rank: Int) throws -> (rank: Int, size: Int) {
+        var node = mneme_mpi_handle()
+        try library.check("MPI_Comm_split_type", library.calls.pointee.comm_split_by_node(comm, Int32(rank), &node), rank: rank)
+        let place = try library.place(in: node)
+        try library.check("MPI_Comm_free", library.calls.pointee.comm_free(&node), rank: rank)
+        return place
     }
 
     /// Ends MPI in this process: the last call of a run that went well. Collective. A second call does nothing.
-    public func finalize() throws {
+    /// - Parameter exitCode: what the process ends with at once where the library cannot end because ranks were lost.
+    public func finalize(exitCode: Int32 = 0) throws {
         guard !isFinalized else { return }
         isFinalized = true
+        if hasLostRanks {
+            // All files are closed by now. The library may wait for the dead.
+            fflush(nil)
+            let end = DispatchWorkItem { _exit(exitCode) }
+            DispatchQueue.global().asyncAfter(deadline: .now() + 3, execute: end)
+        }
         try check("MPI_Comm_free", mpi.pointee.comm_free(&comm))
         try check("MPI_Finalize", mpi.pointee.finalize())
     }
@@ -91,6 +113,64 @@ public final class MPICommunicator: Communicator {
     public func abort(_ exitCode: Int32) -> Never {
         _ = mpi.pointee.abort(mpi.pointee.world, exitCode)
         exit(exitCode)
+    }
+
+    // MARK: lost ranks
+
+    public var outlivesLostRanks: Bool { toleratesFaults }
+
+    public func agrees(_ isWell: Bool) throws -> Bool {
+        guard toleratesFaults, size > 1, let agree = mpi.pointee.comm_agree else {
+            return size == 1 ? isWell : try allReduced(isWell ? 1 : 0, .minimum) == 1
+        }
+        try Failpoint.collective.pass()
+        var flag: Int32 = isWell ? 1 : 0
+        let isAgreed = agree(comm, &flag) == 0 && flag == 1
+        hasDisagreed = !isAgreed
+        return isAgreed
+    }
+
+    public func leaveLostRanks() throws -> [Int] {
+        guard toleratesFaults, let revoke = mpi.pointee.comm_revoke, let shrink = mpi.pointee.comm_shrink else {
+            throw UserError(.unavailable, "\(libraryDescription) cannot go on without a rank that is lost", advice: "start again")
+        }
+        _ = revoke(comm)
+        try endStarted()
+        // Others may wait in an agreement: each rank comes to every one of them.
+        if !hasDisagreed { _ = try agrees(false) }
+        hasDisagreed = false
+        var living = mneme_mpi_handle()
+        try check("MPIX_Comm_shrink", shrink(comm, &living))
+        try check("MPI_Comm_set_errhandler", mpi.pointee.comm_return_errors(living))
+        var before = comm
+        let (oldRank, sizeBefore) = (rank, size)
+        comm = living
+        (rank, size) = try library.place(in: living)
+        (localRank, localSize) = try Self.placeOnNode(library, living, rank)
+        hasLostRanks = hasLostRanks || size < sizeBefore
+        let oldRanks = try allGather(withUnsafeBytes(of: Int64(oldRank)) { Array($0) }).map { Int($0.withUnsafeBytes { $0.loadUnaligned(as: Int64.self) }) }
+        // One that cannot be freed costs little.
+        _ = mpi.pointee.comm_free(&before)
+        guard size < sizeBefore else { throw UserError(.unavailable, "no rank is lost", at: "rank \(rank)") }
+        return oldRanks
+    }
+
+    /// Waits until the library lets go of the buffers of what was under way.
+    private func endStarted() throws {
+        defer { started = [] }
+        for collective in started where !collective.end() {
+            throw UserError(
+                .unavailable, "\(libraryDescription) does not end what was under way when a rank was lost", at: "rank \(rank)", advice: "start again")
+        }
+    }
+
+    /// Keeps an eye on what was started, where it may have to be ended.
+    private func kept(_ collective: MPIPendingCollective) -> MPIPendingCollective {
+        guard toleratesFaults else { return collective }
+        if started.count >= 64 { started.removeAll(where: \.isEmpty) }
+        started.append(collective)
+        collective.failed = { [unowned self] in _ = mpi.pointee.comm_revoke?(comm) }
+        return collective
     }
 
     // MARK: collectives
@@ -135,7 +215,7 @@ public final class MPICommunicator: Communicator {
                 mpi.pointee.start_all_reduce_in_place(
                     values.baseAddress! + first, count, mpi.pointee.float_type, mpi.pointee.sum, comm, &requests, Int32(requests.count - 1)))
         }
-        return MPIPendingCollective(requests, library, rank: rank)
+        return kept(MPIPendingCollective(requests, library, rank: rank))
     }
 
     public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
@@ -188,7 +268,7 @@ public final class MPICommunicator: Communicator {
         }
         try start(incoming, "MPI_Irecv", mpi.pointee.start_receive)
         try start(outgoing, "MPI_Isend", mpi.pointee.start_send)
-        return MPIPendingCollective(requests, library, rank: rank)
+        return kept(MPIPendingCollective(requests, library, rank: rank))
     }
 
     /// Cuts `total` elements into pieces of at most `limit` that a 32-bit count can express. No piece for `total` 0.
@@ -219,10 +299,31 @@ private final class MPIPendingCollective: PendingCollective {
     private var statuses: [UInt64]
     private let library: MPILibrary
     private let rank: Int
+    /// Called when it has failed, where ranks can outlive others.
+    var failed: (() -> Void)?
 
     init(_ requests: [MPIRequest], _ library: MPILibrary, rank: Int) {
         (self.requests, self.library, self.rank) = (requests, library, rank)
         statuses = Array(repeating: 0, count: 4 * requests.count)
+    }
+
+    /// Whether nothing is under way.
+    var isEmpty: Bool { requests.isEmpty }
+
+    /// Gives the library five seconds to have done with every request, well or badly.
+    /// - Returns: whether it has.
+    func end() -> Bool {
+        let end = ContinuousClock.now + .seconds(5)
+        while true {
+            var open: [MPIRequest] = []
+            for index in requests.indices {
+                var flag: Int32 = 0
+                let code = withUnsafeMutablePointer(to: &requests[index]) { library.calls.pointee.test_all(1, $0, &statuses, &flag) }
+                if code == 0, flag == 0 { open.append(requests[index]) }
+            }
+            requests = open
+            if open.isEmpty || .now > end { return open.isEmpty }
+        }
     }
 
     func test() throws -> Bool {
@@ -235,7 +336,16 @@ private final class MPIPendingCollective: PendingCollective {
 
     func wait() throws {
         guard !requests.isEmpty else { return }
-        try library.check("MPI_Waitall", library.calls.pointee.wait_all(Int32(requests.count), &requests, &statuses), rank: rank)
+        do {
+            try library.check("MPI_Waitall", library.calls.pointee.wait_all(Int32(requests.count), &requests, &statuses), rank: rank)
+        } catch {
+            // Whoever waits gives its buffers up when this throws.
+            if let failed {
+                failed()
+                _ = end()
+            }
+            throw error
+        }
         requests = []
     }
 }

@@ -75,6 +75,22 @@ final class GradientReduction {
         return StepSums(loss: totals[0], tokens: totals[1], measure: totals[2])
     }
 
+    /// Leaves in the store's gradients, which are all dense then, the sum over all groups of what `fill` writes there for each of this rank's. Collective.
+    func sum(step: Int, _ count: Int, _ fill: (_ index: Int) -> Void) throws {
+        rounding.step = step
+        for index in 0..<count {
+            store.clearGradients()
+            store.zeroMissingGradients()
+            fill(index)
+            if let accumulator, index < count - 1 || buckets == nil { accumulator.add(store.gradients, rounding) }
+        }
+        guard let buckets else { return }
+        _ = begin(buckets)
+        for parameter in store.parameters { try buckets.markReady(parameter.index) }
+        try buckets.finish()
+        accumulator?.endStep()
+    }
+
     /// Brings every rank's own parts of flat memory to all ranks. Collective.
     func distribute(_ memory: UnsafeMutableBufferPointer<Float>) throws {
         guard let buckets, let tree else { return }

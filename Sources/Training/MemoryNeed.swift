@@ -29,15 +29,20 @@ package struct MemoryNeed: Sendable {
     ///   - sharesOptimizer: whether the optimizer's state is shared out among them, too.
     ///   - partialSums: gradients that the reproducible tree keeps beside the present one.
     ///   - residuals: groups of this rank that keep what rounding has left of their gradients.
+    ///   - localGroups: groups of this rank, and of all ranks, that have parameters and an optimizer of their own; none where every step is one of the whole.
     ///   - lanes: of this rank.
     ///   - laneBytes: what a lane takes at least: its positions in a batch, and what it remembers.
     package init(
         parameters: Int, optimizer: OptimizerConfiguration, activations: DataType, ranks: Int = 1, sharesOptimizer: Bool = false, partialSums: Int = 0,
-        residuals: Int = 0, lanes: Int = 0, laneBytes: Int = 0
+        residuals: Int = 0, localGroups: (own: Int, all: Int) = (0, 0), lanes: Int = 0, laneBytes: Int = 0
     ) {
         self.parameters = parameters
-        let slots = Self.product(parameters, 4 * optimizer.slotCount)
-        optimizerBytes = sharesOptimizer && slots > 0 ? (slots - 1) / ranks + 1 : slots
+        let ofGroup = Self.product(parameters, 4 * (1 + optimizer.slotCount))
+        // Groups of their own share no state of an optimizer, but the momentum of the whole.
+        let slots = localGroups.all > 0 ? Self.sum(Self.product(localGroups.all, ofGroup), Self.product(parameters, 4)) : Self.product(parameters, 4 * optimizer.slotCount)
+        optimizerBytes = localGroups.all > 0
+            ? Self.sum(Self.product(localGroups.own, ofGroup), Self.product(parameters, 16))
+            : sharesOptimizer && slots > 0 ? (slots - 1) / ranks + 1 : slots
         let values = Self.sum(Self.product(parameters, 8 + (activations == .bfloat16 ? 2 : 0) + 4 * (partialSums + residuals)), optimizerBytes)
         checkpointBytes = Self.sum(Self.product(parameters, 4), slots)
         checkpointShare = Self.sum(checkpointBytes == 0 ? 0 : (checkpointBytes - 1) / ranks + 1, Self.product(parameters, 4 * residuals))
@@ -52,6 +57,7 @@ package struct MemoryNeed: Sendable {
             parameters: task.model.store.parameterCount, optimizer: configuration.optimizer, activations: configuration.precision.activations, ranks: size,
             sharesOptimizer: configuration.parallel.shardOptimizer, partialSums: tree?.partialSums(ofRank: rank) ?? 0,
             residuals: configuration.parallel.gradients.hasFeedback ? ownership.microBatches.count : 0,
+            localGroups: configuration.parallel.localSteps == nil ? (0, 0) : (ownership.microBatches.count, tree?.groupCount ?? 0),
             lanes: ownership.microBatches.reduce(0) { $0 + $1.count }, laneBytes: task.laneBytes + LaneMemory.bytesPerLane(of: task.model))
     }
 

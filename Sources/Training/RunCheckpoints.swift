@@ -61,10 +61,14 @@ final class RunCheckpoints {
     /// Copies the state into memory and starts writing it. Waits only when the checkpoint before is still under way. Collective.
     func begin(step: Int) throws {
         try finish()
+        try begin(step: step, items: registry.items.map { try $0.checkpointItem() })
+    }
+
+    /// The same with items that somebody else has put together. Collective.
+    func begin(step: Int, items: [CheckpointItem]) throws {
         self.step = step
         began = .now
         try communicator.onEveryRank { try directory?.requireOwner() }
-        let items = try registry.items.map { try $0.checkpointItem() }
         digests = StateDigest.all(of: items)
         if let mine = try writers.gather(items, communicator) { writer?.begin(step: step, attributes: registry.attributes, items: mine) }
         phase = .writing
@@ -95,6 +99,12 @@ final class RunCheckpoints {
     /// Waits until the checkpoint under way, if any, is published. Collective.
     func finish() throws {
         while !isIdle { try advance() }
+    }
+
+    /// Gives up the checkpoint under way on this rank, after whom no other rank asks.
+    func abandon() {
+        writer?.abandon()
+        phase = .idle
     }
 
     /// Ends the writing of shards: the parity comes next, if there is any, and then the publication.

@@ -45,6 +45,8 @@ public struct ParallelSettings: Sendable {
     public var shardOptimizer: Bool
     /// What partial sums of gradients are rounded to, and travel as.
     public var gradients: GradientFormat
+    /// Steps that groups make by themselves; `nil` where every step is one of the whole.
+    public var localSteps: LocalStepSettings?
     /// Steps between two checks of each rank on its neighbour; `nil` for none.
     public var verify: Int?
 }
@@ -211,6 +213,11 @@ public struct RunConfiguration: Sendable {
         stopSignals = try Self.stopSignals(root)
         watchdog = try WatchdogSettings(root.section("watchdog", onResume: .free))
         recovery = try RecoverySettings(root.section("recovery", onResume: .noted))
+        if parallel.localSteps != nil, ![.stop, .back].contains(recovery.notFinite) || recovery.spikeFactor > 0 {
+            throw try root.section("recovery").error(
+                recovery.spikeFactor > 0 ? "spikeFactor" : "notFinite", "would take back a step of one group, when others have made theirs: not with parallel.localSteps",
+                advice: "set recovery.notFinite to stop or back, and recovery.spikeFactor to 0")
+        }
         if schedule.kind == .plateau {
             guard case .steps = evaluationEvery else {
                 throw evaluationSection.error(
@@ -307,6 +314,24 @@ extension ParallelSettings {
                 "gradients", "is \(gradients.rawValue), but parallel.reproducible is not true: gradients are rounded at the nodes of its tree",
                 advice: "set parallel.reproducible and batch.groups, or leave it out")
         }
+        let interval = try section.int(
+            "localSteps",
+            "Steps that each group makes with parameters and an optimizer of its own before all meet (DiLoCo): parameters travel that much less. 1: every step is one of the whole. With parallel.reproducible.",
+            default: 1, in: 1..., onResume: .refused)
+        let rate = try section.double(
+            "outerLearningRate", "With localSteps: what the mean of the groups' ways is multiplied by where they meet.", default: 0.7, in: 0.0...)
+        let momentum = try section.double(
+            "outerMomentum", "With localSteps: Nesterov's momentum of what happens where they meet.", default: 0.9, in: 0.0...1.0)
+        localSteps = interval == 1 ? nil : LocalStepSettings(interval: interval, learningRate: rate, momentum: momentum)
+        guard localSteps == nil || reproducible || section.fillsIn else {
+            throw section.error(
+                "localSteps", "is \(interval), but parallel.reproducible is not true: it is groups that make them",
+                advice: "set parallel.reproducible and batch.groups, or leave it out")
+        }
+        guard localSteps == nil || !shardOptimizer else {
+            throw section.error(
+                "localSteps", "is \(interval), and each group has an optimizer of its own: there is nothing to share out", advice: "leave parallel.shardOptimizer out")
+        }
         verify = try section.optionalInt(
             "verify",
             "Steps between two in which each rank computes its neighbour's last group again and compares the bits: silent corruption ends the session with 69. With parallel.reproducible.",
@@ -315,6 +340,10 @@ extension ParallelSettings {
             throw section.error(
                 "verify", "is \(verify ?? 0), but parallel.reproducible is not true: ranks may rightly differ in their last bits",
                 advice: "set parallel.reproducible and batch.groups, or leave it out")
+        }
+        guard verify == nil || localSteps == nil else {
+            throw section.error(
+                "verify", "is \(verify ?? 0), but with parallel.localSteps the neighbour has no parameters of this rank's groups", advice: "leave one of them out")
         }
     }
 }

@@ -41,11 +41,13 @@ extension Trainer {
     func trainStep() throws -> StepMetrics {
         let learningRate = configuration.schedule.learningRate(
             base: configuration.optimizer.learningRate, step: step, reductions: counters.plateau?.reductions ?? 0)
+        // The batches of the step are loaded: copies of the state are those of the step's end.
+        try loader.advance()
         let start = memory.moment
-        var (outcome, carriesGradient, problem) = try computeStep(learningRate)
+        var (outcome, carriesGradient, problem) = try computeStep(learningRate, start)
         if let fault = problem, fault.action == .again {
             memory.goBack(to: start)
-            (outcome, carriesGradient, problem) = try computeStep(learningRate)
+            (outcome, carriesGradient, problem) = try computeStep(learningRate, start)
             guard problem == nil else { throw TrainingStep.Outcome.error("\(fault.text), and so it is when the step is repeated", step: step) }
             sinks.note("step \(step) was repeated: \(fault.text) at first, which did not come again: a node may be faulty")
         }
@@ -60,7 +62,6 @@ extension Trainer {
             judge.accept(outcome)
             counters.tokens += outcome.tokens
         }
-        try loader.advance()
         if Failpoint.parameterDrift.isHit { model.store.values[model.store.values.count / 2] += 1e-6 }
         if let interval = configuration.logHistograms, step % interval == 0 { try trainingStep.gatherGradients() }
         if sinks.wantsHistograms(of: step), problem == nil {
@@ -79,12 +80,13 @@ extension Trainer {
     }
 
     /// Computes the step's gradient, and applies it where nothing is wrong with it. Collective.
-    private func computeStep(_ learningRate: Double) throws -> (TrainingStep.Outcome, carriesGradient: Bool, StepProblem?) {
+    /// - Parameter start: what lanes remembered before.
+    private func computeStep(_ learningRate: Double, _ start: [[Tensor]]) throws -> (TrainingStep.Outcome, carriesGradient: Bool, StepProblem?) {
         var carried: CarriedMemory?
         var carriesGradient = false
         var finding: NumericsCheck.Finding?
         var problem: StepProblem?
-        let outcome = try trainingStep.run(step: step, learningRate: learningRate) { index, tape in
+        func compute(_ index: Int, _ tape: Tape) throws -> SummedLoss {
             let lanes = ownership.microBatches[index]
             let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
             let numerics = configuration.checkNumerics ? NumericsCheck() : nil
@@ -93,23 +95,40 @@ extension Trainer {
             memory.keep(carried, index)
             finding = finding ?? numerics?.finding
             return loss
-        } measure: { _ in
+        }
+        func measure(_ index: Int) -> Double {
             guard let squares = carried?.gradientSquares else { return 0 }
             carriesGradient = true
             return squares
-        } verify: {
+        }
+        func verify() throws {
             // Ranks may have unlike numbers of micro-batches: they meet after all of them.
             guard configuration.checkNumerics else { return }
             try communicator.onEveryRank { if let finding { throw Self.notFinite(finding, step: step) } }
-        } accepts: { [self] outcome in
+        }
+        func accepts(_ outcome: TrainingStep.Outcome) throws -> Bool {
             problem = judge.problem(of: outcome)
             // A fault of one rank's memory is every rank's.
             if try communicator.agreeOnFlag(problem == nil ? 0 : 1) == 1 {
                 problem = problem ?? StepProblem(text: "another rank's gradient went wrong", action: configuration.recovery.notFinite)
             }
+            // Parameters that every rank updates alike are those of the step before until all ranks have copies of the rest.
+            if !trainingStep.sharesUpdates { try finish(start, problem) }
             return problem == nil
         }
+        let outcome =
+            try localSteps?.run(step: step, learningRate: learningRate, compute: compute, measure: measure, verify: verify, accepts: accepts)
+            ?? trainingStep.run(step: step, learningRate: learningRate, compute: compute, measure: measure, verify: verify, accepts: accepts)
+        // What ranks update for one another may be half done when one is lost: the copies of the step before hold it.
+        if trainingStep.sharesUpdates { try finish(start, problem) }
         return (outcome, carriesGradient, problem)
+    }
+
+    /// Counts the step as finished on all ranks, where they can outlive one another. Collective.
+    private func finish(_ start: [[Tensor]], _ problem: StepProblem?) throws {
+        guard let copies, problem == nil || problem?.action == .skip else { return }
+        if problem != nil { memory.goBack(to: start) }
+        try copies.finish(step)
     }
 
     private static func notFinite(_ finding: NumericsCheck.Finding, step: Int) -> UserError {

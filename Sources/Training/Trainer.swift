@@ -40,8 +40,8 @@ public struct SessionSurroundings {
     public var report: (String) -> Void = { _ in }
     /// Whether each rank writes down what it does and when.
     public var traces = false
-    /// When the job ends, on rank 0; `nil` where nobody knows of an end.
-    public var deadline: JobDeadline?
+    /// Finds out when the job ends; called on rank 0. `nil` where nobody knows of an end.
+    public var findDeadline: () -> JobDeadline? = { nil }
     /// Ends the process because ranks wait for one that does not move, and says why; `nil` for no watchdog. Called from another thread.
     public var endStandstill: (@Sendable (String) -> Void)?
 
@@ -54,7 +54,7 @@ public final class Trainer {
     let communicator: any Communicator
     /// The same ranks, for works that end at a stop request.
     private let interruptible: any Communicator
-    private let surroundings: SessionSurroundings
+    let surroundings: SessionSurroundings
     private let stopWish: StopWish
     private let task: any LearningTask
     let model: any TrainableModel
@@ -66,14 +66,19 @@ public final class Trainer {
     /// The neighbour's batch, at a step that is checked.
     var neighbourBatch: PreparedBatch?
     let trainingStep: TrainingStep
+    /// Where groups make steps by themselves.
+    let localSteps: LocalSteps?
     /// The run directory on rank 0.
-    private let directory: RunDirectory?
-    private let checkpoints: RunCheckpoints
+    let directory: RunDirectory?
+    let checkpoints: RunCheckpoints
+    let registry: RunStateRegistry
+    /// What is not lost with a rank; `nil` where ranks end together.
+    let copies: PartnerCopies?
     /// How many sessions in a row before this one came to no new checkpoint.
     private let startsBefore: Int
     private let backends: BackendAgreement?
     /// What this rank is doing, for the watchdog of others.
-    private let ledger: Ledger
+    let ledger: Ledger
     private let watchdog: Watchdog?
     private var stragglers: StragglerWatch?
     private var goodput: GoodputLedger?
@@ -85,6 +90,12 @@ public final class Trainer {
     /// What the next step computes. Loaded before ranks meet at the step boundary, so that one rank's damaged shard is every rank's error.
     var batches: [PreparedBatch] = []
     var step = 0
+    /// Whether all state is that of `step`: false while a step is computed.
+    var isBetweenSteps = true
+    /// The metrics of `step`, until they are written.
+    var unwritten: StepMetrics?
+    /// The step of the newest checkpoint that this session began from or has begun.
+    private var savedStep = 0
     private var secondsBefore = 0.0
     private var sessionStart = ContinuousClock.now
     /// Seconds.
@@ -106,10 +117,19 @@ public final class Trainer {
     ) throws -> TrainingOutcome {
         var fresh = fresh
         var passedOver: [Int: Int] = [:]
-        for backs in 1... {
-            let trainer = try Trainer(
-                configuration, communicator: communicator, fresh: fresh, from: start, surroundings: surroundings, passingOver: passedOver)
-            do { return try trainer.run() } catch let back as GoesBack {
+        var backs = 0
+        var losses = LostRanks()
+        while true {
+            var current: Trainer?
+            do {
+                let trainer = try Trainer(
+                    configuration, communicator: communicator, fresh: fresh, from: start, surroundings: surroundings, passingOver: passedOver)
+                current = trainer
+                losses.tell(trainer)
+                return try trainer.run()
+            } catch let back as GoesBack {
+                guard let trainer = current else { throw back }
+                backs += 1
                 guard backs <= configuration.recovery.limit else {
                     throw TrainingStep.Outcome.error("\(back.reason); the session has gone back \(backs - 1) times already", step: back.step)
                 }
@@ -124,9 +144,13 @@ public final class Trainer {
                     surroundings.report(
                         "step \(back.step): \(back.reason); the run goes back to step \(target) and leaves out \(quantity(passedOver[target] ?? 0, "batch", "batches"))")
                 }
+            } catch {
+                guard try losses.goOn(after: error, current, configuration, communicator) else { throw error }
+                // Where this fails, another rank is lost, and the next session does not begin.
+                fresh = fresh && !losses.isSaved && current?.checkpoints.longest == nil
+                fresh = (try? communicator.allReduced(fresh ? 1 : 0, .minimum) == 1) ?? fresh
             }
         }
-        preconditionFailure("sessions without an end")
     }
 
     /// Prepares a session: checks that ranks agree, opens the corpora, builds the model, takes the run directory, reads the newest checkpoint. Collective.
@@ -149,7 +173,7 @@ public final class Trainer {
         let communicator: any Communicator = communicator.size > 1 ? LedgerCommunicator(communicator, ledger) : communicator
         self.communicator = communicator
         self.surroundings = surroundings
-        let stopWish = StopWish(signal: surroundings.stopRequest, deadline: communicator.rank == 0 ? surroundings.deadline : nil)
+        let stopWish = StopWish(signal: surroundings.stopRequest, deadline: communicator.rank == 0 ? surroundings.findDeadline() : nil)
         self.stopWish = stopWish
         interruptible = communicator.interruptible { stopWish.number != nil }
         let threads = try Self.agree(configuration, communicator, surroundings)
@@ -185,18 +209,31 @@ public final class Trainer {
             store, sharedAlong: configuration.parallel.shardOptimizer ? tree : nil, rank: communicator.rank,
             bucketBytes: configuration.parallel.bucketBytes, format: configuration.parallel.gradients)
         let residuals = ResidualState(configuration.parallel.gradients, store: store, tree: tree, rank: communicator.rank)
-        optimizer = try makeOptimizer(configuration.optimizer, parameterCount: partition.stateCount(store))
+        optimizer = try makeOptimizer(configuration.optimizer, parameterCount: configuration.parallel.localSteps == nil ? partition.stateCount(store) : 1)
         trainingStep = TrainingStep(
             store: store, optimizer: optimizer, update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes),
             communicator: communicator, tree: tree, partition: partition,
             rounding: GradientRounding(configuration.parallel.gradients, parts: partition.parts, residuals: residuals?.residuals),
             microBatches: ownership.microBatches.count)
 
+        if let settings = configuration.parallel.localSteps, let tree {
+            localSteps = try LocalSteps(
+                settings, store: store, optimizer: configuration.optimizer,
+                update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes / tree.groupCount), tree: tree, partition: partition,
+                rounding: GradientRounding(configuration.parallel.gradients, parts: partition.parts, residuals: residuals?.residuals), communicator: communicator)
+        } else {
+            localSteps = nil
+        }
+
         // Everything that a run saves. Nothing else names it.
-        let registry = RunStateRegistry([
-            ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store, partition: partition), LoaderState(loader: loader, communicator: communicator),
+        registry = RunStateRegistry([
+            ParameterState(store: store), localSteps ?? OptimizerState(optimizer: optimizer, store: store, partition: partition), LoaderState(loader: loader, communicator: communicator),
             memory, counters, judge, IdentityState(configuration: configuration, task: task),
         ] + [residuals as (any RunState)?, watchdog].compactMap { $0 })
+        copies = communicator.outlivesLostRanks && communicator.size > 1
+            ? PartnerCopies(
+                registry.items.filter { $0.placement != .replicated } + SharedParameters(store: store, partition: partition).items, loader: loader,
+                counters: counters, communicator: communicator) : nil
         let directory = try communicator.onEveryRank {
             communicator.rank == 0
                 ? try RunDirectory(
@@ -215,15 +252,19 @@ public final class Trainer {
                 step = try Self.restore(registry, configuration, communicator, task, ownership, directory, checkpoints, surroundings)
                 ledger.leave()
             }
+            savedStep = step
             for _ in 0..<(passedOver[step] ?? 0) { try loader.advance() }
             if step == 0, let start {
-                let states: [any RunState] = [ParameterState(store: store), OptimizerState(optimizer: optimizer, store: store, partition: partition), memory]
+                let states: [any RunState] = [
+                    ParameterState(store: store), localSteps ?? OptimizerState(optimizer: optimizer, store: store, partition: partition), memory,
+                ]
                 let tokenizer = task.identity.first { $0.name == "tokenizer_fingerprint" }?.value
                 let lines = try start.load(states, tokenizer: tokenizer, communicator)
                 if communicator.rank == 0 { lines.forEach(surroundings.report) }
             } else if let start, communicator.rank == 0 {
                 surroundings.report("the run goes on from its own checkpoint, not from \(start.path)")
             }
+            if step == 0 { localSteps?.begin() }
             // Nothing refuses the session from here on but the disk.
             try communicator.onEveryRank { if fresh { try directory?.setEarlierRunAside(files: task.files.map(\.name)) } }
             backends = surroundings.ownsProcess
@@ -295,7 +336,7 @@ public final class Trainer {
             report("run \(path): \(quantity(communicator.size, "rank")) (\(communicator.libraryDescription))")
             report("kernels \(Kernels.active.instructionSet), \(BackendAgreement.libraries), \(threads)")
             report("model \(configuration.task.modelKind), \(Self.grouped(model.store.parameterCount)) parameters; \(task.summary)")
-            if let deadline = surroundings.deadline, let end = deadline.end {
+            if let deadline = stopWish.deadline, let end = deadline.end {
                 report("the job ends at \(end.formatted(.iso8601)) (\(deadline.source)): the session stops before that, with a checkpoint")
             }
             report(step == 0 ? "starting at step 0" : "resuming at step \(step) from \(path)/step-\(step)")
@@ -325,6 +366,7 @@ public final class Trainer {
         }
         do {
             let outcome = try trainSteps()
+            if copies != nil, try !communicator.agrees(true) { throw PartnerCopies.lost(during: step) }
             switch outcome {
             case .finished: directory?.end(.finished, step: step, exitCode: .finished)
             case .stopped(let signal, let step):
@@ -336,12 +378,25 @@ public final class Trainer {
             directory?.end(.stopped, step: step, exitCode: .stoppedOnRequest, message: "goes back: \(back.reason)")
             throw back
         } catch {
-            // Every rank comes here: the checkpoint under way, which is of an earlier step, is still completed.
-            if (error as? UserError)?.isShared == true { try? checkpoints.finish() }
-            let error = withoutProgress(error)
-            directory?.end(.failed, step: step, exitCode: error.exitCode, message: "\(error)")
-            throw error
+            if copies != nil, LostRanks.mayBeMeant(by: error) { throw error }
+            throw ended(by: error)
         }
+    }
+
+    /// Ends the session with an error.
+    /// - Returns: what to throw.
+    func ended(by error: any Error) -> any Error {
+        if let known = error as? UserError, known.isShared || communicator.size == 1 {
+            // Every rank comes here: the checkpoint under way, which is of an earlier step, is still completed, and what was trained since then saved.
+            try? checkpoints.finish()
+            if isBetweenSteps, step > savedStep {
+                counters.seconds = elapsed
+                if (try? checkpoints.begin(step: step)) != nil { try? checkpoints.finish() }
+            }
+        }
+        let error = withoutProgress(error)
+        directory?.end(.failed, step: step, exitCode: error.exitCode, message: "\(error)")
+        return error
     }
 
     /// The same error, or, where too many sessions in a row have come to no new checkpoint, one that says so: with the same data it would come again.
@@ -381,7 +436,10 @@ public final class Trainer {
             _ = ledger.takeWaited()
             let start = ContinuousClock.now
             try verifyNeighbour()
+            isBetweenSteps = false
             let metrics = try trainStep()
+            isBetweenSteps = true
+            unwritten = metrics
             let next = Result { isLast ? [] : try ledger.section("data") { try loadBatches(for: step + 1) } }
             let now = ContinuousClock.now
             let seconds = start.duration(to: now).seconds
@@ -425,11 +483,13 @@ public final class Trainer {
                 (loggedTokens, loggedSeconds) = (counters.tokens, seconds)
                 sinks.record(logged)
             }
+            unwritten = nil
             if request.checkpointIsDue || isLast || isStopping {
                 counters.seconds = elapsed
                 try finishCheckpoint()
                 try ledger.section("save") {
                     try checkpoints.begin(step: step)
+                    savedStep = step
                     _ = try goodput?.record(step: step)
                 }
                 lastCheckpoint = now
@@ -442,6 +502,18 @@ public final class Trainer {
         try finishCheckpoint()
         if let line = try goodput?.record(step: step) { sinks.note(line) }
         return .finished
+    }
+
+    /// Writes the metrics of a step that the session before has finished, and had no time to write.
+    func record(unwritten metrics: StepMetrics) {
+        let isLast = metrics.step == configuration.steps
+        let isEvaluated = if case .steps(let interval) = configuration.evaluationEvery { task.hasValidation && metrics.step % interval == 0 } else { false }
+        guard isLast || isEvaluated || metrics.step % configuration.logEvery == 0 else { return }
+        var logged = metrics
+        logged[.parameterNorm] = gradientNorm(of: UnsafeBufferPointer(model.store.values))
+        logged[.seconds] = counters.seconds
+        logged[.tokensPerSecond] = Double(counters.tokens) / max(counters.seconds, 1e-9)
+        sinks.record(logged)
     }
 
     /// Waits for a checkpoint under way. A section of its own: what is quick while nobody waits for it has another limit. Collective.
@@ -505,7 +577,7 @@ public final class Trainer {
 
     private func evaluate() throws -> TaskScores? { try ledger.section("evaluation") { try task.evaluate(.validation, interruptible) } }
 
-    private var elapsed: Double { secondsBefore + sessionStart.duration(to: .now).seconds }
+    var elapsed: Double { secondsBefore + sessionStart.duration(to: .now).seconds }
 
     private func isDue(_ interval: ConfigurationInterval, since last: ContinuousClock.Instant, now: ContinuousClock.Instant) -> Bool {
         switch interval {

@@ -73,15 +73,36 @@ struct ResidualState: RunState {
     }
 }
 
+/// The parameters that a rank updates, where ranks share the updates out: not part of a run's state beside ``ParameterState``, but what is lost with a
+/// rank that has not handed them on.
+struct SharedParameters {
+    let store: ParameterStore
+    let partition: ParameterPartition
+
+    /// The rows that this rank updates, under the names of ``ParameterState``; empty where every rank updates all.
+    var items: [StateItem] {
+        guard partition.isShared else { return [] }
+        return store.parameters.map { parameter in
+            let rows = partition.state(of: parameter).rows ?? []
+            let width = parameter.shape.count / max(1, parameter.shape.array.first ?? 1)
+            return StateItem(
+                "parameters/\(parameter.name)", .float32, shape: parameter.shape.array, placement: .rows(rows),
+                save: { rows.flatMap { Array(UnsafeBufferPointer(start: parameter.value.floats + $0.lowerBound * width, count: $0.count * width)) } },
+                restore: { (_: [Float]) in })
+        }
+    }
+}
+
 /// Where the loader stands.
 struct LoaderState: RunState {
     let loader: TaskLoader
     let communicator: any Communicator
     let stateName = "loader"
+    static let itemName = "loader/position"
 
     var stateItems: [StateItem] {
         [
-            StateItem("loader/position", .int64, save: { try loader.encodedPosition(communicator) }) { (numbers: [Int64]) in
+            StateItem(Self.itemName, .int64, save: { try loader.encodedPosition(communicator) }) { (numbers: [Int64]) in
                 guard let position = LoaderPosition(encoded: numbers) else {
                     throw UserError(.badData, "the loader's position cannot be read", at: "loader/position", advice: "use an earlier checkpoint")
                 }

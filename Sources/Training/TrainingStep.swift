@@ -184,6 +184,9 @@ package final class TrainingStep {
         return outcome
     }
 
+    /// Whether each rank updates a part of the parameters, for all.
+    package var sharesUpdates: Bool { partition.isShared }
+
     /// Brings the whole gradient of the step to every rank, where each has its own parts. Collective.
     package func gatherGradients() throws { if partition.isShared { try reduction.distribute(store.gradientMemory) } }
 }

@@ -66,7 +66,7 @@ enum ProgramStart {
         do {
             let communicator = try MPICommunicator.initialize(environment: environment)
             let code = outcome(of: body, communicator)
-            try communicator.finalize()
+            try communicator.finalize(exitCode: code.rawValue)
             Foundation.exit(code.rawValue)
         } catch {
             CommandLineOutput.error("\(error)")

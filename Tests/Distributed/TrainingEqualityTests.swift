@@ -149,6 +149,32 @@ struct TrainingEqualityTests {
         }
     }
 
+    @Test(
+        "groups that make steps by themselves: the same bits on any number of ranks, and through changes of world size between two meetings",
+        arguments: [TrainingFixture.Kind.streams, .carriedComputer], ["float32", "int8"])
+    func localSteps(kind: TrainingFixture.Kind, format: String) throws {
+        try withScratchDirectory { scratch in
+            func run(_ name: String) throws -> TrainingRun {
+                try TrainingRun(
+                    kind, name, in: scratch, "parallel.reproducible=true", "batch.groups=8", "parallel.bucketBytes=16384", "parallel.localSteps=5",
+                    "parallel.gradients=\(format)")
+            }
+            let alone = try run("alone")
+            try alone.trainOnThreads(1)
+            let whole = try run("whole").with("parallel.localSteps=1")
+            try whole.trainOnThreads(1)
+            #expect(try whole.differences(from: alone) != [], "no step was local")
+            for ranks in [2, 3, 7] {
+                let run = try run("on\(ranks)")
+                try run.trainOnThreads(ranks)
+                try run.expectSame(as: alone)
+            }
+            let changing = try run("changing").with("evaluation.every=never")
+            for (ranks, steps) in [(3, 4), (1, 7), (2, 9), (8, 12)] { try changing.with("steps=\(steps)").trainOnThreads(ranks) }
+            #expect(try changing.differences(from: alone) == [])
+        }
+    }
+
     @Test("a run goes over to rounded gradients and back to whole ones")
     func changingFormat() throws {
         try withScratchDirectory { scratch in

@@ -180,13 +180,19 @@ struct TrainingRun {
     }
 
     /// Runs a session whose ranks are threads of this process, each of which computes on one thread.
-    func trainOnThreads(_ ranks: Int) throws {
+    ///
+    /// - Parameters:
+    ///   - lifetimes: after how many calls ranks are lost, by rank; where it is given, the others can go on without them.
+    ///   - report: takes the lines that the session says to its user and its log.
+    func trainOnThreads(_ ranks: Int, lifetimes: [Int: Int]? = nil, report: @escaping @Sendable (String) -> Void = { _ in }) throws {
         let configuration = try RunConfiguration(contentsOf: file, overrides: ["run=\(directory)"] + settings)
         let outcomes = try withThreads(1) {
-            try LoopbackCommunicator.run(size: ranks) { communicator in
+            try LoopbackCommunicator.run(size: ranks, outlivesLostRanks: lifetimes != nil) { communicator in
                 var surroundings = SessionSurroundings()
                 surroundings.ownsProcess = false
-                return try Trainer.train(configuration, communicator: communicator, surroundings: surroundings)
+                surroundings.report = report
+                let mortal = MortalCommunicator(communicator, lifetime: lifetimes?[communicator.rank] ?? .max)
+                return try Trainer.train(configuration, communicator: mortal, surroundings: surroundings)
             }
         }
         for outcome in outcomes { guard case .finished = outcome else { throw CheckFailure("\(outcome)") } }

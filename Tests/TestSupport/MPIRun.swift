@@ -29,6 +29,12 @@ public enum MPIRun {
             return isIntel ? folder.appendingPathComponent("mpiexec.hydra") : mpirun
         }
 
+    /// Whether ranks can outlive others: under Open MPI 5 and later.
+    public static let hasFaultTolerance: Bool = {
+        guard let launcher, let version = try? StartedRun(launcher, ["--version"], environment: [:]).finish() else { return false }
+        return version.standardOutput.contains("(Open MPI) 5")
+    }()
+
     /// The folder that SwiftPM builds executables and tests into.
     public static let productsFolder = (Bundle.main.executableURL ?? URL(fileURLWithPath: CommandLine.arguments[0]))
         .resolvingSymlinksInPath().deletingLastPathComponent()
@@ -64,13 +70,15 @@ public enum MPIRun {
 
     /// Starts what ``run(ranks:executable:arguments:extraEnvironment:timeout:)`` runs, and comes back at once.
     ///
-    /// - Parameter ranks: the number of processes; `nil` for one process without a launcher.
+    /// - Parameters:
+    ///   - ranks: the number of processes; `nil` for one process without a launcher.
+    ///   - options: mpirun's, before its other arguments.
     public static func start(
-        ranks: Int?, executable: String, arguments: [String] = [], extraEnvironment: [String: String] = [:]
+        ranks: Int?, options: [String] = [], executable: String, arguments: [String] = [], extraEnvironment: [String: String] = [:]
     ) throws -> StartedRun {
         let path = executable.contains("/") ? executable : productsFolder.appendingPathComponent(executable).path
         guard let ranks else { return try StartedRun(URL(fileURLWithPath: path), arguments, environment: extraEnvironment) }
         guard let launcher else { throw CheckFailure("there is no mpirun in PATH") }
-        return try StartedRun(launcher, ["-n", "\(ranks)", path] + arguments, environment: environment.merging(extraEnvironment) { $1 })
+        return try StartedRun(launcher, options + ["-n", "\(ranks)", path] + arguments, environment: environment.merging(extraEnvironment) { $1 })
     }
 }

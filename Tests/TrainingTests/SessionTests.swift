@@ -43,7 +43,7 @@ import Training
             surroundings.ownsProcess = false
             surroundings.stopRequest = { stop(communicator.rank) }
             surroundings.report = report
-            if communicator.rank == 0 { surroundings.deadline = JobDeadline.find(wallTime: wallTime, environment: [:]) }
+            surroundings.findDeadline = { JobDeadline.find(wallTime: wallTime, environment: [:]) }
             return try Trainer.train(configuration, communicator: communicator, fresh: fresh, from: start, surroundings: surroundings)
         }
     }

@@ -54,6 +54,13 @@ typedef struct {
     /// Requests that are looked at together; an error of one of them comes back as itself, not as MPI_ERR_IN_STATUS.
     int (*test_all)(int count, void *requests, void *statuses, int *flag);
     int (*wait_all)(int count, void *requests, void *statuses);
+
+    /// What a library with ULFM adds (user level failure mitigation, an extension of the standard); all NULL where it has none. Calls of the other
+    /// ranks in a communicator that is revoked end with an error; agreement and shrinking work in it still.
+    int (*_Nullable comm_revoke)(mneme_mpi_handle comm);
+    /// The bits that all living ranks have set, the same on each of them, as is the code: not 0 where a rank was lost.
+    int (*_Nullable comm_agree)(mneme_mpi_handle comm, int *flag);
+    int (*_Nullable comm_shrink)(mneme_mpi_handle comm, mneme_mpi_handle *living);
 } mneme_mpi_calls;
 
 /// Loads a library, by its path or by a name that the loader looks for; NULL on success, else why not, valid until the next call. One that is in the

@@ -120,8 +120,8 @@ struct TrainCommand: ParsableCommand {
             surroundings.terminalColumns = CommandLineOutput.terminalColumns
             surroundings.environment = ProcessInfo.processInfo.environment
             surroundings.report = { CommandLineOutput.note($0) }
-            if communicator.rank == 0 {
-                surroundings.deadline = JobDeadline.find(wallTime: wallTime?.seconds, start: start, environment: surroundings.environment)
+            surroundings.findDeadline = {
+                JobDeadline.find(wallTime: wallTime?.seconds, start: start, environment: ProcessInfo.processInfo.environment)
             }
             surroundings.traces = trace
             surroundings.endStandstill = { reason in
