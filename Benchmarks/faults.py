@@ -4,7 +4,11 @@
     Benchmarks/faults.py digests          the same run on 1, 2, 3, 4, 6 and 8 ranks, some of which share out the optimizer's state: digests and diffs
     Benchmarks/faults.py kill stop        a rank is killed: the job is gone within 5 s; a rank is stopped: it is named, and the job ends
     Benchmarks/faults.py resume           a rank, all ranks or mpirun are killed at random moments, and the run goes on with another number of ranks
-    Benchmarks/faults.py stop --times 20  how often (default: 20)
+    Benchmarks/faults.py link             the network cable of one of two hosts is cut (cluster/sandbox hosts; as root): it is named, and the job ends
+    Benchmarks/faults.py save             every operation on files that a save makes fails once: with EIO, ENOSPC, half done, killed before it
+    Benchmarks/faults.py flips            bits of a checkpoint's files are flipped at random: found, or without effect
+    Benchmarks/faults.py parity           each file of a checkpoint is lost or damaged, and repaired from parity
+    Benchmarks/faults.py stop --times 20  how often (default: 20; save and parity try everything once)
 
 The small LSTM of launch/runs/copy-lstm.yaml is trained under Open MPI's mpirun. The exit code is 1 when something did not come out as it should.
 """
@@ -21,9 +25,7 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-RUN = HERE.parent / "launch/runs/copy-lstm.yaml"
-ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+from filefaults import ENVIRONMENT, HERE, RUN, flips, parity, save
 
 
 def command(program, ranks, directory, *settings):
@@ -149,19 +151,79 @@ def resume(program, scratch, times):
     return equal == runs and trouble == 0
 
 
+def cut(host, state):
+    subprocess.run(["ip", "link", "set", f"mneme-{host}", state], check=True)
+
+
+def link(program, scratch, times):
+    """Cuts the cable of one of two hosts while a run of two ranks goes on."""
+    sandbox, folder = [HERE.parent / "cluster/sandbox", "hosts"], scratch / "hosts"
+    subprocess.run([*sandbox, "up", "--folder", folder], check=True, stdout=subprocess.DEVNULL)
+    right, seconds = 0, []
+    try:
+        environment = dict(ENVIRONMENT, MNEME=str(program))
+        for line in subprocess.run([*sandbox, "env", "--folder", folder], check=True, capture_output=True, text=True).stdout.splitlines():
+            name, value = line.removeprefix("export ").split("=", 1)
+            environment[name] = value.strip("'")
+        words = [HERE.parent / "launch/mpirun", 2, "train", RUN]
+        for setting in (f"run={scratch / 'cut'}", "steps=1000000", "evaluation.every=never", "checkpoint.every=never", "watchdog.atLeast=10",
+                        "watchdog.first=60", "log.every=1", "parallel.threads=1"):
+            words += ["--set", setting]
+        for attempt in range(times):
+            shutil.rmtree(scratch / "cut", ignore_errors=True)
+            host, metrics, errors = f"mx{attempt % 2 + 1}", scratch / "cut/metrics.jsonl", scratch / "errors"
+            with open(errors, "w") as output:
+                job = subprocess.Popen(list(map(str, words)), env=environment, stdout=subprocess.DEVNULL, stderr=output)
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 20):
+                time.sleep(0.1)
+            cut(host, "down")
+            start = time.monotonic()
+            try:
+                job.wait(timeout=120)
+            except subprocess.TimeoutExpired:
+                # The second wish to end is one to end at once.
+                for _ in range(2):
+                    job.terminate()
+                    time.sleep(1)
+                job.wait()
+            seconds.append(time.monotonic() - start)
+            cut(host, "up")
+            text = errors.read_text()
+            good = job.returncode == 69 and any(f"({host}" in line or f" {host}" in line for line in text.splitlines() if line.startswith("mneme: error"))
+            right += good
+            if not good:
+                print(f"attempt {attempt}, {host}, code {job.returncode}, {seconds[-1]:.0f} s: {text[-1500:]}", file=sys.stderr, flush=True)
+            # What the host that was cut off had not noticed yet.
+            for name in ("mx1", "mx2"):
+                for process in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split():
+                    os.kill(int(process), signal.SIGKILL)
+    finally:
+        subprocess.run([*sandbox, "down", "--folder", folder], check=True)
+    print(f"hosts whose cable was cut named, and their jobs ended with 69: {right} of {times}; seconds to the end: median {statistics.median(seconds):.1f}, "
+          f"most {max(seconds):.1f}", flush=True)
+    return right == times
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("campaigns", nargs="+", choices=["digests", "kill", "stop", "resume"])
+    campaigns = {
+        "digests": lambda scratch: digests(options.mneme, scratch),
+        "kill": lambda scratch: damage(options.mneme, scratch, "kill", options.times),
+        "stop": lambda scratch: damage(options.mneme, scratch, "stop", options.times),
+        "resume": lambda scratch: resume(options.mneme, scratch, options.times),
+        "link": lambda scratch: link(options.mneme, scratch, options.times),
+        "save": lambda scratch: save(options.mneme, scratch, options.jobs),
+        "flips": lambda scratch: flips(options.mneme, scratch, options.times, options.jobs),
+        "parity": lambda scratch: parity(options.mneme, scratch),
+    }
+    parser.add_argument("campaigns", nargs="+", choices=campaigns)
     parser.add_argument("--mneme", default=HERE.parent / ".build/release/mneme", type=Path, help="the program (default: the release build)")
     parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="sessions of save and flips at a time (default: as many as cores)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mneme-faults-") as scratch:
-        outcomes = [
-            digests(options.mneme, Path(scratch)) if name == "digests"
-            else resume(options.mneme, Path(scratch), options.times) if name == "resume"
-            else damage(options.mneme, Path(scratch), name, options.times)
-            for name in options.campaigns
-        ]
+        outcomes = [campaigns[name](Path(scratch)) for name in options.campaigns]
     sys.exit(0 if all(outcomes) else 1)
 
 

@@ -37,7 +37,7 @@ package final class DirectFile {
 
     /// Writes `bytes` at byte `place` of the file.
     ///
-    /// - Precondition: address and place are multiples of ``alignment``.
+    /// - Precondition: address and place are multiples of ``alignment``; less than a block may lie anywhere.
     /// - Throws: `UserError(.inputOutput)`, also where the disk is full.
     package func write(_ bytes: UnsafeRawBufferPointer, at place: Int) throws {
         try forEachTransfer(bytes.count) { part, descriptor in

@@ -19,14 +19,10 @@ package enum JoinedFile {
     /// - Throws: `UserError(.inputOutput)`.
     package static func seal(_ path: String) throws {
         let contents = Data(try DurableFile.read(path))
-        let text = Data(sealText(contents).utf8)
-        let descriptor = withSystemPath(path) { open($0, O_WRONLY) }
-        guard descriptor >= 0 else { throw failure("open it", path) }
-        let written = text.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
-        let reason = written == text.count ? nil : failure("write the seal", path)
-        close(descriptor)
-        if let reason { throw reason }
-        try HDF5File.synchronize(path)
+        let file = try DirectFile(path)
+        // Less than a block: it goes the ordinary way, from wherever it lies.
+        try Array(sealText(contents).utf8).withUnsafeBytes { try file.write($0, at: 0) }
+        try file.synchronize()
     }
 
     /// Makes sure that the file is as it was sealed.
@@ -50,9 +46,5 @@ package enum JoinedFile {
         let padded = String(repeating: "0", count: 8 - digits.count) + digits
         let byteCount = max(0, contents.count - userBlockByteCount)
         return "\(magic)\ncrc32 \(padded) of the \(byteCount) bytes from \(userBlockByteCount) on\n"
-    }
-
-    private static func failure(_ action: String, _ path: String) -> UserError {
-        UserError(.inputOutput, "cannot \(action): \(systemReason())", at: path)
     }
 }

@@ -79,6 +79,9 @@ public enum HDF5Library {
 
     /// Makes one call, and turns a negative result into a `UserError` that joins the library's top message and its root cause.
     ///
+    /// A call that reads has failed too where it leaves an error behind: the library goes on after some reads that fail, and then knows only a part
+    /// of an object, such as a group without its last links.
+    ///
     /// - Parameters:
     ///   - purpose: what the call was meant to do with the file.
     ///   - path: the file.
@@ -90,6 +93,11 @@ public enum HDF5Library {
         try locked {
             let code = call()
             if code < 0 { throw error(purpose, path, action()) }
+            if purpose != .writing, H5Eget_num(mneme_h5e_default()) > 0 {
+                let failure = error(purpose, path, action())
+                if let opened = code as? hid_t { H5Idec_ref(opened) }
+                throw failure
+            }
             return code
         }
     }
@@ -127,7 +135,7 @@ struct HDF5ErrorText {
     func userError(_ purpose: HDF5Purpose, _ path: String, _ action: String) -> UserError {
         let cause = top == root ? top : "\(top): \(root)"
         guard let systemError else {
-            let code: ExitCode = purpose == .writing ? .inputOutput : .badData
+            let code: ExitCode = purpose == .writing || root.contains("can't retrieve stat info") ? .inputOutput : .badData
             let advice = code == .badData ? "the file is damaged or not of this kind" : nil
             return UserError(code, "cannot \(action) (HDF5: \(cause))", at: path, advice: advice)
         }

@@ -162,6 +162,16 @@ private struct Site {
         }
     }
 
+    @Test("a launcher that goes on waiting after the session has failed, as for a node that is cut off, is ended")
+    func launcherThatStays() throws {
+        try withScratchDirectory { scratch in
+            let site = try Site(scratch)
+            let stays = "(" + Site.writesRecord("failed", code: 69, then: 0) + "); sleep 1000"
+            let run = try site.job(["--ranks", "2", "train", "x.yaml"], ["BEHAVIOUR": stays])
+            #expect(run.status == 69, "\(run.standardError)")
+        }
+    }
+
     @Test("a job is started again when it may go on, at most three times at one checkpoint, in each scheduler's way")
     func again() throws {
         try withScratchDirectory { scratch in

@@ -82,6 +82,9 @@ final class Slurm {
             return text.split(separator: " ").first { $0.hasPrefix("\(name)=") }.map { String($0.dropFirst(name.count + 1)) } ?? ""
         }
 
+        /// How often Slurm has started it again.
+        func restarts() throws -> Int { try Int(field("Restarts")) ?? 0 }
+
         /// Waits until a condition holds.
         func wait(_ what: String, until condition: () throws -> Bool) throws {
             let deadline = ContinuousClock.now + .seconds(StartedRun.hangLimit)

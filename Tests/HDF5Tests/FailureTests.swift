@@ -118,6 +118,31 @@ import Testing
         }
     }
 
+    @Test("a group of which a part cannot be read is an error, not a group without its last links")
+    func damagedGroups() throws {
+        try withScratchDirectory { directory in
+            let path = directory + "/a.h5"
+            let names = (0..<7).map { "dataset\($0)" }
+            let file = try HDF5File.create(path)
+            for name in names { try file.createDataset(name, .int32, shape: [1]).write([Int32(1)]) }
+            try file.close()
+            let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+            // The pieces of the root's header behind the first one.
+            let pieces = whole.indices.filter { whole[$0...].starts(with: Array("OCHK".utf8)) }
+            try #require(!pieces.isEmpty)
+            for piece in pieces {
+                var damaged = whole
+                damaged[piece + 4] ^= 1
+                try Data(damaged).write(to: URL(fileURLWithPath: path))
+                let error = try failure { _ = try HDF5File.openReadOnly(path).datasetPaths() }
+                #expect(error.exitCode == .badData, "\(error)")
+                #expect(HDF5Library.openObjectCount(under: directory) == 0)
+            }
+            try Data(whole).write(to: URL(fileURLWithPath: path))
+            #expect(try HDF5File.openReadOnly(path).datasetPaths() == names)
+        }
+    }
+
     @Test("every identifier is closed exactly once, whichever way the objects go")
     func identifiers() throws {
         try withScratchDirectory { directory in
