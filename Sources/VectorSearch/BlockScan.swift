@@ -21,113 +21,138 @@ final class BlockScan {
     let top: TopRows
     private let filter: RowFilter
     private let kernels = Kernels.active
-    private let products = Tensor(uninitialized: [QueryBatch.largestGroup, BlockScan.columns])
+    private let dimension: Int
+    /// The queries.
+    private let values: UnsafePointer<Float>
+    private let rough: UnsafePointer<UInt16>?
+    private let memory = Tensor(uninitialized: [QueryBatch.largestGroup + 1, BlockScan.columns])
+    private let products: UnsafeMutablePointer<Float>
+    /// Of the rows of one product, under the filter.
+    private let offsets: UnsafeMutablePointer<Float>
     /// Queries that lie apart, brought together; made when they are first needed.
-    private lazy var gathered = Tensor(zeros: [QueryBatch.largestGroup, batch.dimension])
-    private lazy var gatheredRough = Tensor(zeros: [QueryBatch.largestGroup, batch.dimension]).converted(to: .bfloat16)
+    private lazy var gathered = Tensor(zeros: [QueryBatch.largestGroup, dimension])
+    private lazy var gatheredRough = Tensor(zeros: [QueryBatch.largestGroup, dimension]).converted(to: .bfloat16)
     /// Rows that products cannot read as they lie, brought into another type.
-    private lazy var widened = Tensor(zeros: [BlockScan.columns, batch.dimension])
-    private lazy var widenedRough = Tensor(uninitialized: [BlockScan.columns, batch.dimension], .bfloat16)
+    private lazy var widened = Tensor(zeros: [BlockScan.columns, dimension])
+    private lazy var widenedRough = Tensor(uninitialized: [BlockScan.columns, dimension], .bfloat16)
 
     /// Candidates of one query in one product, and room to look for the k-th largest of their values.
     private let room: Int
     private let places: UnsafeMutablePointer<Int32>
-    private let values: UnsafeMutablePointer<Float>
+    private let scores: UnsafeMutablePointer<Float>
     private let sorting: UnsafeMutablePointer<Float>
     /// Rows that were scored exactly so far.
     private(set) var scored = 0
 
     init(_ batch: QueryBatch, _ top: TopRows, _ filter: RowFilter) {
-        (self.batch, self.top, self.filter) = (batch, top, filter)
+        (self.batch, self.top, self.filter, dimension) = (batch, top, filter, batch.dimension)
+        (values, rough) = (UnsafePointer(batch.values.floats), batch.rough.map { UnsafePointer($0.bfloats) })
+        (products, offsets) = (memory.floats, memory.floats + QueryBatch.largestGroup * Self.columns)
         room = max(64, 2 * top.limit)
         places = .allocate(capacity: room)
-        values = .allocate(capacity: room)
+        scores = .allocate(capacity: room)
         sorting = .allocate(capacity: room)
     }
 
     deinit {
         places.deallocate()
-        values.deallocate()
+        scores.deallocate()
         sorting.deallocate()
     }
-
-    /// The offsets of some of a block's rows under the filter; `nil` where the block's own serve.
-    private func offsets(_ block: KeyBlock, _ rows: Range<Int>) -> [Float]? { filter.isEverything ? nil : block.filteredOffsets(filter, rows) }
 
     /// All queries, or a run of them, against a run of rows.
     func scan(_ block: KeyBlock, rows: Range<Int>, queries: Range<Int>? = nil) {
         let queries = queries ?? 0..<batch.count
         for first in stride(from: rows.lowerBound, to: rows.upperBound, by: Self.columns) {
-            let run = first..<min(first + Self.columns, rows.upperBound)
-            let filtered = offsets(block, run)
+            let run = prepared(block, first..<min(first + Self.columns, rows.upperBound))
             for query in stride(from: queries.lowerBound, to: queries.upperBound, by: QueryBatch.largestGroup) {
                 let count = min(QueryBatch.largestGroup, queries.upperBound - query)
-                multiply(block, run, batch.values.elements + query * batch.dimension, batch.rough.map { $0.elements + query * batch.dimension }, count)
-                for place in 0..<count { select(block, run, filtered, query + place, UnsafePointer(products.floats + place * Self.columns)) }
+                multiply(run, values + query * dimension, rough.map { $0 + query * dimension }, count)
+                for place in 0..<count { select(run, query + place, products + place * Self.columns) }
             }
         }
     }
 
     /// Some queries against all rows of a block.
     func scan(_ block: KeyBlock, queries: UnsafeBufferPointer<Int32>) {
-        let dimension = batch.dimension
+        let needsRough = block.precision == .bfloat16
         for first in stride(from: 0, to: queries.count, by: QueryBatch.largestGroup) {
             let group = UnsafeBufferPointer(rebasing: queries[first..<min(first + QueryBatch.largestGroup, queries.count)])
-            let needsRough = operandType(block) == .bfloat16
             for (place, query) in group.enumerated() {
-                if needsRough, let rough = batch.rough {
-                    (gatheredRough.bfloats + place * dimension).update(from: rough.bfloats + Int(query) * dimension, count: dimension)
+                if needsRough, let rough {
+                    (gatheredRough.bfloats + place * dimension).update(from: rough + Int(query) * dimension, count: dimension)
                 } else {
-                    (gathered.floats + place * dimension).update(from: batch.values.floats + Int(query) * dimension, count: dimension)
+                    (gathered.floats + place * dimension).update(from: values + Int(query) * dimension, count: dimension)
                 }
             }
+            let (vectors, roughVectors) = (UnsafePointer(gathered.floats), needsRough ? UnsafePointer(gatheredRough.bfloats) : nil)
             for start in stride(from: 0, to: block.count, by: Self.columns) {
-                let run = start..<min(start + Self.columns, block.count)
-                let filtered = offsets(block, run)
-                multiply(block, run, gathered.elements, needsRough ? gatheredRough.elements : nil, group.count)
-                for (place, query) in group.enumerated() {
-                    select(block, run, filtered, Int(query), UnsafePointer(products.floats + place * Self.columns))
-                }
+                let run = prepared(block, start..<min(start + Self.columns, block.count))
+                multiply(run, vectors, roughVectors, group.count)
+                for (place, query) in group.enumerated() { select(run, Int(query), products + place * Self.columns) }
             }
         }
     }
 
-    /// What the product with a block reads.
-    private func operandType(_ block: KeyBlock) -> DataType { block.precision == .bfloat16 ? .bfloat16 : .float32 }
-
     // MARK: products
 
-    /// products[i, j] = query i times row `rows.lowerBound` + j.
-    private func multiply(_ block: KeyBlock, _ rows: Range<Int>, _ queries: Elements, _ roughQueries: Elements?, _ count: Int) {
-        let dimension = batch.dimension
+    /// Rows as products and comparisons need them.
+    private struct Run {
+        let block: KeyBlock
+        let rows: Range<Int>
+        /// The rows as a product reads them, and columns of the product.
+        let elements: Elements
+        let columns: Int
+        /// Added by the product; `nil` is nothing.
+        let bias: UnsafePointer<Float>?
+        /// What products are adjusted by when they are compared; `nil` is nothing.
+        let scale: UnsafePointer<Float>?
+        let offset: UnsafePointer<Float>?
+    }
+
+    /// Brings rows into the form that products read.
+    private func prepared(_ block: KeyBlock, _ rows: Range<Int>) -> Run {
         let (elements, available) = operand(block, rows)
         // Few sizes, since products are compiled for each: what is behind the rows is computed too and not looked at.
-        var columns = rows.count <= 256 ? (rows.count + 63) & ~63 : (rows.count + 127) & ~127
-        if columns > available { columns = available }
-        let (m, result) = (QueryBatch.padded(count), MatrixResult(products.floats, leading: Self.columns))
-        if elements.type == .bfloat16 {
+        let columns = min(available, rows.count <= 256 ? (rows.count + 63) & ~63 : (rows.count + 127) & ~127)
+        var offset: UnsafePointer<Float>? = block.offset + rows.lowerBound
+        if !filter.isEverything {
+            block.filterOffsets(filter, rows, into: offsets)
+            for column in rows.count..<max(rows.count, columns) { offsets[column] = 0 }
+            offset = UnsafePointer(offsets)
+        } else if block.isPlain && !block.hasScale {
+            offset = nil
+        }
+        if block.hasScale { return Run(block: block, rows: rows, elements: elements, columns: columns, bias: nil, scale: block.scale + rows.lowerBound, offset: offset) }
+        return Run(block: block, rows: rows, elements: elements, columns: columns, bias: offset, scale: nil, offset: nil)
+    }
+
+    /// products[i, j] = query i times row j of the run.
+    private func multiply(_ run: Run, _ queries: UnsafePointer<Float>, _ roughQueries: UnsafePointer<UInt16>?, _ count: Int) {
+        let (m, result) = (QueryBatch.padded(count), MatrixResult(products, leading: Self.columns))
+        if run.elements.type == .bfloat16 {
             guard let roughQueries else { return require(false, "queries were not rounded for keys in bfloat16") }
             multiplyMatrices(
-                into: result, MatrixOperand(UnsafePointer(roughQueries.bfloats), leading: dimension),
-                MatrixOperand(UnsafePointer(elements.bfloats), leading: dimension, .transposed), m: m, n: columns, k: dimension)
+                into: result, MatrixOperand(roughQueries, leading: dimension),
+                MatrixOperand(UnsafePointer(run.elements.bfloats), leading: dimension, .transposed), m: m, n: run.columns, k: dimension, bias: run.bias)
         } else {
             multiplyMatrices(
-                into: result, MatrixOperand(UnsafePointer(queries.floats), leading: dimension),
-                MatrixOperand(UnsafePointer(elements.floats), leading: dimension, .transposed), m: m, n: columns, k: dimension)
+                into: result, MatrixOperand(queries, leading: dimension),
+                MatrixOperand(UnsafePointer(run.elements.floats), leading: dimension, .transposed), m: m, n: run.columns, k: dimension, bias: run.bias)
         }
     }
 
     /// The rows as a product reads them, and how many there are memory for.
     private func operand(_ block: KeyBlock, _ rows: Range<Int>) -> (elements: Elements, rows: Int) {
-        let wanted = operandType(block)
+        let wanted: DataType = block.precision == .bfloat16 ? .bfloat16 : .float32
         if let bytes = block.bytes {
             let target = wanted == .bfloat16 ? widenedRough.elements : widened.elements
-            kernels.widenBytes(target, bytes + rows.lowerBound * batch.dimension, rows.count * batch.dimension)
+            kernels.widenBytes(target, bytes + rows.lowerBound * dimension, rows.count * dimension)
             return (target, rows.count)
         }
         let (elements, available) = block.operand(from: rows.lowerBound)
         if elements.type == wanted { return (elements, min(available, Self.columns)) }
-        kernels.convert(widened.elements, elements, rows.count * batch.dimension)
+        kernels.convert(widened.elements, elements, rows.count * dimension)
         return (widened.elements, rows.count)
     }
 
@@ -138,10 +163,10 @@ final class BlockScan {
     private func margin(_ block: KeyBlock, _ query: Int) -> Float {
         let (length, longest) = (batch.lengths[query], block.longest)
         // Two roundings of scale and offset, those of the compared scores themselves, and this formula's are among the 16.
-        let sum = Float(batch.dimension + 16) * 0x1.04p-24
-        let (lostOfQuery, lostOfKey) = (operandType(block) == .bfloat16 ? batch.errors[query] : 0, block.roughestError)
+        let sum = Float(dimension + 16) * 0x1.04p-24
+        let (lostOfQuery, lostOfKey) = (block.precision == .bfloat16 ? batch.errors[query] : 0, block.roughestError)
         // What is below 2^-126 counts as zero.
-        let underflow = Float(batch.dimension) * 0x1p-125 * (1 + length + longest)
+        let underflow = Float(dimension) * 0x1p-125 * (1 + length + longest)
         switch block.similarity {
         case .innerProduct:
             return sum * length * (longest + lostOfKey) + (lostOfQuery * (longest + lostOfKey) + length * lostOfKey) * 1.0001 + underflow
@@ -168,46 +193,44 @@ final class BlockScan {
     }
 
     /// Goes through the products of one query with a run of rows.
-    @inline(__always)
-    private func select(_ block: KeyBlock, _ rows: Range<Int>, _ filtered: [Float]?, _ query: Int, _ scores: UnsafePointer<Float>) {
-        if let filtered {
-            filtered.withUnsafeBufferPointer { select(block, rows, block.scale + rows.lowerBound, $0.baseAddress, query, scores) }
-        } else if block.isPlain {
-            select(block, rows, nil, nil, query, scores)
-        } else {
-            select(block, rows, block.scale + rows.lowerBound, block.offset + rows.lowerBound, query, scores)
-        }
-    }
-
-    private func select(
-        _ block: KeyBlock, _ rows: Range<Int>, _ scale: UnsafePointer<Float>?, _ offset: UnsafePointer<Float>?, _ query: Int,
-        _ scores: UnsafePointer<Float>
-    ) {
+    private func select(_ run: Run, _ query: Int, _ products: UnsafePointer<Float>) {
+        let (block, count) = (run.block, run.rows.count)
         let margin = margin(block, query)
         var bound = threshold(block, query, margin)
         var (kept, first) = (0, 0)
+        // Of the first rows that a query meets nearly all would be candidates.
+        var isFirst = true
+        if bound == -.greatestFiniteMagnitude, run.scale == nil { bound = segmentBound(products, count, margin) }
         while true {
             let (found, next) = kernels.selectScores(
-                places + kept, values + kept, scores, scale: scale, offset: offset, threshold: bound, first: first, limit: room - kept, rows.count)
+                places + kept, scores + kept, products, scale: run.scale, offset: run.offset, threshold: bound, first: first, limit: room - kept, count)
             kept += found
             first = next
-            if next == rows.count { break }
+            if next == count { break }
+            if isFirst, run.scale == nil {
+                isFirst = false
+                let tighter = segmentBound(products, count, margin)
+                if tighter > bound {
+                    (bound, kept, first) = (tighter, 0, 0)
+                    continue
+                }
+            }
             bound = max(bound, reduce(&kept, margin))
             if kept > room * 3 / 4 {
                 // Nearly equal scores: only the exact ones tell them apart.
-                score(block, rows.lowerBound, query, margin, &bound, kept)
+                score(block, run.rows.lowerBound, query, margin, &bound, kept)
                 kept = 0
             }
         }
         if kept == 0 { return }
         if kept > top.limit { bound = max(bound, reduce(&kept, margin)) }
-        score(block, rows.lowerBound, query, margin, &bound, kept)
+        score(block, run.rows.lowerBound, query, margin, &bound, kept)
     }
 
     /// Scores candidates exactly.
     private func score(_ block: KeyBlock, _ firstRow: Int, _ query: Int, _ margin: Float, _ bound: inout Float, _ count: Int) {
-        let vector = UnsafePointer(batch.values.floats + query * batch.dimension)
-        for candidate in 0..<count where values[candidate] >= bound {
+        let vector = values + query * dimension
+        for candidate in 0..<count where scores[candidate] >= bound {
             let row = firstRow + Int(places[candidate])
             top.offer(query, block.nearness(kernels, row, to: vector, square: batch.squares[query]), block.ids[row])
             scored += 1
@@ -215,20 +238,30 @@ final class BlockScan {
         }
     }
 
+    /// What a product has to reach to belong to one of the k nearest rows of the run: the k-th largest of the maxima of segments is no larger than that of
+    /// all. -infinity is a row that is not searched.
+    private func segmentBound(_ products: UnsafePointer<Float>, _ count: Int, _ margin: Float) -> Float {
+        let length = max(16, count / (3 * max(1, top.limit)) & ~15)
+        let segments = min(count / length, room)
+        if segments < top.limit || top.limit == 0 { return -.greatestFiniteMagnitude }
+        for segment in 0..<segments { sorting[segment] = kernels.maximum(products + segment * length, length) }
+        return max((largest(top.limit, of: segments) - 2 * margin).nextDown, -.greatestFiniteMagnitude)
+    }
+
     /// Drops candidates that cannot be among the k nearest of all candidates, and returns what a product has to reach to be one.
     ///
     /// Rows whose product says nothing are infinite here: they stay, and count for nothing.
     private func reduce(_ kept: inout Int, _ margin: Float) -> Float {
         var finite = 0
-        for candidate in 0..<kept where values[candidate] < .infinity {
-            sorting[finite] = values[candidate]
+        for candidate in 0..<kept where scores[candidate] < .infinity {
+            sorting[finite] = scores[candidate]
             finite += 1
         }
         guard finite >= top.limit, top.limit > 0 else { return -.greatestFiniteMagnitude }
         let bound = max((largest(top.limit, of: finite) - 2 * margin).nextDown, -.greatestFiniteMagnitude)
         var left = 0
-        for candidate in 0..<kept where values[candidate] >= bound {
-            (places[left], values[left]) = (places[candidate], values[candidate])
+        for candidate in 0..<kept where scores[candidate] >= bound {
+            (places[left], scores[left]) = (places[candidate], scores[candidate])
             left += 1
         }
         kept = left

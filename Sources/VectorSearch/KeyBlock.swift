@@ -58,7 +58,8 @@ public final class KeyBlock: @unchecked Sendable {
     public init(dimension: Int, similarity: Similarity, precision: ProductPrecision = .float32) {
         require(dimension > 0, "keys of \(dimension) numbers")
         (self.dimension, self.similarity, self.precision) = (dimension, similarity, precision.inUse)
-        keys = Tensor(uninitialized: [0, dimension]).elements
+        let empty = Tensor(uninitialized: [0, dimension])
+        (memory, keys) = (empty, empty.elements)
         (isOwned, owner) = (true, nil)
     }
 
@@ -150,25 +151,26 @@ public final class KeyBlock: @unchecked Sendable {
 
     // MARK: rows that come and go
 
-    /// Adds rows.
+    /// Adds rows that are known to be finite.
     ///
     /// - Parameters:
-    ///   - rows: [n, D], float32.
-    ///   - squares: their squared lengths, where they are known: the rows are finite then.
-    /// - Throws: `UserError` (bad data) for a key that is not finite; nothing is added then.
-    func append(_ rows: UnsafePointer<Float>, ids newIDs: ArraySlice<Int>, namespaces newNamespaces: ArraySlice<UInt32>, squares known: [Double]? = nil) throws {
+    ///   - rows: float32, D numbers each.
+    ///   - places: which of them.
+    ///   - ids: and the other two: of all of them, by their places.
+    func append(
+        _ rows: UnsafePointer<Float>, _ places: some Collection<Int>, ids newIDs: [Int], namespaces newNamespaces: [UInt32], squares newSquares: [Double]
+    ) {
         require(isOwned, "rows that lie elsewhere do not change")
-        let added = newIDs.count
-        let newSquares = try known ?? Self.squares(Elements(rows), Array(newIDs), dimension)
-        reserve(count + added)
+        reserve(count + places.count)
         guard let memory else { return }
-        let first = count
-        (memory.floats + first * dimension).update(from: rows, count: added * dimension)
-        ids += newIDs
-        namespaces += newNamespaces
-        squares += newSquares
-        count += added
-        for row in first..<count { note(row, error: roughen(row)) }
+        for place in places {
+            (memory.floats + count * dimension).update(from: rows + place * dimension, count: dimension)
+            ids.append(newIDs[place])
+            namespaces.append(newNamespaces[place])
+            squares.append(newSquares[place])
+            note(count, error: roughen(count))
+            count += 1
+        }
     }
 
     /// Writes a row's bfloat16 form, where there is one; what it loses, as a length.
@@ -214,8 +216,8 @@ public final class KeyBlock: @unchecked Sendable {
         ids.append(other.ids[row])
         namespaces.append(other.namespaces[row])
         squares.append(other.squares[row])
+        note(count, error: roughen(count))
         count += 1
-        note(count - 1, error: roughen(count - 1))
         _ = other.remove(row)
     }
 
@@ -230,9 +232,8 @@ public final class KeyBlock: @unchecked Sendable {
         func grown(_ old: Tensor?, _ type: DataType, _ columns: Int) -> Tensor {
             let new = Tensor(uninitialized: [larger, columns], type)
             let kept = count * columns * type.byteCount
+            // Products go over whole steps of rows, but nobody looks at what they make of rows that are not there.
             if let old, kept > 0 { new.bytes.copyMemory(from: old.bytes, byteCount: kept) }
-            // Products go over whole steps of rows.
-            (new.bytes + kept).initializeMemory(as: UInt8.self, repeating: 0, count: larger * columns * type.byteCount - kept)
             return new
         }
         let newMemory = grown(memory, .float32, dimension)
@@ -250,8 +251,10 @@ public final class KeyBlock: @unchecked Sendable {
         ((rough?.elements ?? keys) + first * dimension, capacity - first)
     }
 
-    /// Whether products are compared as they are.
-    var isPlain: Bool { similarity == .innerProduct && bytes == nil && hiddenCount == 0 }
+    /// Whether nothing is added to products.
+    var isPlain: Bool { similarity == .innerProduct && hiddenCount == 0 }
+    /// Whether products are multiplied by something.
+    var hasScale: Bool { similarity == .cosine || bytes != nil }
 
     @inline(__always)
     var scale: UnsafePointer<Float> { UnsafePointer(scales.floats) }
@@ -259,8 +262,8 @@ public final class KeyBlock: @unchecked Sendable {
     var offset: UnsafePointer<Float> { UnsafePointer(offsets.floats) }
 
     /// The offsets of those of some rows that a filter lets through, minus infinity for the others.
-    func filteredOffsets(_ filter: RowFilter, _ rows: Range<Int>) -> [Float] {
-        rows.map { filter.admits(ids[$0], namespaces[$0]) ? offset[$0] : -.infinity }
+    func filterOffsets(_ filter: RowFilter, _ rows: Range<Int>, into offsets: UnsafeMutablePointer<Float>) {
+        for (place, row) in rows.enumerated() { offsets[place] = filter.admits(ids[row], namespaces[row]) ? offset[row] : -.infinity }
     }
 
     /// The nearness of a row to a query, from the numbers themselves.

@@ -56,8 +56,7 @@ public final class VectorRows {
             let block = blocks[blocks.count - 1]
             let end = min(ids.count, first + blockRows - block.count)
             for place in first..<end { places[ids[place]] = RowPlace(block: blocks.count - 1, row: block.count + place - first) }
-            try block.append(
-                rows.floats + first * dimension, ids: ids[first..<end], namespaces: namespaces[first..<end], squares: Array(squares[first..<end]))
+            block.append(rows.floats, first..<end, ids: ids, namespaces: namespaces, squares: squares)
             first = end
         }
     }
