@@ -60,6 +60,7 @@ let modules: [Target] = [
     .target(name: "Models", dependencies: ["Memory", "NeuralNetworks", "Tensors", "Configuration", "Diagnostics"]),
     .target(name: "Optimizers", dependencies: ["Kernels", "Configuration", "Diagnostics"]),
     .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Machine", "Diagnostics"]),
+    .target(name: "VectorSearch", dependencies: ["Tensors", "Kernels", "Collectives", "Storage", "Diagnostics"]),
     .target(name: "HDF5", dependencies: ["CHDF5", "Diagnostics"]),
     .target(name: "Checkpoints", dependencies: ["Collectives", "HDF5", "Storage", "Diagnostics"]),
     .target(name: "Corpora", dependencies: ["Inputs", "Storage", "CSentencePiece", "Diagnostics"]),
@@ -109,6 +110,7 @@ let tests: [Target] = [
     .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
     .testTarget(name: "BenchmarkTests", dependencies: ["Cluster", "Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
     .testTarget(name: "ClusterTests", dependencies: ["Cluster", "Machine", "Training", "Collectives", "Configuration", "Storage", "Diagnostics", "TestSupport", "mneme"]),
+    .testTarget(name: "VectorSearchTests", dependencies: ["VectorSearch", "Tensors", "Kernels", "Collectives", "Storage", "Diagnostics", "TestSupport"]),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Diagnostics", "TestSupport"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics", "TestSupport"]),
 ]

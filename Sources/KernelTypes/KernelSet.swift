@@ -16,7 +16,7 @@ public typealias BFloatInput = UnsafePointer<UInt16>
 public typealias BFloatOutput = UnsafeMutablePointer<UInt16>
 
 /// The kernels of one instruction set.
-public protocol KernelSet: AddressedMemoryKernels, SharedScaleKernels, Sendable {
+public protocol KernelSet: AddressedMemoryKernels, SearchKernels, SharedScaleKernels, Sendable {
     /// "sse2", "avx2" or "avx512"; "neon" on arm64.
     var instructionSet: String { get }
 

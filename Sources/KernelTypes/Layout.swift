@@ -8,7 +8,7 @@
 public enum KernelLayout {
     /// The number that the module which mentions it was compiled with. A test computes it from the sources of this module and says what it should be.
     @_transparent
-    public static var number: UInt64 { 0xBB74_4A1E_57B9_714F }
+    public static var number: UInt64 { 0x656F_65BB_71D8_8A17 }
 
     /// The number that the running program's declarations have.
     @inline(never)
