@@ -76,8 +76,12 @@ int mneme_end_by_foreign_faults(void) {
         struct sigaction action = {0};
         action.sa_sigaction = handle_fault;
         sigemptyset(&action.sa_mask);
-        if (sigaction(faults[index], 0, &previous[faults[index]]) != 0) return -1;
-        action.sa_flags = SA_SIGINFO | (previous[faults[index]].sa_flags & SA_ONSTACK) | SA_NODEFER;
+        struct sigaction before;
+        if (sigaction(faults[index], 0, &before) != 0) return -1;
+        /* Asked for again: a handler that hands on to itself would never end. */
+        if ((before.sa_flags & SA_SIGINFO) && before.sa_sigaction == handle_fault) continue;
+        previous[faults[index]] = before;
+        action.sa_flags = SA_SIGINFO | (before.sa_flags & SA_ONSTACK) | SA_NODEFER;
         if (sigaction(faults[index], &action, 0) != 0) return -1;
     }
     return 0;

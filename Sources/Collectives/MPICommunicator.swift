@@ -48,7 +48,10 @@ public final class MPICommunicator: Communicator {
     public static func initialize(environment: [String: String] = [:]) throws -> MPICommunicator {
         let library = try MPILibrary.load(environment: environment)
         try requireLauncher(environment: environment, library: library.version)
-        let communicator = try MPICommunicator(library, toleratesFaults: environment["OMPI_MCA_mpi_ft_enable"] == "1")
+        let toleratesFaults = environment["OMPI_MCA_mpi_ft_enable"] == "1"
+        // An error of something that belongs to no communicator any more, such as a message to a rank that was lost, would end the process.
+        if toleratesFaults { setenv("OMPI_MCA_mpi_initial_errhandler", "mpi_errors_return", 0) }
+        let communicator = try MPICommunicator(library, toleratesFaults: toleratesFaults)
         if communicator.size == 1, let expected = launchedSize(environment: environment), expected > 1 {
             throw UserError(
                 .configuration, "the launcher started \(expected) processes, but \(communicator.libraryDescription) sees one",

@@ -76,6 +76,8 @@ public enum Failpoint: String, CaseIterable, Sendable {
         case error
         /// The thread sleeps until the process ends.
         case stall
+        /// The program stops as by a defect of its own.
+        case trap
     }
 
     private struct Order: Sendable {
@@ -136,6 +138,7 @@ public enum Failpoint: String, CaseIterable, Sendable {
             kill(getpid(), SIGKILL)
             return true
         case .stall: while true { sleep(3600) }
+        case .trap: fatalError("the failpoint \(rawValue) traps")
         }
     }
 

@@ -72,6 +72,17 @@ private struct Site {
 }
 
 @Suite struct JobScriptTests {
+    @Test("--outlive: Open MPI 5 is told that ranks go on without others; elsewhere the option is refused")
+    func outlive() throws {
+        try withScratchDirectory { scratch in
+            let five = try Site(scratch, mpi: "mpirun (Open MPI) 5.0.11").shown("--outlive", "--ranks", "2")
+            #expect(five.command.hasPrefix("mpirun --with-ft ulfm --bind-to none"), "\(five)")
+            #expect(five.text.contains("Open MPI 5.0.11 by mpirun --with-ft ulfm"), "\(five)")
+            let four = try Site(scratch).job(["--outlive", "--ranks", "2", "train", "x.yaml"])
+            #expect(four.status == 78 && four.standardError.contains("and this is Open MPI 4.1.4 by mpirun"), "\(four)")
+        }
+    }
+
     @Test("what is started under each scheduler, and what is said")
     func launchers() throws {
         try withScratchDirectory { scratch in

@@ -45,6 +45,18 @@ struct StandstillTests {
         }
     }
 
+    @Test("a rank that stops by a defect of its own is gone at once, and the others with it", arguments: [0, 1])
+    func defect(rank: Int) throws {
+        try withScratchDirectory { scratch in
+            var run = try run("run", in: scratch, "steps=100000", "checkpoint.every=20", "watchdog.enabled=false")
+            run.environment["MNEME_FAILPOINT"] = "evaluation.batch:6:trap@\(rank)"
+            run.settings += ["evaluation.every=10"]
+            let end = try run.start(ranks: 2).finish()
+            #expect(end.status != 0 && !end.isTimedOut)
+            #expect(end.standardError.contains("the failpoint evaluation.batch traps"), "\(end.standardError.suffix(600))")
+        }
+    }
+
     @Test("without the watchdog, and with it when all is well, nothing is said")
     func quiet() throws {
         try withScratchDirectory { scratch in
