@@ -36,7 +36,7 @@ public final class ByteKeys: @unchecked Sendable {
     ///   - ids: of each row.
     /// - Throws: `UserError` (bad data) for a key that is not finite.
     public init(rounding keys: Elements, dimension: Int, ids: [Int], owner: AnyObject) throws {
-        require(dimension > 0, "keys of \(dimension) numbers")
+        KeyBlock.check(dimension)
         (self.dimension, self.ids, self.keys) = (dimension, ids, keys)
         let squares = try VectorRules.squaredLengths(keys, count: ids.count, dimension: dimension, what: "key", name: { "of row \(ids[$0])" })
         self.squares = squares
@@ -129,7 +129,7 @@ public final class ByteKeys: @unchecked Sendable {
         }
         let (dimension, rows, kind) = (number(0), number(1), number(2))
         // What a wrong head could claim may not overflow.
-        guard dimension > 0, dimension < 1 << 31, rows >= 0, rows <= all.count / dimension, kind == 0 || kind == 1 else {
+        guard dimension > 0, dimension <= KeyBlock.largestDimension, rows >= 0, rows <= all.count / dimension, kind == 0 || kind == 1 else {
             throw damaged("claims \(rows) keys of \(dimension) numbers, type \(kind)")
         }
         let type: DataType = kind == 1 ? .bfloat16 : .float32

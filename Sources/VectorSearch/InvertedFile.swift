@@ -38,7 +38,7 @@ public final class InvertedFile {
     ///   - dimension: D, at least 1.
     ///   - precision: what products read.
     public init(dimension: Int, similarity: Similarity, precision: ProductPrecision = .float32) {
-        require(dimension > 0, "keys of \(dimension) numbers")
+        KeyBlock.check(dimension)
         (self.dimension, self.similarity, self.precision) = (dimension, similarity, precision.inUse)
         centroids = Tensor(zeros: [1, dimension])
         centroidBlock = Self.block(centroids, similarity)

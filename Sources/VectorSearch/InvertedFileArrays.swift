@@ -54,7 +54,7 @@ extension InvertedFile {
         }
         guard let similarity = Similarity(rawValue: arrays.similarity) else { throw wrong("compares by '\(arrays.similarity)', which is not known") }
         let (dimension, lists) = (arrays.dimension, arrays.listSizes.count)
-        guard dimension > 0, lists > 0, arrays.centroids.count % dimension == 0, arrays.centroids.count / dimension == lists,
+        guard dimension > 0, dimension <= KeyBlock.largestDimension, lists > 0, arrays.centroids.count % dimension == 0, arrays.centroids.count / dimension == lists,
             arrays.centroids.allSatisfy({ abs($0) < 0x1p60 })
         else { throw wrong("holds \(arrays.centroids.count) numbers of centroids for \(lists) lists of keys of \(dimension) numbers") }
         var total = 0

@@ -50,13 +50,20 @@ public final class KeyBlock: @unchecked Sendable {
     /// Rows of a matrix product's operand are made up to a multiple of this many.
     private static let rowStep = 64
 
+    /// The most numbers of a key: the margin of a product with more would be no margin.
+    static let largestDimension = 1 << 17
+
+    static func check(_ dimension: Int) {
+        require(dimension > 0 && dimension <= largestDimension, "keys of \(dimension) numbers, of at least 1 and at most \(largestDimension)")
+    }
+
     /// No rows yet.
     ///
     /// - Parameters:
     ///   - dimension: D, at least 1.
     ///   - precision: what products read; ``ProductPrecision/bfloat16`` keeps the keys in both forms.
     public init(dimension: Int, similarity: Similarity, precision: ProductPrecision = .float32) {
-        require(dimension > 0, "keys of \(dimension) numbers")
+        KeyBlock.check(dimension)
         (self.dimension, self.similarity, self.precision) = (dimension, similarity, precision.inUse)
         let empty = Tensor(uninitialized: [0, dimension])
         (memory, keys) = (empty, empty.elements)
@@ -77,7 +84,7 @@ public final class KeyBlock: @unchecked Sendable {
         borrowing keys: Elements, dimension: Int, similarity: Similarity, ids: [Int], namespaces: [UInt32]? = nil,
         live: [UInt64]? = nil, owner: AnyObject
     ) throws {
-        require(dimension > 0, "keys of \(dimension) numbers")
+        KeyBlock.check(dimension)
         require(live == nil || (live?.count ?? 0) * 64 >= ids.count, "\(live?.count ?? 0) words of bits for \(ids.count) rows")
         require(namespaces == nil || namespaces?.count == ids.count, "\(ids.count) identifiers, \(namespaces?.count ?? 0) namespaces")
         (self.dimension, self.similarity, self.owner, isOwned) = (dimension, similarity, owner, false)

@@ -13,6 +13,9 @@ public enum ProductPrecision: String, Sendable, Codable, CaseIterable {
     /// Keys rounded to bfloat16, half the memory traffic, and twice the speed where the processor multiplies bfloat16; where it does not, keys themselves.
     case bfloat16
 
+    /// Whether products on this machine would read rounded keys.
+    package var isRounded: Bool { inUse == .bfloat16 }
+
     /// What this machine's products read.
     var inUse: ProductPrecision { self == .bfloat16 && OneDNN.hasNativeBFloat16 ? .bfloat16 : .float32 }
 }

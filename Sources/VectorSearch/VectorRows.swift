@@ -25,7 +25,8 @@ public final class VectorRows {
     ///   - precision: what products read.
     ///   - blockRows: rows of a block, at least 1.
     public init(dimension: Int, similarity: Similarity, precision: ProductPrecision = .float32, blockRows: Int = 8192) {
-        require(dimension > 0 && blockRows > 0, "blocks of \(blockRows) keys of \(dimension) numbers")
+        KeyBlock.check(dimension)
+        require(blockRows > 0, "blocks of \(blockRows) keys")
         (self.dimension, self.similarity, self.precision, self.blockRows) = (dimension, similarity, precision, blockRows)
     }
 

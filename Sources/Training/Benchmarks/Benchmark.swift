@@ -20,7 +20,7 @@ package struct Benchmark: Sendable {
     /// Every benchmark: training steps by rising cost, decoding, then parts of a step.
     package static let all: [Benchmark] =
         TrainingWorkload.all.map(training) + MemoryWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [
-            memoryCost, attention, kernels, tape, rowGradients,
+            memoryCost, attention, kernels, tape, rowGradients, search,
         ]
 
     /// The benchmark of that name.
@@ -69,5 +69,9 @@ package struct Benchmark: Sendable {
     ) { settings, communicator, report in
         if communicator.rank == 0 { try RowGradientBenchmark(settings: settings).run(report) }
         try communicator.barrier()
+    }
+
+    private static let search = Benchmark(name: SearchBenchmark.name, summary: SearchBenchmark.summary) { settings, communicator, report in
+        try report(SearchBenchmark(communicator: communicator, settings: settings).run())
     }
 }

@@ -28,6 +28,7 @@ struct BenchCommand: ParsableCommand {
               mneme bench attention --longest 4096
               mpirun -n 2 mneme bench gpt-small --json
               mneme bench kernels
+              mneme bench search --rows 100000 --threads 2
               mneme bench gpt-small --profile
             """)
 
@@ -62,6 +63,9 @@ struct BenchCommand: ParsableCommand {
     @Option(help: ArgumentHelp("attention: the most positions.", valueName: "positions"))
     var longest = 16_384
 
+    @Option(help: ArgumentHelp("search: the rows among which is searched.", valueName: "count"))
+    var rows = 1_000_000
+
     private static var precisions: String { Precision.allCases.map(\.rawValue).joined(separator: " or ") }
 
     func validate() throws {
@@ -75,6 +79,7 @@ struct BenchCommand: ParsableCommand {
         try requireRange("--warm-up", warmUp, 0...1_000_000)
         if let dropout, !(dropout >= 0 && dropout < 1) { throw ValidationError("--dropout must be at least 0 and below 1, not \(dropout).") }
         try requireRange("--longest", longest, 1...1 << 20)
+        try requireRange("--rows", rows, 1...1 << 40)
     }
 
     func run() throws {
@@ -87,6 +92,7 @@ struct BenchCommand: ParsableCommand {
             settings.warmUpSteps = warmUp
             settings.dropout = dropout
             settings.longest = longest
+            settings.searchRows = rows
             settings.profiles = profile
             settings.cacheDirectory = ProgramStart.cacheDirectory
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }
