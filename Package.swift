@@ -62,6 +62,7 @@ let modules: [Target] = [
     .target(name: "Collectives", dependencies: ["CMPI", "Kernels", "Machine", "Diagnostics"]),
     .target(name: "HDF5", dependencies: ["CHDF5", "Diagnostics"]),
     .target(name: "Checkpoints", dependencies: ["Collectives", "HDF5", "Storage", "Diagnostics"]),
+    .target(name: "MemoryBanks", dependencies: ["Checkpoints", "Collectives", "HDF5", "Storage", "Diagnostics"]),
     .target(name: "Corpora", dependencies: ["Inputs", "Storage", "CSentencePiece", "Diagnostics"]),
     .target(name: "Sharding", dependencies: ["Corpora", "Inputs", "Storage", "HDF5", "CZlib", "Collectives", "Diagnostics"]),
     .target(
@@ -75,7 +76,7 @@ let modules: [Target] = [
     .executableTarget(
         name: "mneme",
         dependencies: [
-            "Cluster", "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "HDF5", "Configuration",
+            "Cluster", "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "MemoryBanks", "Corpora", "Sharding", "HDF5", "Configuration",
             "CZlib", "Inputs", "Storage", "Diagnostics", argumentParser, logging,
         ]),
 ]
@@ -110,6 +111,9 @@ let tests: [Target] = [
     .testTarget(name: "BenchmarkTests", dependencies: ["Cluster", "Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
     .testTarget(name: "ClusterTests", dependencies: ["Cluster", "Machine", "Training", "Collectives", "Configuration", "Storage", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Diagnostics", "TestSupport"]),
+    .testTarget(
+        name: "MemoryBanksTests",
+        dependencies: ["MemoryBanks", "Checkpoints", "Collectives", "Storage", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics", "TestSupport"]),
 ]
 
