@@ -63,6 +63,7 @@ let modules: [Target] = [
     .target(name: "VectorSearch", dependencies: ["Tensors", "Kernels", "Collectives", "Storage", "Diagnostics"]),
     .target(name: "HDF5", dependencies: ["CHDF5", "Diagnostics"]),
     .target(name: "Checkpoints", dependencies: ["Collectives", "HDF5", "Storage", "Diagnostics"]),
+    .target(name: "MemoryBanks", dependencies: ["Checkpoints", "Collectives", "HDF5", "Storage", "Diagnostics"]),
     .target(name: "Corpora", dependencies: ["Inputs", "Storage", "CSentencePiece", "Diagnostics"]),
     .target(name: "Sharding", dependencies: ["Corpora", "Inputs", "Storage", "HDF5", "CZlib", "Collectives", "Diagnostics"]),
     .target(
@@ -76,7 +77,7 @@ let modules: [Target] = [
     .executableTarget(
         name: "mneme",
         dependencies: [
-            "Cluster", "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "HDF5", "Configuration",
+            "Cluster", "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "MemoryBanks", "Corpora", "Sharding", "HDF5", "Configuration",
             "CZlib", "Inputs", "Storage", "Diagnostics", argumentParser, logging,
         ]),
 ]
@@ -112,6 +113,9 @@ let tests: [Target] = [
     .testTarget(name: "ClusterTests", dependencies: ["Cluster", "Machine", "Training", "Collectives", "Configuration", "Storage", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "VectorSearchTests", dependencies: ["VectorSearch", "Tensors", "Kernels", "Collectives", "Storage", "Diagnostics", "TestSupport"]),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Diagnostics", "TestSupport"]),
+    .testTarget(
+        name: "MemoryBanksTests",
+        dependencies: ["MemoryBanks", "Checkpoints", "Collectives", "Storage", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics", "TestSupport"]),
 ]
 

@@ -20,13 +20,14 @@ public struct SegmentReference: Sendable, Hashable {
 
     fileprivate init(hash: UInt64, byteCount: Int) { (self.hash, self.byteCount) = (hash, byteCount) }
 
-    /// The file's name: sixteen hexadecimal digits of the hash and the number of bytes.
-    var name: String {
+    /// The file's name: sixteen hexadecimal digits of the hash, a hyphen and the number of bytes.
+    public var name: String {
         let digits = String(hash, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits + "-\(byteCount)"
     }
 
-    init?(name: some StringProtocol) {
+    /// The reference that a name spells; `nil` for any other text.
+    public init?(name: some StringProtocol) {
         let fields = name.split(separator: "-", omittingEmptySubsequences: false)
         guard fields.count == 2, fields[0].utf8.count == 16, let hash = UInt64(fields[0], radix: 16), let count = Int(fields[1]), count >= 0 else { return nil }
         self.init(hash: hash, byteCount: count)
@@ -55,6 +56,60 @@ public struct SegmentStore: Sendable {
         try Directory.make(directory)
         try DurableFile.replace(path(of: segment), by: bytes)
         return segment
+    }
+
+    /// Where a writer of a large segment makes its file before ``adopt(_:)``: a hidden name in the folder, which is made where it does not exist.
+    /// - Parameter part: tells the files of one process apart.
+    /// - Throws: `UserError` (.inputOutput).
+    public func unfinishedPath(_ part: String) throws -> String {
+        try Directory.make(directory)
+        let path = "\(directory)/.\(part).partial-\(getpid())"
+        try Directory.remove(path)
+        return path
+    }
+
+    /// Takes a finished file of the folder in: its bytes are hashed and synced, and it gets the segment's name. The folder is synced by
+    /// ``synchronize()``, once for many.
+    /// - Throws: `UserError` (.inputOutput); the file is removed then.
+    public func adopt(_ unfinished: String) throws -> SegmentReference {
+        do {
+            try Failpoint.segmentSync.pass(unfinished)
+            let segment = try withExtendedLifetime(MappedFile(unfinished)) { SegmentReference(of: $0.bytes) }
+            if Directory.exists(path(of: segment)) == .file {
+                try Directory.remove(unfinished)
+                return segment
+            }
+            try DurableFile.synchronize(unfinished)
+            try Failpoint.segmentRename.pass(unfinished)
+            try Directory.rename(unfinished, to: path(of: segment))
+            return segment
+        } catch {
+            try? Directory.remove(unfinished)
+            throw error
+        }
+    }
+
+    /// Puts a segment into another store too: by a link, or a copy where a link cannot be made. The other folder is synced by ``synchronize()``.
+    /// - Throws: `UserError`: (.missingInput) where it is gone, (.badData) where it is damaged, (.inputOutput).
+    public func share(_ segment: SegmentReference, with other: SegmentStore) throws {
+        if Directory.exists(other.path(of: segment)) == .file { return }
+        try verify(segment)
+        try Directory.make(other.directory)
+        if withSystemPaths(path(of: segment), other.path(of: segment), link) == 0 { return }
+        _ = try other.write(read(segment))
+    }
+
+    /// Makes the names of adopted segments last through a crash.
+    /// - Throws: `UserError` (.inputOutput).
+    public func synchronize() throws { if Directory.exists(directory) == .directory { try Directory.synchronize(directory) } }
+
+    /// Compares a segment with its name, without a copy in memory.
+    /// - Throws: as ``read(_:)``.
+    public func verify(_ segment: SegmentReference) throws {
+        let path = path(of: segment)
+        let damage = UserError(.badData, "checksum mismatch: the segment is damaged", at: path, advice: "restore the file from a copy")
+        let file = try MappedFile(path) { guard $0 == segment.byteCount else { throw damage } }
+        guard withExtendedLifetime(file, { SegmentReference(of: $0.bytes) }) == segment else { throw damage }
     }
 
     /// The bytes of a segment, checked against its name.

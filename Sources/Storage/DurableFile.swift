@@ -39,6 +39,15 @@ public enum DurableFile {
         try Directory.synchronize(Directory.parent(of: path))
     }
 
+    /// Waits until a file that was written by other means is on the disk.
+    /// - Throws: `UserError` (.inputOutput).
+    public static func synchronize(_ path: String) throws {
+        let descriptor = withSystemPath(path) { open($0, O_RDONLY | O_CLOEXEC) }
+        guard descriptor >= 0 else { throw failure("opened", path) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw failure("written", path) }
+    }
+
     /// The bytes of a regular file.
     /// - Throws: `UserError`: (.missingInput) where there is no file, (.badData) for a pipe, a socket, a device or a directory, at once and without
     ///   waiting for its other end; (.inputOutput) where the system refuses.

@@ -9,16 +9,23 @@ struct MemoryCommand: ParsableCommand {
         commandName: "memory",
         abstract: "Show and change what runs remember.",
         discussion: """
+            A bank is a directory of records with ids, versions and namespaces, found by id or by the likeness of keys; every edit of it leaves a
+            receipt and can be reverted until it is purged.
+
             A run of a knowledge task keeps its facts in its directory (facts.memory; checkpoints/FORMAT.md describes the file). They may be changed
             at any time: the answers follow, and nothing is trained again.
 
             Examples:
+              mneme memory create banks/facts --encoder hashed-ngrams --key-width 512
+              mneme memory search banks/facts --namespace films --text 'who directed Kismet'
               mneme memory show checkpoints/copy-ntm
               mneme memory list checkpoints/knowledge-synthetic --subject 'Silver Harbour'
             """,
         subcommands: [
             MemoryShowCommand.self, MemoryInspectCommand.self, MemoryListCommand.self, MemoryGetCommand.self, MemoryPutCommand.self,
-            MemoryDeleteCommand.self,
+            MemoryDeleteCommand.self, MemoryCreateCommand.self, MemoryUpdateCommand.self, MemorySearchCommand.self, MemoryRekeyCommand.self,
+            MemoryDoctorCommand.self, MemoryCompactCommand.self, MemoryAuditCommand.self, MemoryRevertCommand.self, MemoryExportCommand.self,
+            MemoryImportCommand.self,
         ])
 }
 

@@ -3,24 +3,31 @@
 import ArgumentParser
 import Diagnostics
 import Foundation
+import MemoryBanks
 import NeuralNetworks
 import Training
 
 struct MemoryInspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect",
-        abstract: "List what a trained model remembers: name, shape, lifetime, initial value, and what lanes hold in the checkpoint.",
+        abstract: "Tell what a bank holds, or what a trained model remembers.",
         discussion: """
+            Of a bank: its rules, records, namespaces, bytes, the ages, uses and key lengths of records, and how many are duplicates or were never used.
+            Of a run: each memory's name, shape, lifetime, initial value, and what lanes hold in the checkpoint.
+
             A lifetime is sequence (it starts anew with every sequence), lane (a lane carries it from batch to batch, and checkpoints hold it) or run
             (a bank that lasts).
 
             Examples:
+              mneme memory inspect banks/facts --all
               mneme memory inspect checkpoints/copy-ntm
               mneme memory inspect checkpoints/tiny-shakespeare-lstm --json
             """)
 
-    @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
+    @Argument(help: ArgumentHelp("The bank, or the run directory.", valueName: "bank|run-dir"))
     var runDirectory: String
+
+    @OptionGroup var scope: BankScopeOptions
 
     @Option(help: ArgumentHelp("The checkpoint of this step instead of the newest.", valueName: "step"))
     var step: Int?
@@ -43,6 +50,8 @@ struct MemoryInspectCommand: ParsableCommand {
     }
 
     func run() throws {
+        if MemoryBank.exists(runDirectory) { return try inspectBank() }
+        try MemoryBank.requireNone(scope.isGiven, runDirectory)
         ProgramStart.run { communicator in
             // One answer, whatever the number of ranks.
             guard communicator.rank == 0 else { return .finished }
@@ -70,6 +79,29 @@ struct MemoryInspectCommand: ParsableCommand {
             }
             return .finished
         }
+    }
+
+    private func inspectBank() throws {
+        try MemoryBank.requireBank(step != nil, runDirectory, "--step")
+        let statistics = try MemoryBank.read(runDirectory).statistics(try scope.scope())
+        if json { return try JSONOutput.print(statistics) }
+        let rules = statistics.configuration
+        func range(_ name: String, _ range: BankStatistics.Range?) throws {
+            guard let range else { return }
+            try print("\(name): " + String(format: "%.4g ... %.4g, mean %.4g", range.minimum, range.maximum, range.mean))
+        }
+        try print(
+            "\(quantity(statistics.records, "record")) in \(quantity(statistics.namespaces.count, "namespace")), \(quantity(statistics.segments, "segment"))"
+                + " of \(statistics.bytes) bytes, commit \(statistics.commit), content \(statistics.contentDigest)")
+        for namespace in statistics.namespaces { try print("namespace \(namespace.name): \(quantity(namespace.records, "record"))") }
+        try print("values: \(rules.value.rawValue); keys: \(statistics.generation.map { "\($0), compared by \(rules.metric.rawValue)" } ?? "none")")
+        try print(
+            "capacity: \(rules.capacity.map { "\($0), eviction \(rules.eviction.rawValue)" } ?? "without a limit"); \(statistics.waiting) waiting for admission"
+                + "; \(statistics.deleted) deleted; \(quantity(statistics.revertibleCommits, "commit")) can be reverted")
+        try range("age in steps", statistics.age)
+        try range("uses", statistics.uses)
+        try range("key length", statistics.norm)
+        try print("never used: \(statistics.neverUsed); duplicates: \(statistics.duplicates)")
     }
 
     private func text(_ row: Row) -> String {

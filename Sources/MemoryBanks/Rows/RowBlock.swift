@@ -1,0 +1,165 @@
+// The rows of one block in memory: those that exist, column by column, without gaps.
+
+import Diagnostics
+import Storage
+
+/// A block. Rows lie in slots in the order in which they came; a row that goes gives its slot to the last one.
+final class RowBlock {
+    /// Bytes of rows of any length: appended, and packed anew when half of them are nobody's.
+    private struct VariableRows {
+        var bytes: [UInt8] = []
+        var starts: [Int] = []
+        var counts: [Int] = []
+        var unused = 0
+
+        func row(_ slot: Int) -> ArraySlice<UInt8> { bytes[starts[slot]..<(starts[slot] + counts[slot])] }
+
+        mutating func append(_ row: [UInt8]) {
+            starts.append(bytes.count)
+            counts.append(row.count)
+            bytes += row
+        }
+
+        mutating func set(_ slot: Int, _ row: [UInt8]) {
+            if row.count <= counts[slot] {
+                unused += counts[slot] - row.count
+                bytes.replaceSubrange(starts[slot]..<(starts[slot] + row.count), with: row)
+            } else {
+                unused += counts[slot]
+                starts[slot] = bytes.count
+                bytes += row
+            }
+            counts[slot] = row.count
+            packIfSparse()
+        }
+
+        /// The last row takes the place of a row that goes.
+        mutating func remove(_ slot: Int) {
+            unused += counts[slot]
+            starts.swapAt(slot, starts.count - 1)
+            counts.swapAt(slot, counts.count - 1)
+            starts.removeLast()
+            counts.removeLast()
+            packIfSparse()
+        }
+
+        private mutating func packIfSparse() {
+            guard unused > 4096, unused * 2 > bytes.count else { return }
+            var packed: [UInt8] = []
+            packed.reserveCapacity(bytes.count - unused)
+            for slot in starts.indices {
+                let row = row(slot)
+                starts[slot] = packed.count
+                packed += row
+            }
+            (bytes, unused) = (packed, 0)
+        }
+    }
+
+    let number: Int
+    private let fixedColumns: [RowColumn]
+    /// By place in the block: the slot, or -1.
+    private var slots: [Int32]
+    /// By slot: the place in the block.
+    private(set) var places: [Int32] = []
+    /// By column of fixed width: the rows, slot by slot.
+    private(set) var fixed: [[UInt8]]
+    private var variable: [VariableRows]
+    /// The hash of the rows as they were last committed or read.
+    var digest: UInt64 = 0
+
+    init(_ number: Int, _ layout: RowLayout) {
+        self.number = number
+        fixedColumns = layout.fixed
+        slots = [Int32](repeating: -1, count: layout.blockRows)
+        fixed = fixedColumns.map { _ in [] }
+        variable = layout.variable.map { _ in VariableRows() }
+    }
+
+    /// Rows that exist.
+    var count: Int { places.count }
+
+    func holds(_ place: Int) -> Bool { slots[place] >= 0 }
+
+    /// The slot of a place; `nil` where there is no row.
+    func slot(_ place: Int) -> Int? { slots[place] < 0 ? nil : Int(slots[place]) }
+
+    /// The lowest place without a row; `nil` in a full block.
+    var firstFreePlace: Int? { count == slots.count ? nil : slots.firstIndex(of: -1) }
+
+    /// The places that have rows, ascending.
+    var occupied: [Int] { slots.indices.filter { slots[$0] >= 0 } }
+
+    func image(_ place: Int) -> RowImage? {
+        guard let slot = slot(place) else { return nil }
+        var bytes: [UInt8] = []
+        for (column, values) in zip(fixedColumns, fixed) { bytes += values[(slot * column.rowBytes)..<((slot + 1) * column.rowBytes)] }
+        return RowImage(fixed: bytes, variable: variable.map { Array($0.row(slot)) })
+    }
+
+    /// The bytes of a row's column of fixed width, by the column's place among those.
+    func fixedBytes(_ column: Int, _ slot: Int) -> ArraySlice<UInt8> {
+        let width = fixedColumns[column].rowBytes
+        return fixed[column][(slot * width)..<((slot + 1) * width)]
+    }
+
+    /// The bytes of a row's column of variable width, by the column's place among those.
+    func variableBytes(_ column: Int, _ slot: Int) -> ArraySlice<UInt8> { variable[column].row(slot) }
+
+    func set(_ place: Int, _ image: RowImage) {
+        var start = 0
+        if let slot = slot(place) {
+            for (index, column) in fixedColumns.enumerated() {
+                let end = start + column.rowBytes
+                fixed[index].replaceSubrange((slot * column.rowBytes)..<((slot + 1) * column.rowBytes), with: image.fixed[start..<end])
+                start = end
+            }
+            for index in variable.indices { variable[index].set(slot, image.variable[index]) }
+            return
+        }
+        slots[place] = Int32(places.count)
+        places.append(Int32(place))
+        for (index, column) in fixedColumns.enumerated() {
+            fixed[index] += image.fixed[start..<(start + column.rowBytes)]
+            start += column.rowBytes
+        }
+        for index in variable.indices { variable[index].append(image.variable[index]) }
+    }
+
+    /// Overwrites the bytes of one column of fixed width in a row that exists.
+    func setFixed(_ column: Int, _ slot: Int, _ bytes: [UInt8]) {
+        let width = fixedColumns[column].rowBytes
+        fixed[column].replaceSubrange((slot * width)..<((slot + 1) * width), with: bytes)
+    }
+
+    func remove(_ place: Int) {
+        guard let slot = slot(place) else { return }
+        let last = places.count - 1
+        for (index, column) in fixedColumns.enumerated() {
+            let width = column.rowBytes
+            if slot != last { fixed[index].replaceSubrange((slot * width)..<((slot + 1) * width), with: fixed[index][(last * width)...]) }
+            fixed[index].removeLast(width)
+        }
+        for index in variable.indices { variable[index].remove(slot) }
+        slots[Int(places[last])] = Int32(slot)
+        slots[place] = -1
+        places[slot] = places[last]
+        places.removeLast()
+    }
+
+    /// The hash of what the block holds: of each row, in order, its place, its fixed columns, and length and bytes of its variable ones.
+    func computedDigest() -> UInt64 {
+        var hash = XXHash64()
+        for place in occupied {
+            let slot = Int(slots[place])
+            hash.update(place)
+            for index in fixed.indices { fixedBytes(index, slot).withUnsafeBytes { hash.update($0) } }
+            for index in variable.indices {
+                let row = variable[index].row(slot)
+                hash.update(row.count)
+                row.withUnsafeBytes { hash.update($0) }
+            }
+        }
+        return hash.finalized()
+    }
+}
