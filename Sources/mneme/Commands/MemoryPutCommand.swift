@@ -19,7 +19,7 @@ struct MemoryPutCommand: ParsableCommand {
 
             Examples:
               mneme memory put banks/facts kismet-director --namespace films \\
-                --key-text 'Kismet directed by' --text 'William Dieterle' --taken-from wiki:Kismet
+                --key-text 'Kismet directed by' --text 'William Dieterle' --taken-from wiki
               mneme memory put banks/facts kismet-year --namespace films \\
                 --key-text 'Kismet release year' --text 1944 --expect-version 1
               mneme memory put checkpoints/metaqa Kismet 'starred actors' 'Ronald Colman'
