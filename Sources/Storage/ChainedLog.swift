@@ -3,11 +3,11 @@
 import Diagnostics
 import Foundation
 
-/// A log of JSON objects, one a line. Each line ends with the member `chain`: the XXH64, in sixteen hexadecimal digits, of the chain of the line before
-/// (eight bytes, little-endian; of none before the first line) and of the line's own bytes up to that member.
+/// A log of JSON objects, one a line. Each line ends with the member `chain`: the XXH64, in sixteen hexadecimal digits, of the chain of the
+/// line before (eight bytes, little-endian; of none before the first line) and of the line's own bytes up to that member.
 ///
-/// So a line that is missing, doubled, changed or in another order is found where it stands. A line without an end is what a crash has left of the last
-/// one: readers pass over it, and the next append takes its place. It detects accidents, and is no defence against a forger.
+/// So a line that is missing, doubled, changed or in another order is found where it stands. A line without an end is what a crash has left
+/// of the last one: readers pass over it, and the next append takes its place. It detects accidents, and is no defence against a forger.
 public struct ChainedLog: Sendable {
     /// The file.
     public let path: String
@@ -34,12 +34,15 @@ public struct ChainedLog: Sendable {
             let line = bytes[start..<lineEnd]
             let tail = Self.member.count + 16 + Self.end.count
             let object = line.dropLast(tail)
-            guard line.count > tail, line[object.endIndex...].starts(with: Self.member), line.suffix(Self.end.count).elementsEqual(Self.end),
-                let stored = UInt64(String(decoding: line[object.endIndex...].dropFirst(Self.member.count).prefix(16), as: UTF8.self), radix: 16),
+            guard line.count > tail, line[object.endIndex...].starts(with: Self.member),
+                line.suffix(Self.end.count).elementsEqual(Self.end),
+                let stored = UInt64(
+                    String(decoding: line[object.endIndex...].dropFirst(Self.member.count).prefix(16), as: UTF8.self), radix: 16),
                 stored == Self.chain(chain, object)
             else {
                 throw UserError(
-                    .badData, "the line is damaged, or a line before it was lost", at: "\(path):\(lineCount + 1)", advice: "restore the file from a copy")
+                    .badData, "the line is damaged, or a line before it was lost", at: "\(path):\(lineCount + 1)",
+                    advice: "restore the file from a copy")
             }
             lineCount += 1
             try each(object + [UInt8(ascii: "}")], lineCount)
@@ -60,7 +63,10 @@ public struct ChainedLog: Sendable {
             require(object.count > 1, "a line of a log has a member")
             let next = Self.chain(chain, object[...])
             let digits = String(next, radix: 16)
-            text += object + Self.member + Array((String(repeating: "0", count: 16 - digits.count) + digits).utf8) + Self.end + [UInt8(ascii: "\n")]
+            text +=
+                object + Self.member + Array((String(repeating: "0", count: 16 - digits.count) + digits).utf8) + Self.end + [
+                    UInt8(ascii: "\n")
+                ]
             chain = next
         }
         try Failpoint.logAppend.pass(path)

@@ -137,7 +137,8 @@ struct BankContentOptions: ParsableArguments {
 
     /// Whether any is given.
     var isGiven: Bool {
-        text != nil || tokens != nil || vectorFile != nil || keyText != nil || keyFile != nil || takenFrom != nil || !parent.isEmpty || validFrom != nil || validTo != nil
+        text != nil || tokens != nil || vectorFile != nil || keyText != nil || keyFile != nil || takenFrom != nil || !parent.isEmpty
+            || validFrom != nil || validTo != nil
     }
 }
 
@@ -155,11 +156,15 @@ struct BankGenerationOptions: ParsableArguments {
     /// The generation that is named; `nil` where none is.
     func generation(width: Int) throws -> BankGeneration? {
         guard let model else {
-            guard layer == nil, normalization == nil else { throw UserError(.usage, "--layer and --normalization are a model's", advice: "name it with --model") }
+            guard layer == nil, normalization == nil else {
+                throw UserError(.usage, "--layer and --normalization are a model's", advice: "name it with --model")
+            }
             return nil
         }
         let rule = normalization ?? "none"
-        guard ["none", "l2"].contains(rule) else { throw UserError(.usage, "'\(rule)' is no normalization", at: "--normalization", advice: "give none or l2") }
+        guard ["none", "l2"].contains(rule) else {
+            throw UserError(.usage, "'\(rule)' is no normalization", at: "--normalization", advice: "give none or l2")
+        }
         return BankGeneration(model: model, layer: layer ?? -1, normalization: rule, width: width)
     }
 }
@@ -171,7 +176,8 @@ enum BankText {
     static func origin(_ name: String) throws -> BankOrigin {
         guard let origin = BankOrigin(name: name), origin != .recall else {
             throw UserError(
-                .usage, name == "recall" ? "what was recalled is not stored again" : "'\(name)' is no origin", at: "--origin", advice: "give data or model")
+                .usage, name == "recall" ? "what was recalled is not stored again" : "'\(name)' is no origin", at: "--origin",
+                advice: "give data or model")
         }
         return origin
     }
@@ -181,7 +187,8 @@ enum BankText {
         if let seconds = Int(text) { return seconds }
         let whole = text.count == 10 ? text + "T00:00:00Z" : text
         guard let date = try? Date(whole, strategy: .iso8601) else {
-            throw UserError(.usage, "'\(text)' is no time", at: option, advice: "write 2026-11-28, 2026-11-28T20:15:00Z, or seconds since 1970")
+            throw UserError(
+                .usage, "'\(text)' is no time", at: option, advice: "write 2026-11-28, 2026-11-28T20:15:00Z, or seconds since 1970")
         }
         return Int(date.timeIntervalSince1970)
     }
@@ -244,7 +251,9 @@ extension MemoryBank {
     }
 
     /// Opens a bank, edits it and gives its lock back.
-    static func edit<Result>(_ directory: String, _ options: BankEditOptions, _ body: (MemoryBank, BankEdit) throws -> Result) throws -> Result {
+    static func edit<Result>(_ directory: String, _ options: BankEditOptions, _ body: (MemoryBank, BankEdit) throws -> Result) throws
+        -> Result
+    {
         let environment = ProcessInfo.processInfo.environment
         try Failpoint.arm(environment["MNEME_FAILPOINT"] ?? "", rank: 0)
         let identity = SessionIdentity(environment: environment)
@@ -257,7 +266,9 @@ extension MemoryBank {
     /// Refuses options of banks for a run's facts.
     static func requireNone(_ isGiven: Bool, _ directory: String) throws {
         guard isGiven else { return }
-        throw UserError(.usage, "is no bank, and the facts of a run know no namespaces, versions or edits", at: directory, advice: "name the directory of a bank")
+        throw UserError(
+            .usage, "is no bank, and the facts of a run know no namespaces, versions or edits", at: directory,
+            advice: "name the directory of a bank")
     }
 
     /// Refuses options of a run's facts for banks.

@@ -54,7 +54,9 @@ import Testing
             let refused = try #require(throws: UserError.self) { _ = try bank.put([record("a", "one")], edit()) }
             #expect(refused.exitCode == .badData && refused.what.contains("'a' was deleted in commit 2"))
             #expect(try bank.append([record("a", "one"), record("", "without an id"), record("c", "three")], edit()).refusedDeleted == 2)
-            let imported = try #require(throws: UserError.self) { _ = try bank.importLines(exported, named: "old.jsonl", namespace: nil, edit()) }
+            let imported = try #require(throws: UserError.self) {
+                _ = try bank.importLines(exported, named: "old.jsonl", namespace: nil, edit())
+            }
             let dead = try #require(
                 exported.firstIndex { line in
                     let line = String(decoding: line, as: UTF8.self)
@@ -89,7 +91,9 @@ import Testing
             _ = try bank.put([record("c", "three")], edit())
             bank.close()
             bank = try openBank(path)
-            #expect(bank.notes == [] && bank.localRecords(BankFilter(.all)).map(\.id) == ["b", "c"], "it has left the files with the next commit")
+            #expect(
+                bank.notes == [] && bank.localRecords(BankFilter(.all)).map(\.id) == ["b", "c"],
+                "it has left the files with the next commit")
         }
     }
 
@@ -102,7 +106,9 @@ import Testing
             filter.source = "spam.txt"
             let preview = try bank.deletion(of: filter)
             #expect(preview.records == 5 && preview.filter == "namespace films, source spam.txt" && bank.commit == 1)
-            #expect(try #require(throws: UserError.self) { _ = try bank.delete(filter, edit()) }.advice == "confirm with --confirm \(preview.digest)")
+            #expect(
+                try #require(throws: UserError.self) { _ = try bank.delete(filter, edit()) }.advice
+                    == "confirm with --confirm \(preview.digest)")
             _ = try bank.put([record("r3", "another text", source: "spam.txt")], edit())
             let moved = try #require(throws: UserError.self) { _ = try bank.delete(filter, confirming: preview.digest, edit()) }
             #expect(moved.exitCode == .badData && moved.what.contains("was of other records: now 5 records would go"))
@@ -118,11 +124,16 @@ import Testing
         try withScratchDirectory { directory in
             let bank = try makeBank("\(directory)/bank")
             _ = try bank.put(
-                [record("source", "a letter"), record("summary", "its gist", parents: ["source"]), record("title", "its title", parents: ["summary", "other"]),
-                    record("other", "unrelated"), record("summary", "elsewhere", in: "books", parents: ["source"])], edit())
+                [
+                    record("source", "a letter"), record("summary", "its gist", parents: ["source"]),
+                    record("title", "its title", parents: ["summary", "other"]),
+                    record("other", "unrelated"), record("summary", "elsewhere", in: "books", parents: ["source"])
+                ], edit())
             #expect(try bank.deletion(of: only("source")).children.map(\.id) == ["summary", "title"])
             let refused = try #require(throws: UserError.self) { _ = try bank.delete(only("source"), edit()) }
-            #expect(refused.exitCode == .badData && refused.what.contains("2 records were derived from what is to be deleted, such as 'summary'"))
+            #expect(
+                refused.exitCode == .badData
+                    && refused.what.contains("2 records were derived from what is to be deleted, such as 'summary'"))
             #expect(try bank.delete(only("source"), children: .cascade, edit()).deleted == 3)
             #expect(bank.localRecords(BankFilter(.all)).map { "\($0.namespace)/\($0.id)" } == ["books/summary", "films/other"])
         }
@@ -170,14 +181,19 @@ import Testing
             }
             _ = try bank.put(records, generation: old, edit())
             let new = BankGeneration(model: "new", layer: 3, width: 2)
-            #expect(try #require(throws: UserError.self) { _ = try bank.rekey(new, edit()) { $0.id == "cat" ? nil : encode($0.keyText, 2) } }.what.contains("'cat' gets no key"))
+            #expect(
+                try #require(throws: UserError.self) { _ = try bank.rekey(new, edit()) { $0.id == "cat" ? nil : encode($0.keyText, 2) } }
+                    .what.contains("'cat' gets no key"))
             #expect(bank.generation == old && bank.commit == 1)
-            #expect(try #require(throws: UserError.self) { _ = try bank.rekey(BankGeneration(model: "new", width: 5), edit()) { _ in nil } }.exitCode == .configuration)
+            #expect(
+                try #require(throws: UserError.self) { _ = try bank.rekey(BankGeneration(model: "new", width: 5), edit()) { _ in nil } }
+                    .exitCode == .configuration)
             #expect(try bank.rekey(new, edit()) { encode($0.keyText, 2) }.changed == 3)
             #expect(bank.generation == new && bank.localRecord("horse", namespace: "films")?.key == [10, 104])
             #expect(throws: UserError.self) { _ = try bank.search([5, 104], count: 1, in: BankFilter(.all), generation: old) }
             #expect(try bank.search([10, 104], count: 1, in: BankFilter(.all), generation: new).map(\.record.id) == ["horse"])
-            #expect(try #require(throws: UserError.self) { _ = try bank.revert(1, edit()) }.what.contains("got new keys since, in commit 2"))
+            #expect(
+                try #require(throws: UserError.self) { _ = try bank.revert(1, edit()) }.what.contains("got new keys since, in commit 2"))
         }
     }
 }

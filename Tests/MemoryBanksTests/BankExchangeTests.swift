@@ -9,7 +9,9 @@ import TestSupport
 import Testing
 
 @Suite struct BankExchangeTests {
-    private func lines(_ text: String) -> [ArraySlice<UInt8>] { text.split(separator: "\n", omittingEmptySubsequences: false).map { Array($0.utf8)[...] } }
+    private func lines(_ text: String) -> [ArraySlice<UInt8>] {
+        text.split(separator: "\n", omittingEmptySubsequences: false).map { Array($0.utf8)[...] }
+    }
 
     @Test("what is exported is imported, with the same bits of vectors", arguments: BankConfiguration.ValueKind.allCases)
     func roundTrip(_ kind: BankConfiguration.ValueKind) throws {
@@ -19,7 +21,10 @@ import Testing
             let bank = try makeBank("\(directory)/one", rules, generation: generation)
             var random = Randomness(state: 3)
             let records = (0..<60).map { index -> BankRecord in
-                func floats(_ count: Int) -> [Float] { (0..<count).map { _ in Float(bitPattern: UInt32.random(in: 0..<0x7f00_0000, using: &random)) * (index % 2 == 0 ? 1 : -1) } }
+                func floats(_ count: Int) -> [Float] {
+                    (0..<count).map { _ in Float(bitPattern: UInt32.random(in: 0..<0x7f00_0000, using: &random)) * (index % 2 == 0 ? 1 : -1)
+                    }
+                }
                 let value: BankValue =
                     switch kind {
                     case .text: .text("line one\nline \"two\" \\ \u{1}\u{e9}\u{1f600} \(index)")
@@ -27,8 +32,12 @@ import Testing
                     case .vector: .vector(floats(3))
                     }
                 var record = BankRecord(id: "id \(index) \u{e4}", namespace: "n\(index % 3)", value: value)
-                (record.key, record.keyText, record.source, record.origin) = (floats(4), "key \(index)", "source:\(index)", index % 2 == 0 ? .data : .model)
-                (record.parents, record.validFrom, record.validTo) = (index > 3 ? ["id \(index - 3) \u{e4}"] : [], index % 4 == 0 ? -5 : nil, index % 4 == 1 ? 7 : nil)
+                (record.key, record.keyText, record.source, record.origin) = (
+                    floats(4), "key \(index)", "source:\(index)", index % 2 == 0 ? .data : .model
+                )
+                (record.parents, record.validFrom, record.validTo) = (
+                    index > 3 ? ["id \(index - 3) \u{e4}"] : [], index % 4 == 0 ? -5 : nil, index % 4 == 1 ? 7 : nil
+                )
                 return record
             }
             // Rows are given in the order in which records come, and the digest is over rows.
@@ -37,7 +46,8 @@ import Testing
             let other = try makeBank("\(directory)/two", rules, generation: generation)
             let receipt = try other.importLines(lines(text + "\n\n"), named: "x", namespace: nil, generation: generation, edit(step: 4))
             #expect(receipt.created == 60 && receipt.filter == "x: 60 records" && receipt.action == .import)
-            #expect(other.localRecords(BankFilter(.all)) == bank.localRecords(BankFilter(.all)) && other.contentDigest == bank.contentDigest)
+            #expect(
+                other.localRecords(BankFilter(.all)) == bank.localRecords(BankFilter(.all)) && other.contentDigest == bank.contentDigest)
         }
     }
 
@@ -49,28 +59,48 @@ import Testing
             for (bad, what) in [
                 ("{", "is no record: it is not JSON"), ("[1]", "is no record"), (#"{"id":"b","text":"x"}"#, "it names no namespace"),
                 (#"{"namespace":"n","id":"b"}"#, "it needs one of 'text', 'tokens' and 'vector'"),
-                (#"{"namespace":"n","id":"b","text":"x","tokens":[1]}"#, "it needs one of"), (#"{"namespace":"n","id":3,"text":"x"}"#, "'id' is of another type"),
+                (#"{"namespace":"n","id":"b","text":"x","tokens":[1]}"#, "it needs one of"),
+                (#"{"namespace":"n","id":3,"text":"x"}"#, "'id' is of another type"),
                 (#"{"namespace":"n","id":"b","text":"x","sorce":"y"}"#, "a member 'sorce', which no record has"),
                 (#"{"namespace":"n","id":"b","text":"x","key":[1,2]}"#, "a key of 2 elements; the bank's have 32"),
-                (#"{"namespace":"n","id":"b","text":"x"}"#, "a key of 0 elements"), (#"{"namespace":"n","id":"b","tokens":[1],"key_text":"x"}"#, "a value of another kind"),
+                (#"{"namespace":"n","id":"b","text":"x"}"#, "a key of 0 elements"),
+                (#"{"namespace":"n","id":"b","tokens":[1],"key_text":"x"}"#, "a value of another kind"),
                 (#"{"namespace":"n","id":"b","text":"x","key_text":"x","origin":"recall"}"#, "was read from a bank"),
                 (#"{"namespace":"n","id":"b","text":"x","key_text":"x","origin":"me"}"#, "its origin 'me' is none of data, model, recall"),
-                (good, "'a' comes twice, in line 1 too"), (#"{"namespace":"n","id":"b\u0000","text":"x","key_text":"x"}"#, "an impossible id"),
+                (good, "'a' comes twice, in line 1 too"),
+                (#"{"namespace":"n","id":"b\u0000","text":"x","key_text":"x"}"#, "an impossible id")
             ] {
-                let error = try #require(throws: UserError.self, "\(bad)") { _ = try bank.importLines(lines("\(good)\n\n\(bad)\n\(good)"), named: "facts.jsonl", namespace: nil, edit()) }
-                #expect([.badData, .configuration].contains(error.exitCode) && error.place == "facts.jsonl:3" && error.what.contains(what), "\(bad): \(error)")
+                let error = try #require(throws: UserError.self, "\(bad)") {
+                    _ = try bank.importLines(lines("\(good)\n\n\(bad)\n\(good)"), named: "facts.jsonl", namespace: nil, edit())
+                }
+                #expect(
+                    [.badData, .configuration].contains(error.exitCode) && error.place == "facts.jsonl:3" && error.what.contains(what),
+                    "\(bad): \(error)")
             }
             #expect(try bank.recordCount() == 0 && bank.commit == 0 && bank.receipts.isEmpty)
             let foreign = try #require(throws: UserError.self) { _ = try bank.importLines(lines(good), named: "x", namespace: "m", edit()) }
             #expect(foreign.what.contains("it is of the namespace 'n'"))
             #expect(try bank.importLines(lines(#"{"text":"x","key_text":"x"}"#), named: "x", namespace: "m", edit()).created == 1)
+            // An older version of a record that has moved on; one that was read here and changed; one that brings its version.
+            for text in ["one", "two", "three"] { _ = try bank.put([record("v", text, in: "n", key: "k")], edit()) }
+            func version(_ number: Int, _ text: String, _ id: String = "v") -> String {
+                #"{"namespace":"n","id":"\#(id)","text":"\#(text)","key_text":"k","version":\#(number)}"#
+            }
+            let stale = try #require(throws: UserError.self) {
+                _ = try bank.importLines(lines(version(2, "two")), named: "x", namespace: nil, edit())
+            }
+            #expect(stale.exitCode == .badData && stale.what.contains("'v' has version 3 here and 2 there: it has moved on"))
+            #expect(try bank.importLines(lines(version(3, "edited") + "\n" + version(7, "new", "w")), named: "x", namespace: nil, edit()).changed == 1)
+            #expect(text(bank, "v", in: "n") == "edited" && bank.localRecord("v", namespace: "n")?.version == 4)
+            #expect(bank.localRecord("w", namespace: "n")?.version == 7)
         }
     }
 
     @Test("what looks wrong is found, and counted")
     func doctor() throws {
         try withScratchDirectory { directory in
-            let bank = try makeBank("\(directory)/bank", BankConfiguration(keyWidth: 2, metric: .dot), generation: BankGeneration(model: "m", width: 2))
+            let bank = try makeBank(
+                "\(directory)/bank", BankConfiguration(keyWidth: 2, metric: .dot), generation: BankGeneration(model: "m", width: 2))
             func keyed(_ id: String, _ text: String, _ key: [Float]) -> BankRecord {
                 var record = BankRecord(id: id, namespace: "n", value: .text(text))
                 record.key = key
@@ -84,9 +114,15 @@ import Testing
             try bank.recordUse(BankFilter(.one("n"), ids: (0..<20).map { "r\($0)" }), step: 3)
             try bank.commitUses()
             let findings = try bank.findings(.all, time: 100).map { "\($0.kind.rawValue) \($0.id)" }
-            #expect(findings.sorted() == ["duplicate twin", "never-used giant", "never-used orphan", "never-used twin", "norm-outlier giant", "orphan orphan", "out-of-time orphan"])
+            #expect(
+                findings.sorted() == [
+                    "duplicate twin", "never-used giant", "never-used orphan", "never-used twin", "norm-outlier giant", "orphan orphan",
+                    "out-of-time orphan"
+                ])
             let statistics = try bank.statistics(.one("n"))
-            #expect(statistics.records == 23 && statistics.duplicates == 1 && statistics.neverUsed == 3 && statistics.norm?.maximum == 1e6 && statistics.age?.maximum == 3)
+            #expect(
+                statistics.records == 23 && statistics.duplicates == 1 && statistics.neverUsed == 3 && statistics.norm?.maximum == 1e6
+                    && statistics.age?.maximum == 3)
             let segments = "\(directory)/bank/segments"
             let victim = try #require(FileManager.default.contentsOfDirectory(atPath: segments).first)
             var bytes = try Data(contentsOf: URL(fileURLWithPath: "\(segments)/\(victim)"))
@@ -139,7 +175,8 @@ import Testing
                 change(&changed)
                 try changed.write(to: file)
                 let error = try #require(throws: UserError.self, "\(name): \(what)") { _ = try MemoryBank(path) }
-                #expect(error.exitCode == .badData && error.description.contains("\(path)/\(name)") && error.what.contains(what), "\(error)")
+                #expect(
+                    error.exitCode == .badData && error.description.contains("\(path)/\(name)") && error.what.contains(what), "\(error)")
                 try whole.write(to: file)
             }
             try expectRefusal("bank.json", "is cut off") { $0.removeLast(7) }
@@ -147,7 +184,9 @@ import Testing
             try expectRefusal("bank.json", "the manifest is damaged") { $0[$0.count / 2] ^= 1 }
             for name in ["audit.jsonl", "deleted.jsonl"] {
                 try expectRefusal(name, "the line is damaged, or a line before it was lost") { $0[4] ^= 1 }
-                try expectRefusal(name, "the line is damaged, or a line before it was lost") { $0.removeSubrange(0...$0.firstIndex(of: 10)!) }
+                try expectRefusal(name, "the line is damaged, or a line before it was lost") {
+                    $0.removeSubrange(0...$0.firstIndex(of: 10)!)
+                }
                 try expectRefusal(name, "the line is damaged, or a line before it was lost") { $0 = $0 + $0 }
             }
             // A crash in the middle of a line.

@@ -13,7 +13,8 @@ func edit(step: Int = 0, _ reason: String = "") -> BankEdit { BankEdit(step: ste
 
 /// A bank of texts with keys of the program's encoder, opened for editing.
 func makeBank(
-    _ directory: String, _ configuration: BankConfiguration = BankConfiguration(keyWidth: 32, metric: .cosine, encoder: "hashed-ngrams", blockRows: 16),
+    _ directory: String,
+    _ configuration: BankConfiguration = BankConfiguration(keyWidth: 32, metric: .cosine, encoder: "hashed-ngrams", blockRows: 16),
     generation: BankGeneration? = nil, communicator: any Communicator = SingleProcess()
 ) throws -> MemoryBank {
     try MemoryBank.create(directory, configuration, generation: generation, communicator: communicator)
@@ -25,7 +26,9 @@ func openBank(_ directory: String, _ communicator: any Communicator = SingleProc
 }
 
 /// A record of text.
-func record(_ id: String, _ text: String, in namespace: String = "films", key: String? = nil, source: String = "", parents: [String] = []) -> BankRecord {
+func record(_ id: String, _ text: String, in namespace: String = "films", key: String? = nil, source: String = "", parents: [String] = [])
+    -> BankRecord
+{
     var record = BankRecord(id: id, namespace: namespace, value: .text(text))
     record.keyText = key ?? text
     record.source = source
@@ -70,7 +73,8 @@ enum Python {
     /// One with h5py and NumPy.
     static let withH5py: String? = {
         let environment = ProcessInfo.processInfo.environment
-        let candidates = [environment["MNEME_PYTHON"]].compactMap { $0 } + (environment["PATH"] ?? "").split(separator: ":").map { "\($0)/python3" }
+        let candidates =
+            [environment["MNEME_PYTHON"]].compactMap { $0 } + (environment["PATH"] ?? "").split(separator: ":").map { "\($0)/python3" }
         return candidates.first { path in
             FileManager.default.isExecutableFile(atPath: path)
                 && (try? MPIRun.runAlone(executable: path, arguments: ["-c", "import h5py, numpy"]))?.status == 0

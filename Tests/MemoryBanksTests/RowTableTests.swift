@@ -11,8 +11,9 @@ import Testing
 @Suite struct RowTableTests {
     static let layout = RowLayout(
         columns: [
-            RowColumn("weight", .float32, width: 8), RowColumn("count", .int64, width: 1), RowColumn("half", .bfloat16, width: 2), RowColumn("text", .uint8, width: nil),
-            RowColumn("tokens", .int32, width: nil),
+            RowColumn("weight", .float32, width: 8), RowColumn("count", .int64, width: 1), RowColumn("half", .bfloat16, width: 2),
+            RowColumn("text", .uint8, width: nil),
+            RowColumn("tokens", .int32, width: nil)
         ], blockRows: 8, shards: 4)
 
     static func image(_ seed: Int) -> RowImage {
@@ -116,8 +117,14 @@ import Testing
                     #expect(try table.digest == RowTable(Self.layout, one.0, in: from).digest)
                 }
             }
-            #expect(try #require(throws: UserError.self) { _ = try RowTable(Self.layout, one.0, in: SegmentStore(run: "\(directory)/1"), rank: 0, worldSize: 3) }.exitCode == .configuration)
-            #expect(try #require(throws: UserError.self) { _ = try RowTable(Self.layout, one.0, in: SegmentStore(run: "\(directory)/1"), rank: 0, worldSize: 8) }.exitCode == .configuration)
+            #expect(
+                try #require(throws: UserError.self) {
+                    _ = try RowTable(Self.layout, one.0, in: SegmentStore(run: "\(directory)/1"), rank: 0, worldSize: 3)
+                }.exitCode == .configuration)
+            #expect(
+                try #require(throws: UserError.self) {
+                    _ = try RowTable(Self.layout, one.0, in: SegmentStore(run: "\(directory)/1"), rank: 0, worldSize: 8)
+                }.exitCode == .configuration)
         }
     }
 
@@ -136,7 +143,9 @@ import Testing
                 return table.chains
             }
             let (chains, other) = (try committed(1), try committed(100_000))
-            func expectRefusal(_ text: String, _ code: ExitCode = .badData, layout: RowLayout = Self.layout, _ change: (inout [ShardChain]) throws -> Void) throws {
+            func expectRefusal(
+                _ text: String, _ code: ExitCode = .badData, layout: RowLayout = Self.layout, _ change: (inout [ShardChain]) throws -> Void
+            ) throws {
                 var changed = chains
                 try change(&changed)
                 let error = try #require(throws: UserError.self, "\(text)") { _ = try RowTable(layout, changed, in: store) }
@@ -150,12 +159,18 @@ import Testing
             try expectRefusal("a chain begins with a base") { $0[0].links.remove(at: 0) }
             try expectRefusal("does not hold what was committed") { $0[0].links.removeLast() }
             try expectRefusal("is of virtual shard") { $0.swapAt(0, 1) }
-            try expectRefusal("names no segment") { $0[1].links[0] = try JSONDecoder().decode(ChainLink.self, from: Data(#"{"segment":"../x","commit":1,"rows":1,"bytes":1}"#.utf8)) }
+            try expectRefusal("names no segment") {
+                $0[1].links[0] = try JSONDecoder().decode(
+                    ChainLink.self, from: Data(#"{"segment":"../x","commit":1,"rows":1,"bytes":1}"#.utf8))
+            }
             try expectRefusal("of another layout", layout: RowLayout(columns: Self.layout.columns, blockRows: 16, shards: 4)) { _ in }
             try expectRefusal("2 chains for 4 virtual shards") { $0.removeLast(2) }
             let path = "\(store.directory)/\(chains[0].links[3].segment)"
             let whole = try Data(contentsOf: URL(fileURLWithPath: path))
-            for damaged in [Data(whole.dropLast()), whole + Data([0]), Data(), Data(whole.enumerated().map { $0.offset == whole.count / 2 ? $0.element ^ 16 : $0.element })] {
+            for damaged in [
+                Data(whole.dropLast()), whole + Data([0]), Data(),
+                Data(whole.enumerated().map { $0.offset == whole.count / 2 ? $0.element ^ 16 : $0.element })
+            ] {
                 try damaged.write(to: URL(fileURLWithPath: path))
                 try expectRefusal("checksum mismatch") { _ in }
             }

@@ -82,7 +82,8 @@ public struct BankReceipt: Codable, Sendable, Equatable {
 /// A commit's deletions, as the ledger keeps them: one line, so that all of them are there or none.
 private struct Tombstones: Codable {
     let commit: Int
-    /// Of each record the hash of namespace and id, sixteen hexadecimal digits, a colon and the version that was deleted: it and all before it are dead.
+    /// Of each record the hash of namespace and id, sixteen hexadecimal digits, a colon and the version that was deleted: it and all before
+    /// it are dead.
     let records: [String]
 }
 
@@ -118,7 +119,9 @@ struct TombstoneLedger {
         if isWriter, !tombstones.isEmpty {
             try log.append([Tombstones(commit: commit, records: tombstones.map { "\(hexadecimal($0.hash)):\($0.version)" })])
         }
-        for tombstone in tombstones where deadVersion(tombstone.hash) < tombstone.version { entries[tombstone.hash] = (tombstone.version, commit) }
+        for tombstone in tombstones where deadVersion(tombstone.hash) < tombstone.version {
+            entries[tombstone.hash] = (tombstone.version, commit)
+        }
     }
 }
 
@@ -135,7 +138,8 @@ struct BankAuditLog {
         log = try ChainedLog(path) { json, line in
             do { receipts.append(try BankJSON.decoder.decode(BankReceipt.self, from: .init(json))) } catch {
                 throw UserError(
-                    .badData, "is no line of an audit log: \(BankJSON.reason(error))", at: "\(path):\(line)", advice: "restore the file from a copy")
+                    .badData, "is no line of an audit log: \(BankJSON.reason(error))", at: "\(path):\(line)",
+                    advice: "restore the file from a copy")
             }
         }
         self.receipts = receipts

@@ -2,7 +2,8 @@
 
 import Diagnostics
 
-/// Which encoder made the keys of a bank. Vectors of two encoders have nothing to do with each other, so keys of another generation are refused.
+/// Which encoder made the keys of a bank. Vectors of two encoders have nothing to do with each other, so keys of another generation are
+/// refused.
 public struct BankGeneration: Sendable, Hashable, Codable, CustomStringConvertible {
     /// A digest or a name of the model.
     public var model: String
@@ -74,11 +75,14 @@ public struct BankConfiguration: Sendable, Hashable, Codable {
 
     /// The rules; those that are not given are the usual ones.
     public init(
-        keyWidth: Int = 0, value: ValueKind = .text, valueWidth: Int = 0, capacity: Int? = nil, eviction: Eviction = .none, admission: Int = 1,
+        keyWidth: Int = 0, value: ValueKind = .text, valueWidth: Int = 0, capacity: Int? = nil, eviction: Eviction = .none,
+        admission: Int = 1,
         metric: Metric = .dot, encoder: String? = nil, blockRows: Int = 1024, shards: Int = 8, history: Int = 1000
     ) {
         (self.keyWidth, self.value, self.valueWidth, self.capacity, self.eviction) = (keyWidth, value, valueWidth, capacity, eviction)
-        (self.admission, self.metric, self.encoder, self.blockRows, self.shards, self.history) = (admission, metric, encoder, blockRows, shards, history)
+        (self.admission, self.metric, self.encoder, self.blockRows, self.shards, self.history) = (
+            admission, metric, encoder, blockRows, shards, history
+        )
     }
 
     /// Makes sure that the rules can be followed.
@@ -90,13 +94,19 @@ public struct BankConfiguration: Sendable, Hashable, Codable {
         if value != .vector, valueWidth != 0 { try refuse("a width of values that are \(value.rawValue)", "leave it out") }
         if let capacity, capacity < 1 { try refuse("a capacity of \(capacity)", "give at least 1") }
         if eviction != .none, capacity == nil { try refuse("eviction without a capacity", "give a capacity") }
-        if eviction == .lowestNorm, keyWidth == 0 { try refuse("eviction by the norm of keys in a bank without keys", "choose another order") }
+        if eviction == .lowestNorm, keyWidth == 0 {
+            try refuse("eviction by the norm of keys in a bank without keys", "choose another order")
+        }
         if admission < 1 { try refuse("admission after \(admission) sightings", "give at least 1") }
         if blockRows < 1 || blockRows > 1 << 20 { try refuse("blocks of \(blockRows) rows", "give 1 to 1,048,576") }
-        if shards < 1 || shards > 4096 || shards & (shards - 1) != 0 { try refuse("\(shards) virtual shards", "give a power of two up to 4,096") }
+        if shards < 1 || shards > 4096 || shards & (shards - 1) != 0 {
+            try refuse("\(shards) virtual shards", "give a power of two up to 4,096")
+        }
         if history < 0 { try refuse("a history of \(history) commits", "give 0 or more") }
         if let encoder, keyWidth == 0 || TextEncoders.named(encoder, width: keyWidth) == nil {
-            try refuse("the encoder '\(encoder)' of keys of \(keyWidth) elements", "choose \(TextEncoders.names.joined(separator: ", ")) and a key width")
+            try refuse(
+                "the encoder '\(encoder)' of keys of \(keyWidth) elements",
+                "choose \(TextEncoders.names.joined(separator: ", ")) and a key width")
         }
     }
 }

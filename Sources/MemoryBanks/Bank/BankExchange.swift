@@ -4,8 +4,8 @@ import Collectives
 import Diagnostics
 import Storage
 
-/// A record as a line of JSON. What a bank counts itself (version, times, uses) is written and read; of it only the version means something to an import,
-/// which refuses what was deleted in that version or a later one.
+/// A record as a line of JSON. What a bank counts itself (version, times, uses) is written and read; of it only the version means something
+/// to an import, which refuses what was deleted in that version or a later one.
 public struct BankRecordLine: Codable, Sendable {
     public var id: String?
     public var namespace: String?
@@ -73,7 +73,8 @@ public struct BankRecordLine: Codable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey, CaseIterable {
-        case id, namespace, keyText, key, text, tokens, vector, source, parents, origin, validFrom, validTo, version, commit, writtenStep, writtenTime
+        case id, namespace, keyText, key, text, tokens, vector, source, parents, origin, validFrom, validTo, version, commit, writtenStep,
+            writtenTime
         case lastUsedStep, useCount, generation
     }
     /// The names that a line may have.
@@ -111,7 +112,8 @@ extension MemoryBank {
     /// - Throws: `UserError` (.badData) with the number of the first line that cannot be, or whose record was deleted; else as
     ///   ``put(_:expecting:generation:resurrecting:_:)``.
     public func importLines(
-        _ lines: [ArraySlice<UInt8>], named name: String, namespace: String?, generation: BankGeneration? = nil, resurrecting: Bool = false, _ edit: BankEdit
+        _ lines: [ArraySlice<UInt8>], named name: String, namespace: String?, generation: BankGeneration? = nil, resurrecting: Bool = false,
+        _ edit: BankEdit
     ) throws -> BankReceipt {
         try requireEditor()
         try requireGeneration(generation)

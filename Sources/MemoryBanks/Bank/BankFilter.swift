@@ -29,7 +29,9 @@ public enum NamespaceScope: Sendable, Hashable, Codable, CustomStringConvertible
         case (let name?, false): self = .one(name)
         case (nil, true): self = .all
         default:
-            throw UserError(.usage, namespace == nil ? "no namespace is given" : "a namespace and all of them are asked for", advice: "give --namespace NAME, or --all")
+            throw UserError(
+                .usage, namespace == nil ? "no namespace is given" : "a namespace and all of them are asked for",
+                advice: "give --namespace NAME, or --all")
         }
     }
 }
@@ -75,7 +77,9 @@ public struct BankFilter: Sendable, Hashable {
         if let origin, columns.small(.origin, block, slot) != Int(origin.rawValue) { return false }
         if let writtenBefore, columns.number(.writtenStep, block, slot) >= writtenBefore { return false }
         if let unusedSince, columns.number(.lastUsedStep, block, slot) >= unusedSince { return false }
-        if let validAt, columns.number(.validFrom, block, slot) > validAt || columns.number(.validTo, block, slot) < validAt { return false }
+        if let validAt, columns.number(.validFrom, block, slot) > validAt || columns.number(.validTo, block, slot) < validAt {
+            return false
+        }
         return true
     }
 }
@@ -110,6 +114,8 @@ struct RecordSetDigest {
     var bytes: [UInt8] { [UInt64(count), sum].withUnsafeBytes { Array($0) } }
     init() {}
     init(_ bytes: [UInt8]) {
-        bytes.withUnsafeBytes { (count, sum) = (Int($0.loadUnaligned(as: UInt64.self)), $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)) }
+        bytes.withUnsafeBytes {
+            (count, sum) = (Int($0.loadUnaligned(as: UInt64.self)), $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        }
     }
 }

@@ -35,7 +35,8 @@ struct BankIndex {
                 guard let slot = block.slot(place) else { continue }
                 let namespace = columns.text(.namespace, block, slot)
                 insert(
-                    number * columns.layout.blockRows + place, hash: BankRecord.hash(namespace, columns.text(.id, block, slot)), namespace: namespace,
+                    number * columns.layout.blockRows + place, hash: BankRecord.hash(namespace, columns.text(.id, block, slot)),
+                    namespace: namespace,
                     isAdmitted: columns.small(.sightings, block, slot) == 0)
                 adopt(number, namespace, shard: number % columns.layout.shards)
             }
@@ -69,7 +70,8 @@ struct BankIndex {
         }
     }
 
-    /// A row for a new record of a namespace: the lowest free one of its blocks in the shard, else the first of the lowest block that is nobody's.
+    /// A row for a new record of a namespace: the lowest free one of its blocks in the shard, else the first of the lowest block that is
+    /// nobody's.
     mutating func allocate(shard: Int, _ namespace: String, _ table: RowTable) -> Int {
         let (size, shards) = (table.layout.blockRows, table.layout.shards)
         let name = PartitionName(namespace: namespace, shard: shard)

@@ -19,7 +19,8 @@ enum BankJSON {
         case DecodingError.keyNotFound(let key, _): return "'\(key.stringValue)' is missing"
         case DecodingError.typeMismatch(_, let context): return "'\(path(context.codingPath))' is of another type"
         case DecodingError.valueNotFound(_, let context): return "'\(path(context.codingPath))' is null"
-        case DecodingError.dataCorrupted(let context): return context.codingPath.isEmpty ? "it is not JSON" : "'\(path(context.codingPath))': \(context.debugDescription)"
+        case DecodingError.dataCorrupted(let context):
+            return context.codingPath.isEmpty ? "it is not JSON" : "'\(path(context.codingPath))': \(context.debugDescription)"
         default: return "it is not JSON"
         }
     }

@@ -4,7 +4,8 @@ import Checkpoints
 import Diagnostics
 import Storage
 
-/// What a bank is after a commit: its rules, and the segments that hold its records. A segment that it does not list is no part of the bank.
+/// What a bank is after a commit: its rules, and the segments that hold its records. A segment that it does not list is no part of the
+/// bank.
 struct BankManifest: Codable, Sendable, Equatable {
     static let fileName = "bank.json"
 
@@ -62,7 +63,9 @@ struct BankManifest: Codable, Sendable, Equatable {
     init(_ bytes: [UInt8], at path: String) throws {
         func refused(_ what: String) -> UserError { UserError(.badData, what, at: path, advice: "restore the file from a copy") }
         let tail = Self.member.count + 16 + 3
-        guard bytes.count > tail, bytes[(bytes.count - tail)...].starts(with: Self.member) else { throw refused("is cut off, or no manifest of a bank") }
+        guard bytes.count > tail, bytes[(bytes.count - tail)...].starts(with: Self.member) else {
+            throw refused("is cut off, or no manifest of a bank")
+        }
         let object = Array(bytes.dropLast(tail))
         guard hexadecimal(XXHash64.of(object)) == Self.digest(bytes) else { throw refused("checksum mismatch: the manifest is damaged") }
         do { self = try BankJSON.decoder.decode(BankManifest.self, from: .init(object + [UInt8(ascii: "}")])) } catch {

@@ -73,7 +73,8 @@ public struct BankRecord: Sendable, Hashable {
 
     /// Whether both hold the same, whatever was counted since.
     func holdsSame(as other: BankRecord) -> Bool {
-        key == other.key && keyText == other.keyText && value == other.value && source == other.source && parents == other.parents && origin == other.origin
+        key == other.key && keyText == other.keyText && value == other.value && source == other.source && parents == other.parents
+            && origin == other.origin
             && validFrom == other.validFrom && validTo == other.validTo
     }
 
@@ -100,25 +101,39 @@ public struct BankRecord: Sendable, Hashable {
             UserError(code, "the record '\(id)' \(what)", advice: advice)
         }
         for (what, name) in [("namespace", namespace), ("id", id)] + parents.map({ ("parent", $0) }) {
-            guard !name.isEmpty, name.utf8.count <= 512, !name.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f }) else {
-                throw refused(.badData, "has \(name.isEmpty ? "no" : "an impossible") \(what)", "give 1 to 512 bytes without control characters")
+            guard !name.isEmpty, name.utf8.count <= 512, !name.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f })
+            else {
+                throw refused(
+                    .badData, "has \(name.isEmpty ? "no" : "an impossible") \(what)", "give 1 to 512 bytes without control characters")
             }
         }
-        guard !parents.contains(id), Set(parents).count == parents.count else { throw refused(.badData, "names itself or one parent twice", "correct its parents") }
-        guard key.count == configuration.keyWidth else {
-            throw refused(.configuration, "has a key of \(quantity(key.count, "element")); the bank's have \(configuration.keyWidth)", "use the bank's encoder")
+        guard !parents.contains(id), Set(parents).count == parents.count else {
+            throw refused(.badData, "names itself or one parent twice", "correct its parents")
         }
-        guard key.allSatisfy(\.isFinite) else { throw refused(.badData, "has a key that is not finite", "leave it out or make its key again") }
+        guard key.count == configuration.keyWidth else {
+            throw refused(
+                .configuration, "has a key of \(quantity(key.count, "element")); the bank's have \(configuration.keyWidth)",
+                "use the bank's encoder")
+        }
+        guard key.allSatisfy(\.isFinite) else {
+            throw refused(.badData, "has a key that is not finite", "leave it out or make its key again")
+        }
         switch (value, configuration.value) {
         case (.text, .text), (.tokens, .tokens): break
         case (.vector(let vector), .vector):
             guard vector.count == configuration.valueWidth else {
-                throw refused(.configuration, "has a value of \(quantity(vector.count, "element")); the bank's have \(configuration.valueWidth)", "give a vector of that width")
+                throw refused(
+                    .configuration, "has a value of \(quantity(vector.count, "element")); the bank's have \(configuration.valueWidth)",
+                    "give a vector of that width")
             }
             guard vector.allSatisfy(\.isFinite) else { throw refused(.badData, "has a value that is not finite", "leave it out") }
-        default: throw refused(.configuration, "has a value of another kind than the bank's, \(configuration.value.rawValue)", "give such a value")
+        default:
+            throw refused(
+                .configuration, "has a value of another kind than the bank's, \(configuration.value.rawValue)", "give such a value")
         }
-        if let validFrom, let validTo, validTo < validFrom { throw refused(.badData, "stops being true before it begins", "correct its times") }
+        if let validFrom, let validTo, validTo < validFrom {
+            throw refused(.badData, "stops being true before it begins", "correct its times")
+        }
     }
 }
 
@@ -127,7 +142,9 @@ struct BankColumns: Sendable {
     /// Columns of 8 bytes.
     enum Number: Int, CaseIterable {
         case version, commit, writtenStep, writtenTime, validFrom, validTo, lastUsedStep, useCount
-        var name: String { ["version", "commit", "written_step", "written_time", "valid_from", "valid_to", "last_used_step", "use_count"][rawValue] }
+        var name: String {
+            ["version", "commit", "written_step", "written_time", "valid_from", "valid_to", "last_used_step", "use_count"][rawValue]
+        }
     }
     /// Columns of 4 bytes.
     enum Small: Int, CaseIterable { case generation, origin, sightings }
@@ -145,7 +162,8 @@ struct BankColumns: Sendable {
         if configuration.keyWidth > 0 { columns.append(RowColumn("key", .float32, width: configuration.keyWidth)) }
         if configuration.value == .vector { columns.append(RowColumn("value", .float32, width: configuration.valueWidth)) }
         vectors = columns.count
-        columns += Number.allCases.map { RowColumn($0.name, .int64, width: 1) } + Small.allCases.map { RowColumn("\($0)", .int32, width: 1) }
+        columns +=
+            Number.allCases.map { RowColumn($0.name, .int64, width: 1) } + Small.allCases.map { RowColumn("\($0)", .int32, width: 1) }
         columns += Text.allCases.map { RowColumn($0 == .keyText ? "key_text" : "\($0)", .uint8, width: nil) }
         if configuration.value != .vector { columns.append(RowColumn("value", configuration.value == .text ? .uint8 : .int32, width: nil)) }
         layout = RowLayout(columns: columns, blockRows: configuration.blockRows, shards: configuration.shards)
@@ -163,7 +181,9 @@ struct BankColumns: Sendable {
         block.fixedBytes(column(small), slot).withUnsafeBytes { Int($0.loadUnaligned(as: Int32.self)) }
     }
 
-    func text(_ text: Text, _ block: RowBlock, _ slot: Int) -> String { String(decoding: block.variableBytes(text.rawValue, slot), as: UTF8.self) }
+    func text(_ text: Text, _ block: RowBlock, _ slot: Int) -> String {
+        String(decoding: block.variableBytes(text.rawValue, slot), as: UTF8.self)
+    }
 
     func key(_ block: RowBlock, _ slot: Int) -> [Float] {
         configuration.keyWidth == 0 ? [] : Self.elements(block.fixedBytes(0, slot), Float.self)
@@ -171,7 +191,9 @@ struct BankColumns: Sendable {
 
     private static func elements<Element: BitwiseCopyable>(_ bytes: ArraySlice<UInt8>, _ type: Element.Type) -> [Element] {
         bytes.withUnsafeBytes { bytes in
-            (0..<(bytes.count / MemoryLayout<Element>.size)).map { bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Element>.size, as: type) }
+            (0..<(bytes.count / MemoryLayout<Element>.size)).map {
+                bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Element>.size, as: type)
+            }
         }
     }
 
@@ -211,12 +233,15 @@ struct BankColumns: Sendable {
         record.key.withUnsafeBytes { fixed += $0 }
         if case .vector(let vector) = record.value { vector.withUnsafeBytes { fixed += $0 } }
         let numbers = [
-            record.version, record.commit, record.writtenStep, record.writtenTime, record.validFrom ?? Self.never.from, record.validTo ?? Self.never.to,
-            record.lastUsedStep, record.useCount,
+            record.version, record.commit, record.writtenStep, record.writtenTime, record.validFrom ?? Self.never.from,
+            record.validTo ?? Self.never.to,
+            record.lastUsedStep, record.useCount
         ]
         numbers.map(Int64.init).withUnsafeBytes { fixed += $0 }
         [Int32(record.generation), record.origin.rawValue, Int32(record.sightings)].withUnsafeBytes { fixed += $0 }
-        var variable = [record.id, record.namespace, record.keyText, record.source, record.parents.joined(separator: "\n")].map { Array($0.utf8) }
+        var variable = [record.id, record.namespace, record.keyText, record.source, record.parents.joined(separator: "\n")].map {
+            Array($0.utf8)
+        }
         switch record.value {
         case .text(let text): variable.append(Array(text.utf8))
         case .tokens(let tokens): variable.append(tokens.withUnsafeBytes { Array($0) })

@@ -11,24 +11,30 @@ public struct BankHit: Sendable {
 }
 
 extension MemoryBank {
-    /// The `count` records whose keys are most like `query`, the best first; of equal scores the smaller namespace and id. Exact. Collective.
+    /// The `count` records whose keys are most like `query`, the best first; of equal scores the smaller namespace and id. Exact.
+    /// Collective.
     ///
     /// - Parameters:
     ///   - filter: which records may be found.
     ///   - generation: what made the query; must be the bank's. `nil` where that is known to be so.
-    /// - Throws: `UserError`: (.configuration) for a query of another generation or width, and a bank without keys, (.badData) for one that is not finite,
-    ///   (.missingInput) for a namespace that does not exist.
+    /// - Throws: `UserError`: (.configuration) for a query of another generation or width, and a bank without keys, (.badData) for one that
+    ///   is not finite, (.missingInput) for a namespace that does not exist.
     /// - Complexity: O(records of the scope x width).
     public func search(_ query: [Float], count: Int, in filter: BankFilter, generation: BankGeneration? = nil) throws -> [BankHit] {
         try requireScope(filter.scope)
-        guard configuration.keyWidth > 0 else { throw UserError(.configuration, "the bank has no keys to search by", at: directory, advice: "look records up by id") }
+        guard configuration.keyWidth > 0 else {
+            throw UserError(.configuration, "the bank has no keys to search by", at: directory, advice: "look records up by id")
+        }
         try requireGeneration(generation)
         guard query.count == configuration.keyWidth else {
             throw UserError(
-                .configuration, "the query has \(quantity(query.count, "element")), and the bank's keys \(configuration.keyWidth)", at: directory,
+                .configuration, "the query has \(quantity(query.count, "element")), and the bank's keys \(configuration.keyWidth)",
+                at: directory,
                 advice: "make it with the bank's encoder: \(self.generation?.description ?? "unknown")")
         }
-        guard query.allSatisfy(\.isFinite) else { throw UserError(.badData, "the query is not finite", at: directory, advice: "make it again") }
+        guard query.allSatisfy(\.isFinite) else {
+            throw UserError(.badData, "the query is not finite", at: directory, advice: "make it again")
+        }
         var best: [(score: Float, record: BankRecord)] = []
         func sortBest() {
             best.sort { $0.score == $1.score ? Self.precedes($0.record, $1.record) : $0.score > $1.score }
@@ -47,7 +53,10 @@ extension MemoryBank {
         }
         sortBest()
         guard communicator.size > 1 else { return best.map { BankHit(score: $0.score, record: $0.record) } }
-        let lines = Array(try JSONText.line(best.map { HitLine(score: $0.score.bitPattern, sightings: $0.record.sightings, line: BankRecordLine($0.record)) }).utf8)
+        let lines = Array(
+            try JSONText.line(
+                best.map { HitLine(score: $0.score.bitPattern, sightings: $0.record.sightings, line: BankRecordLine($0.record)) }
+            ).utf8)
         best = try communicator.allGather(lines).flatMap { bytes in
             try BankJSON.decoder.decode([HitLine].self, from: .init(bytes)).map { (Float(bitPattern: $0.score), try $0.line.whole()) }
         }

@@ -6,8 +6,8 @@ import Storage
 
 /// Registers a bank with a run's checkpoints.
 ///
-/// The item `banks/NAME/segments` lists the bank's manifest, itself a segment, and every segment that it lists. They lie in the run's folder of segments, so a
-/// checkpoint and the bank are published by one rename, and any number of ranks takes both back.
+/// The item `banks/NAME/segments` lists the bank's manifest, itself a segment, and every segment that it lists. They lie in the run's
+/// folder of segments, so a checkpoint and the bank are published by one rename, and any number of ranks takes both back.
 public final class BankState: RunState {
     public let stateName: String
     private let bank: MemoryBank
@@ -50,8 +50,8 @@ extension MemoryBank {
 
     /// Becomes what a checkpoint's list says; what was deleted since stays deleted. Collective.
     ///
-    /// Where people alone have edited the bank since, outside of training (at step 0), it stays as they left it. Where training went on from the checkpoint,
-    /// what came after it did not happen, and the audit log says so.
+    /// Where people alone have edited the bank since, outside of training (at step 0), it stays as they left it. Where training went on
+    /// from the checkpoint, what came after it did not happen, and the audit log says so.
     func restore(_ list: [SegmentReference], from store: SegmentStore) throws {
         try requireEditor()
         let (restored, bytes) = try communicator.onEveryRank { () -> (BankManifest, [UInt8]) in
@@ -59,17 +59,21 @@ extension MemoryBank {
             let bytes = try store.read(first)
             let restored = try BankManifest(bytes, at: store.path(of: first))
             guard Set(restored.segments).isSubset(of: Set(list.dropFirst().map(\.name))) else {
-                throw UserError(.badData, "the checkpoint does not list all segments of the bank", at: store.path(of: first), advice: "use another checkpoint")
+                throw UserError(
+                    .badData, "the checkpoint does not list all segments of the bank", at: store.path(of: first),
+                    advice: "use another checkpoint")
             }
             guard restored.configuration == configuration else {
-                throw UserError(.configuration, "the checkpoint's bank has other rules than this one", at: directory, advice: "use the run's own bank")
+                throw UserError(
+                    .configuration, "the checkpoint's bank has other rules than this one", at: directory, advice: "use the run's own bank")
             }
             return (restored, bytes)
         }
         let settled = settledCommits
         let later = audit.receipts.filter { $0.commit > restored.commit && $0.commit <= manifest.commit && !settled.contains($0.commit) }
         if !later.isEmpty, later.allSatisfy({ $0.step == 0 }) {
-            return notes.append("\(directory): \(quantity(later.count, "edit")) since the checkpoint, the last in commit \(manifest.commit), stay")
+            return notes.append(
+                "\(directory): \(quantity(later.count, "edit")) since the checkpoint, the last in commit \(manifest.commit), stay")
         }
         try communicator.onEveryRank {
             if communicator.rank == 0 {

@@ -80,12 +80,15 @@ extension MemoryBank {
         var kinds: Set<Content> = []
         let duplicates = records.count { !kinds.insert(Content($0)).inserted }
         return BankStatistics(
-            directory: directory, commit: commit, contentDigest: contentDigest, configuration: configuration, generation: generation, records: records.count,
+            directory: directory, commit: commit, contentDigest: contentDigest, configuration: configuration, generation: generation,
+            records: records.count,
             waiting: index.waitingCount,
             namespaces: try namespaces().filter { scope.contains($0.name) }.map { .init(name: $0.name, records: $0.records) },
-            segments: Set(manifest.segments).count, bytes: byteCount, revertibleCommits: manifest.history.count, deleted: ledger.entries.count,
+            segments: Set(manifest.segments).count, bytes: byteCount, revertibleCommits: manifest.history.count,
+            deleted: ledger.entries.count,
             age: .init(records.map { Double(last - $0.writtenStep) }), uses: .init(records.map { Double($0.useCount) }),
-            norm: configuration.keyWidth == 0 ? nil : .init(records.map(Self.norm)), neverUsed: records.count { $0.useCount == 0 }, duplicates: duplicates)
+            norm: configuration.keyWidth == 0 ? nil : .init(records.map(Self.norm)), neverUsed: records.count { $0.useCount == 0 },
+            duplicates: duplicates)
     }
 
     private var recordCountIsZero: Bool { index.admittedCount == 0 }
@@ -98,8 +101,9 @@ extension MemoryBank {
 
     private static func norm(_ record: BankRecord) -> Double { record.key.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot() }
 
-    /// What looks wrong: values that are not finite, duplicates, records whose parents are gone, keys whose length is more than six median deviations from the
-    /// median, records never used, records whose time has passed. Also reads every segment that the manifest lists. Of one rank.
+    /// What looks wrong: values that are not finite, duplicates, records whose parents are gone, keys whose length is more than six median
+    /// deviations from the median, records never used, records whose time has passed. Also reads every segment that the manifest lists. Of
+    /// one rank.
     ///
     /// - Parameter time: now, seconds since 1970.
     /// - Throws: `UserError` (.badData) where a segment is damaged.
@@ -125,7 +129,9 @@ extension MemoryBank {
             } else {
                 first[Content(record)] = record.id
             }
-            for parent in record.parents where localRecord(parent, namespace: record.namespace) == nil { found(.orphan, record, "its parent '\(parent)' is not there") }
+            for parent in record.parents where localRecord(parent, namespace: record.namespace) == nil {
+                found(.orphan, record, "its parent '\(parent)' is not there")
+            }
             if configuration.keyWidth > 0, deviation > 0, abs(norm - median) > 6 * deviation {
                 found(.normOutlier, record, "its key has length \(Float(norm)), and the median is \(Float(median))")
             }
@@ -137,14 +143,17 @@ extension MemoryBank {
 
     private static func median(_ values: [Double]) -> Double { values.isEmpty ? 0 : values.sorted()[values.count / 2] }
 
-    /// Writes all records of a scope as one HDF5 file, a dataset for each column as segments have them, in order of namespace and id. Of one rank.
+    /// Writes all records of a scope as one HDF5 file, a dataset for each column as segments have them, in order of namespace and id. Of
+    /// one rank.
     /// - Throws: `UserError` (.inputOutput); a file that is there is replaced only by a whole one.
     public func writeJoined(_ path: String, _ scope: NamespaceScope) throws {
         require(communicator.size == 1, "the joined file is of one rank")
         try requireScope(scope)
         let layout = columns.layout
         var segment = RowSegment(.base, commit: commit, link: 0, shard: 0, parent: "", layout)
-        let rows = localRows(BankFilter(scope), waiting: false).compactMap { row in table.location(row).map { (row, columns.record($0.block, $0.slot)) } }
+        let rows = localRows(BankFilter(scope), waiting: false).compactMap { row in
+            table.location(row).map { (row, columns.record($0.block, $0.slot)) }
+        }
         for (row, _) in rows.sorted(by: { Self.precedes($0.1, $1.1) }) {
             if let (block, slot) = table.location(row) { segment.append(row, of: block, slot: slot) }
         }
@@ -153,8 +162,10 @@ extension MemoryBank {
         do {
             let file = try HDF5File.create(unfinished)
             for (name, value) in [
-                ("format", HDF5AttributeValue.string("mneme-bank-table")), ("format_version", .integer(1)), ("commit", .integer(Int64(commit))),
-                ("content_digest", .string(contentDigest)), ("generation", .string(generation?.description ?? "")), ("metric", .string(configuration.metric.rawValue)),
+                ("format", HDF5AttributeValue.string("mneme-bank-table")), ("format_version", .integer(1)),
+                ("commit", .integer(Int64(commit))),
+                ("content_digest", .string(contentDigest)), ("generation", .string(generation?.description ?? "")),
+                ("metric", .string(configuration.metric.rawValue))
             ] { try file.setAttribute(name, value) }
             try RowDatasets.write(fixed: segment.fixed, variable: segment.variable, rows: segment.rows.count, layout, under: "", file)
             try file.close(synchronizing: true)

@@ -45,25 +45,29 @@ extension MemoryBank {
         return receipt
     }
 
-    /// Makes room for a plan: adds the removals of the records that go by the bank's order, and of those that have waited longest for their admission,
-    /// since no more may wait than the bank has room for. Collective.
+    /// Makes room for a plan: adds the removals of the records that go by the bank's order, and of those that have waited longest for their
+    /// admission, since no more may wait than the bank has room for. Collective.
     /// - Throws: `UserError` (.configuration) where there is no room and none may be made.
     func makeRoom(for plan: inout BankPlan) throws {
         guard let capacity = configuration.capacity else { return }
-        let growth = try communicator.allReduced([Int64(plan.growth), Int64(plan.waitingGrowth), Int64(index.waitingCount)], .sum).map { Int($0) }
+        let growth = try communicator.allReduced([Int64(plan.growth), Int64(plan.waitingGrowth), Int64(index.waitingCount)], .sum).map {
+            Int($0)
+        }
         let waiting = growth[1] + growth[2] - capacity
         if growth[1] > 0, waiting > 0 { plan.removals += try victims(waiting, sparing: plan, areWaiting: true).map(\.row) }
         let excess = try recordCount() + growth[0] - capacity
         guard excess > 0, growth[0] > 0 else { return }
         guard configuration.eviction != .none else {
             throw UserError(
-                .configuration, "the bank is full: it has room for \(quantity(capacity, "record")), and \(excess) too many came", at: directory,
+                .configuration, "the bank is full: it has room for \(quantity(capacity, "record")), and \(excess) too many came",
+                at: directory,
                 advice: "delete some, or make a bank with an order of eviction")
         }
         let victims = try victims(excess, sparing: plan, areWaiting: false)
         guard try communicator.allReduced(victims.count, .sum) == excess else {
             throw UserError(
-                .configuration, "more records came at once than the bank has room for, \(capacity)", at: directory, advice: "append fewer at a time")
+                .configuration, "more records came at once than the bank has room for, \(capacity)", at: directory,
+                advice: "append fewer at a time")
         }
         plan.removals += victims.map(\.row)
         plan.growth -= victims.count
@@ -106,7 +110,8 @@ extension MemoryBank {
                 stride(from: 0, to: bytes.count, by: 24).map {
                     Victim(
                         first: Double(bitPattern: bytes.loadUnaligned(fromByteOffset: $0, as: UInt64.self)),
-                        second: Int(bytes.loadUnaligned(fromByteOffset: $0 + 8, as: Int64.self)), name: bytes.loadUnaligned(fromByteOffset: $0 + 16, as: UInt64.self))
+                        second: Int(bytes.loadUnaligned(fromByteOffset: $0 + 8, as: Int64.self)),
+                        name: bytes.loadUnaligned(fromByteOffset: $0 + 16, as: UInt64.self))
                 }
             }
         }
@@ -118,7 +123,8 @@ extension MemoryBank {
         case .none, .oldest: return Victim(first: Double(columns.number(.writtenStep, block, slot)), second: commit, name: name, row: row)
         case .leastUsed:
             return Victim(
-                first: Double(columns.number(.useCount, block, slot)), second: columns.number(.lastUsedStep, block, slot), name: name, row: row)
+                first: Double(columns.number(.useCount, block, slot)), second: columns.number(.lastUsedStep, block, slot), name: name,
+                row: row)
         case .lowestNorm:
             let norm = columns.key(block, slot).reduce(0.0) { $0 + Double($1) * Double($1) }
             return Victim(first: norm, second: commit, name: name, row: row)
@@ -131,9 +137,12 @@ extension MemoryBank {
     ///   - keepsUndo: whether the edit can be reverted.
     ///   - compacting: whether all that was ever replaced or deleted leaves the files.
     /// - Returns: the receipt.
-    /// - Throws: `UserError` (.inputOutput, .unavailable); the bank is then as it was, or the deletion holds, and this object is of no more use.
+    /// - Throws: `UserError` (.inputOutput, .unavailable); the bank is then as it was, or the deletion holds, and this object is of no more
+    ///   use.
     @discardableResult
-    func perform(_ receipt: BankReceipt, _ plan: BankPlan, keepsUndo: Bool = true, compacting: Bool = false, generations: [BankGeneration]? = nil) throws -> BankReceipt {
+    func perform(
+        _ receipt: BankReceipt, _ plan: BankPlan, keepsUndo: Bool = true, compacting: Bool = false, generations: [BankGeneration]? = nil
+    ) throws -> BankReceipt {
         isBroken = true
         // Log and ledger first: what is about to happen is known, and a deletion cannot be forgotten.
         var tombstones = plan.tombstones
@@ -142,7 +151,10 @@ extension MemoryBank {
             tombstones = all.flatMap { bytes in
                 bytes.withUnsafeBytes { bytes in
                     stride(from: 0, to: bytes.count, by: 16).map {
-                        (bytes.loadUnaligned(fromByteOffset: $0, as: UInt64.self), Int(bytes.loadUnaligned(fromByteOffset: $0 + 8, as: UInt64.self)))
+                        (
+                            bytes.loadUnaligned(fromByteOffset: $0, as: UInt64.self),
+                            Int(bytes.loadUnaligned(fromByteOffset: $0 + 8, as: UInt64.self))
+                        )
                     }
                 }
             }

@@ -42,16 +42,18 @@ extension MemoryBank {
     ///   - children: what becomes of records that were derived from them.
     ///   - expected: the version that each record that the filter means must have; `nil` where that does not matter.
     ///   - digest: the digest of the preview: needed where the filter does not name records by id.
-    /// - Throws: `UserError`: (.missingInput) where there is no such namespace or record, (.badData) where there are children, the version has moved on
-    ///   or the digest is another, (.usage) where one is needed.
+    /// - Throws: `UserError`: (.missingInput) where there is no such namespace or record, (.badData) where there are children, the version
+    ///   has moved on or the digest is another, (.usage) where one is needed.
     public func delete(
-        _ filter: BankFilter, children: Children = .refuse, expecting expected: Int? = nil, confirming digest: String? = nil, _ edit: BankEdit
+        _ filter: BankFilter, children: Children = .refuse, expecting expected: Int? = nil, confirming digest: String? = nil,
+        _ edit: BankEdit
     ) throws -> BankReceipt {
         try requireEditor()
         let (plan, preview, own) = try planDeletion(filter)
         if children == .refuse, let child = preview.children.first {
             throw UserError(
-                .badData, "\(quantity(preview.children.count, "record")) \(preview.children.count == 1 ? "was" : "were") derived from what is to be deleted, such as '\(child.id)'",
+                .badData,
+                "\(quantity(preview.children.count, "record")) \(preview.children.count == 1 ? "was" : "were") derived from what is to be deleted, such as '\(child.id)'",
                 at: directory, advice: "see --dry-run; --children cascade deletes them too")
         }
         try communicator.onEveryRank {
@@ -63,7 +65,8 @@ extension MemoryBank {
         }
         guard digest != nil || filter.namesRecords else {
             throw UserError(
-                .usage, "the filter means \(quantity(preview.records, "record"))", at: directory, advice: "confirm with --confirm \(preview.digest)")
+                .usage, "the filter means \(quantity(preview.records, "record"))", at: directory,
+                advice: "confirm with --confirm \(preview.digest)")
         }
         if let digest, digest != preview.digest {
             throw UserError(
@@ -75,7 +78,7 @@ extension MemoryBank {
 
     /// The plan, the preview and the records of this rank that the filter means.
     private func planDeletion(_ filter: BankFilter) throws -> (plan: BankPlan, preview: DeletionPreview, own: [BankRecord]) {
-        try requireScope(filter.scope)
+        try requireScope(filter.scope, waiting: true)
         let rows = localRows(filter, waiting: true)
         let own = rows.compactMap { table.location($0).map { columns.record($0.block, $0.slot) } }
         try requireFound(own, filter)
@@ -115,7 +118,9 @@ extension MemoryBank {
     private func parentIndex() -> [DeletionPreview.Child: [Int]] {
         var parents: [DeletionPreview.Child: [Int]] = [:]
         for row in index.all {
-            guard let (block, slot) = table.location(row), !block.variableBytes(BankColumns.Text.parents.rawValue, slot).isEmpty else { continue }
+            guard let (block, slot) = table.location(row), !block.variableBytes(BankColumns.Text.parents.rawValue, slot).isEmpty else {
+                continue
+            }
             let record = columns.record(block, slot)
             for parent in record.parents { parents[.init(namespace: record.namespace, id: parent), default: []].append(row) }
         }
@@ -131,8 +136,8 @@ extension MemoryBank {
 
     // MARK: Purging
 
-    /// Writes new bases of what is there and removes every segment that holds anything else: what was deleted or replaced is then in no file of the bank,
-    /// and cannot be reverted. Collective.
+    /// Writes new bases of what is there and removes every segment that holds anything else: what was deleted or replaced is then in no
+    /// file of the bank, and cannot be reverted. Collective.
     public func compact(_ edit: BankEdit) throws -> BankReceipt {
         try requireEditor()
         let receipt = try receipt(.compact, "all namespaces", BankPlan(), edit)
@@ -143,28 +148,33 @@ extension MemoryBank {
 
     /// Undoes a commit by another one: what it made goes, what it changed or deleted is as it was, as a later version. Collective.
     ///
-    /// - Throws: `UserError`: (.usage) for a commit that is none or changed nothing, (.badData) where it was purged, or where a record has been changed
-    ///   since, (.configuration) where there is no room any more.
+    /// - Throws: `UserError`: (.usage) for a commit that is none or changed nothing, (.badData) where it was purged, or where a record has
+    ///   been changed since, (.configuration) where there is no room any more.
     public func revert(_ commit: Int, _ edit: BankEdit) throws -> BankReceipt {
         try requireEditor()
         guard let place = manifest.history.firstIndex(where: { $0.commit == commit }) else {
-            if (1...max(1, manifest.commit)).contains(commit), commit <= manifest.purgedThrough || audit.receipts.contains(where: { $0.commit == commit && $0.action != .abandoned }) {
+            if (1...max(1, manifest.commit)).contains(commit),
+                commit <= manifest.purgedThrough || audit.receipts.contains(where: { $0.commit == commit && $0.action != .abandoned })
+            {
                 throw UserError(
-                    .badData, "what commit \(commit) replaced was purged\(commit <= manifest.purgedThrough ? " by the compaction in commit \(manifest.purgedThrough)" : "")",
+                    .badData,
+                    "what commit \(commit) replaced was purged\(commit <= manifest.purgedThrough ? " by the compaction in commit \(manifest.purgedThrough)" : "")",
                     at: directory, advice: "put the records anew")
             }
             throw UserError(.usage, "there is no commit \(commit) that can be reverted", at: directory, advice: "see mneme memory audit")
         }
         if let rekey = audit.receipts.last(where: { $0.action == .rekey && $0.commit > commit && $0.commit <= manifest.commit }) {
             throw UserError(
-                .badData, "all records got new keys since, in commit \(rekey.commit)", at: directory, advice: "put the records anew: their old keys are of another generation")
+                .badData, "all records got new keys since, in commit \(rekey.commit)", at: directory,
+                advice: "put the records anew: their old keys are of another generation")
         }
         let plan = try communicator.onEveryRank { try planRevert(place, edit) }
         if let capacity = configuration.capacity {
             let records = try recordCount() + communicator.allReduced(plan.growth, .sum)
             guard records <= capacity else {
                 throw UserError(
-                    .configuration, "the bank is full: it has room for \(quantity(capacity, "record")), not \(records)", at: directory, advice: "delete some first")
+                    .configuration, "the bank is full: it has room for \(quantity(capacity, "record")), not \(records)", at: directory,
+                    advice: "delete some first")
             }
         }
         var receipt = try receipt(.revert, "commit \(commit)", plan, edit)
@@ -189,7 +199,8 @@ extension MemoryBank {
         }
         func conflict(_ id: String, _ commit: Int) -> UserError {
             UserError(
-                .badData, "the record '\(id)' has been changed since, in commit \(commit)", at: directory, advice: "revert that commit first, or put the record")
+                .badData, "the record '\(id)' has been changed since, in commit \(commit)", at: directory,
+                advice: "revert that commit first, or put the record")
         }
         var plan = BankPlan()
         for segment in own {
@@ -239,7 +250,9 @@ extension MemoryBank {
     /// - Throws: `UserError` (.configuration) for another width, (.badData) where a record gets no key, and what `encode` throws.
     public func rekey(_ generation: BankGeneration, _ edit: BankEdit, _ encode: (BankRecord) throws -> [Float]?) throws -> BankReceipt {
         try requireEditor()
-        guard configuration.keyWidth > 0 else { throw UserError(.configuration, "the bank has no keys", at: directory, advice: "make a bank with keys") }
+        guard configuration.keyWidth > 0 else {
+            throw UserError(.configuration, "the bank has no keys", at: directory, advice: "make a bank with keys")
+        }
         guard generation.width == configuration.keyWidth else {
             throw UserError(
                 .configuration, "keys of \(generation.width) elements for a bank of \(configuration.keyWidth)", at: directory,
@@ -253,7 +266,8 @@ extension MemoryBank {
                 var record = columns.record(block, slot)
                 guard let key = try encode(record) else {
                     throw UserError(
-                        .badData, "the record '\(record.id)' gets no key", at: directory, advice: "give each record a text for its key, or a key in the file")
+                        .badData, "the record '\(record.id)' gets no key", at: directory,
+                        advice: "give each record a text for its key, or a key in the file")
                 }
                 record.key = key
                 try record.validate(configuration)

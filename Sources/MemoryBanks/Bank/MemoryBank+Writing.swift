@@ -38,10 +38,12 @@ extension MemoryBank {
     ///   - generation: what made the keys; must be the bank's.
     ///   - resurrecting: whether records that were deleted may come back, as later versions.
     /// - Returns: the receipt; no commit is made, and its number is the bank's, where everything is there already.
-    /// - Throws: `UserError`: (.badData) for a record that cannot be, that has moved on or was deleted, (.configuration) for a key or generation of
-    ///   another encoder and where the bank is full, (.unavailable) where the lock was lost, (.inputOutput). Nothing is written then.
+    /// - Throws: `UserError`: (.badData) for a record that cannot be, that has moved on or was deleted, (.configuration) for a key or
+    ///   generation of another encoder and where the bank is full, (.unavailable) where the lock was lost, (.inputOutput). Nothing is
+    ///   written then.
     public func put(
-        _ records: [BankRecord], expecting expected: Int? = nil, generation: BankGeneration? = nil, resurrecting: Bool = false, _ edit: BankEdit
+        _ records: [BankRecord], expecting expected: Int? = nil, generation: BankGeneration? = nil, resurrecting: Bool = false,
+        _ edit: BankEdit
     ) throws -> BankReceipt {
         try requireGeneration(generation)
         var plan = try plan(records, edit) { record, current in
@@ -55,8 +57,8 @@ extension MemoryBank {
         return try finish(.put, quantity(records.count, "record"), &plan, edit)
     }
 
-    /// Adds records, as a training run does: one that is there with the same content is left alone, one that was deleted or that was read from a bank is
-    /// passed over, and one that was appended too seldom waits. Collective.
+    /// Adds records, as a training run does: one that is there with the same content is left alone, one that was deleted or that was read
+    /// from a bank is passed over, and one that was appended too seldom waits. Collective.
     ///
     /// - Returns: the receipt, which counts them.
     /// - Throws: as ``put(_:expecting:generation:resurrecting:_:)``; also (.badData) where an id is taken by another content.
@@ -68,7 +70,10 @@ extension MemoryBank {
                 return ledger.deadVersion(record.hash) > 0 ? .refuseDeleted : configuration.admission > 1 ? .wait(1) : .write
             }
             guard current.holdsSame(as: record) else {
-                throw UserError(.badData, "the record '\(record.id)' is there with another content", advice: "put it instead, or give it another id")
+                // What only waits is not there yet: the new content waits in its place.
+                if current.sightings > 0 { return .wait(1) }
+                throw UserError(
+                    .badData, "the record '\(record.id)' is there with another content", advice: "put it instead, or give it another id")
             }
             guard current.sightings > 0 else { return .leave }
             return current.sightings + 1 >= configuration.admission ? .write : .wait(current.sightings + 1)
@@ -80,6 +85,11 @@ extension MemoryBank {
     func importing(_ records: [BankRecord], resurrecting: Bool, source: String, _ edit: BankEdit) throws -> BankReceipt {
         var plan = try plan(records, edit) { record, current in
             if current == nil, !resurrecting { try requireAlive(record) }
+            if let current, current.sightings == 0, (1..<current.version).contains(record.version), !current.holdsSame(as: record) {
+                throw UserError(
+                    .badData, "the record '\(record.id)' has version \(current.version) here and \(record.version) there: it has moved on",
+                    at: directory, advice: "leave the line out, or its version; nothing was imported")
+            }
             return .write
         }
         return try finish(.import, source, &plan, edit)
@@ -106,7 +116,8 @@ extension MemoryBank {
         return try finish(.update, filter.description, &plan, edit)
     }
 
-    /// Counts a use of records at a training step. It is committed with the next edit or ``commitUses()``, and is no edit: there is no receipt. Collective.
+    /// Counts a use of records at a training step. It is committed with the next edit or ``commitUses()``, and is no edit: there is no
+    /// receipt. Collective.
     public func recordUse(_ filter: BankFilter, step: Int) throws {
         try requireEditor()
         for row in localRows(filter, waiting: false) {
@@ -132,7 +143,8 @@ extension MemoryBank {
     public func requireGeneration(_ generation: BankGeneration?) throws {
         guard let generation, generation != self.generation else { return }
         throw UserError(
-            .configuration, "its keys are of another generation: \(self.generation?.description ?? "it has none"), not \(generation)", at: directory,
+            .configuration, "its keys are of another generation: \(self.generation?.description ?? "it has none"), not \(generation)",
+            at: directory,
             advice: "use that encoder, or give the bank new keys with mneme memory rekey")
     }
 
@@ -167,7 +179,8 @@ extension MemoryBank {
     }
 
     /// Plans the writing of a batch: each rank what is its own. Collective.
-    private func plan(_ records: [BankRecord], _ edit: BankEdit, _ decide: (BankRecord, BankRecord?) throws -> Decision) throws -> BankPlan {
+    private func plan(_ records: [BankRecord], _ edit: BankEdit, _ decide: (BankRecord, BankRecord?) throws -> Decision) throws -> BankPlan
+    {
         try requireEditor()
         var plan = BankPlan()
         try communicator.onEveryRank {
@@ -184,7 +197,9 @@ extension MemoryBank {
                 }
                 let current = index.row(hash).flatMap { table.location($0) }.map { columns.record($0.block, $0.slot) }
                 if let current, current.id != record.id || current.namespace != record.namespace {
-                    throw UserError(.badData, "the hash of the id '\(record.id)' is that of '\(current.id)'", at: directory, advice: "give it another id")
+                    throw UserError(
+                        .badData, "the hash of the id '\(record.id)' is that of '\(current.id)'", at: directory,
+                        advice: "give it another id")
                 }
                 try add(record, current, try decide(record, current), edit, to: &plan)
             }
@@ -212,7 +227,8 @@ extension MemoryBank {
             if admitted == nil { plan.growth += 1 }
             if admitted == nil, current != nil { plan.waitingGrowth -= 1 }
         }
-        record.version = max(admitted?.version ?? 0, ledger.deadVersion(record.hash)) + 1
+        // A record that comes from another bank, or was read here, brings its version.
+        record.version = max(admitted?.version ?? 0, ledger.deadVersion(record.hash), record.version - 1) + 1
         (record.commit, record.writtenStep, record.writtenTime) = (nextCommit, edit.step, edit.time)
         (record.lastUsedStep, record.useCount) = (admitted?.lastUsedStep ?? -1, admitted?.useCount ?? 0)
         record.generation = configuration.keyWidth == 0 ? -1 : manifest.generations.count - 1

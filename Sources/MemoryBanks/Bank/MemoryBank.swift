@@ -1,6 +1,7 @@
 // A bank: records that are written, found, changed and deleted, and outlive a run.
 //
-// P ranks, S virtual shards. A record belongs to the shard that the hash of its namespace and id names, so every rank knows without asking whose it is.
+// P ranks, S virtual shards. A record belongs to the shard that the hash of its namespace and id names, so every rank knows without asking
+// whose it is.
 
 import Checkpoints
 import Collectives
@@ -9,11 +10,11 @@ import Storage
 
 /// Records in partitions, kept in a directory and committed by increments.
 ///
-/// On several ranks each holds the records of its virtual shards. Every member marked *collective* is called by all ranks with the same arguments, and gives
-/// all of them the same answer; what the bank's files hold does not depend on the number of ranks.
+/// On several ranks each holds the records of its virtual shards. Every member marked *collective* is called by all ranks with the same
+/// arguments, and gives all of them the same answer; what the bank's files hold does not depend on the number of ranks.
 ///
-/// An edit writes its line of the audit log first, then (for deletions) the ledger, then the segments, then the manifest; until that is replaced the bank is
-/// as it was. One editor at a time holds the bank's lock. Readers need none.
+/// An edit writes its line of the audit log first, then (for deletions) the ledger, then the segments, then the manifest; until that is
+/// replaced the bank is as it was. One editor at a time holds the bank's lock. Readers need none.
 public final class MemoryBank {
     /// How a bank is opened.
     public enum Access: Sendable {
@@ -53,17 +54,22 @@ public final class MemoryBank {
     /// - Parameter generation: the encoder of the keys; `nil` for a bank without keys, and for one with an encoder of the program's.
     /// - Throws: `UserError` (.configuration, .inputOutput).
     public static func create(
-        _ directory: String, _ configuration: BankConfiguration, generation: BankGeneration? = nil, communicator: any Communicator = SingleProcess()
+        _ directory: String, _ configuration: BankConfiguration, generation: BankGeneration? = nil,
+        communicator: any Communicator = SingleProcess()
     ) throws {
         try communicator.onEveryRank {
             try configuration.validate()
             let encoder = configuration.encoder.flatMap { TextEncoders.named($0, width: configuration.keyWidth) }
             let generation = encoder?.generation ?? generation
             guard configuration.keyWidth == 0 || generation != nil else {
-                throw UserError(.configuration, "the bank has keys, and nothing says what made them", at: directory, advice: "name the model, or choose an encoder")
+                throw UserError(
+                    .configuration, "the bank has keys, and nothing says what made them", at: directory,
+                    advice: "name the model, or choose an encoder")
             }
             guard generation.map({ $0.width == configuration.keyWidth }) ?? true else {
-                throw UserError(.configuration, "keys of \(configuration.keyWidth) elements from an encoder of \(generation?.width ?? 0)", at: directory, advice: "give both one width")
+                throw UserError(
+                    .configuration, "keys of \(configuration.keyWidth) elements from an encoder of \(generation?.width ?? 0)",
+                    at: directory, advice: "give both one width")
             }
             guard communicator.rank == 0 else { return }
             if try !Directory.names(in: directory).isEmpty {
@@ -77,12 +83,15 @@ public final class MemoryBank {
     }
 
     /// Whether a directory is a bank's.
-    public static func exists(_ directory: String) -> Bool { Directory.exists(Directory.path(of: BankManifest.fileName, in: directory)) == .file }
+    public static func exists(_ directory: String) -> Bool {
+        Directory.exists(Directory.path(of: BankManifest.fileName, in: directory)) == .file
+    }
 
     /// Opens a bank and reads the records of this rank. Collective.
     ///
     /// A record that the ledger has as deleted is dropped, however it came back into the files.
-    /// - Throws: `UserError`: (.missingInput) where there is none, (.badData) where a file of it is damaged, (.unavailable) where another session edits it.
+    /// - Throws: `UserError`: (.missingInput) where there is none, (.badData) where a file of it is damaged, (.unavailable) where another
+    ///   session edits it.
     public init(_ directory: String, _ access: Access = .reading, communicator: any Communicator = SingleProcess()) throws {
         self.directory = directory
         self.communicator = communicator
@@ -97,11 +106,15 @@ public final class MemoryBank {
         while true {
             attempt += 1
             let bytes = try Self.manifestBytes(directory, communicator)
-            let manifest = try communicator.onEveryRank { try BankManifest(bytes, at: Directory.path(of: BankManifest.fileName, in: directory)) }
+            let manifest = try communicator.onEveryRank {
+                try BankManifest(bytes, at: Directory.path(of: BankManifest.fileName, in: directory))
+            }
             let columns = BankColumns(manifest.configuration)
             do {
                 let table = try communicator.onEveryRank {
-                    try RowTable(columns.layout, manifest.chains, in: SegmentStore(run: directory), rank: communicator.rank, worldSize: communicator.size)
+                    try RowTable(
+                        columns.layout, manifest.chains, in: SegmentStore(run: directory), rank: communicator.rank,
+                        worldSize: communicator.size)
                 }
                 (self.manifest, manifestDigest, self.columns, self.table) = (manifest, BankManifest.digest(bytes), columns, table)
                 break
@@ -120,12 +133,15 @@ public final class MemoryBank {
         guard exists(directory) else { throw noBank(directory) }
         do { return try DirectoryLock(directory: directory, name: lockName, identity: identity) } catch let error as UserError {
             throw UserError(
-                error.exitCode, error.what.replacing("session has this run directory", with: "session edits this bank"), at: error.place, advice: error.advice)
+                error.exitCode, error.what.replacing("session has this run directory", with: "session edits this bank"), at: error.place,
+                advice: error.advice)
         }
     }
 
     private static func noBank(_ directory: String) -> UserError {
-        UserError(.missingInput, Directory.exists(directory) == nil ? "no such directory" : "is no bank", at: directory, advice: "name the directory of a bank; mneme memory create makes one")
+        UserError(
+            .missingInput, Directory.exists(directory) == nil ? "no such directory" : "is no bank", at: directory,
+            advice: "name the directory of a bank; mneme memory create makes one")
     }
 
     /// The manifest as rank 0 reads it.
@@ -145,7 +161,8 @@ public final class MemoryBank {
     func dropDeleted() throws {
         var count = 0
         for (hash, entry) in ledger.entries {
-            guard let row = index.row(hash), let (block, slot) = table.location(row), columns.number(.version, block, slot) <= entry.version else { continue }
+            guard let row = index.row(hash), let (block, slot) = table.location(row), columns.number(.version, block, slot) <= entry.version
+            else { continue }
             remove(row, isUndoable: false)
             count += 1
         }
@@ -167,9 +184,13 @@ public final class MemoryBank {
                 var line = BankReceipt(isDeleted ? .finished : .abandoned, commit: receipt.commit, filter: receipt.filter, edit)
                 if isDeleted { (line.records, line.digest, line.deleted) = (receipt.records, receipt.digest, receipt.deleted) }
                 try audit.append(line)
-                notes.append("\(directory): commit \(receipt.commit) (\(receipt.action.rawValue)) was interrupted: it \(isDeleted ? "holds" : "did not happen")")
+                notes.append(
+                    "\(directory): commit \(receipt.commit) (\(receipt.action.rawValue)) was interrupted: it \(isDeleted ? "holds" : "did not happen")"
+                )
             }
-            for name in try Directory.names(in: directory) where DurableFile.isPartial(name) { try Directory.remove(Directory.path(of: name, in: directory)) }
+            for name in try Directory.names(in: directory) where DurableFile.isPartial(name) {
+                try Directory.remove(Directory.path(of: name, in: directory))
+            }
             notes += try sweep()
         }
         try communicator.barrier()
@@ -185,7 +206,9 @@ public final class MemoryBank {
     /// Makes sure that this object may edit.
     func requireEditor() throws {
         guard !isBroken else {
-            throw UserError(.inputOutput, "an edit of this bank failed half way", at: directory, advice: "open it again: it is as it was before, or the deletion holds")
+            throw UserError(
+                .inputOutput, "an edit of this bank failed half way", at: directory,
+                advice: "open it again: it is as it was before, or the deletion holds")
         }
         require(isEditor, "a bank that was opened for reading is not edited")
         try communicator.onEveryRank { try lock?.requireHeld() }
@@ -214,7 +237,8 @@ public final class MemoryBank {
                     }
                     // Dropped records would be missing where a delta removes them.
                     if table.hasChanges {
-                        table = try RowTable(columns.layout, newer.chains, in: segments, rank: communicator.rank, worldSize: communicator.size)
+                        table = try RowTable(
+                            columns.layout, newer.chains, in: segments, rank: communicator.rank, worldSize: communicator.size)
                     } else {
                         _ = try table.advance(to: newer.chains, from: segments)
                     }
@@ -257,10 +281,13 @@ public final class MemoryBank {
         var counts: [String: Int] = [:]
         for (name, count) in index.counts where count > 0 { counts[name] = count }
         if communicator.size > 1 {
-            let packed = Array(try JSONText.line(counts.sorted { $0.key < $1.key }.map { NamespaceCount(name: $0.key, records: $0.value) }).utf8)
+            let packed = Array(
+                try JSONText.line(counts.sorted { $0.key < $1.key }.map { NamespaceCount(name: $0.key, records: $0.value) }).utf8)
             counts = [:]
             for bytes in try communicator.allGather(packed) {
-                for entry in try BankJSON.decoder.decode([NamespaceCount].self, from: .init(bytes)) { counts[entry.name, default: 0] += entry.records }
+                for entry in try BankJSON.decoder.decode([NamespaceCount].self, from: .init(bytes)) {
+                    counts[entry.name, default: 0] += entry.records
+                }
             }
         }
         return counts.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }.map { ($0.key, $0.value) }
@@ -269,17 +296,20 @@ public final class MemoryBank {
     private struct NamespaceCount: Codable { let name: String; let records: Int }
 
     /// Makes sure that a namespace has records. Collective.
+    /// - Parameter waiting: whether records count that wait for their admission.
     /// - Throws: `UserError` (.missingInput).
-    func requireScope(_ scope: NamespaceScope) throws {
+    func requireScope(_ scope: NamespaceScope, waiting: Bool = false) throws {
         guard case .one(let name) = scope else { return }
-        guard try communicator.allReduced(index.counts[name] ?? 0, .sum) > 0 else {
+        let own = waiting ? index.blocks(in: scope).count : index.counts[name] ?? 0
+        guard try communicator.allReduced(own, .sum) > 0 else {
             throw UserError(.missingInput, "has no namespace '\(name)'", at: directory, advice: "see mneme memory list --namespaces")
         }
     }
 
     /// The record of an id; `nil` where this rank has none.
     public func localRecord(_ id: String, namespace: String) -> BankRecord? {
-        guard let row = index.row(BankRecord.hash(namespace, id)), let (block, slot) = table.location(row), columns.text(.id, block, slot) == id,
+        guard let row = index.row(BankRecord.hash(namespace, id)), let (block, slot) = table.location(row),
+            columns.text(.id, block, slot) == id,
             columns.text(.namespace, block, slot) == namespace
         else { return nil }
         let record = columns.record(block, slot)
@@ -289,11 +319,13 @@ public final class MemoryBank {
     /// This rank's records that meet a filter, sorted by namespace and id.
     /// - Complexity: O(ids) where the filter names ids in one namespace, else O(rows).
     public func localRecords(_ filter: BankFilter) -> [BankRecord] {
-        localRows(filter, waiting: false).compactMap { table.location($0).map { columns.record($0.block, $0.slot) } }.sorted(by: Self.precedes)
+        localRows(filter, waiting: false).compactMap { table.location($0).map { columns.record($0.block, $0.slot) } }.sorted(
+            by: Self.precedes)
     }
 
     static func precedes(_ one: BankRecord, _ other: BankRecord) -> Bool {
-        one.namespace == other.namespace ? one.id.utf8.lexicographicallyPrecedes(other.id.utf8) : one.namespace.utf8.lexicographicallyPrecedes(other.namespace.utf8)
+        one.namespace == other.namespace
+            ? one.id.utf8.lexicographicallyPrecedes(other.id.utf8) : one.namespace.utf8.lexicographicallyPrecedes(other.namespace.utf8)
     }
 
     /// The rows of this rank that a filter means.
@@ -305,7 +337,8 @@ public final class MemoryBank {
         }
         if let ids = filter.ids, case .one(let namespace) = filter.scope {
             return Set(ids).compactMap { id in
-                guard let row = index.row(BankRecord.hash(namespace, id)), let (block, slot) = table.location(row), columns.text(.id, block, slot) == id
+                guard let row = index.row(BankRecord.hash(namespace, id)), let (block, slot) = table.location(row),
+                    columns.text(.id, block, slot) == id
                 else { return nil }
                 return isMeant(row) ? row : nil
             }.sorted()
@@ -329,7 +362,8 @@ public final class MemoryBank {
     func remove(_ row: Int, isUndoable: Bool = true) {
         guard let (block, slot) = table.location(row) else { return }
         index.remove(
-            row, hash: BankRecord.hash(columns.text(.namespace, block, slot), columns.text(.id, block, slot)), namespace: columns.text(.namespace, block, slot),
+            row, hash: BankRecord.hash(columns.text(.namespace, block, slot), columns.text(.id, block, slot)),
+            namespace: columns.text(.namespace, block, slot),
             isAdmitted: columns.small(.sightings, block, slot) == 0, layout: columns.layout)
         table.remove(row, isUndoable: isUndoable)
     }

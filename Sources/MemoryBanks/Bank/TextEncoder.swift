@@ -16,13 +16,16 @@ public enum TextEncoders {
     public static let names = ["hashed-ngrams"]
 
     /// An encoder by its name; `nil` where there is none.
-    public static func named(_ name: String, width: Int) -> (any TextEncoder)? { name == "hashed-ngrams" ? HashedNGrams(width: width) : nil }
+    public static func named(_ name: String, width: Int) -> (any TextEncoder)? {
+        name == "hashed-ngrams" ? HashedNGrams(width: width) : nil
+    }
 }
 
-/// Counts of words and of their parts of three letters, hashed into a vector of length 1: texts that share words or their stems have keys that are alike.
+/// Counts of words and of their parts of three letters, hashed into a vector of length 1: texts that share words or their stems have keys
+/// that are alike.
 ///
-/// Letters are compared in lower case. Each word, and each three letters in a row of a word with a mark at its ends, adds 1 or -1, by a bit of its hash,
-/// to the element that its hash names.
+/// Letters are compared in lower case. Each word, and each three letters in a row of a word with a mark at its ends, adds 1 or -1, by a bit
+/// of its hash, to the element that its hash names.
 ///
 /// - Source: Weinberger et al. 2009, Feature Hashing for Large Scale Multitask Learning, equation 2.
 public struct HashedNGrams: TextEncoder {

@@ -20,6 +20,22 @@ final class RowBlock {
             bytes += row
         }
 
+        /// Appends rows that lie one after the other: row i is `bytes[starts[i]..<starts[i + 1]]`.
+        mutating func append(_ rows: (bytes: [UInt8], starts: [Int]), _ range: Range<Int>) {
+            let shift = bytes.count - rows.starts[range.lowerBound]
+            bytes += rows.bytes[rows.starts[range.lowerBound]..<rows.starts[range.upperBound]]
+            starts += range.map { rows.starts[$0] + shift }
+            counts += range.map { rows.starts[$0 + 1] - rows.starts[$0] }
+        }
+
+        /// Appends all rows, in the order of their slots, to rows that lie one after the other.
+        func append(to rows: inout (bytes: [UInt8], starts: [Int])) {
+            for slot in starts.indices {
+                rows.bytes += row(slot)
+                rows.starts.append(rows.bytes.count)
+            }
+        }
+
         mutating func set(_ slot: Int, _ row: [UInt8]) {
             if row.count <= counts[slot] {
                 unused += counts[slot] - row.count
@@ -124,6 +140,33 @@ final class RowBlock {
             start += column.rowBytes
         }
         for index in variable.indices { variable[index].append(image.variable[index]) }
+    }
+
+    /// Adds rows of a segment that the block does not hold yet.
+    /// - Parameter range: their places in the segment.
+    func append(_ segment: RowSegment, _ range: Range<Int>) {
+        for index in range {
+            let place = segment.rows[index] % slots.count
+            slots[place] = Int32(places.count)
+            places.append(Int32(place))
+        }
+        for (index, column) in fixedColumns.enumerated() {
+            fixed[index] += segment.fixed[index][(range.lowerBound * column.rowBytes)..<(range.upperBound * column.rowBytes)]
+        }
+        for index in variable.indices { variable[index].append(segment.variable[index], range) }
+    }
+
+    /// Adds all rows to a segment, in their order.
+    func append(to segment: inout RowSegment) {
+        let first = number * slots.count
+        // Rows that came in their order and stayed lie as a segment has them.
+        guard zip(places, places.dropFirst()).allSatisfy({ $0 < $1 }) else {
+            for place in occupied { segment.append(first + place, of: self, slot: Int(slots[place])) }
+            return
+        }
+        segment.rows += places.map { first + Int($0) }
+        for index in fixed.indices { segment.fixed[index] += fixed[index] }
+        for index in variable.indices { variable[index].append(to: &segment.variable[index]) }
     }
 
     /// Overwrites the bytes of one column of fixed width in a row that exists.

@@ -61,7 +61,8 @@ public struct RowLayout: Sendable, Hashable, Codable {
 
     /// Sixteen hexadecimal digits that two layouts share only where they are equal.
     public var digest: String {
-        let text = columns.map { "\($0.name) \($0.element.rawValue) \($0.width.map(String.init) ?? "any")\n" }.joined() + "\(blockRows) \(shards)"
+        let text =
+            columns.map { "\($0.name) \($0.element.rawValue) \($0.width.map(String.init) ?? "any")\n" }.joined() + "\(blockRows) \(shards)"
         return hexadecimal(XXHash64.of(Array(text.utf8)))
     }
 }

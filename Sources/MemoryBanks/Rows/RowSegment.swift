@@ -85,8 +85,10 @@ struct RowSegment {
             let file = try HDF5File.create(path)
             let attributes: [(String, HDF5AttributeValue)] = [
                 ("format", .string(Self.format)), ("format_version", .integer(Self.version)), ("kind", .string(kind.rawValue)),
-                ("commit", .integer(Int64(commit))), ("link", .integer(Int64(link))), ("shard", .integer(Int64(shard))), ("parent", .string(parent)),
-                ("layout", .string(layout.digest)), ("block_rows", .integer(Int64(layout.blockRows))), ("shards", .integer(Int64(layout.shards))),
+                ("commit", .integer(Int64(commit))), ("link", .integer(Int64(link))), ("shard", .integer(Int64(shard))),
+                ("parent", .string(parent)),
+                ("layout", .string(layout.digest)), ("block_rows", .integer(Int64(layout.blockRows))),
+                ("shards", .integer(Int64(layout.shards)))
             ]
             for (name, value) in attributes { try file.setAttribute(name, value) }
             try Self.write(rows.map(Int64.init), "rows", .int64, file)
@@ -102,7 +104,9 @@ struct RowSegment {
         return try store.adopt(path)
     }
 
-    private static func write<Element: BitwiseCopyable>(_ values: [Element], _ name: String, _ type: HDF5ElementType, _ file: HDF5File) throws {
+    private static func write<Element: BitwiseCopyable>(_ values: [Element], _ name: String, _ type: HDF5ElementType, _ file: HDF5File)
+        throws
+    {
         try file.createDataset(name, type, shape: [values.count]).write(values)
     }
 
@@ -124,10 +128,13 @@ struct RowSegment {
             guard case .integer(let value) = try file.attribute(name) else { throw refused("attribute '\(name)' is no whole number") }
             return Int(value)
         }
-        guard try text("format") == Self.format, try integer("format_version") == Self.version else { throw refused("is no segment of rows, version 1") }
+        guard try text("format") == Self.format, try integer("format_version") == Self.version else {
+            throw refused("is no segment of rows, version 1")
+        }
         guard try text("layout") == layout.digest else { throw refused("its columns or blocks are those of another layout") }
         guard let kind = Kind(rawValue: try text("kind")) else { throw refused("is of the unknown kind '\(try text("kind"))'") }
-        self.init(kind, commit: try integer("commit"), link: try integer("link"), shard: try integer("shard"), parent: try text("parent"), layout)
+        self.init(
+            kind, commit: try integer("commit"), link: try integer("link"), shard: try integer("shard"), parent: try text("parent"), layout)
         rows = try file.dataset("rows").read(as: Int64.self).map { Int($0) }
         removed = try file.dataset("removed").read(as: Int64.self).map { Int($0) }
         let numbers = try file.dataset("blocks").read(as: Int64.self)
@@ -135,13 +142,15 @@ struct RowSegment {
         guard numbers.count == digests.count else { throw refused("it has \(numbers.count) blocks and \(digests.count) hashes of them") }
         blocks = zip(numbers, digests).map { (Int($0), $1) }
         (fixed, variable) = try RowDatasets.read(rows: rows.count, layout, under: "columns", file)
-        for row in rows + removed where row < 0 || layout.shard(of: row) != shard { throw refused("row \(row) is not of virtual shard \(shard)") }
+        for row in rows + removed where row < 0 || layout.shard(of: row) != shard {
+            throw refused("row \(row) is not of virtual shard \(shard)")
+        }
         try file.close()
     }
 }
 
-/// The columns of rows as datasets: one of fixed width as a matrix, or a list where it has one element a row; one of variable width as the group of
-/// `values` and `offsets`, row i being `values[offsets[i]:offsets[i + 1]]`.
+/// The columns of rows as datasets: one of fixed width as a matrix, or a list where it has one element a row; one of variable width as the
+/// group of `values` and `offsets`, row i being `values[offsets[i]:offsets[i + 1]]`.
 enum RowDatasets {
     private static func type(_ element: RowColumn.Element) -> HDF5ElementType {
         switch element {
@@ -158,7 +167,8 @@ enum RowDatasets {
     ) throws {
         for (column, bytes) in zip(layout.fixed, fixed) {
             let width = column.width ?? 1
-            let dataset = try file.createDataset("\(group)/\(column.name)", type(column.element), shape: width == 1 ? [rows] : [rows, width])
+            let dataset = try file.createDataset(
+                "\(group)/\(column.name)", type(column.element), shape: width == 1 ? [rows] : [rows, width])
             try bytes.withUnsafeBytes { try dataset.write($0) }
             if column.element == .bfloat16 { try dataset.setAttribute("element", .string("bfloat16")) }
         }
@@ -166,15 +176,20 @@ enum RowDatasets {
             let size = column.element.byteCount
             let dataset = try file.createDataset("\(group)/\(column.name)/values", type(column.element), shape: [values.bytes.count / size])
             try values.bytes.withUnsafeBytes { try dataset.write($0) }
-            try file.createDataset("\(group)/\(column.name)/offsets", .int64, shape: [rows + 1]).write(values.starts.map { Int64($0 / size) })
+            try file.createDataset("\(group)/\(column.name)/offsets", .int64, shape: [rows + 1]).write(
+                values.starts.map { Int64($0 / size) })
         }
     }
 
-    static func read(rows: Int, _ layout: RowLayout, under group: String, _ file: HDF5File) throws -> (fixed: [[UInt8]], variable: [(bytes: [UInt8], starts: [Int])]) {
+    static func read(rows: Int, _ layout: RowLayout, under group: String, _ file: HDF5File) throws -> (
+        fixed: [[UInt8]], variable: [(bytes: [UInt8], starts: [Int])]
+    ) {
         func bytes(_ name: String, _ element: RowColumn.Element, count: Int?) throws -> [UInt8] {
             let dataset = try file.dataset(name)
             guard dataset.elementType == type(element), count.map({ $0 * element.byteCount == dataset.byteCount }) ?? true else {
-                throw UserError(.badData, "dataset '\(name)' has another type or size than its column", at: file.path, advice: "restore the file from a copy")
+                throw UserError(
+                    .badData, "dataset '\(name)' has another type or size than its column", at: file.path,
+                    advice: "restore the file from a copy")
             }
             var bytes = [UInt8](repeating: 0, count: dataset.byteCount)
             try bytes.withUnsafeMutableBytes { try dataset.read(into: $0) }
@@ -184,8 +199,12 @@ enum RowDatasets {
         let variable = try layout.variable.map { column in
             let values = try bytes("\(group)/\(column.name)/values", column.element, count: nil)
             let starts = try file.dataset("\(group)/\(column.name)/offsets").read(as: Int64.self).map { Int($0) * column.element.byteCount }
-            guard starts.count == rows + 1, starts.first == 0, starts.last == values.count, zip(starts, starts.dropFirst()).allSatisfy({ $0 <= $1 }) else {
-                throw UserError(.badData, "the offsets of column '\(column.name)' do not fit its values", at: file.path, advice: "restore the file from a copy")
+            guard starts.count == rows + 1, starts.first == 0, starts.last == values.count,
+                zip(starts, starts.dropFirst()).allSatisfy({ $0 <= $1 })
+            else {
+                throw UserError(
+                    .badData, "the offsets of column '\(column.name)' do not fit its values", at: file.path,
+                    advice: "restore the file from a copy")
             }
             return (bytes: values, starts: starts)
         }

@@ -30,8 +30,8 @@ public struct ShardChain: Sendable, Hashable, Codable {
 
 /// Rows in blocks, blocks in virtual shards; a rank holds the shards whose low bits equal its rank.
 ///
-/// Changes stay in memory until ``commit(_:keepingUndo:rebasing:to:_:)`` writes those rows, and only those, as one file for each touched shard. A shard
-/// gets a new base when its deltas hold half the bytes of the base, or when there are 16 of them.
+/// Changes stay in memory until ``commit(_:keepingUndo:rebasing:to:_:)`` writes those rows, and only those, as one file for each touched
+/// shard. A shard gets a new base when its deltas hold half the bytes of the base, or when there are 16 of them.
 public final class RowTable {
     /// Deltas after a base, at most.
     static let longestChain = 16
@@ -220,27 +220,33 @@ public final class RowTable {
         let (present, removed) = (rows.filter(holds), rows.filter { !holds($0) })
         let bytes = present.reduce(0) { $0 + (location($1).map { Self.byteCount($0.block, $0.slot, layout) } ?? 0) } + 8 * removed.count
         let deltas = chain.links.dropFirst()
-        let needsBase = rebasing || chain.links.isEmpty || deltas.count >= Self.longestChain
+        let needsBase =
+            rebasing || chain.links.isEmpty || deltas.count >= Self.longestChain
             || (deltas.reduce(bytes) { $0 + $1.bytes }) * 2 > chain.links[0].bytes
         var segment: RowSegment
         if needsBase {
             segment = RowSegment(.base, commit: number, link: 0, shard: shard, parent: "", layout)
             for block in own {
-                for place in block.occupied { segment.append(block.number * layout.blockRows + place, of: block, slot: block.slot(place)!) }
+                block.append(to: &segment)
                 segment.blocks.append((block.number, digests[block.number] ?? block.digest))
             }
             chain.links = []
         } else {
-            segment = RowSegment(.delta, commit: number, link: chain.links.count, shard: shard, parent: chain.links[chain.links.count - 1].segment, layout)
+            segment = RowSegment(
+                .delta, commit: number, link: chain.links.count, shard: shard, parent: chain.links[chain.links.count - 1].segment, layout)
             for row in present { if let (block, slot) = location(row) { segment.append(row, of: block, slot: slot) } }
             segment.removed = removed
-            segment.blocks = Set(rows.map { layout.block(of: $0) }).sorted().map { ($0, digests[$0] ?? RowBlock($0, layout).computedDigest()) }
+            segment.blocks = Set(rows.map { layout.block(of: $0) }).sorted().map {
+                ($0, digests[$0] ?? RowBlock($0, layout).computedDigest())
+            }
         }
         // A shard without rows needs no file.
         if needsBase && segment.rows.isEmpty { return chain }
         let reference = try segment.write(to: store, layout)
-        let held = segment.fixed.reduce(0) { $0 + $1.count } + segment.variable.reduce(0) { $0 + $1.bytes.count } + 8 * segment.removed.count
-        chain.links.append(ChainLink(segment: reference.name, commit: number, rows: segment.rows.count + segment.removed.count, bytes: held))
+        let held =
+            segment.fixed.reduce(0) { $0 + $1.count } + segment.variable.reduce(0) { $0 + $1.bytes.count } + 8 * segment.removed.count
+        chain.links.append(
+            ChainLink(segment: reference.name, commit: number, rows: segment.rows.count + segment.removed.count, bytes: held))
         return chain
     }
 
@@ -277,15 +283,18 @@ public final class RowTable {
 
     /// Reads the shards that this rank owns, replaying each chain in order.
     ///
-    /// - Throws: `UserError` (.badData) naming the segment where a chain has a gap, a repeat, a foreign segment, a short or a damaged file, (.missingInput)
-    ///   where a file is gone, (.configuration) where so many ranks cannot own the shards.
+    /// - Throws: `UserError` (.badData) naming the segment where a chain has a gap, a repeat, a foreign segment, a short or a damaged file,
+    ///   (.missingInput) where a file is gone, (.configuration) where so many ranks cannot own the shards.
     public convenience init(
-        _ layout: RowLayout, _ chains: [ShardChain], in store: SegmentStore, rank: Int = 0, worldSize: Int = 1, generator: (any RowGenerator)? = nil
+        _ layout: RowLayout, _ chains: [ShardChain], in store: SegmentStore, rank: Int = 0, worldSize: Int = 1,
+        generator: (any RowGenerator)? = nil
     ) throws {
         try RowTable.requireWorld(worldSize, layout)
         self.init(layout, rank: rank, worldSize: worldSize, generator: generator)
         guard chains.count == layout.shards else {
-            throw UserError(.badData, "it lists \(quantity(chains.count, "chain")) for \(quantity(layout.shards, "virtual shard"))", at: store.directory)
+            throw UserError(
+                .badData, "it lists \(quantity(chains.count, "chain")) for \(quantity(layout.shards, "virtual shard"))", at: store.directory
+            )
         }
         self.chains = chains
         for shard in stride(from: rank, to: layout.shards, by: worldSize) { try read(shard, from: store, after: 0) }
@@ -325,18 +334,29 @@ public final class RowTable {
             guard segment.shard == shard else { throw refused("is of virtual shard \(segment.shard), not of \(shard)") }
             guard segment.link == index else {
                 throw refused(
-                    segment.link > index ? "a delta before it is missing: it is link \(segment.link) and stands at \(index)"
+                    segment.link > index
+                        ? "a delta before it is missing: it is link \(segment.link) and stands at \(index)"
                         : "the delta is repeated: it is link \(segment.link) and stands at \(index)")
             }
             guard segment.parent == (index == 0 ? "" : links[index - 1].segment) else {
-                throw refused("its parent is \(segment.parent), not \(index == 0 ? "none" : links[index - 1].segment): it is a delta of something else")
+                throw refused(
+                    "its parent is \(segment.parent), not \(index == 0 ? "none" : links[index - 1].segment): it is a delta of something else"
+                )
             }
             guard segment.commit == link.commit else { throw refused("is of commit \(segment.commit), not of \(link.commit)") }
-            for (place, row) in segment.rows.enumerated() {
-                let number = layout.block(of: row)
+            guard zip(segment.rows, segment.rows.dropFirst()).allSatisfy({ $0 < $1 }) else { throw refused("its rows are not in order") }
+            var start = 0
+            while start < segment.rows.count {
+                let number = layout.block(of: segment.rows[start])
+                let end = segment.rows[start...].firstIndex { layout.block(of: $0) != number } ?? segment.rows.count
                 let block = blocks[number] ?? RowBlock(number, layout)
                 blocks[number] = block
-                block.set(row % layout.blockRows, segment.image(place, layout))
+                if segment.kind == .base {
+                    block.append(segment, start..<end)
+                } else {
+                    for place in start..<end { block.set(segment.rows[place] % layout.blockRows, segment.image(place, layout)) }
+                }
+                start = end
             }
             for row in segment.removed {
                 guard let block = blocks[layout.block(of: row)], block.holds(row % layout.blockRows) else {
@@ -351,7 +371,8 @@ public final class RowTable {
             let found = blocks[number].map { $0.computedDigest() } ?? empty
             guard found == digest else {
                 throw UserError(
-                    .badData, "block \(number) does not hold what was committed: its hash is \(hexadecimal(found)), not \(hexadecimal(digest))",
+                    .badData,
+                    "block \(number) does not hold what was committed: its hash is \(hexadecimal(found)), not \(hexadecimal(digest))",
                     at: links.last.map { "\(store.directory)/\($0.segment)" } ?? store.directory, advice: "restore the bank from a copy")
             }
             blocks[number]?.digest = digest
@@ -364,7 +385,8 @@ public final class RowTable {
         }
         guard hexadecimal(hash.finalized()) == chains[shard].digest else {
             throw UserError(
-                .badData, "virtual shard \(shard) does not hold what was committed", at: store.directory, advice: "restore the bank from a copy")
+                .badData, "virtual shard \(shard) does not hold what was committed", at: store.directory,
+                advice: "restore the bank from a copy")
         }
     }
 

@@ -17,7 +17,7 @@ struct MemoryCommand: ParsableCommand {
 
             Examples:
               mneme memory create banks/facts --encoder hashed-ngrams --key-width 512
-              mneme memory search banks/facts --namespace films --text 'who directed Kismet'
+              mneme memory search banks/facts --namespace films --text 'Kismet year'
               mneme memory show checkpoints/copy-ntm
               mneme memory list checkpoints/knowledge-synthetic --subject 'Silver Harbour'
             """,

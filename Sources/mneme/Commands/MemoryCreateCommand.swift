@@ -14,7 +14,8 @@ struct MemoryCreateCommand: ParsableCommand {
 
             Examples:
               mneme memory create banks/facts --encoder hashed-ngrams --key-width 512
-              mneme memory create banks/states --key-width 256 --value tokens --model 3f09c1 --layer 4
+              mneme memory create banks/states --key-width 256 --value tokens \\
+                --model 3f09c1 --layer 4
               mneme memory create banks/recent --capacity 10000 --eviction least-used
             """)
 
@@ -57,17 +58,21 @@ struct MemoryCreateCommand: ParsableCommand {
     var history = 1000
 
     func run() throws {
-        func choice<Value: RawRepresentable & CaseIterable>(_ text: String, _ option: String, _: Value.Type) throws -> Value where Value.RawValue == String {
+        func choice<Value: RawRepresentable & CaseIterable>(_ text: String, _ option: String, _: Value.Type) throws -> Value
+        where Value.RawValue == String {
             guard let value = Value(rawValue: text) else {
                 throw UserError(
-                    .usage, "'\(text)' is none of \(Value.allCases.map(\.rawValue).joined(separator: ", "))", at: option, advice: "give one of these")
+                    .usage, "'\(text)' is none of \(Value.allCases.map(\.rawValue).joined(separator: ", "))", at: option,
+                    advice: "give one of these")
             }
             return value
         }
         let rules = BankConfiguration(
-            keyWidth: keyWidth, value: try choice(value, "--value", BankConfiguration.ValueKind.self), valueWidth: valueWidth, capacity: capacity,
+            keyWidth: keyWidth, value: try choice(value, "--value", BankConfiguration.ValueKind.self), valueWidth: valueWidth,
+            capacity: capacity,
             eviction: try choice(eviction, "--eviction", BankConfiguration.Eviction.self), admission: admission,
-            metric: try choice(metric, "--metric", BankConfiguration.Metric.self), encoder: encoder, blockRows: blockRows, shards: shards, history: history)
+            metric: try choice(metric, "--metric", BankConfiguration.Metric.self), encoder: encoder, blockRows: blockRows, shards: shards,
+            history: history)
         try MemoryBank.create(bank, rules, generation: try generation.generation(width: keyWidth))
         try print("made \(bank)")
     }

@@ -14,7 +14,7 @@ struct MemoryDeleteCommand: ParsableCommand {
             bytes out of the files. Records that a filter means, rather than ids, go only with the digest that --dry-run prints.
 
             Examples:
-              mneme memory delete banks/facts kismet-director --namespace films --reason wrong
+              mneme memory delete banks/facts kismet-year --namespace films
               mneme memory delete banks/facts --namespace user-7 --dry-run
               mneme memory delete banks/facts --namespace user-7 --confirm 0f9b6c0e12d7aa31
               mneme memory delete checkpoints/metaqa Kismet 'release year' 1944
@@ -67,7 +67,8 @@ struct MemoryDeleteCommand: ParsableCommand {
     private func deleteFacts() throws {
         try MemoryBank.requireNone(filter.isGiven || dryRun || confirm != nil || expectVersion != nil || editing.isGiven, directory)
         guard names.count == 2 || names.count == 3 else {
-            throw UserError(.usage, "a fact is deleted by subject and relation, or these and an object", advice: "see mneme memory delete --help")
+            throw UserError(
+                .usage, "a fact is deleted by subject and relation, or these and an object", advice: "see mneme memory delete --help")
         }
         let (subject, relation, object) = (names[0], names[1], names.count > 2 ? names[2] : nil)
         let bank = try KnowledgeBank.opened(directory)

@@ -14,7 +14,7 @@ struct MemoryGetCommand: ParsableCommand {
 
             Examples:
               mneme memory get banks/facts kismet-director --namespace films
-              mneme memory get banks/facts kismet-director --namespace films --count-use --step 500
+              mneme memory get banks/facts kismet-year --namespace films --count-use
               mneme memory get checkpoints/metaqa Kismet 'directed by'
             """)
 
@@ -60,7 +60,9 @@ struct MemoryGetCommand: ParsableCommand {
 
     private func getFacts() throws {
         try MemoryBank.requireNone(scope.isGiven || countUse || editing.isGiven, directory)
-        guard names.count <= 2 else { throw UserError(.usage, "a fact is looked up by subject and relation", advice: "see mneme memory get --help") }
+        guard names.count <= 2 else {
+            throw UserError(.usage, "a fact is looked up by subject and relation", advice: "see mneme memory get --help")
+        }
         let (subject, relation) = (names[0], names.count > 1 ? names[1] : nil)
         let facts = try KnowledgeBank.opened(directory).facts(subject: subject, relation: relation)
         guard !facts.isEmpty else {

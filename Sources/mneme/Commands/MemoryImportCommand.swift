@@ -15,7 +15,7 @@ struct MemoryImportCommand: ParsableCommand {
 
             Examples:
               mneme memory import banks/facts facts.jsonl
-              mneme memory import banks/facts films.jsonl --namespace films --reason 'first films'
+              mneme memory import banks/facts films.jsonl --namespace films
             """)
 
     @Argument(help: "The bank.")

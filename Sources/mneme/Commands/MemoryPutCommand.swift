@@ -19,8 +19,9 @@ struct MemoryPutCommand: ParsableCommand {
 
             Examples:
               mneme memory put banks/facts kismet-director --namespace films \\
-                --key-text 'Kismet directed by' --text 'William Dieterle' --taken-from wiki:Kismet
-              mneme memory put banks/facts kismet-director --namespace films --text X --expect-version 1
+                --key-text 'Kismet directed by' --text 'William Dieterle' --taken-from wiki
+              mneme memory put banks/facts kismet-year --namespace films \\
+                --key-text 'Kismet release year' --text 1944 --expect-version 1
               mneme memory put checkpoints/metaqa Kismet 'starred actors' 'Ronald Colman'
               mneme memory put checkpoints/metaqa Kismet 'release year' 1944 --replace
             """)
@@ -61,8 +62,12 @@ struct MemoryPutCommand: ParsableCommand {
     func run() throws {
         guard MemoryBank.exists(directory) else { return try putFact() }
         try MemoryBank.requireBank(replace, directory, "--replace")
-        guard names.count <= 1 else { throw UserError(.usage, "a record has one id, not \(names.count)", advice: "quote an id that has blanks") }
-        guard let value = try content.value() else { throw UserError(.usage, "the record has no value", advice: "give --text, --tokens or --vector-file") }
+        guard names.count <= 1 else {
+            throw UserError(.usage, "a record has one id, not \(names.count)", advice: "quote an id that has blanks")
+        }
+        guard let value = try content.value() else {
+            throw UserError(.usage, "the record has no value", advice: "give --text, --tokens or --vector-file")
+        }
         var record = BankRecord(id: names.first ?? "", namespace: try scope.required(), value: value)
         let patch = try content.patch()
         (record.key, record.keyText, record.source) = (patch.key ?? [], patch.keyText ?? "", patch.source ?? "")
@@ -70,15 +75,19 @@ struct MemoryPutCommand: ParsableCommand {
         record.origin = try origin.map(BankText.origin) ?? .data
         let receipt = try MemoryBank.edit(directory, editing) { bank, edit in
             try bank.put(
-                [record], expecting: expectVersion, generation: try generation.generation(width: record.key.count), resurrecting: resurrect, edit)
+                [record], expecting: expectVersion, generation: try generation.generation(width: record.key.count), resurrecting: resurrect,
+                edit)
         }
         try BankText.print(receipt, json: json)
     }
 
     private func putFact() throws {
         try MemoryBank.requireNone(
-            scope.isGiven || content.isGiven || editing.isGiven || origin != nil || expectVersion != nil || resurrect || generation.model != nil, directory)
-        guard names.count == 3 else { throw UserError(.usage, "a fact has a subject, a relation and an object", advice: "see mneme memory put --help") }
+            scope.isGiven || content.isGiven || editing.isGiven || origin != nil || expectVersion != nil || resurrect
+                || generation.model != nil, directory)
+        guard names.count == 3 else {
+            throw UserError(.usage, "a fact has a subject, a relation and an object", advice: "see mneme memory put --help")
+        }
         let (subject, relation, object) = (names[0], names[1], names[2])
         let bank = try KnowledgeBank.opened(directory)
         let fact = KnowledgeFact(subject, relation == "-" ? nil : relation, object)
@@ -94,6 +103,8 @@ struct MemoryPutCommand: ParsableCommand {
             changed
                 ? (isReplacing ? "replaced \(before.joined(separator: ", ")): " : "put: ") + FactOutput.line(fact)
                 : "known already: \(FactOutput.line(fact))")
-        for name in new { CommandLineOutput.note("'\(name)' was not there when the run was trained: it has a symbol that nothing was learned about") }
+        for name in new {
+            CommandLineOutput.note("'\(name)' was not there when the run was trained: it has a symbol that nothing was learned about")
+        }
     }
 }

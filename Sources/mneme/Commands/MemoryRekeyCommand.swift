@@ -56,7 +56,9 @@ struct MemoryRekeyCommand: ParsableCommand {
                 return try bank.rekey(generation, edit) { vectors[Name(namespace: $0.namespace, id: $0.id)] }
             }
             guard let encoder = bank.encoder else {
-                throw UserError(.configuration, "has no encoder that makes keys", at: self.bank, advice: "give the keys in a file, with --keys and --model")
+                throw UserError(
+                    .configuration, "has no encoder that makes keys", at: self.bank,
+                    advice: "give the keys in a file, with --keys and --model")
             }
             return try bank.rekey(encoder.generation, edit) { $0.keyText.isEmpty ? nil : encoder.key($0.keyText) }
         }

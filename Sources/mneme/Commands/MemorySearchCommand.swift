@@ -12,7 +12,7 @@ struct MemorySearchCommand: ParsableCommand {
             A namespace must be given, or --all. A text needs a bank with an encoder.
 
             Examples:
-              mneme memory search banks/facts --namespace films --text 'who directed Kismet'
+              mneme memory search banks/facts --namespace films --text 'Kismet year'
               mneme memory search banks/states --all --vector query.json --count 3 --json
             """)
 
@@ -57,7 +57,8 @@ struct MemorySearchCommand: ParsableCommand {
             if let text {
                 guard let encoder = bank.encoder else {
                     throw UserError(
-                        .configuration, "has no encoder of texts: its keys are of \(bank.generation?.description ?? "no model")", at: self.bank,
+                        .configuration, "has no encoder of texts: its keys are of \(bank.generation?.description ?? "no model")",
+                        at: self.bank,
                         advice: "search by --vector")
                 }
                 query = encoder.key(text)

@@ -10,8 +10,9 @@ struct MemoryUpdateCommand: ParsableCommand {
         abstract: "Change parts of a bank's records; what is not given stays.",
         discussion: """
             Examples:
-              mneme memory update banks/facts kismet-year --namespace films --text 1944 --expect-version 1
-              mneme memory update banks/facts kismet-year --namespace films --valid-to 2026-11-28
+              mneme memory update banks/facts kismet-year --namespace films --text 1944
+              mneme memory update banks/facts kismet-year --namespace films \\
+                --valid-to 2026-11-28 --expect-version 2
             """)
 
     @Argument(help: "The bank.")
@@ -32,7 +33,9 @@ struct MemoryUpdateCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        guard content.isGiven else { throw UserError(.usage, "nothing is to be changed", advice: "give what the records get, such as --text") }
+        guard content.isGiven else {
+            throw UserError(.usage, "nothing is to be changed", advice: "give what the records get, such as --text")
+        }
         let (filter, patch) = (BankFilter(try scope.scope(), ids: ids), try content.patch())
         let receipt = try MemoryBank.edit(bank, editing) { try $0.update(filter, patch, expecting: expectVersion, $1) }
         try BankText.print(receipt, json: json)
