@@ -113,7 +113,8 @@ public final class HDF5File: @unchecked Sendable {
     public func close(synchronizing: Bool = false) throws {
         try HDF5Library.locked {
             guard handle.isOpen else { return }
-            let written = isReadOnly ? .success(()) : Swift.Result { try flush() }
+            // The first flush cuts the file off at its end; the superblock, which says where that is, may be left to the second.
+            let written = isReadOnly ? .success(()) : Swift.Result { for _ in 0..<2 { try flush() } }
             let code = handle.close()
             try written.get()
             if code < 0 { throw HDF5Library.error(isReadOnly ? .reading : .writing, path, "close the file") }
@@ -129,8 +130,10 @@ public final class HDF5File: @unchecked Sendable {
     /// Closes a file, even where what the library still holds of it cannot be written.
     ///
     /// The library refuses to let go of a file that it cannot write. Then the file's descriptor is turned to a file in memory, which takes the rest.
+    /// - Returns: a negative number where something was not written.
     private static func closeOrAbandon(_ identifier: hid_t) -> herr_t {
-        if H5Fflush(identifier, H5F_SCOPE_LOCAL) < 0 {
+        let flushed = H5Fflush(identifier, H5F_SCOPE_LOCAL)
+        if flushed < 0 {
             var descriptor: UnsafeMutableRawPointer?
             if H5Fget_vfd_handle(identifier, mneme_h5p_default(), &descriptor) >= 0, let descriptor {
                 let sink = memfd_create("mneme-abandoned-hdf5", 0)
@@ -141,7 +144,7 @@ public final class HDF5File: @unchecked Sendable {
             }
             H5Eclear2(mneme_h5e_default())
         }
-        return H5Fclose(identifier)
+        return min(flushed, H5Fclose(identifier))
     }
 
     /// Waits until the file or directory at `path` is on the disk.
