@@ -54,6 +54,8 @@ typedef struct {
     /// Requests that are looked at together; an error of one of them comes back as itself, not as MPI_ERR_IN_STATUS.
     int (*test_all)(int count, void *requests, void *statuses, int *flag);
     int (*wait_all)(int count, void *requests, void *statuses);
+    /// Looks at one request, which stays as it is: whether it is over, and with which error.
+    int (*look_at)(void *requests, int index, int *flag, int *error);
 
     /// What a library with ULFM adds (user level failure mitigation, an extension of the standard); all NULL where it has none. Calls of the other
     /// ranks in a communicator that is revoked end with an error; agreement and shrinking work in it still.
