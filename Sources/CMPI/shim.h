@@ -18,7 +18,7 @@
     F(Irecv, void *, int, abi_handle, int, int, abi_handle, abi_handle *) F(Testall, int, abi_handle *, int *, abi_status *)                 \
     F(Waitall, int, abi_handle *, abi_status *) F(Request_get_status, abi_handle, int *, abi_status *)
 
-#define EXTENSIONS(F) F(Comm_revoke, abi_handle) F(Comm_agree, abi_handle, int *) F(Comm_shrink, abi_handle, abi_handle *)
+#define EXTENSIONS(F) F(Comm_revoke, abi_handle) F(Comm_is_revoked, abi_handle, int *) F(Comm_agree, abi_handle, int *) F(Comm_shrink, abi_handle, abi_handle *)
 
 /// The library's functions, and the objects that its handles name.
 static struct {
@@ -104,6 +104,7 @@ static int look_at(void *requests, int index, int *flag, int *error) {
 }
 
 static int comm_revoke(intptr_t comm) { return mpi.Comm_revoke((abi_handle)comm); }
+static int comm_is_revoked(intptr_t comm, int *flag) { return mpi.Comm_is_revoked((abi_handle)comm, flag); }
 static int comm_agree(intptr_t comm, int *flag) { return mpi.Comm_agree((abi_handle)comm, flag); }
 static int comm_shrink(intptr_t comm, intptr_t *living) {
     abi_handle handle;
@@ -130,7 +131,7 @@ static const char *fill(mneme_mpi_calls *calls) {
         initialized, init_thread, finalize, abort_all, error_string, get_processor_name, get_library_version, comm_return_errors, comm_rank, comm_size,
         comm_dup, comm_free, comm_split_by_node, barrier, all_reduce_in_place, start_all_reduce_in_place, broadcast, all_gather_int64,
         all_gather_bytes, start_send, start_receive, test_all, wait_all, look_at,
-        hasExtensions ? comm_revoke : NULL, hasExtensions ? comm_agree : NULL, hasExtensions ? comm_shrink : NULL,
+        hasExtensions ? comm_revoke : NULL, hasExtensions ? comm_is_revoked : NULL, hasExtensions ? comm_agree : NULL, hasExtensions ? comm_shrink : NULL,
     };
     return NULL;
 }

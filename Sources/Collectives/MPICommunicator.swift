@@ -138,7 +138,7 @@ public final class MPICommunicator: Communicator {
             throw UserError(.unavailable, "\(libraryDescription) cannot go on without a rank that is lost", advice: "start again")
         }
         _ = revoke(comm)
-        try endStarted()
+        endStarted()
         // Others may wait in an agreement: each rank comes to every one of them.
         if !hasDisagreed { _ = try agrees(false) }
         hasDisagreed = false
@@ -159,12 +159,9 @@ public final class MPICommunicator: Communicator {
     }
 
     /// Waits until the library lets go of the buffers of what was under way.
-    private func endStarted() throws {
-        defer { started = [] }
-        for collective in started where !collective.end() {
-            throw UserError(
-                .unavailable, "\(libraryDescription) does not end what was under way when a rank was lost", at: "rank \(rank)", advice: "start again")
-        }
+    private func endStarted() {
+        for collective in started { collective.end() }
+        started = []
     }
 
     /// Keeps an eye on what was started, where it may have to be ended.
@@ -172,7 +169,10 @@ public final class MPICommunicator: Communicator {
         guard toleratesFaults else { return collective }
         if started.count >= 64 { started.removeAll(where: \.isEmpty) }
         started.append(collective)
-        collective.failed = { [unowned self] in _ = mpi.pointee.comm_revoke?(comm) }
+        collective.tolerance = FaultTolerance(revoke: { [unowned self] in _ = mpi.pointee.comm_revoke?(comm) }) { [unowned self] in
+            var flag: Int32 = 0
+            return mpi.pointee.comm_is_revoked?(comm, &flag) != 0 || flag != 0
+        }
         return collective
     }
 
@@ -270,8 +270,9 @@ public final class MPICommunicator: Communicator {
             }
         }
         try start(incoming, "MPI_Irecv", mpi.pointee.start_receive)
+        let received = requests.count
         try start(outgoing, "MPI_Isend", mpi.pointee.start_send)
-        return kept(MPIPendingCollective(requests, library, rank: rank))
+        return kept(MPIPendingCollective(requests, firstSent: received, library, rank: rank))
     }
 
     /// Cuts `total` elements into pieces of at most `limit` that a 32-bit count can express. No piece for `total` 0.
@@ -295,6 +296,13 @@ public final class MPICommunicator: Communicator {
 /// Room for one request of the library.
 private typealias MPIRequest = UInt64
 
+/// What a communicator offers whose ranks can outlive others.
+private struct FaultTolerance {
+    /// Ends the calls of all ranks.
+    let revoke: () -> Void
+    let isRevoked: () -> Bool
+}
+
 /// The requests of one started collective.
 private final class MPIPendingCollective: PendingCollective {
     private var requests: [MPIRequest]
@@ -302,56 +310,62 @@ private final class MPIPendingCollective: PendingCollective {
     private var statuses: [UInt64]
     private let library: MPILibrary
     private let rank: Int
-    /// Called when it has failed, where ranks can outlive others.
-    var failed: (() -> Void)?
+    /// The first request that sends a message; those before it receive, or are collectives.
+    private let firstSent: Int
+    /// Where ranks can outlive others.
+    var tolerance: FaultTolerance?
+    /// When it was first looked at.
+    private var waitingSince: ContinuousClock.Instant?
 
-    init(_ requests: [MPIRequest], _ library: MPILibrary, rank: Int) {
+    init(_ requests: [MPIRequest], firstSent: Int? = nil, _ library: MPILibrary, rank: Int) {
         (self.requests, self.library, self.rank) = (requests, library, rank)
+        self.firstSent = firstSent ?? requests.count
         statuses = Array(repeating: 0, count: 4 * requests.count)
     }
 
     /// Whether nothing is under way.
     var isEmpty: Bool { requests.isEmpty }
 
-    /// Gives the library five seconds to have done with every request, well or badly. Those that were not waited for before are given up: what is freed while
-    /// a message of it is on its way to a lost rank would end the process (Open MPI 5.0).
-    /// - Returns: whether it has.
-    func end() -> Bool {
+    /// Gives the library five seconds to have done with what comes in, well or badly, and gives the rest up.
+    func end() {
         let end = ContinuousClock.now + .seconds(5)
-        while !requests.isEmpty, .now < end {
-            if requests.indices.allSatisfy({ look(at: $0) != nil }) { requests = [] }
-        }
-        return requests.isEmpty
+        while .now < end, !requests.indices.prefix(firstSent).allSatisfy({ (try? test(at: $0)) ?? true }) {}
+        requests = []
     }
 
-    /// The code that a request has ended with; `nil` while it goes on.
-    private func look(at index: Int) -> Int32? {
+    /// Whether a request is over. One that is over is freed, but what was sent is only looked at for the first quarter of a second: freed while it is on its
+    /// way to a rank that was lost just now, it would end the process (Open MPI 5.0).
+    /// - Throws: `UserError` (.unavailable) where it has failed.
+    private func test(at index: Int) throws -> Bool {
         var (flag, error): (Int32, Int32) = (0, 0)
-        let code = library.calls.pointee.look_at(&requests, Int32(index), &flag, &error)
-        return code != 0 ? code : flag != 0 ? error : nil
+        let mpi = library.calls.pointee
+        if waitingSince == nil { waitingSince = .now }
+        let frees = index < firstSent || waitingSince.map { ContinuousClock.now - $0 > .seconds(0.25) } ?? false
+        let code = frees
+            ? withUnsafeMutablePointer(to: &requests[index]) { mpi.test_all(1, $0, &statuses, &flag) } : mpi.look_at(&requests, Int32(index), &flag, &error)
+        try library.check("MPI_Test", code != 0 ? code : error, rank: rank)
+        return flag != 0
     }
 
-    /// Whether every request is over, where ranks can outlive others: none is freed that has failed.
-    /// - Throws: `UserError` (.unavailable) once one has failed and the library has let go of all.
-    private func isOver(_ failed: () -> Void) throws -> Bool {
-        var isOver = true
-        for index in requests.indices {
-            guard let code = look(at: index) else {
-                isOver = false
-                continue
-            }
-            guard code != 0 else { continue }
+    /// Whether every request is over, where ranks can outlive others.
+    /// - Throws: `UserError` (.unavailable) where one has failed, or the ranks that are left begin to leave.
+    private func isOver(_ tolerance: FaultTolerance) throws -> Bool {
+        do {
+            if try requests.indices.allSatisfy({ try test(at: $0) }) { return true }
+            // What is on its way to a lost rank fails late, what comes from it at once: whoever waits for that tells the others.
+            guard !tolerance.isRevoked() else { throw UserError(.unavailable, "a rank is lost, and the others leave", at: "rank \(rank)") }
+            return false
+        } catch {
             // Whoever waits gives its buffers up when this throws.
-            failed()
-            _ = end()
-            try library.check("MPI_Request_get_status", code, rank: rank)
+            tolerance.revoke()
+            end()
+            throw error
         }
-        return isOver
     }
 
     func test() throws -> Bool {
         guard !requests.isEmpty else { return true }
-        if let failed, try !isOver(failed) { return false }
+        if let tolerance, try !isOver(tolerance) { return false }
         var flag: Int32 = 0
         try library.check("MPI_Testall", library.calls.pointee.test_all(Int32(requests.count), &requests, &statuses, &flag), rank: rank)
         if flag != 0 { requests = [] }
@@ -360,7 +374,7 @@ private final class MPIPendingCollective: PendingCollective {
 
     func wait() throws {
         guard !requests.isEmpty else { return }
-        if let failed { while try !isOver(failed) {} }
+        if let tolerance { while try !isOver(tolerance) {} }
         try library.check("MPI_Waitall", library.calls.pointee.wait_all(Int32(requests.count), &requests, &statuses), rank: rank)
         requests = []
     }

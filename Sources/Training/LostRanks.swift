@@ -38,15 +38,15 @@ struct LostRanks {
             throw (error as? UserError)?.isShared == true ? trainer.ended(by: error) : trainer.ended(by: other)
         }
         let lost = (0..<before.size).filter { !left.contains($0) }
-        let who = (lost.count == 1 ? "rank " : "ranks ") + lost.map(String.init).joined(separator: ", ") + (lost.count == 1 ? " was lost" : " were lost")
-        let ranks = "with \(quantity(communicator.size, "rank"))"
+        let who = (lost.count == 1 ? "rank " : "ranks ") + lost.map(String.init).joined(separator: ", ") + (lost.count == 1 ? " was" : " were")
+        let ranks = quantity(communicator.size, "rank")
         (isSaved, unwritten) = (false, nil)
-        notice = "\(who): the run goes on \(ranks) from its newest checkpoint"
+        notice = "\(who) lost: the run goes on with \(ranks) from its newest checkpoint"
         // A further loss while this is done shows again when the next session begins.
-        if let step = try? rescue(trainer, before, left, configuration, communicator, why: "\(who), the job goes on \(ranks)") {
+        if let step = try? rescue(trainer, before, left, configuration, communicator, why: "\(who) lost, the job goes on with \(ranks)") {
             isSaved = true
             unwritten = trainer?.unwritten
-            notice = "\(who) after step \(step): the run goes on \(ranks), and nothing is lost"
+            notice = "\(who) lost after step \(step): the run goes on with \(ranks), and nothing is lost"
         }
         return true
     }

@@ -96,12 +96,14 @@ final class PartnerCopies {
     private func exchange(_ outgoing: [UInt8]) throws -> [UInt8] {
         let (next, before) = ((communicator.rank + 1) % communicator.size, (communicator.rank + communicator.size - 1) % communicator.size)
         func pass(_ outgoing: [UInt8], count: Int) throws -> [UInt8] {
-            var (outgoing, incoming) = (outgoing, [UInt8](repeating: 0, count: count))
-            try outgoing.withUnsafeMutableBytes { outgoing in
-                try incoming.withUnsafeMutableBytes { incoming in
-                    try communicator.startMessages([Message(partner: next, bytes: outgoing)], [Message(partner: before, bytes: incoming)], tag: 1).wait()
-                }
+            // Where the next rank is lost, its library may still read what was sent to it: that memory is given up then.
+            let sent = UnsafeMutableRawBufferPointer.allocate(byteCount: outgoing.count, alignment: 16)
+            sent.copyBytes(from: outgoing)
+            var incoming = [UInt8](repeating: 0, count: count)
+            try incoming.withUnsafeMutableBytes { incoming in
+                try communicator.startMessages([Message(partner: next, bytes: sent)], [Message(partner: before, bytes: incoming)], tag: 1).wait()
             }
+            sent.deallocate()
             return incoming
         }
         let length = try pass(withUnsafeBytes(of: Int64(outgoing.count)) { Array($0) }, count: 8)

@@ -54,12 +54,13 @@ typedef struct {
     /// Requests that are looked at together; an error of one of them comes back as itself, not as MPI_ERR_IN_STATUS.
     int (*test_all)(int count, void *requests, void *statuses, int *flag);
     int (*wait_all)(int count, void *requests, void *statuses);
-    /// Looks at one request, which stays as it is: whether it is over, and with which error.
+    /// Looks at one request, which stays as it is: whether it is over, and with which error. It does not see that the partner of one was lost.
     int (*look_at)(void *requests, int index, int *flag, int *error);
 
     /// What a library with ULFM adds (user level failure mitigation, an extension of the standard); all NULL where it has none. Calls of the other
     /// ranks in a communicator that is revoked end with an error; agreement and shrinking work in it still.
     int (*_Nullable comm_revoke)(mneme_mpi_handle comm);
+    int (*_Nullable comm_is_revoked)(mneme_mpi_handle comm, int *flag);
     /// The bits that all living ranks have set, the same on each of them, as is the code: not 0 where a rank was lost.
     int (*_Nullable comm_agree)(mneme_mpi_handle comm, int *flag);
     int (*_Nullable comm_shrink)(mneme_mpi_handle comm, mneme_mpi_handle *living);
