@@ -27,6 +27,8 @@ final class RunCheckpoints {
     private var began = ContinuousClock.now
     /// The longest time from the beginning of a checkpoint to its publication, in seconds; `nil` before the first.
     private(set) var longest: Double?
+    /// Whether one could not be written or published.
+    private(set) var hasFailed = false
     /// Called on rank 0 before a checkpoint is published: what must be on the disk before it.
     var beforePublication: () throws -> Void = {}
 
@@ -136,7 +138,7 @@ final class RunCheckpoints {
     private func abandoning(_ body: () throws -> Void) throws {
         do { try body() } catch {
             writer?.abandon()
-            phase = .idle
+            (phase, hasFailed) = (.idle, true)
             throw error
         }
     }
@@ -144,12 +146,17 @@ final class RunCheckpoints {
     private func endPublication() throws {
         phase = .idle
         longest = max(longest ?? 0, began.duration(to: .now).seconds)
-        try communicator.onEveryRank {
-            guard communicator.rank == 0 else { return }
-            try writer?.waitForPublication()
-            writer?.takeWarnings().forEach(report)
-            if let warning = directory?.discardEarlierRun() { report(warning) }
-            try directory?.note(step: step, checkpoint: step)
+        do {
+            try communicator.onEveryRank {
+                guard communicator.rank == 0 else { return }
+                try writer?.waitForPublication()
+                writer?.takeWarnings().forEach(report)
+                if let warning = directory?.discardEarlierRun() { report(warning) }
+                try directory?.note(step: step, checkpoint: step)
+            }
+        } catch {
+            hasFailed = true
+            throw error
         }
     }
 }

@@ -389,7 +389,7 @@ public final class Trainer {
         if let known = error as? UserError, known.isShared || communicator.size == 1 {
             // Every rank comes here: the checkpoint under way, which is of an earlier step, is still completed, and what was trained since then saved.
             try? checkpoints.finish()
-            if isBetweenSteps, step > savedStep {
+            if isBetweenSteps, step > savedStep, !checkpoints.hasFailed {
                 counters.seconds = elapsed
                 if (try? checkpoints.begin(step: step)) != nil { try? checkpoints.finish() }
             }
