@@ -15,6 +15,7 @@ public final class LoopbackCommunicator: Communicator {
     public let nodeName = "loopback"
     public let libraryDescription = "loopback, threads of one process"
 
+    /// As ``run(size:outlivesLostRanks:_:)`` was told.
     public let outlivesLostRanks: Bool
     private var world: LoopbackWorld
     /// The number of the next collective; the same collective has the same number on every rank.
@@ -31,6 +32,7 @@ public final class LoopbackCommunicator: Communicator {
 
     /// What a rank throws that is to be lost as if it were killed: nobody else hears of it.
     public struct Killed: Error {
+        /// The rank that throws it ends here.
         public init() {}
     }
 
