@@ -75,7 +75,12 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
 
     public func loss(_ batch: TokenBatch, _ pass: ForwardPass) -> SummedLoss {
         pass.resets = batch.resets
-        return output.loss(hidden(batch.inputs, pass), targets: batch.targets, labelSmoothing: configuration.labelSmoothing, pass)
+        return loss(ofHidden: hidden(batch.inputs, pass), targets: batch.targets, pass)
+    }
+
+    /// The loss of hidden states [B, T, D] against the targets int32 [B, T].
+    func loss(ofHidden hidden: Tensor, targets: Tensor, _ pass: ForwardPass) -> SummedLoss {
+        output.loss(hidden, targets: targets, labelSmoothing: configuration.labelSmoothing, pass)
     }
 
     public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder {

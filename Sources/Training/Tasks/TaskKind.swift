@@ -20,6 +20,7 @@ public enum TaskKind: String, Sendable, CaseIterable {
     case babiWords = "babi-words"
     case dialogBabi = "dialog-babi"
     case knowledge
+    case biographies
 
     /// Reads the sections that say what is learned and by which model.
     /// - Throws: `UserError` (.configuration) that names the key.
@@ -49,6 +50,7 @@ public enum TaskKind: String, Sendable, CaseIterable {
         case .babiWords: try BabiWordsTaskSettings(task, model: model)
         case .dialogBabi: try DialogTaskSettings(task, model: model)
         case .knowledge: try KnowledgeTaskSettings(task, model: model)
+        case .biographies: try BiographyTaskSettings(task, model: model)
         }
     }
 }

@@ -1,0 +1,310 @@
+// Facts about made-up people: learned by heart, or looked up in a bank of records. Both are measured in bits recalled.
+//
+// Legend: N people, A attributes of each, W width of keys.
+
+import Collectives
+import Corpora
+import Diagnostics
+import Foundation
+import Models
+import NeuralNetworks
+import Tensors
+import VectorSearch
+
+/// Biographies of N people, for a decoder that keeps their facts in its weights or one that looks them up.
+public final class BiographyTask: LearningTask {
+    /// Where the model has its facts.
+    private enum Learner {
+        case byHeart(DecoderOnlyTransformer)
+        case byLookup(LookupLanguageModel)
+    }
+
+    public let biographies: Biographies
+    private let settings: BiographyTaskSettings
+    private let configuration: RunConfiguration
+    private let learner: Learner
+
+    init(_ configuration: RunConfiguration, _ settings: BiographyTaskSettings) {
+        (self.configuration, self.settings) = (configuration, settings)
+        biographies = Biographies(people: settings.people, seed: settings.seed ?? configuration.seed)
+        learner = settings.lookup.map {
+            .byLookup(LookupLanguageModel(settings.transformer, $0, vocabularySize: BiographySymbols.count))
+        } ?? .byHeart(DecoderOnlyTransformer(settings.transformer, vocabularySize: BiographySymbols.count))
+    }
+
+    public var summary: String {
+        let bits = Double(settings.people) * Biographies.bitsPerPerson
+        return "biographies of \(settings.people) people, \(String(format: "%.4g", bits / 1e6)) million bits of facts"
+            + (lookupModel == nil ? "" : ", looked up in a bank")
+    }
+
+    public var laneBytes: Int { 8 * Biographies.length }
+    public var targets: String { "tokens" }
+    public var identity: [(name: String, value: String)] { [("task", "biographies of \(settings.people) people, seed \(biographies.seed)")] }
+    public var files: [RunFile] { [] }
+    public var model: any TrainableModel {
+        switch learner {
+        case .byHeart(let model): model
+        case .byLookup(let model): model
+        }
+    }
+    /// The model, where it looks its facts up.
+    public var lookupModel: LookupLanguageModel? { if case .byLookup(let model) = learner { model } else { nil } }
+
+    public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
+        let loader = BiographyLoader(biographies, lanes: configuration.batch.lanes, seed: configuration.seed)
+        switch learner {
+        case .byHeart(let model): return loader.prepared(for: model) { $0.batch(lanes: $1).textBatch(withValues: true) }
+        case .byLookup(let model): return loader.prepared(for: model) { $0.batch(lanes: $1).lookupBatch }
+        }
+    }
+
+    // MARK: Evaluation
+
+    /// People whose facts are asked for together.
+    private static let peopleAtOnce = 32
+
+    /// Validation asks for the facts of the first `task.examples` people, test for those of all.
+    public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {
+        let people = 0..<(part == .test ? settings.people : min(settings.people, settings.examples))
+        var recall: FactRecall
+        switch learner {
+        case .byHeart(let model): recall = try recallByHeart(of: people, model, communicator)
+        case .byLookup(let model):
+            let facts = try FactKeys(of: 0..<settings.people, biographies, model, communicator)
+            recall = try recallByLookup(of: people, model, communicator) { try facts.values(of: $0, biographies, communicator) }
+        }
+        return recall.scores(of: settings.people)
+    }
+
+    private func chunks(of people: Range<Int>) -> [Range<Int>] {
+        stride(from: people.lowerBound, to: people.upperBound, by: Self.peopleAtOnce).map {
+            $0..<min($0 + Self.peopleAtOnce, people.upperBound)
+        }
+    }
+
+    /// The greedy answers of a model that knows its facts by heart, and the bits that they hold at least.
+    private func recallByHeart(of people: Range<Int>, _ model: DecoderOnlyTransformer, _ communicator: any Communicator) throws -> FactRecall {
+        let chunks = chunks(of: people)
+        return try FactRecall(people: people.count, encoded: communicator.orderedSum(parts: chunks.count, width: FactRecall.width) { part in
+            var recall = FactRecall(people: 0)
+            for isParaphrased in [false, true] {
+                let questions = chunks[part].flatMap { person in
+                    BiographyAttribute.allCases.map { attribute in
+                        (attribute, biographies.asked(attribute, of: person, isParaphrased: isParaphrased), biographies.value(of: attribute, person))
+                    }
+                }
+                let length = questions.map { $1.count + $2.count - 1 }.max() ?? 0
+                var (inputs, targets): ([Int32], [Int32]) = ([], [])
+                for (_, question, value) in questions {
+                    let row = question + value.dropLast()
+                    inputs += row + [Int32](repeating: 0, count: length - row.count)
+                    targets += [Int32](repeating: ignoredTarget, count: question.count - 1) + value
+                    targets += [Int32](repeating: ignoredTarget, count: length - row.count)
+                }
+                let logits = model.logits(Tensor(inputs, [questions.count, length]), ForwardPass())
+                let losses = crossEntropy(logits, targets: Tensor(targets, [questions.count, length])).perPosition
+                let rows = logits.viewed(as: [questions.count * length, logits.shape.columns])
+                for (row, (attribute, _, value)) in questions.enumerated() {
+                    let first = (row + 1) * length - 1
+                    let places = (row * length...first).filter { targets[$0] != ignoredTarget }
+                    let isRight = zip(places, value).allSatisfy { rows.largest(inRow: $0) == Int($1) }
+                    recall.add(attribute, isParaphrased: isParaphrased, isRight: isRight, nats: places.reduce(0) { $0 + Double(losses[$1]) })
+                }
+            }
+            return recall.encoded
+        })
+    }
+
+    /// The answers of a model that looks facts up.
+    /// - Parameter find: the symbols of the values that queries [F, W] find, `nil` where there is none. Collective.
+    private func recallByLookup(
+        of people: Range<Int>, _ model: LookupLanguageModel, _ communicator: any Communicator, find: (Tensor) throws -> [[Int32]?]
+    ) throws -> FactRecall {
+        let attributes = BiographyAttribute.allCases
+        // The predicted tokens of the people's biographies, which no bank changes.
+        let chunks = chunks(of: people)
+        let text = try communicator.orderedSum(parts: chunks.count, width: 2) { part in
+            let order = BiographyLoader(biographies, lanes: settings.people, seed: biographies.seed)
+            let sums = model.decoder.loss(order.batch(lanes: Array(chunks[part])).textBatch(withValues: false), ForwardPass())
+            return [sums.negativeLogLikelihood, Double(sums.count)]
+        }
+        var recall = FactRecall(people: 0)
+        // Every rank asks for its share of the people, all of them in one search.
+        let own = chunks.indices.filter { $0 % communicator.size == communicator.rank }.flatMap { Array(chunks[$0]) }
+        for isParaphrased in [false, true] {
+            let queries = Tensor(uninitialized: [own.count * attributes.count, model.configuration.keyWidth])
+            for start in stride(from: 0, to: own.count, by: Self.peopleAtOnce) {
+                let texts = own[start..<min(start + Self.peopleAtOnce, own.count)].flatMap { person in
+                    attributes.map { biographies.asked($0, of: person, isParaphrased: isParaphrased) }
+                }
+                let part = model.queries(atEndsOf: Tensor(rows: texts), ForwardPass())
+                (queries.floats + start * attributes.count * part.shape.columns).update(from: part.floats, count: part.count)
+            }
+            let found = try find(queries)
+            for (place, value) in found.enumerated() {
+                let (person, attribute) = (own[place / attributes.count], attributes[place % attributes.count])
+                recall.add(attribute, isParaphrased: isParaphrased, isRight: value == biographies.value(of: attribute, person), nats: nil)
+            }
+        }
+        var total = FactRecall(people: people.count, encoded: try communicator.allReduced(recall.encoded, .sum))
+        (total.textNats, total.textTokens) = (text[0], text[1])
+        return total
+    }
+
+    /// A person by number: all facts, asked and answered.
+    public func example(_ number: Int) throws -> Explanation {
+        throw UserError(
+            .usage, "its model keeps no memory that can be shown", at: summary, advice: "see mneme memory list for the records of its bank")
+    }
+}
+
+extension Biographies {
+    /// A question as biographies say it, or in words that no biography of the person has.
+    func asked(_ attribute: BiographyAttribute, of person: Int, isParaphrased: Bool) -> [Int32] {
+        let heldOut = heldOutPhrasing(of: attribute, person)
+        return question(attribute, of: person, phrasing: isParaphrased ? heldOut : (heldOut + 1) % BiographySymbols.phrasingCount)
+    }
+}
+
+/// The keys of all facts, as the model makes them now, and whose they are. Ranks share the people.
+private struct FactKeys {
+    private let block: KeyBlock
+
+    /// Keeps the keys' memory.
+    private final class Owner {
+        private let keys: Tensor
+        init(_ keys: Tensor) { self.keys = keys }
+    }
+
+    /// - Parameter people: whose facts. Collective.
+    init(of people: Range<Int>, _ biographies: Biographies, _ model: LookupLanguageModel, _ communicator: any Communicator) throws {
+        let attributes = BiographyAttribute.allCases
+        let own = people.filter { $0 % communicator.size == communicator.rank }
+        let width = model.configuration.keyWidth
+        let keys = Tensor(uninitialized: [own.count * attributes.count, width])
+        for start in stride(from: 0, to: own.count, by: 64) {
+            let texts = own[start..<min(start + 64, own.count)].flatMap { person in
+                attributes.map { biographies.question($0, of: person, phrasing: nil) }
+            }
+            let part = model.keys(Tensor(rows: texts), ForwardPass())
+            (keys.floats + start * attributes.count * width).update(from: part.floats, count: part.count)
+        }
+        let ids = own.flatMap { person in attributes.map { person * attributes.count + $0.rawValue } }
+        block = try communicator.onEveryRank {
+            try KeyBlock(borrowing: keys.elements, dimension: width, similarity: .innerProduct, ids: ids, owner: Owner(keys))
+        }
+    }
+
+    /// The values of the facts whose keys are most like queries. Collective.
+    func values(of queries: Tensor, _ biographies: Biographies, _ communicator: any Communicator) throws -> [[Int32]?] {
+        let attributes = BiographyAttribute.allCases
+        let found = try RankSearch.nearest(queries, limit: 1, similarity: .innerProduct, communicator: communicator) { queries in
+            try ExactSearch.nearest(queries, among: [block], limit: 1)
+        }
+        return found.rows.map { rows in
+            rows.first.map { biographies.value(of: attributes[$0.id % attributes.count], $0.id / attributes.count) }
+        }
+    }
+}
+
+/// How many facts are recalled, by attribute; sums that ranks can add up.
+private struct FactRecall {
+    /// People who were asked about.
+    var people: Int
+    /// By attribute: questions, right answers, right answers to questions in other words, nats of the values.
+    private var sums: [SIMD4<Double>]
+    /// Whether values have a loss.
+    private var hasLoss = false
+    /// The predicted tokens of text, where values are not.
+    var (textNats, textTokens) = (0.0, 0.0)
+
+    static let width = 4 * BiographyAttribute.allCases.count + 1
+
+    init(people: Int) {
+        self.people = people
+        sums = Array(repeating: .zero, count: BiographyAttribute.allCases.count)
+    }
+
+    init(people: Int, encoded: [Double]) {
+        self.init(people: people)
+        for place in sums.indices { for part in 0..<4 { sums[place][part] = encoded[4 * place + part] } }
+        hasLoss = encoded[Self.width - 1] > 0
+    }
+
+    var encoded: [Double] { sums.flatMap { sum in (0..<4).map { sum[$0] } } + [hasLoss ? 1 : 0] }
+
+    mutating func add(_ attribute: BiographyAttribute, isParaphrased: Bool, isRight: Bool, nats: Double?) {
+        let place = attribute.rawValue
+        if isParaphrased {
+            sums[place][2] += isRight ? 1 : 0
+            return
+        }
+        sums[place][0] += 1
+        sums[place][1] += isRight ? 1 : 0
+        if let nats {
+            sums[place][3] += nats
+            hasLoss = true
+        }
+    }
+
+    private func share(_ place: Int, _ part: Int) -> Double { sums[place][0] == 0 ? 0 : sums[place][part] / sums[place][0] }
+    private func mean(_ part: Int) -> Double { sums.indices.reduce(0) { $0 + share($1, part) } / Double(sums.count) }
+
+    /// Bits of a person's facts that are recalled: of an attribute its bits less the mean cross-entropy of its value, at least 0; where values are looked up, its
+    /// bits times the share that is right.
+    private var bitsPerPerson: Double {
+        BiographyAttribute.allCases.reduce(0) { bits, attribute in
+            let place = attribute.rawValue
+            return bits + (hasLoss ? max(0, attribute.bits - share(place, 3) / log(2)) : attribute.bits * share(place, 1))
+        }
+    }
+
+    /// - Parameter all: N.
+    func scores(of all: Int) -> TaskScores {
+        let names = BiographyAttribute.allCases.map { $0.name.replacing(" ", with: "_") }
+        let values = sums.reduce(0) { $0 + $1[3] } / max(1, sums.reduce(0) { $0 + $1[0] })
+        return TaskScores(
+            examples: people, loss: hasLoss ? values : textTokens > 0 ? textNats / textTokens : nil,
+            scores: [
+                .init("recall", mean(1)), .init("recall_in_other_words", mean(2)), .init("bits_per_person", bitsPerPerson),
+                .init("bits_recalled", bitsPerPerson * Double(all)),
+            ],
+            details: names.enumerated().map { .init("recall_\($1)", share($0, 1)) })
+    }
+}
+
+extension Tensor {
+    /// int32 rows of one length.
+    fileprivate init(rows: [[Int32]]) { self.init(rows.flatMap(\.self), [rows.count, rows.first?.count ?? 0]) }
+}
+
+extension BiographyRows {
+    /// The biographies as text.
+    /// - Parameter withValues: whether the values of attributes are predicted.
+    func textBatch(withValues: Bool) -> TokenBatch {
+        let length = Biographies.length - 1
+        var targets = symbols.flatMap { Array($0.dropFirst()) }
+        if !withValues {
+            for (row, places) in places.enumerated() {
+                for place in places {
+                    for position in place.position..<place.position + place.valueLength { targets[row * length + position] = ignoredTarget }
+                }
+            }
+        }
+        return TokenBatch(
+            lanes: lanes, inputs: Tensor(symbols.flatMap { Array($0.dropLast()) }, [lanes.count, length]),
+            targets: Tensor(targets, [lanes.count, length]))
+    }
+
+    /// The biographies with a lookup at every attribute, and keys: the right ones, then near misses.
+    var lookupBatch: LookupBatch {
+        let length = Biographies.length - 1
+        let keys = zip(symbols, places).flatMap { symbols, places in
+            places.map { Array(symbols[0..<4]) + [BiographySymbols.symbol($0.attribute, phrasing: nil)] }
+        }
+        return LookupBatch(
+            text: textBatch(withValues: false), lookups: places.enumerated().flatMap { row, places in places.map { row * length + $0.position } },
+            keys: Tensor(rows: keys + nearMisses.flatMap(\.self)))
+    }
+}
