@@ -182,13 +182,13 @@ import Testing
             _ = try bank.put(records, generation: old, edit())
             let new = BankGeneration(model: "new", layer: 3, width: 2)
             #expect(
-                try #require(throws: UserError.self) { _ = try bank.rekey(new, edit()) { $0.id == "cat" ? nil : encode($0.keyText, 2) } }
+                try #require(throws: UserError.self) { _ = try bank.rekey(new, edit()) { $0.map { $0.id == "cat" ? nil : encode($0.keyText, 2) } } }
                     .what.contains("'cat' gets no key"))
             #expect(bank.generation == old && bank.commit == 1)
             #expect(
-                try #require(throws: UserError.self) { _ = try bank.rekey(BankGeneration(model: "new", width: 5), edit()) { _ in nil } }
+                try #require(throws: UserError.self) { _ = try bank.rekey(BankGeneration(model: "new", width: 5), edit()) { $0.map { _ in nil } } }
                     .exitCode == .configuration)
-            #expect(try bank.rekey(new, edit()) { encode($0.keyText, 2) }.changed == 3)
+            #expect(try bank.rekey(new, edit()) { $0.map { encode($0.keyText, 2) } }.changed == 3)
             #expect(bank.generation == new && bank.localRecord("horse", namespace: "films")?.key == [10, 104])
             #expect(throws: UserError.self) { _ = try bank.search([5, 104], count: 1, in: BankFilter(.all), generation: old) }
             #expect(try bank.search([10, 104], count: 1, in: BankFilter(.all), generation: new).map(\.record.id) == ["horse"])

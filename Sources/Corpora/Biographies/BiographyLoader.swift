@@ -16,6 +16,17 @@ public struct BiographyRows: Sendable, Equatable {
     public let nearMisses: [[[Int32]]]
 }
 
+extension BiographyRows {
+    /// A biography of each of some people, for evaluation: the same for the same seed.
+    public init(of people: [Int], _ biographies: Biographies, seed: UInt64) {
+        let all = people.map { person in
+            var choices = SeededChoices(seed: seed, path: [4, UInt64(person)])
+            return biographies.biography(of: person, &choices)
+        }
+        self.init(lanes: Array(people.indices), people: people, symbols: all.map(\.symbols), places: all.map(\.places), nearMisses: [])
+    }
+}
+
 /// The people in shuffled order, one biography an epoch, each time in another order and other phrasings.
 public final class BiographyLoader: LaneLoader {
     private let biographies: Biographies

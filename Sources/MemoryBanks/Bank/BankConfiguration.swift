@@ -103,7 +103,7 @@ public struct BankConfiguration: Sendable, Hashable, Codable {
             try refuse("\(shards) virtual shards", "give a power of two up to 4,096")
         }
         if history < 0 { try refuse("a history of \(history) commits", "give 0 or more") }
-        if let encoder, keyWidth == 0 || TextEncoders.named(encoder, width: keyWidth) == nil {
+        if let encoder, keyWidth == 0 || encoder != TextEncoders.run && TextEncoders.named(encoder, width: keyWidth) == nil {
             try refuse(
                 "the encoder '\(encoder)' of keys of \(keyWidth) elements",
                 "choose \(TextEncoders.names.joined(separator: ", ")) and a key width")

@@ -118,36 +118,59 @@ extension MemoryBank {
         try requireEditor()
         try requireGeneration(generation)
         var records: [BankRecord] = []
-        let encoder = encoder
         try communicator.onEveryRank {
-            let decoder = BankJSON.decoder
             var seen: [UInt64: Int] = [:]
-            for (index, line) in lines.enumerated() where !line.allSatisfy({ $0 == 0x20 || $0 == 0x0d || $0 == 0x09 }) {
-                func refused(_ code: ExitCode = .badData, _ what: String, _ advice: String? = nil) -> UserError {
-                    UserError(code, what, at: "\(name):\(index + 1)", advice: advice ?? "correct the line; nothing was imported")
-                }
-                do {
-                    var record = try decoder.decode(CheckedLine.self, from: .init(line)).line.record(namespace: namespace)
-                    if record.key.isEmpty, !record.keyText.isEmpty, let encoder { record.key = encoder.key(record.keyText) }
+            for (number, record) in try keyed(parsed(lines, named: name, namespace: namespace), named: name) {
+                try Self.refusing(number, of: name) {
+                    var record = record
                     if record.id.isEmpty { record.id = record.idOfContent }
                     try record.validate(configuration)
-                    if let first = seen.updateValue(index + 1, forKey: record.hash) {
+                    if let first = seen.updateValue(number, forKey: record.hash) {
                         throw UserError(.badData, "the record '\(record.id)' comes twice, in line \(first) too")
                     }
                     let dead = ledger.deadVersion(record.hash)
                     if !resurrecting, dead > 0, record.version <= dead {
-                        throw refused(
+                        throw UserError(
                             .badData, "the record '\(record.id)' was deleted in commit \(ledger.entries[record.hash]?.commit ?? 0)",
-                            "leave the line out, or bring it back with --resurrect; nothing was imported")
+                            at: "\(name):\(number)", advice: "leave the line out, or bring it back with --resurrect; nothing was imported")
                     }
                     records.append(record)
-                } catch let error as UserError {
-                    throw error.place == nil ? refused(error.exitCode, error.what, error.advice) : error
-                } catch {
-                    throw refused(.badData, "is no record: \(BankJSON.reason(error))")
                 }
             }
         }
         return try importing(records, resurrecting: resurrecting, source: "\(name): \(quantity(records.count, "record"))", edit)
+    }
+
+    /// Reads a line; what is wrong with it is said with its number.
+    private static func refusing<Result>(_ number: Int, of name: String, _ body: () throws -> Result) throws -> Result {
+        do { return try body() } catch let error as UserError {
+            guard error.place == nil else { throw error }
+            throw UserError(error.exitCode, error.what, at: "\(name):\(number)", advice: "correct the line; nothing was imported")
+        } catch {
+            throw UserError(
+                .badData, "is no record: \(BankJSON.reason(error))", at: "\(name):\(number)", advice: "correct the line; nothing was imported")
+        }
+    }
+
+    /// The records of lines that are not blank, with the lines' numbers.
+    private func parsed(_ lines: [ArraySlice<UInt8>], named name: String, namespace: String?) throws -> [(number: Int, record: BankRecord)] {
+        let decoder = BankJSON.decoder
+        return try lines.enumerated().compactMap { index, line in
+            guard !line.allSatisfy({ $0 == 0x20 || $0 == 0x0d || $0 == 0x09 }) else { return nil }
+            return try Self.refusing(index + 1, of: name) {
+                (index + 1, try decoder.decode(CheckedLine.self, from: .init(line)).line.record(namespace: namespace))
+            }
+        }
+    }
+
+    /// The records with keys by the bank's encoder, where they bring a text for one.
+    private func keyed(_ lines: [(number: Int, record: BankRecord)], named name: String) throws -> [(number: Int, record: BankRecord)] {
+        var records = lines.map(\.record)
+        do { try addKeys(&records) } catch let error as UserError {
+            // One of the texts has no key: which one?
+            for (number, record) in lines { try Self.refusing(number, of: name) { _ = try addingKey(record) } }
+            throw error
+        }
+        return zip(lines, records).map { ($0.number, $1) }
     }
 }

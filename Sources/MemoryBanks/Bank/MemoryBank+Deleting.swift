@@ -246,9 +246,9 @@ extension MemoryBank {
     ///
     /// - Parameters:
     ///   - generation: the new encoder; keys stay as wide as the bank's.
-    ///   - encode: the key of a record; `nil` for one that cannot have one.
+    ///   - encode: the keys of records, many at a time; `nil` for one that cannot have one.
     /// - Throws: `UserError` (.configuration) for another width, (.badData) where a record gets no key, and what `encode` throws.
-    public func rekey(_ generation: BankGeneration, _ edit: BankEdit, _ encode: (BankRecord) throws -> [Float]?) throws -> BankReceipt {
+    public func rekey(_ generation: BankGeneration, _ edit: BankEdit, _ encode: ([BankRecord]) throws -> [[Float]?]) throws -> BankReceipt {
         try requireEditor()
         guard configuration.keyWidth > 0 else {
             throw UserError(.configuration, "the bank has no keys", at: directory, advice: "make a bank with keys")
@@ -261,20 +261,22 @@ extension MemoryBank {
         var plan = BankPlan()
         let rows = index.all.sorted()
         try communicator.onEveryRank {
-            for row in rows {
-                guard let (block, slot) = table.location(row) else { continue }
-                var record = columns.record(block, slot)
-                guard let key = try encode(record) else {
-                    throw UserError(
-                        .badData, "the record '\(record.id)' gets no key", at: directory,
-                        advice: "give each record a text for its key, or a key in the file")
+            for start in stride(from: 0, to: rows.count, by: 4096) {
+                let records = rows[start..<min(start + 4096, rows.count)].compactMap { table.location($0).map { columns.record($0.block, $0.slot) } }
+                for (before, key) in zip(records, try encode(records)) {
+                    var record = before
+                    guard let key else {
+                        throw UserError(
+                            .badData, "the record '\(record.id)' gets no key", at: directory,
+                            advice: "give each record a text for its key, or a key in the file")
+                    }
+                    record.key = key
+                    try record.validate(configuration)
+                    (record.version, record.commit, record.generation) = (record.version + 1, nextCommit, manifest.generations.count)
+                    plan.writes.append(record)
+                    plan.digest.add(record.namespace, record.id, version: record.version)
+                    plan.count(.changed)
                 }
-                record.key = key
-                try record.validate(configuration)
-                (record.version, record.commit, record.generation) = (record.version + 1, nextCommit, manifest.generations.count)
-                plan.writes.append(record)
-                plan.digest.add(record.namespace, record.id, version: record.version)
-                plan.count(.changed)
             }
         }
         let receipt = try receipt(.rekey, generation.description, plan, edit)

@@ -109,7 +109,11 @@ extension MemoryBank {
             for before in own {
                 try requireVersion(expected, of: before.id, before)
                 var record = patch.applied(to: before)
-                if patch.keyText != nil, patch.key == nil, let encoder { record.key = encoder.key(record.keyText) }
+                if patch.keyText != nil, patch.key == nil {
+                    record.key = []
+                    record = try addingKey(record)
+                    if record.key.isEmpty { record.key = before.key }
+                }
                 try add(record, before, .write, edit, to: &plan)
             }
         }
@@ -170,6 +174,29 @@ extension MemoryBank {
         throw UserError(.missingInput, "has no such record: \(filter.description)", at: directory, advice: "see mneme memory list")
     }
 
+    // MARK: Keys
+
+    /// Texts that an encoder gets at a time.
+    private static let textsAtOnce = 4096
+
+    /// Gives records that bring a text for their key, and no key, the bank's encoder's.
+    /// - Throws: what the encoder throws; `UserError` (.configuration) where it is of another generation than the bank's keys.
+    func addKeys(_ records: inout [BankRecord]) throws {
+        let places = records.indices.filter { records[$0].key.isEmpty && !records[$0].keyText.isEmpty }
+        for start in stride(from: 0, to: places.count, by: Self.textsAtOnce) {
+            let part = places[start..<min(start + Self.textsAtOnce, places.count)]
+            guard let keys = try queries(part.map { records[$0].keyText }) else { return }
+            for (place, key) in zip(part, keys) { records[place].key = key }
+        }
+    }
+
+    /// The same for one record.
+    func addingKey(_ record: BankRecord) throws -> BankRecord {
+        var records = [record]
+        try addKeys(&records)
+        return records[0]
+    }
+
     // MARK: Plans
 
     private enum Decision {
@@ -185,12 +212,15 @@ extension MemoryBank {
         var plan = BankPlan()
         try communicator.onEveryRank {
             var seen: Set<UInt64> = []
-            for record in records {
+            // The id of a record that has none is made from its text, or else from its key: nothing that the encoder adds.
+            var own = records.compactMap { record in
                 var record = record
-                if record.key.isEmpty, !record.keyText.isEmpty, let encoder { record.key = encoder.key(record.keyText) }
                 if record.id.isEmpty { record.id = record.idOfContent }
+                return owns(record.hash) ? record : nil
+            }
+            try addKeys(&own)
+            for record in own {
                 let hash = record.hash
-                guard owns(hash) else { continue }
                 try record.validate(configuration)
                 guard seen.insert(hash).inserted else {
                     throw UserError(.badData, "the record '\(record.id)' comes twice", at: directory, advice: "give each record once")

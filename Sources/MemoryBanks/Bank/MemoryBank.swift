@@ -44,6 +44,7 @@ public final class MemoryBank {
     private let isEditor: Bool
     /// Whether an edit failed half way: what is in memory is then not what is on the disk.
     var isBroken = false
+    private var loadedEncoder: (any TextEncoder)?
 
     /// The lock's file name.
     static let lockName = "bank.lock"
@@ -264,8 +265,29 @@ public final class MemoryBank {
     public var contentDigest: String { manifest.content }
     /// What made the keys.
     public var generation: BankGeneration? { manifest.generations.last }
-    /// The encoder of the program's that makes keys from texts; `nil` where keys come with the records.
-    public var encoder: (any TextEncoder)? { configuration.encoder.flatMap { TextEncoders.named($0, width: configuration.keyWidth) } }
+    /// Makes keys where the bank's encoder is the model of its run; called once, when a key is wanted.
+    public var runEncoder: (() throws -> any TextEncoder)?
+
+    /// What makes keys from texts; `nil` where keys come with the records.
+    /// - Throws: what ``runEncoder`` throws; `UserError` (.configuration) where the bank needs a run's model and has none.
+    public func encoder() throws -> (any TextEncoder)? {
+        if let loadedEncoder { return loadedEncoder }
+        guard let name = configuration.encoder else { return nil }
+        if name == TextEncoders.run, runEncoder == nil {
+            throw UserError(
+                .configuration, "its keys come from the model of a run", at: directory, advice: "keep the bank in the directory banks of its run")
+        }
+        loadedEncoder = name == TextEncoders.run ? try runEncoder?() : TextEncoders.named(name, width: configuration.keyWidth)
+        return loadedEncoder
+    }
+
+    /// The keys of texts by the bank's own encoder, to search with; `nil` where it has none.
+    /// - Throws: as ``encoder()``, and where the encoder is of another generation than the bank's keys.
+    public func queries(_ texts: [String]) throws -> [[Float]]? {
+        guard let encoder = try encoder() else { return nil }
+        try requireGeneration(encoder.generation)
+        return try encoder.keys(texts)
+    }
     /// The commits that can be reverted.
     public var revertibleCommits: [Int] { manifest.history.map(\.commit) }
     /// The receipts of all edits.

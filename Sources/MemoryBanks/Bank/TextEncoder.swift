@@ -1,21 +1,31 @@
-// Keys from texts without a model.
+// Keys from texts.
 
 import Storage
 
-/// Makes the key of a text.
-public protocol TextEncoder: Sendable {
+/// Makes the keys of texts.
+public protocol TextEncoder {
     /// What it is, for the bank's list of generations.
     var generation: BankGeneration { get }
-    /// The key of a text: as many elements as the generation's width.
-    func key(_ text: String) -> [Float]
+    /// The keys of texts, each as many elements as the generation's width.
+    /// - Throws: `UserError` (.badData) for a text that has no key.
+    func keys(_ texts: [String]) throws -> [[Float]]
 }
 
-/// The encoders that the program brings.
+extension TextEncoder {
+    /// The key of one text.
+    /// - Throws: as ``keys(_:)``.
+    public func key(_ text: String) throws -> [Float] { try keys([text])[0] }
+}
+
+/// The encoders that a bank can name.
 public enum TextEncoders {
     /// Their names.
-    public static let names = ["hashed-ngrams"]
+    public static let names = ["hashed-ngrams", run]
 
-    /// An encoder by its name; `nil` where there is none.
+    /// The model of the run that the bank belongs to; see ``MemoryBank/runEncoder``.
+    public static let run = "run"
+
+    /// An encoder that needs no model, by its name; `nil` where there is none.
     public static func named(_ name: String, width: Int) -> (any TextEncoder)? {
         name == "hashed-ngrams" ? HashedNGrams(width: width) : nil
     }
@@ -28,7 +38,7 @@ public enum TextEncoders {
 /// of its hash, to the element that its hash names.
 ///
 /// - Source: Weinberger et al. 2009, Feature Hashing for Large Scale Multitask Learning, equation 2.
-public struct HashedNGrams: TextEncoder {
+public struct HashedNGrams: TextEncoder, Sendable {
     private let width: Int
 
     /// An encoder whose keys have `width` elements.
@@ -36,6 +46,9 @@ public struct HashedNGrams: TextEncoder {
 
     public var generation: BankGeneration { BankGeneration(model: "hashed-ngrams", normalization: "l2", width: width) }
 
+    public func keys(_ texts: [String]) -> [[Float]] { texts.map(key) }
+
+    /// The key of a text.
     public func key(_ text: String) -> [Float] {
         var counts = [Double](repeating: 0, count: width)
         func add(_ feature: [UInt8]) {

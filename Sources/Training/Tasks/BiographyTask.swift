@@ -6,6 +6,7 @@ import Collectives
 import Corpora
 import Diagnostics
 import Foundation
+import MemoryBanks
 import Models
 import NeuralNetworks
 import Tensors
@@ -59,22 +60,74 @@ public final class BiographyTask: LearningTask {
         }
     }
 
+    /// What makes keys of texts such as `First Middle Last | birth city`.
+    /// - Throws: `UserError` (.configuration) for a model that knows its facts by heart.
+    func makeEncoder() throws -> any TextEncoder {
+        guard let lookupModel else {
+            throw UserError(.configuration, "its model looks no facts up", at: configuration.directory, advice: "train one whose model.kind is lookup")
+        }
+        return LookupEncoder(lookupModel) { try Biographies.question($0) }
+    }
+
     // MARK: Evaluation
 
     /// People whose facts are asked for together.
     private static let peopleAtOnce = 32
 
-    /// Validation asks for the facts of the first `task.examples` people, test for those of all.
+    /// Validation asks for the facts of the first `task.examples` people, test for those of all. A model in training has keys of its own for each
+    /// evaluation: those of a bank would be an earlier model's.
     public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {
-        let people = 0..<(part == .test ? settings.people : min(settings.people, settings.examples))
-        var recall: FactRecall
+        try recall(of: people(of: part), communicator).scores(of: settings.people)
+    }
+
+    private func people(of part: EvaluationPart) -> Range<Int> { 0..<(part == .test ? settings.people : min(settings.people, settings.examples)) }
+
+    private func recall(of people: Range<Int>, _ communicator: any Communicator) throws -> FactRecall {
         switch learner {
-        case .byHeart(let model): recall = try recallByHeart(of: people, model, communicator)
+        case .byHeart(let model): return try recallByHeart(of: people, model, communicator)
         case .byLookup(let model):
             let facts = try FactKeys(of: 0..<settings.people, biographies, model, communicator)
-            recall = try recallByLookup(of: people, model, communicator) { try facts.values(of: $0, biographies, communicator) }
+            return try recallByLookup(of: people, model, communicator) { try facts.values(of: $0, biographies, communicator) }
         }
-        return recall.scores(of: settings.people)
+    }
+
+    /// A model that looks facts up is measured with the bank of its run, where there is one.
+    public func report(_ request: EvaluationRequest, _ communicator: any Communicator) throws -> EvaluationReport {
+        try communicator.onEveryRank { try request.require([.part, .people], of: "biographies") }
+        let part = request.part ?? .test
+        let people = request.people ?? people(of: part)
+        guard people.upperBound <= Biographies.mostPeople else {
+            throw UserError(.usage, "there are \(Biographies.mostPeople) people", at: "--people", advice: "give smaller numbers").shared
+        }
+        let directory = FactBank.directory(ofRun: request.directory)
+        let hasBank = try communicator.agreeOnFlag(communicator.rank == 0 && MemoryBank.exists(directory) ? 1 : 0) > 0
+        guard let model = lookupModel, hasBank else {
+            return EvaluationReport(task: summary, part: part, try recall(of: people, communicator).scores(of: settings.people))
+        }
+        let bank = try MemoryBank(directory, communicator: communicator)
+        let encoder = try communicator.onEveryRank { try makeEncoder() }
+        let filter = BankFilter(.one(Biographies.namespace))
+        let recall = try recallByLookup(of: people, model, communicator, isKept: kept(people, in: bank)) { queries in
+            let found = try bank.nearest(queries, count: 1, in: filter, generation: encoder.generation)
+            return try bank.records(ofRows: found.rows.map { $0.first?.id ?? -1 }).map { record in
+                if case .text(let text) = record?.value { text } else { nil }
+            }
+        }
+        var report = EvaluationReport(task: summary, part: part, recall.scores(of: settings.people))
+        report.set("bank", .text(directory))
+        report.set("bank_commit", .count(bank.commit))
+        report.say("bank", "\(directory), commit \(bank.commit)")
+        return report
+    }
+
+    /// Which facts of some people a bank has, person by person. Collective.
+    private func kept(_ people: Range<Int>, in bank: MemoryBank) throws -> [Bool] {
+        let own = people.flatMap { person in
+            BiographyAttribute.allCases.map { attribute -> Int64 in
+                bank.localRecord(biographies.keyText(attribute, of: person), namespace: Biographies.namespace) == nil ? 0 : 1
+            }
+        }
+        return try bank.communicator.allReduced(own, .maximum).map { $0 > 0 }
     }
 
     private func chunks(of people: Range<Int>) -> [Range<Int>] {
@@ -117,16 +170,19 @@ public final class BiographyTask: LearningTask {
     }
 
     /// The answers of a model that looks facts up.
-    /// - Parameter find: the symbols of the values that queries [F, W] find, `nil` where there is none. Collective.
+    /// - Parameters:
+    ///   - isKept: of each fact of the people whether the bank has it; `nil` where it has all.
+    ///   - find: the values, in words, that queries [F, W] find, `nil` where there is none. Collective.
     private func recallByLookup(
-        of people: Range<Int>, _ model: LookupLanguageModel, _ communicator: any Communicator, find: (Tensor) throws -> [[Int32]?]
+        of people: Range<Int>, _ model: LookupLanguageModel, _ communicator: any Communicator, isKept: [Bool]? = nil,
+        find: (Tensor) throws -> [String?]
     ) throws -> FactRecall {
         let attributes = BiographyAttribute.allCases
-        // The predicted tokens of the people's biographies, which no bank changes.
         let chunks = chunks(of: people)
+        // The predicted tokens of the people's biographies, which no bank changes.
         let text = try communicator.orderedSum(parts: chunks.count, width: 2) { part in
-            let order = BiographyLoader(biographies, lanes: settings.people, seed: biographies.seed)
-            let sums = model.decoder.loss(order.batch(lanes: Array(chunks[part])).textBatch(withValues: false), ForwardPass())
+            let rows = BiographyRows(of: Array(chunks[part]), biographies, seed: biographies.seed)
+            let sums = model.decoder.loss(rows.textBatch(withValues: false), ForwardPass())
             return [sums.negativeLogLikelihood, Double(sums.count)]
         }
         var recall = FactRecall(people: 0)
@@ -141,10 +197,11 @@ public final class BiographyTask: LearningTask {
                 let part = model.queries(atEndsOf: Tensor(rows: texts), ForwardPass())
                 (queries.floats + start * attributes.count * part.shape.columns).update(from: part.floats, count: part.count)
             }
-            let found = try find(queries)
-            for (place, value) in found.enumerated() {
+            for (place, value) in try find(queries).enumerated() {
                 let (person, attribute) = (own[place / attributes.count], attributes[place % attributes.count])
-                recall.add(attribute, isParaphrased: isParaphrased, isRight: value == biographies.value(of: attribute, person), nats: nil)
+                recall.add(
+                    attribute, isParaphrased: isParaphrased, isRight: value == Biographies.text(biographies.value(of: attribute, person)),
+                    isKept: isKept?[(person - people.lowerBound) * attributes.count + attribute.rawValue])
             }
         }
         var total = FactRecall(people: people.count, encoded: try communicator.allReduced(recall.encoded, .sum))
@@ -196,14 +253,14 @@ private struct FactKeys {
         }
     }
 
-    /// The values of the facts whose keys are most like queries. Collective.
-    func values(of queries: Tensor, _ biographies: Biographies, _ communicator: any Communicator) throws -> [[Int32]?] {
+    /// The values, in words, of the facts whose keys are most like queries. Collective.
+    func values(of queries: Tensor, _ biographies: Biographies, _ communicator: any Communicator) throws -> [String?] {
         let attributes = BiographyAttribute.allCases
         let found = try RankSearch.nearest(queries, limit: 1, similarity: .innerProduct, communicator: communicator) { queries in
             try ExactSearch.nearest(queries, among: [block], limit: 1)
         }
         return found.rows.map { rows in
-            rows.first.map { biographies.value(of: attributes[$0.id % attributes.count], $0.id / attributes.count) }
+            rows.first.map { Biographies.text(biographies.value(of: attributes[$0.id % attributes.count], $0.id / attributes.count)) }
         }
     }
 }
@@ -214,12 +271,14 @@ private struct FactRecall {
     var people: Int
     /// By attribute: questions, right answers, right answers to questions in other words, nats of the values.
     private var sums: [SIMD4<Double>]
+    /// Questions for facts that the bank has, those answered right; questions for facts that it has not, those answered right all the same.
+    private var bank = SIMD4<Double>.zero
     /// Whether values have a loss.
     private var hasLoss = false
     /// The predicted tokens of text, where values are not.
     var (textNats, textTokens) = (0.0, 0.0)
 
-    static let width = 4 * BiographyAttribute.allCases.count + 1
+    static let width = 4 * BiographyAttribute.allCases.count + 5
 
     init(people: Int) {
         self.people = people
@@ -229,22 +288,27 @@ private struct FactRecall {
     init(people: Int, encoded: [Double]) {
         self.init(people: people)
         for place in sums.indices { for part in 0..<4 { sums[place][part] = encoded[4 * place + part] } }
+        for part in 0..<4 { bank[part] = encoded[4 * sums.count + part] }
         hasLoss = encoded[Self.width - 1] > 0
     }
 
-    var encoded: [Double] { sums.flatMap { sum in (0..<4).map { sum[$0] } } + [hasLoss ? 1 : 0] }
+    var encoded: [Double] { (sums + [bank]).flatMap { sum in (0..<4).map { sum[$0] } } + [hasLoss ? 1 : 0] }
 
-    mutating func add(_ attribute: BiographyAttribute, isParaphrased: Bool, isRight: Bool, nats: Double?) {
-        let place = attribute.rawValue
+    mutating func add(_ attribute: BiographyAttribute, isParaphrased: Bool, isRight: Bool, nats: Double? = nil, isKept: Bool? = nil) {
+        let (place, right) = (attribute.rawValue, isRight ? 1.0 : 0)
         if isParaphrased {
-            sums[place][2] += isRight ? 1 : 0
+            sums[place][2] += right
             return
         }
         sums[place][0] += 1
-        sums[place][1] += isRight ? 1 : 0
+        sums[place][1] += right
         if let nats {
             sums[place][3] += nats
             hasLoss = true
+        }
+        if let isKept {
+            bank[isKept ? 0 : 2] += 1
+            bank[isKept ? 1 : 3] += right
         }
     }
 
@@ -260,6 +324,13 @@ private struct FactRecall {
         }
     }
 
+    /// Recall of facts that the bank has, and of those that it has not.
+    private var bankScores: [TaskScores.Score] {
+        [("of_facts_in_the_bank", 0), ("of_facts_not_in_the_bank", 2)].flatMap { name, part -> [TaskScores.Score] in
+            bank[part] == 0 ? [] : [.init("recall_\(name)", bank[part + 1] / bank[part]), .init("questions_\(name)", bank[part])]
+        }
+    }
+
     /// - Parameter all: N.
     func scores(of all: Int) -> TaskScores {
         let names = BiographyAttribute.allCases.map { $0.name.replacing(" ", with: "_") }
@@ -270,13 +341,8 @@ private struct FactRecall {
                 .init("recall", mean(1)), .init("recall_in_other_words", mean(2)), .init("bits_per_person", bitsPerPerson),
                 .init("bits_recalled", bitsPerPerson * Double(all)),
             ],
-            details: names.enumerated().map { .init("recall_\($1)", share($0, 1)) })
+            details: names.enumerated().map { .init("recall_\($1)", share($0, 1)) } + bankScores)
     }
-}
-
-extension Tensor {
-    /// int32 rows of one length.
-    fileprivate init(rows: [[Int32]]) { self.init(rows.flatMap(\.self), [rows.count, rows.first?.count ?? 0]) }
 }
 
 extension BiographyRows {

@@ -5,7 +5,7 @@ import Foundation
 
 /// An option of an evaluation; its name is that of the command's option. A task says which of them mean something to it.
 public enum EvaluationOption: String, Sendable, CaseIterable {
-    case part, corpus, limit, beam, batch
+    case part, people, corpus, limit, beam, batch
     case lengthPenalty = "length-penalty"
     case maximumTokens = "maximum-tokens"
 
@@ -19,6 +19,8 @@ public struct EvaluationRequest: Sendable {
     public var directory: String
     /// Which examples.
     public var part: EvaluationPart?
+    /// Which people's facts are asked for; `nil` for those of the part.
+    public var people: Range<Int>?
     /// A corpus directory instead of the run's own validation corpus.
     public var corpus: String?
     /// Only the first so many targets are generated.
@@ -40,7 +42,7 @@ public struct EvaluationRequest: Sendable {
     /// The options that were given.
     public var given: [EvaluationOption] {
         let all: [(EvaluationOption, Bool)] = [
-            (.part, part != nil), (.corpus, corpus != nil), (.limit, limit != nil), (.beam, generation.beamSize != nil),
+            (.part, part != nil), (.people, people != nil), (.corpus, corpus != nil), (.limit, limit != nil), (.beam, generation.beamSize != nil),
             (.batch, generation.batchSize != nil), (.lengthPenalty, generation.lengthPenalty != nil),
             (.maximumTokens, generation.maximumTokens != nil),
         ]

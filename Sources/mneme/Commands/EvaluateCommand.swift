@@ -18,6 +18,7 @@ struct EvaluateCommand: ParsableCommand {
               mneme evaluate checkpoints/wmt-en-de --json
               mneme evaluate checkpoints/babi --corpus corpora/babi-test --beam 1
               mneme evaluate checkpoints/babi-memn2n-joint --part test --json
+              mneme evaluate checkpoints/biographies-lookup --people 0-99
             """)
 
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
@@ -35,6 +36,9 @@ struct EvaluateCommand: ParsableCommand {
     @Option(help: "Of a run with a task section: the examples to measure, validation or test (default: test).")
     var part: EvaluationPart?
 
+    @Option(help: ArgumentHelp("Of a run that learns biographies: the people to ask about, such as 0-99.", valueName: "first-last"))
+    var people: String?
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -48,13 +52,23 @@ struct EvaluateCommand: ParsableCommand {
         ProgramStart.run { communicator in
             let run = try LoadedRun(directory: runDirectory, step: step, communicator: communicator)
             if communicator.rank == 0 { run.passedOver.forEach { CommandLineOutput.note($0) } }
-            let request = EvaluationRequest(directory: runDirectory, part: part, corpus: corpus, limit: limit, generation: decoding.request)
+            var request = EvaluationRequest(directory: runDirectory, part: part, corpus: corpus, limit: limit, generation: decoding.request)
+            request.people = try people.map(Self.range)
             var report = try run.task.report(request, communicator)
             guard communicator.rank == 0 else { return .finished }
             report.prepend(head(run))
             if json { try JSONOutput.print(report) } else { try print(PathText.shown(report.text), terminator: "") }
             return .finished
         }
+    }
+
+    /// `first-last`, both included.
+    private static func range(_ text: String) throws -> Range<Int> {
+        let ends = text.split(separator: "-").map { Int($0) }
+        guard ends.count == 2, let first = ends[0], let last = ends[1], first <= last else {
+            throw UserError(.usage, "'\(text)' is no range of people", at: "--people", advice: "write the first and the last, such as 0-99")
+        }
+        return first..<(last + 1)
     }
 
     private func head(_ run: LoadedRun) -> EvaluationReport {

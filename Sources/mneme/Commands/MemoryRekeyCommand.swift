@@ -53,14 +53,18 @@ struct MemoryRekeyCommand: ParsableCommand {
                 guard let generation = try generation.generation(width: bank.configuration.keyWidth) else {
                     throw UserError(.usage, "nothing says what made the keys", advice: "name the model with --model")
                 }
-                return try bank.rekey(generation, edit) { vectors[Name(namespace: $0.namespace, id: $0.id)] }
+                return try bank.rekey(generation, edit) { $0.map { vectors[Name(namespace: $0.namespace, id: $0.id)] } }
             }
-            guard let encoder = bank.encoder else {
+            guard let encoder = try bank.encoder() else {
                 throw UserError(
                     .configuration, "has no encoder that makes keys", at: self.bank,
                     advice: "give the keys in a file, with --keys and --model")
             }
-            return try bank.rekey(encoder.generation, edit) { $0.keyText.isEmpty ? nil : encoder.key($0.keyText) }
+            return try bank.rekey(encoder.generation, edit) { records in
+                guard let empty = records.first(where: \.keyText.isEmpty) else { return try encoder.keys(records.map(\.keyText)) }
+                throw UserError(
+                    .badData, "the record '\(empty.id)' has no text for its key", at: self.bank, advice: "give it one, or the keys in a file")
+            }
         }
         try BankText.print(receipt, json: json)
     }

@@ -55,13 +55,13 @@ struct MemorySearchCommand: ParsableCommand {
         func found(_ bank: MemoryBank) throws -> [BankHit] {
             let query: [Float]
             if let text {
-                guard let encoder = bank.encoder else {
+                guard let key = try bank.queries([text])?.first else {
                     throw UserError(
                         .configuration, "has no encoder of texts: its keys are of \(bank.generation?.description ?? "no model")",
                         at: self.bank,
                         advice: "search by --vector")
                 }
-                query = encoder.key(text)
+                query = key
             } else {
                 query = try BankText.vector(vector ?? "")
             }
