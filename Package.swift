@@ -63,7 +63,8 @@ let modules: [Target] = [
     .target(name: "VectorSearch", dependencies: ["Tensors", "Kernels", "Collectives", "Storage", "Diagnostics"]),
     .target(name: "HDF5", dependencies: ["CHDF5", "Diagnostics"]),
     .target(name: "Checkpoints", dependencies: ["Collectives", "HDF5", "Storage", "Diagnostics"]),
-    .target(name: "MemoryBanks", dependencies: ["Checkpoints", "Collectives", "HDF5", "Storage", "Diagnostics"]),
+    .target(
+        name: "MemoryBanks", dependencies: ["VectorSearch", "Tensors", "Kernels", "Checkpoints", "Collectives", "HDF5", "Storage", "Diagnostics"]),
     .target(name: "Corpora", dependencies: ["Inputs", "Storage", "CSentencePiece", "Diagnostics"]),
     .target(name: "Sharding", dependencies: ["Corpora", "Inputs", "Storage", "HDF5", "CZlib", "Collectives", "Diagnostics"]),
     .target(
@@ -77,7 +78,7 @@ let modules: [Target] = [
     .executableTarget(
         name: "mneme",
         dependencies: [
-            "Cluster", "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "MemoryBanks", "Corpora", "Sharding", "HDF5", "Configuration",
+            "Cluster", "Training", "Evaluation", "Models", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "MemoryBanks", "VectorSearch", "Corpora", "Sharding", "HDF5", "Configuration",
             "CZlib", "Inputs", "Storage", "Diagnostics", argumentParser, logging,
         ]),
 ]
@@ -115,7 +116,7 @@ let tests: [Target] = [
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Diagnostics", "TestSupport"]),
     .testTarget(
         name: "MemoryBanksTests",
-        dependencies: ["MemoryBanks", "Checkpoints", "Collectives", "Storage", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
+        dependencies: ["MemoryBanks", "VectorSearch", "Tensors", "Checkpoints", "Collectives", "Storage", "HDF5", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics", "TestSupport"]),
 ]
 

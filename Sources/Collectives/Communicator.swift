@@ -140,6 +140,26 @@ extension Communicator {
         ).wait()
     }
 
+    /// What every rank has for this one, by rank, where `outgoing` is what this one has for each; lengths may differ. Collective.
+    public func allToAll(_ outgoing: [[UInt8]]) throws -> [[UInt8]] {
+        require(outgoing.count == size, "bytes for \(outgoing.count) ranks of \(size)")
+        if size == 1 { return outgoing }
+        let counts = try allGather(outgoing.map { Int64($0.count) }.withUnsafeBytes { Array($0) }).map { counts in
+            counts.withUnsafeBytes { Int($0.loadUnaligned(fromByteOffset: 8 * rank, as: Int64.self)) }
+        }
+        // What stays here needs no message.
+        let partners = (0..<size).filter { $0 != rank }
+        func memory(_ count: Int) -> UnsafeMutableRawBufferPointer { .allocate(byteCount: count, alignment: 16) }
+        let sent = partners.map { Message(partner: $0, bytes: memory(outgoing[$0].count)) }
+        let received = partners.map { Message(partner: $0, bytes: memory(counts[$0])) }
+        defer { for message in sent + received { message.bytes.deallocate() } }
+        for message in sent { message.bytes.copyBytes(from: outgoing[message.partner]) }
+        try startMessages(sent.filter { !$0.bytes.isEmpty }, received.filter { !$0.bytes.isEmpty }, tag: 0).wait()
+        var incoming = outgoing
+        for message in received { incoming[message.partner] = Array(message.bytes) }
+        return incoming
+    }
+
     /// Root's bytes, of any length, on every rank; what the others pass is ignored. Collective.
     public func broadcasted(_ bytes: [UInt8], root: Int) throws -> [UInt8] {
         let count = try allReduced(rank == root ? bytes.count : 0, .maximum)

@@ -168,9 +168,9 @@ final class BlockScan {
         // What is below 2^-126 counts as zero.
         let underflow = Float(dimension) * 0x1p-125 * (1 + length + longest)
         switch block.similarity {
-        case .innerProduct:
+        case .dot:
             return sum * length * (longest + lostOfKey) + (lostOfQuery * (longest + lostOfKey) + length * lostOfKey) * 1.0001 + underflow
-        case .squaredEuclidean:
+        case .euclidean:
             let reach = length + longest + lostOfKey
             return sum * reach * reach + (lostOfQuery * (longest + lostOfKey) + length * lostOfKey) * 1.0001 + underflow
         case .cosine:
@@ -179,14 +179,14 @@ final class BlockScan {
         }
     }
 
-    /// What a product has to reach, given the nearness that the row has to have; -infinity itself is a row that is not searched.
+    /// What a product has to reach, given the score that the row has to have; -infinity itself is a row that is not searched.
     @inline(__always)
     private func threshold(_ block: KeyBlock, _ query: Int, _ margin: Float) -> Float {
         guard let bound = top.bound(query) else { return -.greatestFiniteMagnitude }
         let wanted: Double
         switch block.similarity {
-        case .innerProduct: wanted = Double(bound)
-        case .squaredEuclidean: wanted = (Double(bound) + batch.squares[query]) / 2
+        case .dot: wanted = Double(bound)
+        case .euclidean: wanted = (Double(bound) + batch.squares[query]) / 2
         case .cosine: wanted = Double(bound) * batch.squares[query].squareRoot()
         }
         return max(Float(wanted - Double(margin)).nextDown, -.greatestFiniteMagnitude)
@@ -232,7 +232,7 @@ final class BlockScan {
         let vector = values + query * dimension
         for candidate in 0..<count where scores[candidate] >= bound {
             let row = firstRow + Int(places[candidate])
-            top.offer(query, block.nearness(kernels, row, to: vector, square: batch.squares[query]), block.ids[row])
+            top.offer(query, block.score(kernels, row, to: vector, square: batch.squares[query]), block.ids[row])
             scored += 1
             bound = max(bound, threshold(block, query, margin))
         }

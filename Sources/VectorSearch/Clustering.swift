@@ -55,7 +55,7 @@ enum Clustering {
     /// The number of the nearest centroid of each row, of equally near ones the first.
     ///
     /// - Parameter rows: [n, D], finite and not too long.
-    static func nearest(_ rows: Tensor, _ centroids: Tensor, by similarity: Similarity = .squaredEuclidean) -> [Int] {
+    static func nearest(_ rows: Tensor, _ centroids: Tensor, by similarity: Similarity = .euclidean) -> [Int] {
         do {
             let block = try KeyBlock(
                 borrowing: centroids.elements, dimension: centroids.shape[1], similarity: similarity, ids: Array(0..<centroids.shape[0]),

@@ -45,7 +45,7 @@ public enum ExactSearch {
             let scan = searches.scan()
             for (block, rows) in units[range] { scan.scan(block, rows: rows) }
         }
-        return (searches.neighbors(similarity: blocks[0].similarity, limit: limit), searches.scored)
+        return (searches.neighbors(limit: limit), searches.scored)
     }
 }
 
@@ -95,7 +95,5 @@ final class Searches: @unchecked Sendable {
     /// Rows that were scored exactly.
     var scored: Int { scans.reduce(0) { $0 + ($1?.scored ?? 0) } }
 
-    func neighbors(similarity: Similarity, limit: Int) -> Neighbors {
-        Neighbors(limit: limit, rows: TopRows.sorted(scans.compactMap { $0?.top }, similarity: similarity))
-    }
+    func neighbors(limit: Int) -> Neighbors { Neighbors(limit: limit, rows: TopRows.sorted(scans.compactMap { $0?.top })) }
 }

@@ -68,7 +68,7 @@ public final class InvertedFile {
     private func list(of rows: Tensor) -> [Int] {
         if lists.count == 1 { return [Int](repeating: 0, count: rows.shape[0]) }
         // By distance also where queries ask for products: lists are to be of neighbours.
-        return Clustering.nearest(rows, centroids, by: similarity == .cosine ? .cosine : .squaredEuclidean)
+        return Clustering.nearest(rows, centroids, by: similarity == .cosine ? .cosine : .euclidean)
     }
 
     /// Adds rows.
@@ -257,7 +257,7 @@ public final class InvertedFile {
                 for visit in visits.part(part, of: parts) { scan.scan(lists[visits.lists[visit]], queries: visits.queries(visit)) }
             }
         }
-        return searches.neighbors(similarity: similarity, limit: limit).rows
+        return searches.neighbors(limit: limit).rows
     }
 
     // MARK: for saving

@@ -128,8 +128,8 @@ public final class KeyBlock: @unchecked Sendable {
         roughestError = max(roughestError, error)
         var (factor, offset) = (scale, Float(0))
         switch similarity {
-        case .innerProduct: break
-        case .squaredEuclidean: offset = Float(-0.5 * squares[row])
+        case .dot: break
+        case .euclidean: offset = Float(-0.5 * squares[row])
         case .cosine:
             if length < Self.smallestLength {
                 (factor, offset) = (0, .infinity)
@@ -259,7 +259,7 @@ public final class KeyBlock: @unchecked Sendable {
     }
 
     /// Whether nothing is added to products.
-    var isPlain: Bool { similarity == .innerProduct && hiddenCount == 0 }
+    var isPlain: Bool { similarity == .dot && hiddenCount == 0 }
     /// Whether products are multiplied by something.
     var hasScale: Bool { similarity == .cosine || bytes != nil }
 
@@ -273,13 +273,13 @@ public final class KeyBlock: @unchecked Sendable {
         for (place, row) in rows.enumerated() { offsets[place] = filter.admits(ids[row], namespaces[row]) ? offset[row] : -.infinity }
     }
 
-    /// The nearness of a row to a query, from the numbers themselves.
+    /// The score of a row for a query, from the numbers themselves.
     @inline(__always)
-    func nearness(_ kernels: any KernelSet, _ row: Int, to query: UnsafePointer<Float>, square: Double) -> Float {
+    func score(_ kernels: any KernelSet, _ row: Int, to query: UnsafePointer<Float>, square: Double) -> Float {
         let key = keys + row &* dimension
         switch similarity {
-        case .innerProduct: return Float(kernels.exactDot(query, key, dimension)) + 0
-        case .squaredEuclidean: return 0 - Float(kernels.exactSquaredDistance(query, key, dimension))
+        case .dot: return Float(kernels.exactDot(query, key, dimension)) + 0
+        case .euclidean: return 0 - Float(kernels.exactSquaredDistance(query, key, dimension))
         case .cosine:
             let lengths = (square * squares[row]).squareRoot()
             return lengths == 0 ? 0 : Float(kernels.exactDot(query, key, dimension) / lengths) + 0

@@ -18,6 +18,6 @@ enum QuerySearch {
         Workers.parallel(batch.count, minimum: 64) { range in
             BlockScan(batch, top, .everything).scan(block, rows: 0..<block.count, queries: range)
         }
-        return TopRows.sorted([top], similarity: block.similarity).map { $0.map(\.id) }
+        return TopRows.sorted([top]).map { $0.map(\.id) }
     }
 }

@@ -31,7 +31,7 @@ public struct VirtualShards: Equatable, Sendable {
 public enum RankSearch {
     /// The k nearest rows of all ranks for each query of this rank. Collective.
     ///
-    /// Every rank searches its own rows for the queries of all, and each gets the answers to its own queries, merged by nearness and identifier: what one
+    /// Every rank searches its own rows for the queries of all, and each gets the answers to its own queries, merged by score and identifier: what one
     /// rank with all rows would find, bit for bit, whatever P is.
     ///
     /// - Parameters:
@@ -41,7 +41,7 @@ public enum RankSearch {
     /// - Throws: what `local` throws, on every rank; `UserError` where ranks ask in different dimensions.
     /// - Complexity: every rank receives the queries of all, and P k rows for each of its own.
     public static func nearest(
-        _ queries: Tensor, limit: Int, similarity: Similarity, communicator: any Communicator, local: (_ queries: Tensor) throws -> Neighbors
+        _ queries: Tensor, limit: Int, communicator: any Communicator, local: (_ queries: Tensor) throws -> Neighbors
     ) throws -> Neighbors {
         if communicator.size == 1 { return try local(queries) }
         require(queries.shape.rank == 2 && queries.dataType == .float32, "queries are a float32 matrix, not \(queries.dataType) \(queries.shape)")
@@ -59,63 +59,43 @@ public enum RankSearch {
             place += bytes.count
         }
         let found = try communicator.onEveryRank { try local(all) }
-        return try exchanged(found, counts, limit, similarity, communicator)
+        return try exchanged(found, counts, limit, communicator)
     }
 
     /// Gives each rank what all have found for its queries.
-    private static func exchanged(
-        _ found: Neighbors, _ counts: [Int], _ limit: Int, _ similarity: Similarity, _ communicator: any Communicator
-    ) throws -> Neighbors {
-        let (rank, size) = (communicator.rank, communicator.size)
-        // Of each query the number of rows, then k places for rows: identifier and score.
-        let stride = 1 + 2 * limit
-        var outgoing = [Int64](repeating: 0, count: found.count * stride)
-        for (query, rows) in found.rows.enumerated() {
-            outgoing[query * stride] = Int64(rows.count)
-            for (place, row) in rows.enumerated() {
-                outgoing[query * stride + 1 + 2 * place] = Int64(row.id)
-                outgoing[query * stride + 2 + 2 * place] = Int64(row.score.bitPattern)
+    private static func exchanged(_ found: Neighbors, _ counts: [Int], _ limit: Int, _ communicator: any Communicator) throws -> Neighbors {
+        // Of each query the number of rows, then of each row its identifier and score.
+        var first = 0
+        let outgoing = counts.map { count -> [UInt8] in
+            var words: [UInt64] = []
+            for rows in found.rows[first..<(first + count)] {
+                words.append(UInt64(rows.count))
+                for row in rows { words += [UInt64(bitPattern: Int64(row.id)), UInt64(row.score.bitPattern)] }
             }
+            first += count
+            return words.withUnsafeBytes { Array($0) }
         }
-        var starts = [0]
-        for count in counts { starts.append(starts[starts.count - 1] + count) }
-        let mine = counts[rank] * stride
-        var incoming = [Int64](repeating: 0, count: mine * size)
-        try outgoing.withUnsafeMutableBytes { outgoing in
-            try incoming.withUnsafeMutableBytes { incoming in
-                let bytes = 8 * stride
-                let sent = (0..<size).map { partner in
-                    Message(partner: partner, bytes: UnsafeMutableRawBufferPointer(rebasing: outgoing[starts[partner] * bytes..<starts[partner + 1] * bytes]))
+        var rows = [[Neighbor]](repeating: [], count: counts[communicator.rank])
+        for bytes in try communicator.allToAll(outgoing) {
+            bytes.withUnsafeBytes { bytes in
+                var place = 0
+                func next() -> UInt64 {
+                    place += 8
+                    return bytes.loadUnaligned(fromByteOffset: place - 8, as: UInt64.self)
                 }
-                let received = (0..<size).map { partner in
-                    Message(partner: partner, bytes: UnsafeMutableRawBufferPointer(rebasing: incoming[partner * mine * 8..<(partner + 1) * mine * 8]))
-                }
-                // What stays here needs no message.
-                received[rank].bytes.copyMemory(from: UnsafeRawBufferPointer(sent[rank].bytes))
-                try communicator.startMessages(
-                    sent.filter { $0.partner != rank && $0.bytes.count > 0 }, received.filter { $0.partner != rank && $0.bytes.count > 0 }, tag: 0
-                ).wait()
-            }
-        }
-        let rows = (0..<counts[rank]).map { query in
-            merged(
-                (0..<size).flatMap { partner in
-                    let first = partner * mine + query * stride
-                    return (0..<Int(incoming[first])).map { place in
-                        Neighbor(
-                            id: Int(incoming[first + 1 + 2 * place]), score: Float(bitPattern: UInt32(truncatingIfNeeded: incoming[first + 2 + 2 * place])))
+                for query in rows.indices {
+                    for _ in 0..<next() {
+                        let id = Int(Int64(bitPattern: next()))
+                        rows[query].append(Neighbor(id: id, score: Float(bitPattern: UInt32(next()))))
                     }
-                }, limit, similarity)
+                }
+            }
         }
-        return Neighbors(limit: limit, rows: rows)
+        return Neighbors(limit: limit, rows: rows.map { merged($0, limit) })
     }
 
     /// The nearest of some rows.
-    private static func merged(_ rows: [Neighbor], _ limit: Int, _ similarity: Similarity) -> [Neighbor] {
-        let sorted = rows.sorted {
-            let (a, b) = (similarity.nearness(ofScore: $0.score), similarity.nearness(ofScore: $1.score))
-            return a > b || a == b && $0.id < $1.id
-        }
-        return Array(sorted.prefix(limit))
+    private static func merged(_ rows: [Neighbor], _ limit: Int) -> [Neighbor] {
+        Array(rows.sorted { $0.score > $1.score || $0.score == $1.score && $0.id < $1.id }.prefix(limit))
     }
 }

@@ -13,35 +13,27 @@ import Kernels
     import Darwin
 #endif
 
-/// What a query and a key are compared by.
+/// What a query and a key are compared by. The larger the score, the nearer they are.
 public enum Similarity: String, Sendable, Codable, CaseIterable {
-    /// The sum of products; the larger, the nearer.
-    case innerProduct = "inner-product"
-    /// The inner product divided by both lengths, 0 where either is 0; the larger, the nearer.
+    /// The sum of products.
+    case dot
+    /// The sum of products divided by both lengths, 0 where either is 0.
     case cosine
-    /// The sum of squared differences; the smaller, the nearer.
-    case squaredEuclidean = "squared-euclidean"
-
-    /// What is sorted by, from the score: the larger, the nearer.
-    @inline(__always)
-    func nearness(ofScore score: Float) -> Float { self == .squaredEuclidean ? 0 - score : score }
-
-    /// The inverse: a negation loses nothing. Zero has no sign.
-    @inline(__always)
-    func score(ofNearness nearness: Float) -> Float { self == .squaredEuclidean ? 0 - nearness : nearness + 0 }
+    /// The negative square of the distance.
+    case euclidean
 }
 
 /// One row that a search has found.
 public struct Neighbor: Equatable, Sendable {
     /// The row's identifier.
     public var id: Int
-    /// The inner product, the cosine or the squared distance.
+    /// How near it is, as ``Similarity`` says; zero has no sign.
     public var score: Float
 
     public init(id: Int, score: Float) { (self.id, self.score) = (id, score) }
 }
 
-/// The nearest rows of some queries, each query's by falling nearness and, where that is equal, by rising identifier.
+/// The nearest rows of some queries, each query's by falling score and, where that is equal, by rising identifier.
 ///
 /// A score is a float64 sum in an order that is the same on every instruction set, rounded once to float32, and the order is that of the rounded
 /// scores. So the rows that are found do not depend on the order in which rows were stored, on blocks, threads or ranks.

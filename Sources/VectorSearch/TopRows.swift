@@ -9,38 +9,38 @@ final class TopRows: @unchecked Sendable {
     let queries: Int
     let limit: Int
     /// [Q, k] heaps whose first entry is the farthest row.
-    private let nearness: UnsafeMutablePointer<Float>
+    private let score: UnsafeMutablePointer<Float>
     private let ids: UnsafeMutablePointer<Int>
     private let counts: UnsafeMutablePointer<Int>
 
     init(queries: Int, limit: Int) {
         (self.queries, self.limit) = (queries, limit)
-        nearness = .allocate(capacity: max(1, queries * limit))
+        score = .allocate(capacity: max(1, queries * limit))
         ids = .allocate(capacity: max(1, queries * limit))
         counts = .allocate(capacity: max(1, queries))
         counts.initialize(repeating: 0, count: max(1, queries))
     }
 
     deinit {
-        nearness.deallocate()
+        score.deallocate()
         ids.deallocate()
         counts.deallocate()
     }
 
-    /// The nearness that a row needs to be one of the k, if its identifier is small enough; `nil` while any row is.
+    /// The score that a row needs to be one of the k, if its identifier is small enough; `nil` while any row is.
     @inline(__always)
-    func bound(_ query: Int) -> Float? { counts[query] < limit || limit == 0 ? nil : nearness[query &* limit] }
+    func bound(_ query: Int) -> Float? { counts[query] < limit || limit == 0 ? nil : score[query &* limit] }
 
     /// Whether a row comes after another one.
     @inline(__always)
-    private static func isFarther(_ nearness: Float, _ id: Int, than other: Float, _ otherID: Int) -> Bool {
-        nearness < other || nearness == other && id > otherID
+    private static func isFarther(_ score: Float, _ id: Int, than other: Float, _ otherID: Int) -> Bool {
+        score < other || score == other && id > otherID
     }
 
     /// Takes a row in, where it is one of the k nearest.
     @inline(__always)
     func offer(_ query: Int, _ value: Float, _ id: Int) {
-        let (near, names) = (nearness + query &* limit, ids + query &* limit)
+        let (near, names) = (score + query &* limit, ids + query &* limit)
         let count = counts[query]
         if count < limit {
             counts[query] = count &+ 1
@@ -69,14 +69,14 @@ final class TopRows: @unchecked Sendable {
     }
 
     /// The rows of a query, in no order.
-    func entries(_ query: Int) -> [(nearness: Float, id: Int)] {
-        (0..<counts[query]).map { (nearness[query * limit + $0], ids[query * limit + $0]) }
+    func entries(_ query: Int) -> [(score: Float, id: Int)] {
+        (0..<counts[query]).map { (score[query * limit + $0], ids[query * limit + $0]) }
     }
 
     /// The rows of all queries that several threads have found, in order.
     ///
     /// - Parameter first: where the queries begin, and `count` how many there are.
-    static func sorted(_ parts: [TopRows], similarity: Similarity) -> [[Neighbor]] {
+    static func sorted(_ parts: [TopRows]) -> [[Neighbor]] {
         guard let first = parts.first else { return [] }
         var rows = [[Neighbor]](repeating: [], count: first.queries)
         rows.withUnsafeMutableBufferPointer { rows in
@@ -85,8 +85,8 @@ final class TopRows: @unchecked Sendable {
             Workers.parallel(first.queries, minimum: 64) { range in
                 for query in range {
                     var all = parts.flatMap { $0.entries(query) }
-                    all.sort { isFarther($1.nearness, $1.id, than: $0.nearness, $0.id) }
-                    target.pointer[query] = all.prefix(first.limit).map { Neighbor(id: $0.id, score: similarity.score(ofNearness: $0.nearness)) }
+                    all.sort { isFarther($1.score, $1.id, than: $0.score, $0.id) }
+                    target.pointer[query] = all.prefix(first.limit).map { Neighbor(id: $0.id, score: $0.score) }
                 }
             }
         }

@@ -273,40 +273,4 @@ import Testing
             #expect(try text(MemoryBank(path), "a") == "three")
         }
     }
-
-    @Test("exact search: the best by score, ties by name, as a plain loop finds them", arguments: BankConfiguration.Metric.allCases)
-    func search(_ metric: BankConfiguration.Metric) throws {
-        try withScratchDirectory { directory in
-            let bank = try makeBank(
-                "\(directory)/bank", BankConfiguration(keyWidth: 6, metric: metric, blockRows: 8),
-                generation: BankGeneration(model: "m", width: 6))
-            var random = Randomness(state: 5)
-            func vector() -> [Float] { (0..<6).map { _ in Float(Int.random(in: -2...2, using: &random)) } }
-            let records = (0..<300).map { index in
-                var record = BankRecord(id: "r\(index)", namespace: "n\(index % 2)", value: .text(""))
-                record.key = vector()
-                return record
-            }
-            _ = try bank.put(records, edit())
-            func score(_ query: [Float], _ key: [Float]) -> Float {
-                let dot = zip(query, key).reduce(0) { $0 + $1.0 * $1.1 }
-                switch metric {
-                case .dot: return dot
-                case .cosine:
-                    let lengths = query.reduce(0) { $0 + $1 * $1 } * key.reduce(0) { $0 + $1 * $1 }
-                    return lengths == 0 ? 0 : Float(Double(dot) / Double(lengths).squareRoot())
-                case .euclidean: return -zip(query, key).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
-                }
-            }
-            for _ in 0..<20 {
-                let query = vector()
-                let hits = try bank.search(query, count: 7, in: BankFilter(.one("n1")))
-                let wanted = records.filter { $0.namespace == "n1" }.sorted {
-                    let (one, other) = (score(query, $0.key), score(query, $1.key))
-                    return one == other ? $0.id < $1.id : one > other
-                }.prefix(7)
-                #expect(hits.map(\.record.id) == wanted.map(\.id) && hits.map(\.score) == wanted.map { score(query, $0.key) })
-            }
-        }
-    }
 }

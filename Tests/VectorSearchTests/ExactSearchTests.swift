@@ -165,7 +165,7 @@ import VectorSearch
 
     @Test("what is not finite, too long or of another dimension is an error that names it, and nothing is added", arguments: [Float.nan, .infinity, -.infinity, 3e38])
     func wrongNumbers(value: Float) throws {
-        let store = VectorRows(dimension: 4, similarity: .innerProduct, blockRows: 100)
+        let store = VectorRows(dimension: 4, similarity: .dot, blockRows: 100)
         try store.append(Tensor(normals(8, seed: 1), [2, 4]), ids: [5, 6])
         var wrong = normals(12, seed: 2)
         wrong[6] = value

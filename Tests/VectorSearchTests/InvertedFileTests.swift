@@ -30,7 +30,7 @@ import VectorSearch
             #expect(try index.nearest(asked, limit: 10, probes: 64, filter: filter) == exact)
             let recalls = try [1, 4, 16].map { try index.nearest(asked, limit: 10, probes: $0, filter: filter).recall(against: exact) }
             // What these rows gave when the bound was written was more for all similarities; inner products are not what lists are made by.
-            #expect(recalls == recalls.sorted() && recalls[1] > (similarity == .innerProduct ? 0.5 : 0.9) && recalls[2] > 0.85, "\(recalls)")
+            #expect(recalls == recalls.sorted() && recalls[1] > (similarity == .dot ? 0.5 : 0.9) && recalls[2] > 0.85, "\(recalls)")
         }
     }
 
@@ -104,7 +104,7 @@ import VectorSearch
         #expect(InvertedFile.imbalance([5, 5, 5]) == 1 && InvertedFile.imbalance([15, 0, 0]) == 3 && InvertedFile.imbalance([]) == 1)
         let dimension = 8
         let rows = Rows.clustered(2000, dimension, seed: 2, centres: 20)
-        let index = InvertedFile(dimension: dimension, similarity: .squaredEuclidean)
+        let index = InvertedFile(dimension: dimension, similarity: .euclidean)
         try index.append(rows.picked(Array(0..<100)).tensor, ids: Array(rows.ids[..<100]))
         #expect(try !index.needsTraining())
         let rest = rows.picked(Array(100..<2000))
@@ -123,7 +123,7 @@ import VectorSearch
         #expect(InvertedFile.imbalance(index.listSizes) < 3)
         #expect(try !index.needsTraining())
         let few = Rows.clustered(1000, dimension, seed: 3, centres: 100, spread: 1)
-        let other = try self.index(few, .squaredEuclidean, lists: 64)
+        let other = try self.index(few, .euclidean, lists: 64)
         try other.append(Tensor((0..<299).flatMap { _ in Array(few.row(0)) }, [299, dimension]), ids: Array(1_000_000..<1_000_299))
         #expect(InvertedFile.imbalance(other.listSizes) > 3)
         #expect(try other.needsTraining())
@@ -210,7 +210,7 @@ import VectorSearch
     @Test("misuse leaves the index as it was")
     func misuse() throws {
         let rows = Rows.clustered(500, 6, seed: 1)
-        let index = try index(rows, .innerProduct, lists: 8)
+        let index = try index(rows, .dot, lists: 8)
         let before = index.arrays
         func error(_ body: () throws -> Void) -> UserError? {
             do {

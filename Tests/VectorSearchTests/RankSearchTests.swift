@@ -42,10 +42,10 @@ import VectorSearch
             // Ranks ask unequally many questions; of several the last asks none.
             let share = size == 1 ? 0..<asked.count : rank == size - 1 ? asked.count..<asked.count : Workers.range(rank, of: size - 1, count: asked.count)
             let queries = asked.picked(Array(share)).tensor
-            result.exact = try RankSearch.nearest(queries, limit: 9, similarity: similarity, communicator: communicator) {
+            result.exact = try RankSearch.nearest(queries, limit: 9, communicator: communicator) {
                 try ExactSearch.nearest($0, among: blocks, limit: 9)
             }.rows
-            result.few = try RankSearch.nearest(queries, limit: 9, similarity: similarity, communicator: communicator) {
+            result.few = try RankSearch.nearest(queries, limit: 9, communicator: communicator) {
                 try index.nearest($0, limit: 9, probes: 4)
             }.rows
             result.centroids = index.centroids.array
@@ -72,7 +72,7 @@ import VectorSearch
         let expected = try ExactSearch.nearest(asked.tensor, among: rows.blocks(of: 10, .cosine), limit: 40)
         let found = try LoopbackCommunicator.run(size: 3) { communicator -> Neighbors in
             let blocks = communicator.rank == 1 ? try rows.blocks(of: 10, .cosine) : []
-            return try RankSearch.nearest(asked.tensor, limit: 40, similarity: .cosine, communicator: communicator) {
+            return try RankSearch.nearest(asked.tensor, limit: 40, communicator: communicator) {
                 try ExactSearch.nearest($0, among: blocks, limit: 40)
             }
         }
@@ -87,7 +87,7 @@ import VectorSearch
                     let rank = communicator.rank
                     let queries = Tensor(repeating: value(rank), [1, dimension(rank)])
                     let block = KeyBlock(dimension: 4, similarity: .cosine)
-                    return try RankSearch.nearest(queries, limit: 1, similarity: .cosine, communicator: communicator) {
+                    return try RankSearch.nearest(queries, limit: 1, communicator: communicator) {
                         try ExactSearch.nearest($0, among: [block], limit: 1)
                     }
                 }

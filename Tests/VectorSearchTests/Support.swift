@@ -52,7 +52,7 @@ struct Rows {
 
     /// The nearest rows by a double loop in float64, and their scores. Rounded as documented: once, to float32.
     func nearest(_ query: [Float], _ limit: Int, _ similarity: Similarity, where admits: (Int, UInt32) -> Bool = { _, _ in true }) -> [Neighbor] {
-        var all: [(nearness: Float, neighbor: Neighbor)] = []
+        var all: [Neighbor] = []
         let square = query.reduce(0) { $0 + Double($1) * Double($1) }
         for index in 0..<count where admits(ids[index], namespaces[index]) {
             let row = Array(row(index))
@@ -61,14 +61,14 @@ struct Rows {
             let length = row.reduce(0) { $0 + Double($1) * Double($1) }
             let score: Float
             switch similarity {
-            case .innerProduct: score = Float(product)
-            case .squaredEuclidean: score = Float(distance)
+            case .dot: score = Float(product)
+            case .euclidean: score = 0 - Float(distance)
             case .cosine: score = square == 0 || length == 0 ? 0 : Float(product / (square * length).squareRoot())
             }
-            all.append((similarity == .squaredEuclidean ? -score : score, Neighbor(id: ids[index], score: score)))
+            all.append(Neighbor(id: ids[index], score: score))
         }
-        all.sort { $0.nearness > $1.nearness || $0.nearness == $1.nearness && $0.neighbor.id < $1.neighbor.id }
-        return all.prefix(limit).map(\.neighbor)
+        all.sort { $0.score > $1.score || $0.score == $1.score && $0.id < $1.id }
+        return Array(all.prefix(limit))
     }
 }
 

@@ -1,6 +1,7 @@
 // What a bank keeps, and by which rules.
 
 import Diagnostics
+import VectorSearch
 
 /// Which encoder made the keys of a bank. Vectors of two encoders have nothing to do with each other, so keys of another generation are
 /// refused.
@@ -43,13 +44,6 @@ public struct BankConfiguration: Sendable, Hashable, Codable {
         case lowestNorm = "lowest-norm"
     }
 
-    /// How the likeness of two keys is measured.
-    public enum Metric: String, Sendable, Codable, CaseIterable {
-        case dot, cosine
-        /// The negative square of the distance.
-        case euclidean
-    }
-
     /// Elements of a key; 0 for a bank that is only looked up by id.
     public var keyWidth: Int
     /// What values are.
@@ -63,7 +57,7 @@ public struct BankConfiguration: Sendable, Hashable, Codable {
     /// How often a record must be appended before it is admitted; 1 admits at once.
     public var admission: Int
     /// How keys are compared.
-    public var metric: Metric
+    public var metric: Similarity
     /// An encoder of the program's that makes keys from texts; `nil` where keys come with the records.
     public var encoder: String?
     /// Rows of a block.
@@ -77,7 +71,7 @@ public struct BankConfiguration: Sendable, Hashable, Codable {
     public init(
         keyWidth: Int = 0, value: ValueKind = .text, valueWidth: Int = 0, capacity: Int? = nil, eviction: Eviction = .none,
         admission: Int = 1,
-        metric: Metric = .dot, encoder: String? = nil, blockRows: Int = 1024, shards: Int = 8, history: Int = 1000
+        metric: Similarity = .dot, encoder: String? = nil, blockRows: Int = 1024, shards: Int = 8, history: Int = 1000
     ) {
         (self.keyWidth, self.value, self.valueWidth, self.capacity, self.eviction) = (keyWidth, value, valueWidth, capacity, eviction)
         (self.admission, self.metric, self.encoder, self.blockRows, self.shards, self.history) = (

@@ -70,10 +70,13 @@ public struct BankFilter: Sendable, Hashable {
 
     /// Whether it names records one by one.
     var namesRecords: Bool { ids != nil }
+    /// Whether it lets through less than a whole scope.
+    var isNarrowed: Bool { self != BankFilter(scope) }
 
     func matches(_ columns: BankColumns, _ block: RowBlock, _ slot: Int) -> Bool {
-        if case .one(let name) = scope, columns.text(.namespace, block, slot) != name { return false }
-        if let source, columns.text(.source, block, slot) != source { return false }
+        func holds(_ column: BankColumns.Text, _ text: String) -> Bool { block.variableBytes(column.rawValue, slot).elementsEqual(text.utf8) }
+        if case .one(let name) = scope, !holds(.namespace, name) { return false }
+        if let source, !holds(.source, source) { return false }
         if let origin, columns.small(.origin, block, slot) != Int(origin.rawValue) { return false }
         if let writtenBefore, columns.number(.writtenStep, block, slot) >= writtenBefore { return false }
         if let unusedSince, columns.number(.lastUsedStep, block, slot) >= unusedSince { return false }

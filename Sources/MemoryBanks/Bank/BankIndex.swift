@@ -28,7 +28,8 @@ struct BankIndex {
     init() {}
 
     /// The index of a table's rows.
-    init(_ table: RowTable, _ columns: BankColumns) {
+    /// - Throws: `UserError` (.badData) for a block that holds records of two namespaces.
+    init(_ table: RowTable, _ columns: BankColumns, of directory: String) throws {
         for number in table.blocks.keys.sorted() {
             guard let block = table.blocks[number] else { continue }
             for place in block.occupied {
@@ -39,6 +40,10 @@ struct BankIndex {
                     namespace: namespace,
                     isAdmitted: columns.small(.sightings, block, slot) == 0)
                 adopt(number, namespace, shard: number % columns.layout.shards)
+                guard owners[number] == namespace else {
+                    throw UserError(
+                        .badData, "block \(number) holds records of two namespaces", at: directory, advice: "restore the bank from a copy")
+                }
             }
         }
     }

@@ -118,6 +118,9 @@ public struct BankRecord: Sendable, Hashable {
         guard key.allSatisfy(\.isFinite) else {
             throw refused(.badData, "has a key that is not finite", "leave it out or make its key again")
         }
+        guard key.reduce(0, { $0 + Double($1) * Double($1) }) <= 0x1p120 else {
+            throw refused(.badData, "has a key longer than 2^60: its products may not be finite", "scale what makes the keys")
+        }
         switch (value, configuration.value) {
         case (.text, .text), (.tokens, .tokens): break
         case (.vector(let vector), .vector):
@@ -174,11 +177,11 @@ struct BankColumns: Sendable {
     func column(_ small: Small) -> Int { vectors + Number.allCases.count + small.rawValue }
 
     func number(_ number: Number, _ block: RowBlock, _ slot: Int) -> Int {
-        block.fixedBytes(column(number), slot).withUnsafeBytes { Int($0.loadUnaligned(as: Int64.self)) }
+        Int(block.fixedBytes(column(number), slot).loadUnaligned(as: Int64.self))
     }
 
     func small(_ small: Small, _ block: RowBlock, _ slot: Int) -> Int {
-        block.fixedBytes(column(small), slot).withUnsafeBytes { Int($0.loadUnaligned(as: Int32.self)) }
+        Int(block.fixedBytes(column(small), slot).loadUnaligned(as: Int32.self))
     }
 
     func text(_ text: Text, _ block: RowBlock, _ slot: Int) -> String {
@@ -189,12 +192,14 @@ struct BankColumns: Sendable {
         configuration.keyWidth == 0 ? [] : Self.elements(block.fixedBytes(0, slot), Float.self)
     }
 
-    private static func elements<Element: BitwiseCopyable>(_ bytes: ArraySlice<UInt8>, _ type: Element.Type) -> [Element] {
-        bytes.withUnsafeBytes { bytes in
-            (0..<(bytes.count / MemoryLayout<Element>.size)).map {
-                bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Element>.size, as: type)
-            }
-        }
+    private static func elements<Element: BitwiseCopyable>(_ bytes: UnsafeRawBufferPointer, _ type: Element.Type) -> [Element] {
+        let size = MemoryLayout<Element>.size
+        return (0..<(bytes.count / size)).map { bytes.loadUnaligned(fromByteOffset: $0 * size, as: type) }
+    }
+
+    /// The tokens of a slot, in a bank of tokens.
+    func tokens(_ block: RowBlock, _ slot: Int) -> [Int32] {
+        block.variableBytes(Text.allCases.count, slot).withUnsafeBytes { Self.elements($0, Int32.self) }
     }
 
     private static let never = (from: Int(Int64.min), to: Int(Int64.max))
@@ -205,7 +210,7 @@ struct BankColumns: Sendable {
             switch configuration.value {
             case .vector: .vector(Self.elements(block.fixedBytes(vectors - 1, slot), Float.self))
             case .text: .text(String(decoding: block.variableBytes(Text.allCases.count, slot), as: UTF8.self))
-            case .tokens: .tokens(Self.elements(block.variableBytes(Text.allCases.count, slot), Int32.self))
+            case .tokens: .tokens(tokens(block, slot))
             }
         var record = BankRecord(id: text(.id, block, slot), namespace: text(.namespace, block, slot), value: value)
         record.key = key(block, slot)

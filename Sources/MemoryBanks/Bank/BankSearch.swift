@@ -1,101 +1,113 @@
-// The records whose keys are most like a vector.
+// The records whose keys are most like some vectors.
+//
+// Legend: Q queries of one rank, D the bank's width of keys, k neighbours of a query.
 
 import Collectives
 import Diagnostics
+import Kernels
+import Tensors
+import VectorSearch
 
 /// A record that a search has found.
 public struct BankHit: Sendable {
-    /// How like its key is, by the bank's metric: larger is more alike.
+    /// How like its key is, by the bank's ``BankConfiguration/metric``: the larger, the more alike.
     public let score: Float
     public let record: BankRecord
 }
 
 extension MemoryBank {
-    /// The `count` records whose keys are most like `query`, the best first; of equal scores the smaller namespace and id. Exact.
-    /// Collective.
+    /// The rows whose keys are most like each query, the best first and, where scores are equal, the smaller row. Exact. Collective.
+    ///
+    /// Rows and scores are the same on any number of ranks. A row is the number by which the bank's table knows a record until that is deleted; what it
+    /// holds is read by ``records(ofRows:)`` and ``tokens(ofRows:)``. Records that wait for their admission are not found.
     ///
     /// - Parameters:
+    ///   - queries: [Q, D], float32, of this rank: Q may differ from rank to rank, and may be 0.
+    ///   - count: k, at least 0; the same on every rank, as is all that follows.
     ///   - filter: which records may be found.
-    ///   - generation: what made the query; must be the bank's. `nil` where that is known to be so.
-    /// - Throws: `UserError`: (.configuration) for a query of another generation or width, and a bank without keys, (.badData) for one that
-    ///   is not finite, (.missingInput) for a namespace that does not exist.
-    /// - Complexity: O(records of the scope x width).
-    public func search(_ query: [Float], count: Int, in filter: BankFilter, generation: BankGeneration? = nil) throws -> [BankHit] {
+    ///   - generation: what made the queries; must be the bank's. `nil` where that is known to be so.
+    /// - Returns: of each query of this rank at most k rows.
+    /// - Throws: `UserError`: (.configuration) for queries of another generation or width, and a bank without keys, (.badData) for one that is not finite,
+    ///   (.missingInput) for a namespace that does not exist. On every rank.
+    /// - Complexity: 2 Q N D operations in matrix products for the N rows of the scope and the queries of all ranks.
+    public func nearest(_ queries: Tensor, count: Int, in filter: BankFilter, generation: BankGeneration? = nil) throws -> Neighbors {
+        require(queries.shape.rank == 2 && queries.dataType == .float32, "queries are a float32 matrix, not \(queries.dataType) \(queries.shape)")
         try requireScope(filter.scope)
+        try communicator.onEveryRank { try requireSearchable(queries.shape[1], generation) }
+        let (blocks, rows) = try communicator.onEveryRank { try searched(filter) }
+        return try RankSearch.nearest(queries, limit: count, communicator: communicator) {
+            try ExactSearch.nearest($0, among: blocks, limit: count, filter: rows)
+        }
+    }
+
+    /// The `count` records whose keys are most like one query, which all ranks pass: as ``nearest(_:count:in:generation:)``. Collective.
+    public func search(_ query: [Float], count: Int, in filter: BankFilter, generation: BankGeneration? = nil) throws -> [BankHit] {
+        let found = try nearest(Tensor(query, [1, query.count]), count: count, in: filter, generation: generation)[0]
+        return try zip(found, records(ofRows: found.map(\.id))).compactMap { neighbor, record in
+            record.map { BankHit(score: neighbor.score, record: $0) }
+        }
+    }
+
+    /// Makes sure that the bank can be searched by vectors of a width.
+    private func requireSearchable(_ width: Int, _ generation: BankGeneration?) throws {
         guard configuration.keyWidth > 0 else {
             throw UserError(.configuration, "the bank has no keys to search by", at: directory, advice: "look records up by id")
         }
         try requireGeneration(generation)
-        guard query.count == configuration.keyWidth else {
+        guard width == configuration.keyWidth else {
             throw UserError(
-                .configuration, "the query has \(quantity(query.count, "element")), and the bank's keys \(configuration.keyWidth)",
-                at: directory,
+                .configuration, "the query has \(quantity(width, "element")), and the bank's keys \(configuration.keyWidth)", at: directory,
                 advice: "make it with the bank's encoder: \(self.generation?.description ?? "unknown")")
         }
-        guard query.allSatisfy(\.isFinite) else {
-            throw UserError(.badData, "the query is not finite", at: directory, advice: "make it again")
-        }
-        var best: [(score: Float, record: BankRecord)] = []
-        func sortBest() {
-            best.sort { $0.score == $1.score ? Self.precedes($0.record, $1.record) : $0.score > $1.score }
-            best.removeLast(max(0, best.count - count))
-        }
-        var worst = -Float.infinity
-        for row in localRows(filter, waiting: false) {
-            guard let (block, slot) = table.location(row) else { continue }
-            let score = score(query, columns.key(block, slot))
-            guard best.count < count || score >= worst else { continue }
-            best.append((score, columns.record(block, slot)))
-            if best.count >= 2 * count + 64 {
-                sortBest()
-                worst = best.last?.score ?? worst
-            }
-        }
-        sortBest()
-        guard communicator.size > 1 else { return best.map { BankHit(score: $0.score, record: $0.record) } }
-        let lines = Array(
-            try JSONText.line(
-                best.map { HitLine(score: $0.score.bitPattern, sightings: $0.record.sightings, line: BankRecordLine($0.record)) }
-            ).utf8)
-        best = try communicator.allGather(lines).flatMap { bytes in
-            try BankJSON.decoder.decode([HitLine].self, from: .init(bytes)).map { (Float(bitPattern: $0.score), try $0.line.whole()) }
-        }
-        sortBest()
-        return best.map { BankHit(score: $0.score, record: $0.record) }
     }
 
-    /// A hit on its way to other ranks.
-    private struct HitLine: Codable {
-        let score: UInt32
-        let sightings: Int
-        let line: BankRecordLine
+    // MARK: What a search goes through
+
+    /// The keys of this rank's records that a filter may mean, and which rows of them it means.
+    private func searched(_ filter: BankFilter) throws -> (blocks: [KeyBlock], rows: RowFilter) {
+        if filter.ids != nil {
+            let rows = Set(localRows(filter, waiting: false))
+            let blocks = Set(rows.map { columns.layout.block(of: $0) })
+            return (try blocks.sorted().compactMap(keys), RowFilter { rows.contains($0) })
+        }
+        let blocks = try index.blocks(in: filter.scope).compactMap(keys)
+        if !filter.isNarrowed { return (blocks, .everything) }
+        // A block holds records of one namespace: the scope is looked after.
+        var conditions = filter
+        conditions.scope = .all
+        let rows = SearchedRows(table: table, columns: columns, filter: conditions)
+        return (blocks, RowFilter { rows.admits($0) })
     }
 
-    /// How like a key is: products are summed in float64, in their order.
-    private func score(_ query: [Float], _ key: [Float]) -> Float {
-        var (dot, first, second, distance) = (0.0, 0.0, 0.0, 0.0)
-        for (one, other) in zip(query, key) {
-            let (one, other) = (Double(one), Double(other))
-            dot += one * other
-            first += one * one
-            second += other * other
-            distance += (one - other) * (one - other)
-        }
-        switch configuration.metric {
-        case .dot: return Float(dot)
-        case .cosine: return first == 0 || second == 0 ? 0 : Float(dot / (first * second).squareRoot())
-        case .euclidean: return Float(-distance)
-        }
+    /// The keys of a block as searches read them: in place, and without the records that wait for their admission. Kept until a row of it changes.
+    /// - Throws: `UserError` (.badData) for a key whose products may not be finite.
+    private func keys(_ number: Int) throws -> KeyBlock? {
+        guard let block = table.blocks[number], block.count > 0 else { return nil }
+        if let known = keyBlocks[number], known.block === block, known.revision == block.revision { return known.keys }
+        let first = number * columns.layout.blockRows
+        var admitted = [UInt64](repeating: 0, count: (block.count + 63) / 64)
+        for slot in 0..<block.count where columns.small(.sightings, block, slot) == 0 { admitted[slot / 64] |= 1 << UInt64(slot % 64) }
+        guard let address = block.fixed[0].bytes.baseAddress else { return nil }
+        let keys = try KeyBlock(
+            borrowing: Elements(address, .float32), dimension: configuration.keyWidth, similarity: configuration.metric,
+            ids: block.places.map { first + Int($0) }, live: admitted, owner: block.fixed[0])
+        keyBlocks[number] = SearchedBlock(block: block, revision: block.revision, keys: keys)
+        return keys
     }
 }
 
-extension BankRecordLine {
-    /// The record with all that was counted.
-    func whole() throws -> BankRecord {
-        var record = try record(namespace: nil)
-        (record.version, record.commit, record.writtenStep) = (version ?? 0, commit ?? 0, writtenStep ?? 0)
-        (record.writtenTime, record.lastUsedStep, record.useCount) = (writtenTime ?? 0, lastUsedStep ?? -1, useCount ?? 0)
-        record.generation = generation ?? -1
-        return record
-    }
+/// The keys of a block as they were at one of its revisions.
+struct SearchedBlock {
+    let block: RowBlock
+    let revision: Int
+    let keys: KeyBlock
+}
+
+/// The rows that a filter means, for the threads of a search; nobody changes the table meanwhile.
+private struct SearchedRows: @unchecked Sendable {
+    let table: RowTable
+    let columns: BankColumns
+    let filter: BankFilter
+
+    func admits(_ row: Int) -> Bool { table.location(row).map { filter.matches(columns, $0.block, $0.slot) } ?? false }
 }

@@ -90,7 +90,7 @@ extension MemoryBank {
         }
         table = newer
         (manifest, manifestDigest) = (restored, BankManifest.digest(bytes))
-        index = BankIndex(table, columns)
+        index = try communicator.onEveryRank { try BankIndex(table, columns, of: directory) }
         try dropDeleted()
         try settle()
     }

@@ -176,6 +176,7 @@ extension MemoryBank {
         isBroken = true
         let undo = try table.commit(commit, keepingUndo: keepsUndo, rebasing: compacting, to: segments, communicator)
         index.releaseEmpty(table)
+        keyBlocks = keyBlocks.filter { table.blocks[$0.key] != nil }
         let before = Set(manifest.segments)
         var next = manifest
         (next.commit, next.parent, next.content) = (commit, manifestDigest, table.digest)

@@ -36,7 +36,9 @@ public final class MemoryBank {
     let columns: BankColumns
     var manifest: BankManifest
     var manifestDigest: String
-    var table: RowTable
+    var table: RowTable { didSet { keyBlocks = [:] } }
+    /// The keys of blocks as searches read them, by the blocks' numbers.
+    var keyBlocks: [Int: SearchedBlock] = [:]
     var ledger: TombstoneLedger
     var audit: BankAuditLog
     var index = BankIndex()
@@ -125,7 +127,7 @@ public final class MemoryBank {
             }
         }
         (ledger, audit) = try communicator.onEveryRank { (try TombstoneLedger(directory), try BankAuditLog(directory)) }
-        index = BankIndex(table, columns)
+        index = try communicator.onEveryRank { try BankIndex(table, columns, of: directory) }
         try dropDeleted()
         if isEditor { try settle() }
     }
@@ -252,7 +254,7 @@ public final class MemoryBank {
                 guard attempt < 5, try Self.manifestBytes(directory, communicator) != bytes else { throw error }
             }
         }
-        index = BankIndex(table, columns)
+        index = try communicator.onEveryRank { try BankIndex(table, columns, of: directory) }
         try dropDeleted()
         return true
     }

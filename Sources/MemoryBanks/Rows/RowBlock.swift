@@ -73,22 +73,22 @@ final class RowBlock {
     }
 
     let number: Int
-    private let fixedColumns: [RowColumn]
     /// By place in the block: the slot, or -1.
     private var slots: [Int32]
     /// By slot: the place in the block.
     private(set) var places: [Int32] = []
     /// By column of fixed width: the rows, slot by slot.
-    private(set) var fixed: [[UInt8]]
+    let fixed: [RowBytes]
     private var variable: [VariableRows]
     /// The hash of the rows as they were last committed or read.
     var digest: UInt64 = 0
+    /// Counts the changes of rows; single columns that ``setFixed(_:_:_:)`` overwrites are none.
+    private(set) var revision = 0
 
     init(_ number: Int, _ layout: RowLayout) {
         self.number = number
-        fixedColumns = layout.fixed
         slots = [Int32](repeating: -1, count: layout.blockRows)
-        fixed = fixedColumns.map { _ in [] }
+        fixed = layout.fixed.map { RowBytes(width: $0.rowBytes) }
         variable = layout.variable.map { _ in VariableRows() }
     }
 
@@ -109,49 +109,49 @@ final class RowBlock {
     func image(_ place: Int) -> RowImage? {
         guard let slot = slot(place) else { return nil }
         var bytes: [UInt8] = []
-        for (column, values) in zip(fixedColumns, fixed) { bytes += values[(slot * column.rowBytes)..<((slot + 1) * column.rowBytes)] }
+        for column in fixed { bytes += column[slot] }
         return RowImage(fixed: bytes, variable: variable.map { Array($0.row(slot)) })
     }
 
-    /// The bytes of a row's column of fixed width, by the column's place among those.
-    func fixedBytes(_ column: Int, _ slot: Int) -> ArraySlice<UInt8> {
-        let width = fixedColumns[column].rowBytes
-        return fixed[column][(slot * width)..<((slot + 1) * width)]
-    }
+    /// The bytes of a row's column of fixed width, by the column's place among those; until a row of the block comes or goes.
+    func fixedBytes(_ column: Int, _ slot: Int) -> UnsafeRawBufferPointer { fixed[column][slot] }
 
     /// The bytes of a row's column of variable width, by the column's place among those.
     func variableBytes(_ column: Int, _ slot: Int) -> ArraySlice<UInt8> { variable[column].row(slot) }
 
     func set(_ place: Int, _ image: RowImage) {
-        var start = 0
-        if let slot = slot(place) {
-            for (index, column) in fixedColumns.enumerated() {
-                let end = start + column.rowBytes
-                fixed[index].replaceSubrange((slot * column.rowBytes)..<((slot + 1) * column.rowBytes), with: image.fixed[start..<end])
-                start = end
+        revision += 1
+        let slot = slot(place)
+        image.fixed.withUnsafeBytes { bytes in
+            var start = 0
+            for column in fixed {
+                let row = UnsafeRawBufferPointer(rebasing: bytes[start..<(start + column.width)])
+                if let slot { column.set(slot, row) } else { column.append(row) }
+                start += column.width
             }
+        }
+        if let slot {
             for index in variable.indices { variable[index].set(slot, image.variable[index]) }
-            return
+        } else {
+            slots[place] = Int32(places.count)
+            places.append(Int32(place))
+            for index in variable.indices { variable[index].append(image.variable[index]) }
         }
-        slots[place] = Int32(places.count)
-        places.append(Int32(place))
-        for (index, column) in fixedColumns.enumerated() {
-            fixed[index] += image.fixed[start..<(start + column.rowBytes)]
-            start += column.rowBytes
-        }
-        for index in variable.indices { variable[index].append(image.variable[index]) }
     }
 
     /// Adds rows of a segment that the block does not hold yet.
     /// - Parameter range: their places in the segment.
     func append(_ segment: RowSegment, _ range: Range<Int>) {
+        revision += 1
         for index in range {
             let place = segment.rows[index] % slots.count
             slots[place] = Int32(places.count)
             places.append(Int32(place))
         }
-        for (index, column) in fixedColumns.enumerated() {
-            fixed[index] += segment.fixed[index][(range.lowerBound * column.rowBytes)..<(range.upperBound * column.rowBytes)]
+        for (column, rows) in zip(fixed, segment.fixed) {
+            rows.withUnsafeBytes {
+                column.append(UnsafeRawBufferPointer(rebasing: $0[(range.lowerBound * column.width)..<(range.upperBound * column.width)]))
+            }
         }
         for index in variable.indices { variable[index].append(segment.variable[index], range) }
     }
@@ -165,24 +165,20 @@ final class RowBlock {
             return
         }
         segment.rows += places.map { first + Int($0) }
-        for index in fixed.indices { segment.fixed[index] += fixed[index] }
+        for index in fixed.indices { segment.fixed[index] += fixed[index].bytes }
         for index in variable.indices { variable[index].append(to: &segment.variable[index]) }
     }
 
     /// Overwrites the bytes of one column of fixed width in a row that exists.
     func setFixed(_ column: Int, _ slot: Int, _ bytes: [UInt8]) {
-        let width = fixedColumns[column].rowBytes
-        fixed[column].replaceSubrange((slot * width)..<((slot + 1) * width), with: bytes)
+        bytes.withUnsafeBytes { fixed[column].set(slot, $0) }
     }
 
     func remove(_ place: Int) {
         guard let slot = slot(place) else { return }
         let last = places.count - 1
-        for (index, column) in fixedColumns.enumerated() {
-            let width = column.rowBytes
-            if slot != last { fixed[index].replaceSubrange((slot * width)..<((slot + 1) * width), with: fixed[index][(last * width)...]) }
-            fixed[index].removeLast(width)
-        }
+        revision += 1
+        for column in fixed { column.remove(slot) }
         for index in variable.indices { variable[index].remove(slot) }
         slots[Int(places[last])] = Int32(slot)
         slots[place] = -1
@@ -196,7 +192,7 @@ final class RowBlock {
         for place in occupied {
             let slot = Int(slots[place])
             hash.update(place)
-            for index in fixed.indices { fixedBytes(index, slot).withUnsafeBytes { hash.update($0) } }
+            for column in fixed { hash.update(column[slot]) }
             for index in variable.indices {
                 let row = variable[index].row(slot)
                 hash.update(row.count)

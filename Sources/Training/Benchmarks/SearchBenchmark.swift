@@ -86,7 +86,7 @@ package struct SearchBenchmark {
     package static let name = "search"
     package static let summary = "exact search and an inverted file among 1 M vectors of 128 numbers: queries/s, recall, rows that come and go"
 
-    private static let (dimension, limit, similarity) = (128, 10, Similarity.squaredEuclidean)
+    private static let (dimension, limit, similarity) = (128, 10, Similarity.euclidean)
     private static let (exactBatch, invertedBatch, churnProbes) = (2048, 8192, 4)
     private static let probes = [1, 2, 4, 8, 16, 32]
     /// Rows of a block; blocks belong to virtual shards.
@@ -132,7 +132,7 @@ package struct SearchBenchmark {
         while try round < settings.warmUpSteps + settings.minimumSteps || goesOn(start) {
             let peak = try peakRate(peakType)
             let exactTime = try seconds {
-                let found = try RankSearch.nearest(few, limit: Self.limit, similarity: Self.similarity, communicator: communicator) {
+                let found = try RankSearch.nearest(few, limit: Self.limit, communicator: communicator) {
                     let (neighbors, rows) = try ExactSearch.search($0, among: exact.blocks, limit: Self.limit, filter: .everything)
                     scored = Double(rows) / Double(max(1, neighbors.count))
                     return neighbors
@@ -180,14 +180,14 @@ package struct SearchBenchmark {
     }
 
     private func inverted(_ index: InvertedFile, _ queries: Tensor, _ probes: Int) throws -> Neighbors {
-        try RankSearch.nearest(queries, limit: Self.limit, similarity: Self.similarity, communicator: communicator) {
+        try RankSearch.nearest(queries, limit: Self.limit, communicator: communicator) {
             try index.nearest($0, limit: Self.limit, probes: probes)
         }
     }
 
     /// Recall over the queries of all ranks.
     private func recall(_ index: InvertedFile, _ exact: VectorRows, _ queries: Tensor, probes: Int) throws -> Double {
-        let wanted = try RankSearch.nearest(queries, limit: Self.limit, similarity: Self.similarity, communicator: communicator) {
+        let wanted = try RankSearch.nearest(queries, limit: Self.limit, communicator: communicator) {
             try ExactSearch.nearest($0, among: exact.blocks, limit: Self.limit)
         }
         let found = try inverted(index, queries, probes)

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Diagnostics
 import MemoryBanks
+import VectorSearch
 
 struct MemoryCreateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -71,7 +72,7 @@ struct MemoryCreateCommand: ParsableCommand {
             keyWidth: keyWidth, value: try choice(value, "--value", BankConfiguration.ValueKind.self), valueWidth: valueWidth,
             capacity: capacity,
             eviction: try choice(eviction, "--eviction", BankConfiguration.Eviction.self), admission: admission,
-            metric: try choice(metric, "--metric", BankConfiguration.Metric.self), encoder: encoder, blockRows: blockRows, shards: shards,
+            metric: try choice(metric, "--metric", Similarity.self), encoder: encoder, blockRows: blockRows, shards: shards,
             history: history)
         try MemoryBank.create(bank, rules, generation: try generation.generation(width: keyWidth))
         try print("made \(bank)")
