@@ -71,7 +71,7 @@ let modules: [Target] = [
         name: "Evaluation", dependencies: ["Models", "NeuralNetworks", "Tensors", "Kernels", "Inputs", "Diagnostics"]),
     .target(
         name: "Training",
-        dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "Corpora", "Sharding", "Evaluation", "VectorSearch", "MemoryBanks", "Configuration", "Storage", "CSignals", "CZlib", "Diagnostics", logging, yams]),
+        dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "MemoryBanks", "Corpora", "Sharding", "Evaluation", "VectorSearch", "Configuration", "Storage", "CSignals", "CZlib", "Diagnostics", logging, yams]),
     .target(
         name: "Cluster",
         dependencies: ["Training", "Models", "NeuralNetworks", "Tensors", "Kernels", "Optimizers", "Collectives", "Checkpoints", "HDF5", "Configuration", "Storage", "CZlib", "Machine", "Diagnostics", yams]),

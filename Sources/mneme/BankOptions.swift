@@ -1,10 +1,12 @@
 // Options and lines that the commands about banks share.
 
 import ArgumentParser
+import Corpora
 import Diagnostics
 import Foundation
 import MemoryBanks
 import Storage
+import Training
 
 /// Which part of a bank a command may see.
 struct BankScopeOptions: ParsableArguments {
@@ -173,6 +175,17 @@ struct BankGenerationOptions: ParsableArguments {
 enum BankText {
     static var now: Int { Int(Date().timeIntervalSince1970) }
 
+    /// People by number, `first-last`, both included.
+    static func people(_ text: String) throws -> Range<Int> {
+        let ends = text.split(separator: "-").map { Int($0) }
+        guard ends.count == 2, let first = ends[0], let last = ends[1], first <= last, last < Biographies.mostPeople else {
+            throw UserError(
+                .usage, "'\(text)' is no range of the \(Biographies.mostPeople) people", at: "--people",
+                advice: "write the first and the last, such as 0-99")
+        }
+        return first..<(last + 1)
+    }
+
     static func origin(_ name: String) throws -> BankOrigin {
         guard let origin = BankOrigin(name: name), origin != .recall else {
             throw UserError(
@@ -246,6 +259,7 @@ extension MemoryBank {
     /// Opens a bank to be read; what was noticed is said on standard error.
     static func read(_ directory: String) throws -> MemoryBank {
         let bank = try MemoryBank(directory)
+        bank.runEncoder = { try FactBank.encoder(ofBank: directory) }
         bank.notes.forEach { CommandLineOutput.note($0) }
         return bank
     }
@@ -258,6 +272,7 @@ extension MemoryBank {
         try Failpoint.arm(environment["MNEME_FAILPOINT"] ?? "", rank: 0)
         let identity = SessionIdentity(environment: environment)
         let bank = try MemoryBank(directory, .editing(identity))
+        bank.runEncoder = { try FactBank.encoder(ofBank: directory) }
         defer { bank.close() }
         bank.notes.forEach { CommandLineOutput.note($0) }
         return try body(bank, options.edit(identity))

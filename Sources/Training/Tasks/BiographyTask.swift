@@ -96,9 +96,6 @@ public final class BiographyTask: LearningTask {
         try communicator.onEveryRank { try request.require([.part, .people], of: "biographies") }
         let part = request.part ?? .test
         let people = request.people ?? people(of: part)
-        guard people.upperBound <= Biographies.mostPeople else {
-            throw UserError(.usage, "there are \(Biographies.mostPeople) people", at: "--people", advice: "give smaller numbers").shared
-        }
         let directory = FactBank.directory(ofRun: request.directory)
         let hasBank = try communicator.agreeOnFlag(communicator.rank == 0 && MemoryBank.exists(directory) ? 1 : 0) > 0
         guard let model = lookupModel, hasBank else {
@@ -249,14 +246,14 @@ private struct FactKeys {
         }
         let ids = own.flatMap { person in attributes.map { person * attributes.count + $0.rawValue } }
         block = try communicator.onEveryRank {
-            try KeyBlock(borrowing: keys.elements, dimension: width, similarity: .innerProduct, ids: ids, owner: Owner(keys))
+            try KeyBlock(borrowing: keys.elements, dimension: width, similarity: .dot, ids: ids, owner: Owner(keys))
         }
     }
 
     /// The values, in words, of the facts whose keys are most like queries. Collective.
     func values(of queries: Tensor, _ biographies: Biographies, _ communicator: any Communicator) throws -> [String?] {
         let attributes = BiographyAttribute.allCases
-        let found = try RankSearch.nearest(queries, limit: 1, similarity: .innerProduct, communicator: communicator) { queries in
+        let found = try RankSearch.nearest(queries, limit: 1, communicator: communicator) { queries in
             try ExactSearch.nearest(queries, among: [block], limit: 1)
         }
         return found.rows.map { rows in

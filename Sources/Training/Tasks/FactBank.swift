@@ -48,10 +48,8 @@ public enum FactBank {
         _ directory: String, of run: LoadedRun, people: Range<Int>? = nil, identity: SessionIdentity, _ edit: BankEdit,
         communicator: any Communicator, progress: (_ done: Int, _ all: Int) -> Void = { _, _ in }
     ) throws -> [BankReceipt] {
-        let (task, encoder) = try communicator.onEveryRank {
-            let task = try task(of: run)
-            return (task, try task.makeEncoder())
-        }
+        let task = try communicator.onEveryRank { try Self.task(of: run) }
+        let encoder = try communicator.onEveryRank { try task.makeEncoder() }
         let isNew = try communicator.agreeOnFlag(communicator.rank == 0 && !MemoryBank.exists(directory) ? 1 : 0) > 0
         if isNew {
             try MemoryBank.create(
@@ -74,9 +72,6 @@ public enum FactBank {
 }
 
 extension Biographies {
-    /// The partition of the bank that people's facts belong to.
-    public static let namespace = "people"
-
     /// The facts of a person as records without keys: `Name Name Name | birth city` is the id and what the key is made from, the value is text, and the
     /// person's name is the source.
     public func records(of person: Int) -> [BankRecord] {

@@ -11,5 +11,5 @@ struct CorpusSimulateCommand: ParsableCommand {
               mneme corpus simulate babi --stories 1000 --seed 1 --output stories
               mneme corpus simulate knowledge --films 300 --output films
             """,
-        subcommands: [CorpusSimulateBabiCommand.self, CorpusSimulateKnowledgeCommand.self])
+        subcommands: [CorpusSimulateBabiCommand.self, CorpusSimulateKnowledgeCommand.self, CorpusSimulateBiographiesCommand.self])
 }

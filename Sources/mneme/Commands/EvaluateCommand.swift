@@ -53,22 +53,13 @@ struct EvaluateCommand: ParsableCommand {
             let run = try LoadedRun(directory: runDirectory, step: step, communicator: communicator)
             if communicator.rank == 0 { run.passedOver.forEach { CommandLineOutput.note($0) } }
             var request = EvaluationRequest(directory: runDirectory, part: part, corpus: corpus, limit: limit, generation: decoding.request)
-            request.people = try people.map(Self.range)
+            request.people = try people.map(BankText.people)
             var report = try run.task.report(request, communicator)
             guard communicator.rank == 0 else { return .finished }
             report.prepend(head(run))
             if json { try JSONOutput.print(report) } else { try print(PathText.shown(report.text), terminator: "") }
             return .finished
         }
-    }
-
-    /// `first-last`, both included.
-    private static func range(_ text: String) throws -> Range<Int> {
-        let ends = text.split(separator: "-").map { Int($0) }
-        guard ends.count == 2, let first = ends[0], let last = ends[1], first <= last else {
-            throw UserError(.usage, "'\(text)' is no range of people", at: "--people", advice: "write the first and the last, such as 0-99")
-        }
-        return first..<(last + 1)
     }
 
     private func head(_ run: LoadedRun) -> EvaluationReport {

@@ -23,7 +23,7 @@ struct MemoryCommand: ParsableCommand {
             """,
         subcommands: [
             MemoryShowCommand.self, MemoryInspectCommand.self, MemoryListCommand.self, MemoryGetCommand.self, MemoryPutCommand.self,
-            MemoryDeleteCommand.self, MemoryCreateCommand.self, MemoryUpdateCommand.self, MemorySearchCommand.self, MemoryRekeyCommand.self,
+            MemoryDeleteCommand.self, MemoryCreateCommand.self, MemoryUpdateCommand.self, MemorySearchCommand.self, MemoryRekeyCommand.self, MemoryBuildCommand.self,
             MemoryDoctorCommand.self, MemoryCompactCommand.self, MemoryAuditCommand.self, MemoryRevertCommand.self, MemoryExportCommand.self,
             MemoryImportCommand.self,
         ])

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Diagnostics
 import MemoryBanks
+import Training
 import VectorSearch
 
 struct MemoryCreateCommand: ParsableCommand {
@@ -11,7 +12,8 @@ struct MemoryCreateCommand: ParsableCommand {
         abstract: "Make an empty bank.",
         discussion: """
             A bank is a directory of records: each has an id, a namespace, a value and, where the bank has keys, a vector by which it is found. The
-            rules given here are fixed for its life.
+            rules given here are fixed for its life. The encoder run is the model of the run in whose directory banks the bank lies; mneme memory build makes
+            such a bank.
 
             Examples:
               mneme memory create banks/facts --encoder hashed-ngrams --key-width 512
@@ -26,7 +28,7 @@ struct MemoryCreateCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Elements of a key; 0: records are found by id only.", valueName: "width"))
     var keyWidth = 0
 
-    @Option(help: ArgumentHelp("An encoder that makes keys from texts: hashed-ngrams.", valueName: "name"))
+    @Option(help: ArgumentHelp("What makes keys from texts: hashed-ngrams, or run, the model of the bank's run.", valueName: "name"))
     var encoder: String?
 
     @OptionGroup var generation: BankGenerationOptions
@@ -74,7 +76,9 @@ struct MemoryCreateCommand: ParsableCommand {
             eviction: try choice(eviction, "--eviction", BankConfiguration.Eviction.self), admission: admission,
             metric: try choice(metric, "--metric", Similarity.self), encoder: encoder, blockRows: blockRows, shards: shards,
             history: history)
-        try MemoryBank.create(bank, rules, generation: try generation.generation(width: keyWidth))
+        var generation = try generation.generation(width: keyWidth)
+        if encoder == TextEncoders.run { generation = try FactBank.encoder(ofBank: bank).generation }
+        try MemoryBank.create(bank, rules, generation: generation)
         try print("made \(bank)")
     }
 }

@@ -1,0 +1,117 @@
+// Facts in a bank, as users keep them: trained, built, asked for, deleted, put, keyed again; and the same by heart.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Facts in a bank") struct FactBankTests {
+    private func runFile(_ directory: String, kind: String = "lookup", steps: Int, people: Int = 60, more: String = "") throws -> String {
+        let path = "\(directory)/people.yaml"
+        let text = """
+            run: \(directory)/run
+            seed: 5
+            steps: \(steps)
+            task: {kind: biographies, people: \(people), examples: 20}
+            model: {kind: \(kind), layers: 2, width: 48, heads: 4, context: 24}
+            batch: {lanes: 32, groups: 2}
+            optimizer: {kind: adamw, learningRate: 5e-3, weightDecay: 0, clip: 1.0}
+            schedule: {kind: cosine, warmup: 30}
+            evaluation: {every: \(steps)}
+            parallel: {threads: 1, reproducible: true}
+            log: {every: 50}
+            \(more)
+            """
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        return path
+    }
+
+    private func evaluation(_ directory: String, _ options: String..., ranks: Int = 1) throws -> [String: Any] {
+        let words = ["evaluate", "\(directory)/run", "--json"] + options
+        if ranks == 1 { return try jsonObject(mneme(words).standardOutput) }
+        let run = try MPIRun.run(ranks: ranks, executable: "mneme", arguments: words, timeout: 300)
+        #expect(run.status == 0, "\(run.standardError)")
+        return try jsonObject(run.standardOutput)
+    }
+
+    private func figure(_ object: [String: Any], _ name: String) throws -> Double { try #require(object[name] as? Double, "\(name) of \(object)") }
+
+    @Test("facts are found, deleted ones are not, new ones are at once, and nothing else changes; another model's keys are refused")
+    func lookup() throws {
+        try withScratchDirectory { directory in
+            try mneme(["train", runFile(directory, steps: 500)])
+            let bank = "\(directory)/run/banks/facts"
+            // Without a bank the model's own keys are searched.
+            let fresh = try evaluation(directory)
+            #expect(fresh["bank"] == nil)
+            #expect(try figure(fresh, "recall") >= 0.95)
+            let built = try mneme(["memory", "build", bank, "\(directory)/run"]).standardOutput
+            #expect(built.contains("420 created"), "\(built)")
+            #expect(try mneme(["memory", "build", bank, "\(directory)/run"]).standardOutput.contains("420 unchanged"))
+
+            let before = try evaluation(directory)
+            #expect(before["bank_commit"] as? Int == 1)
+            #expect(try figure(before, "recall") == figure(fresh, "recall"), "the bank's keys are the model's own")
+            #expect(try figure(before, "questions_of_facts_in_the_bank") == 420)
+            for ranks in [2, 4] {
+                let shared = try evaluation(directory, ranks: ranks)
+                for name in ["recall", "recall_in_other_words", "loss", "bits_recalled"] {
+                    #expect(try figure(shared, name) == figure(before, name), "\(name) on \(ranks) ranks")
+                }
+            }
+
+            try mneme(["corpus", "simulate", "biographies", "--people", "0-9", "--seed", "5", "--output", "\(directory)/gone"])
+            let records = try String(contentsOfFile: "\(directory)/gone/records.jsonl", encoding: .utf8).split(separator: "\n")
+            let ids = try records.map { try #require(jsonObject(String($0))["id"] as? String) }
+            #expect(ids.count == 70)
+            try mneme(["memory", "delete", bank] + ids + ["--namespace", "people"])
+            let after = try evaluation(directory)
+            #expect(try figure(after, "questions_of_facts_not_in_the_bank") == 70)
+            #expect(try figure(after, "recall_of_facts_not_in_the_bank") < 0.35)
+            #expect(try figure(after, "recall_of_facts_in_the_bank") >= figure(before, "recall") - 0.005)
+            #expect(try figure(after, "loss") == figure(before, "loss"), "the text without facts is predicted as before, bit for bit")
+
+            // What was deleted stays deleted for a build; people whom the model never saw come by an import, their keys from the model.
+            #expect(try mneme(["memory", "build", bank, "\(directory)/run"]).standardOutput.contains("70 refused as deleted"))
+            try mneme(["corpus", "simulate", "biographies", "--people", "60-69", "--seed", "5", "--output", "\(directory)/new"])
+            try mneme(["memory", "import", bank, "\(directory)/new/records.jsonl"])
+            let put = try evaluation(directory, "--people", "60-69")
+            #expect(try figure(put, "questions_of_facts_in_the_bank") == 70)
+            #expect(try figure(put, "recall") >= 0.9)
+
+            // One fact, asked for in words.
+            let question = try #require(jsonObject(String(String(contentsOfFile: "\(directory)/new/records.jsonl", encoding: .utf8).split(separator: "\n")[0])))
+            let text = try #require(question["key_text"] as? String)
+            let hits = try mneme(["memory", "search", bank, "--namespace", "people", "--text", text, "--count", "1"]).standardOutput
+            #expect(hits.contains(text) && hits.contains(try #require(question["text"] as? String)), "\(hits)")
+            let wrong = try mneme(["memory", "search", bank, "--namespace", "people", "--text", "Nobody At All | major"], expecting: 65)
+            #expect(wrong.standardError.contains("no first name"), "\(wrong.standardError)")
+            let line = #"{"namespace": "people", "id": "x", "key_text": "who?", "text": "y"}"#
+            try "\n\(line)\n".write(toFile: "\(directory)/bad.jsonl", atomically: true, encoding: .utf8)
+            #expect(try mneme(["memory", "import", bank, "\(directory)/bad.jsonl"], expecting: 65).standardError.contains("bad.jsonl:2"))
+
+            // The model learns on: its keys are others, and the bank's are refused until it has them.
+            try mneme(["train", runFile(directory, steps: 520)])
+            let refused = try mneme(["evaluate", "\(directory)/run"], expecting: 78)
+            #expect(refused.standardError.contains("another generation"), "\(refused.standardError)")
+            try mneme(["memory", "rekey", bank])
+            #expect(try figure(evaluation(directory), "recall_of_facts_in_the_bank") >= 0.9)
+        }
+    }
+
+    @Test("by heart: bits are bounded by what there is, few people are learned, and nothing can be deleted")
+    func byHeart() throws {
+        try withScratchDirectory { directory in
+            try mneme(["train", runFile(directory, kind: "decoder-only", steps: 600, people: 12)])
+            let scores = try evaluation(directory)
+            #expect(try figure(scores, "recall") >= 0.9)
+            let bits = try figure(scores, "bits_per_person")
+            #expect(bits > 30 && bits <= 47.6, "\(bits)")
+            #expect(try figure(evaluation(directory, "--people", "12-31"), "recall") < 0.4, "people whom it never saw")
+            #expect(try figure(evaluation(directory, "--people", "12-31"), "bits_per_person") < 5)
+            let refused = try mneme(["memory", "build", "\(directory)/run/banks/facts", "\(directory)/run"], expecting: 78)
+            #expect(refused.standardError.contains("looks no facts up"), "\(refused.standardError)")
+            #expect(try mneme(["evaluate", "\(directory)/run", "--people", "9"], expecting: 64).standardError.contains("--people"))
+            #expect(try mneme(["evaluate", "\(directory)/run", "--corpus", "x"], expecting: 64).standardError.contains("means nothing to biographies"))
+        }
+    }
+}
