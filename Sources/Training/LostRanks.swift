@@ -69,8 +69,9 @@ struct LostRanks {
         trainer?.directory?.end(.stopped, step: step ?? trainer?.step ?? 0, exitCode: .stoppedOnRequest, message: why)
         guard try communicator.allReduced(trainer?.copies == nil ? 0 : 1, .minimum) == 1, let trainer, let copies = trainer.copies else { return nil }
         trainer.counters.seconds = trainer.elapsed
+        // A bank of the run is brought up to the weights at the next checkpoint: until then it is on the disk as the last one left it.
         guard let items = try copies.items(
-            replicated: trainer.registry.items.filter { $0.placement == .replicated }, before: before, left: left,
+            replicated: trainer.registry.items.filter { $0.placement == .replicated && !$0.name.hasPrefix("\(RunBank.folder)/") }, before: before, left: left,
             laneCount: configuration.batch.lanes, communicator), let step
         else { return nil }
         let isThere = try communicator.onEveryRank {

@@ -143,6 +143,22 @@ final class RunCheckpoints {
         }
     }
 
+    /// Removes segments that no checkpoint of the run lists any more, on rank 0. Between two checkpoints nobody writes any.
+    private func sweepSegments(of path: String) {
+        let items = registry.items.map(\.name).filter { $0.hasSuffix("/segments") }
+        guard !items.isEmpty else { return }
+        do {
+            let checkpoints = CheckpointStore(directory: path)
+            var named: Set<SegmentReference> = []
+            for step in try checkpoints.steps() {
+                let reader = try CheckpointReader(directory: checkpoints.directory(step: step))
+                defer { try? reader.close() }
+                named.formUnion(try reader.segments(items))
+            }
+            try SegmentStore(run: path).sweep(keeping: named).forEach(report)
+        } catch { report("warning: segments of removed checkpoints stay: \(error)") }
+    }
+
     private func endPublication() throws {
         phase = .idle
         longest = max(longest ?? 0, began.duration(to: .now).seconds)
@@ -152,6 +168,7 @@ final class RunCheckpoints {
                 try writer?.waitForPublication()
                 writer?.takeWarnings().forEach(report)
                 if let warning = directory?.discardEarlierRun() { report(warning) }
+                if let directory { sweepSegments(of: directory.path) }
                 try directory?.note(step: step, checkpoint: step)
             }
         } catch {

@@ -72,6 +72,8 @@ public final class Trainer {
     let directory: RunDirectory?
     let checkpoints: RunCheckpoints
     let registry: RunStateRegistry
+    /// The bank that the run keeps; `nil` where it keeps none.
+    private let bank: RunBank?
     /// What is not lost with a rank; `nil` where ranks end together.
     let copies: PartnerCopies?
     /// How many sessions in a row before this one came to no new checkpoint.
@@ -89,7 +91,7 @@ public final class Trainer {
 
     /// What the next step computes. Loaded before ranks meet at the step boundary, so that one rank's damaged shard is every rank's error.
     var batches: [PreparedBatch] = []
-    var step = 0
+    var step = 0 { didSet { bank?.step = step } }
     /// Whether all state is that of `step`: false while a step is computed.
     var isBetweenSteps = true
     /// The metrics of `step`, until they are written.
@@ -225,11 +227,15 @@ public final class Trainer {
             localSteps = nil
         }
 
+        bank = task.bank.map {
+            RunBank($0, run: configuration.directory, identity: SessionIdentity(environment: surroundings.environment), communicator: communicator)
+        }
+
         // Everything that a run saves. Nothing else names it.
         registry = RunStateRegistry([
             ParameterState(store: store), localSteps ?? OptimizerState(optimizer: optimizer, store: store, partition: partition), LoaderState(loader: loader, communicator: communicator),
             memory, counters, judge, IdentityState(configuration: configuration, task: task),
-        ] + [residuals as (any RunState)?, watchdog].compactMap { $0 })
+        ] + [residuals as (any RunState)?, watchdog, bank].compactMap { $0 })
         copies = communicator.outlivesLostRanks && communicator.size > 1
             ? PartnerCopies(
                 registry.items.filter { $0.placement != .replicated } + SharedParameters(store: store, partition: partition).items, loader: loader,
@@ -266,7 +272,7 @@ public final class Trainer {
             }
             if step == 0 { localSteps?.begin() }
             // Nothing refuses the session from here on but the disk.
-            try communicator.onEveryRank { if fresh { try directory?.setEarlierRunAside(files: task.files.map(\.name)) } }
+            try communicator.onEveryRank { if fresh { try directory?.setEarlierRunAside(files: task.files.map(\.name) + [RunBank.folder]) } }
             backends = surroundings.ownsProcess
                 ? try BackendAgreement(
                     communicator, directory: configuration.directory, cache: MatrixProductCache(directory: surroundings.cacheDirectory),
@@ -277,6 +283,7 @@ public final class Trainer {
             goodput = GoodputLedger(ledger, communicator, directory: configuration.directory, step: step, lastKnown: fresh ? 0 : lastKnown)
             if surroundings.traces { trace = try TraceFile(directory: configuration.directory, communicator, ledger) }
         } catch {
+            bank?.close()
             directory?.end(.failed, step: directory?.previous?.step ?? 0, exitCode: error.exitCode, message: "\(error)")
             throw error
         }
@@ -363,6 +370,7 @@ public final class Trainer {
         defer {
             watchdog?.stop()
             trace?.finish()
+            bank?.close()
         }
         do {
             let outcome = try trainSteps()

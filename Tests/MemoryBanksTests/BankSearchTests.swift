@@ -147,7 +147,7 @@ import VectorSearch
             _ = try bank.delete(BankFilter(.all, ids: (100..<160).map { "r\($0)" }), edit())
             let filters = [BankFilter(.all), BankFilter(.one("n0"))]
             // Ranks ask for different numbers of queries, the first one for none.
-            func own(_ rank: Int) -> Tensor { Self.queries(7 * rank, seed: UInt64(rank)) }
+            @Sendable func own(_ rank: Int) -> Tensor { Self.queries(7 * rank, seed: UInt64(rank)) }
             for size in [1, 2, 4] {
                 let answers = try LoopbackCommunicator.run(size: size) { communicator in
                     let bank = try MemoryBank(path, communicator: communicator)

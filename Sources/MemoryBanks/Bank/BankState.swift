@@ -23,13 +23,15 @@ public final class BankState: RunState {
 
     public var stateItems: [StateItem] {
         [
-            StateItem(segments: "\(stateName)/segments") { [bank, store] in
-                try bank.checkpointed(into: store)
-            } restore: { [bank, store] in
-                try bank.restore($0, from: store)
-            }
+            StateItem(segments: "\(stateName)/segments") { [self] in try save() } restore: { [self] in try restore($0) }
         ]
     }
+
+    /// Commits what waits, and hands the bank's segments to the run. Collective.
+    public func save() throws -> [SegmentReference] { try bank.checkpointed(into: store) }
+
+    /// Takes the bank back as a checkpoint lists it. Collective.
+    public func restore(_ list: [SegmentReference]) throws { try bank.restore(list, from: store) }
 }
 
 extension MemoryBank {

@@ -28,7 +28,7 @@ public struct ShardChain: Sendable, Hashable, Codable {
     var segments: [String] { links.map(\.segment) }
 }
 
-/// Rows in blocks, blocks in virtual shards; a rank holds the shards whose low bits equal its rank.
+/// Rows in blocks, blocks in virtual shards; ranks hold the shards in turn.
 ///
 /// Changes stay in memory until ``commit(_:keepingUndo:rebasing:to:_:)`` writes those rows, and only those, as one file for each touched
 /// shard. A shard gets a new base when its deltas hold half the bytes of the base, or when there are 16 of them.
@@ -57,7 +57,7 @@ public final class RowTable {
 
     /// An empty table.
     /// - Parameters:
-    ///   - worldSize: a power of two, at most the number of virtual shards.
+    ///   - worldSize: at most the number of virtual shards.
     ///   - generator: the values of rows that were never written.
     public init(_ layout: RowLayout, rank: Int = 0, worldSize: Int = 1, generator: (any RowGenerator)? = nil) {
         (self.layout, self.rank, self.worldSize, self.generator) = (layout, rank, worldSize, generator)
@@ -67,10 +67,10 @@ public final class RowTable {
     /// Makes sure that a number of ranks can own the shards.
     /// - Throws: `UserError` (.configuration).
     static func requireWorld(_ size: Int, _ layout: RowLayout) throws {
-        guard size & (size - 1) == 0, size <= layout.shards else {
+        guard size <= layout.shards else {
             throw UserError(
                 .configuration, "\(quantity(size, "rank")) cannot own \(quantity(layout.shards, "virtual shard"))",
-                advice: "start a power of two of ranks, at most \(layout.shards)")
+                advice: "start at most \(layout.shards) ranks, or make a bank with more shards")
         }
     }
 

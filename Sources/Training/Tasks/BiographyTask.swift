@@ -69,6 +69,13 @@ public final class BiographyTask: LearningTask {
         return LookupEncoder(lookupModel) { try Biographies.question($0) }
     }
 
+    public var bank: KeptBank? {
+        guard settings.keepsBank, let lookupModel else { return nil }
+        return KeptBank(name: FactBank.name, rules: FactBank.rules(keyWidth: lookupModel.configuration.keyWidth), encoder: makeEncoder) { [biographies] bank, edit in
+            try FactBank.fill(bank, of: biographies, 0..<biographies.people, edit)
+        }
+    }
+
     // MARK: Evaluation
 
     /// People whose facts are asked for together.

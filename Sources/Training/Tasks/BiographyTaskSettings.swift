@@ -13,6 +13,8 @@ public struct BiographyTaskSettings: TaskSettings {
     public var seed: UInt64?
     /// People whose facts an evaluation during training asks for.
     public var examples: Int
+    /// Whether a run that looks facts up keeps them in its bank.
+    public var keepsBank = false
     public var transformer: TransformerConfiguration
     /// `nil` for a model that learns the facts by heart.
     public var lookup: LookupConfiguration?
@@ -33,7 +35,12 @@ public struct BiographyTaskSettings: TaskSettings {
         guard transformer.context >= Biographies.length - 1 else {
             throw model.error("context", "is \(transformer.context), and biographies have \(Biographies.length - 1) positions")
         }
-        if kind == Self.lookupName { lookup = try LookupConfiguration(model, width: transformer.width) }
+        if kind == Self.lookupName {
+            lookup = try LookupConfiguration(model, width: transformer.width)
+            keepsBank = try section.bool(
+                "bank", "The run keeps the facts in its directory banks/facts, with new keys at each checkpoint. Otherwise mneme memory build makes the bank.",
+                default: true, onResume: .noted)
+        }
     }
 
     public func makeTask(_ configuration: RunConfiguration, savedIn directory: String?) throws -> any LearningTask {

@@ -9,8 +9,16 @@ import Tensors
 
 /// Banks of facts.
 public enum FactBank {
+    /// The name of a run's bank of facts.
+    static let name = "facts"
+
     /// Where a run's bank of facts is.
-    public static func directory(ofRun directory: String) -> String { "\(directory)/banks/facts" }
+    public static func directory(ofRun directory: String) -> String { "\(directory)/banks/\(name)" }
+
+    /// The rules of a bank of facts.
+    static func rules(keyWidth: Int) -> BankConfiguration {
+        BankConfiguration(keyWidth: keyWidth, value: .text, metric: .dot, encoder: TextEncoders.run)
+    }
 
     /// The run directory that a bank belongs to, by its path: the one above `banks`.
     public static func run(ofBank directory: String) -> String {
@@ -52,20 +60,26 @@ public enum FactBank {
         let encoder = try communicator.onEveryRank { try task.makeEncoder() }
         let isNew = try communicator.agreeOnFlag(communicator.rank == 0 && !MemoryBank.exists(directory) ? 1 : 0) > 0
         if isNew {
-            try MemoryBank.create(
-                directory, BankConfiguration(keyWidth: encoder.generation.width, value: .text, metric: .dot, encoder: TextEncoders.run), generation: encoder.generation,
-                communicator: communicator)
+            try MemoryBank.create(directory, rules(keyWidth: encoder.generation.width), generation: encoder.generation, communicator: communicator)
         }
         try communicator.barrier()
         let bank = try MemoryBank(directory, .editing(identity), communicator: communicator)
         defer { bank.close() }
         bank.runEncoder = { encoder }
         let people = people ?? 0..<task.biographies.people
+        return try fill(bank, of: task.biographies, people, edit) { progress($0, people.count) }
+    }
+
+    /// Appends the facts of some people, whose keys the bank's encoder makes. Collective.
+    @discardableResult
+    static func fill(
+        _ bank: MemoryBank, of biographies: Biographies, _ people: Range<Int>, _ edit: BankEdit, progress: (_ done: Int) -> Void = { _ in }
+    ) throws -> [BankReceipt] {
         var receipts: [BankReceipt] = []
         for start in stride(from: people.lowerBound, to: people.upperBound, by: 8192) {
             let part = start..<min(start + 8192, people.upperBound)
-            receipts.append(try bank.append(part.flatMap(task.biographies.records), generation: encoder.generation, edit))
-            progress(part.upperBound - people.lowerBound, people.count)
+            receipts.append(try bank.append(part.flatMap(biographies.records), edit))
+            progress(part.upperBound - people.lowerBound)
         }
         return receipts
     }

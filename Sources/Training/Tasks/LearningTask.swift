@@ -83,6 +83,8 @@ public protocol LearningTask: AnyObject {
     var model: any TrainableModel { get }
     /// Whether there are examples for `evaluate(.validation)`.
     var hasValidation: Bool { get }
+    /// What it keeps in a bank of its run; `nil` where it keeps nothing.
+    var bank: KeptBank? { get }
 
     /// The batches for a rank that owns some of the L lanes.
     func makeLoader(owning lanes: [Int]) throws -> TaskLoader
@@ -104,6 +106,7 @@ extension LearningTask {
     public var agreement: [(name: String, value: String)] { identity }
     public var attributes: [String: CheckpointAttribute] { [:] }
     public var hasValidation: Bool { true }
+    public var bank: KeptBank? { nil }
 
     public func report(_ request: EvaluationRequest, _ communicator: any Communicator) throws -> EvaluationReport {
         let part = request.part ?? .test
