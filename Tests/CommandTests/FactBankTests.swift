@@ -5,15 +5,15 @@ import TestSupport
 import Testing
 
 @Suite("Facts in a bank") struct FactBankTests {
-    private func runFile(_ directory: String, kind: String = "lookup", steps: Int, people: Int = 60, more: String = "") throws -> String {
+    private func runFile(_ directory: String, kind: String = "lookup", steps: Int, people: Int = 400, bank: Bool? = nil, more: String = "") throws -> String {
         let path = "\(directory)/people.yaml"
         let text = """
             run: \(directory)/run
             seed: 5
             steps: \(steps)
-            task: {kind: biographies, people: \(people), examples: 20}
+            task: {kind: biographies, people: \(people), examples: 20\(bank.map { ", bank: \($0)" } ?? "")}
             model: {kind: \(kind), layers: 2, width: 48, heads: 4, context: 24}
-            batch: {lanes: 32, groups: 2}
+            batch: {lanes: 32, groups: 4}
             optimizer: {kind: adamw, learningRate: 5e-3, weightDecay: 0, clip: 1.0}
             schedule: {kind: cosine, warmup: 30}
             evaluation: {every: \(steps)}
@@ -38,20 +38,20 @@ import Testing
     @Test("facts are found, deleted ones are not, new ones are at once, and nothing else changes; another model's keys are refused")
     func lookup() throws {
         try withScratchDirectory { directory in
-            try mneme(["train", runFile(directory, steps: 500)])
+            try mneme(["train", runFile(directory, steps: 500, bank: false)])
             let bank = "\(directory)/run/banks/facts"
             // Without a bank the model's own keys are searched.
             let fresh = try evaluation(directory)
             #expect(fresh["bank"] == nil)
             #expect(try figure(fresh, "recall") >= 0.95)
             let built = try mneme(["memory", "build", bank, "\(directory)/run"]).standardOutput
-            #expect(built.contains("420 created"), "\(built)")
-            #expect(try mneme(["memory", "build", bank, "\(directory)/run"]).standardOutput.contains("420 unchanged"))
+            #expect(built.contains("2800 created"), "\(built)")
+            #expect(try mneme(["memory", "build", bank, "\(directory)/run"]).standardOutput.contains("2800 unchanged"))
 
             let before = try evaluation(directory)
             #expect(before["bank_commit"] as? Int == 1)
             #expect(try figure(before, "recall") == figure(fresh, "recall"), "the bank's keys are the model's own")
-            #expect(try figure(before, "questions_of_facts_in_the_bank") == 420)
+            #expect(try figure(before, "questions_of_facts_in_the_bank") == 2800)
             for ranks in [2, 4] {
                 let shared = try evaluation(directory, ranks: ranks)
                 for name in ["recall", "recall_in_other_words", "loss", "bits_recalled"] {
@@ -61,7 +61,7 @@ import Testing
 
             try mneme(["corpus", "simulate", "biographies", "--people", "0-9", "--seed", "5", "--output", "\(directory)/gone"])
             let records = try String(contentsOfFile: "\(directory)/gone/records.jsonl", encoding: .utf8).split(separator: "\n")
-            let ids = try records.map { try #require(jsonObject(String($0))["id"] as? String) }
+            let ids = try records.compactMap { try jsonObject(String($0))["id"] as? String }
             #expect(ids.count == 70)
             try mneme(["memory", "delete", bank] + ids + ["--namespace", "people"])
             let after = try evaluation(directory)
@@ -72,17 +72,18 @@ import Testing
 
             // What was deleted stays deleted for a build; people whom the model never saw come by an import, their keys from the model.
             #expect(try mneme(["memory", "build", bank, "\(directory)/run"]).standardOutput.contains("70 refused as deleted"))
-            try mneme(["corpus", "simulate", "biographies", "--people", "60-69", "--seed", "5", "--output", "\(directory)/new"])
+            try mneme(["corpus", "simulate", "biographies", "--people", "400-409", "--seed", "5", "--output", "\(directory)/new"])
             try mneme(["memory", "import", bank, "\(directory)/new/records.jsonl"])
-            let put = try evaluation(directory, "--people", "60-69")
+            let put = try evaluation(directory, "--people", "400-409")
             #expect(try figure(put, "questions_of_facts_in_the_bank") == 70)
             #expect(try figure(put, "recall") >= 0.9)
 
             // One fact, asked for in words.
-            let question = try #require(jsonObject(String(String(contentsOfFile: "\(directory)/new/records.jsonl", encoding: .utf8).split(separator: "\n")[0])))
-            let text = try #require(question["key_text"] as? String)
+            let lines = try String(contentsOfFile: "\(directory)/new/records.jsonl", encoding: .utf8).split(separator: "\n")
+            let question = try jsonObject(String(lines[0]))
+            let (text, value) = (try #require(question["key_text"] as? String), try #require(question["text"] as? String))
             let hits = try mneme(["memory", "search", bank, "--namespace", "people", "--text", text, "--count", "1"]).standardOutput
-            #expect(hits.contains(text) && hits.contains(try #require(question["text"] as? String)), "\(hits)")
+            #expect(hits.contains("\(text) -> \(value)"), "\(hits)")
             let wrong = try mneme(["memory", "search", bank, "--namespace", "people", "--text", "Nobody At All | major"], expecting: 65)
             #expect(wrong.standardError.contains("no first name"), "\(wrong.standardError)")
             let line = #"{"namespace": "people", "id": "x", "key_text": "who?", "text": "y"}"#
@@ -90,11 +91,48 @@ import Testing
             #expect(try mneme(["memory", "import", bank, "\(directory)/bad.jsonl"], expecting: 65).standardError.contains("bad.jsonl:2"))
 
             // The model learns on: its keys are others, and the bank's are refused until it has them.
-            try mneme(["train", runFile(directory, steps: 520)])
+            try mneme(["train", runFile(directory, steps: 520, bank: false)])
             let refused = try mneme(["evaluate", "\(directory)/run"], expecting: 78)
             #expect(refused.standardError.contains("another generation"), "\(refused.standardError)")
             try mneme(["memory", "rekey", bank])
             #expect(try figure(evaluation(directory), "recall_of_facts_in_the_bank") >= 0.9)
+        }
+    }
+
+    @Test("a run keeps its bank: committed with the weights, back with them on another number of ranks, what people deleted stays deleted")
+    func kept() throws {
+        try withScratchDirectory { directory in
+            func train(_ steps: Int, ranks: Int) throws {
+                let file = try runFile(directory, steps: 400, more: "checkpoint: {every: 100, keep: 2}")
+                let words = ["train", file, "--set", "steps=\(steps)", "--set", "schedule.kind=constant", "--set", "evaluation.every=never"]
+                let run = try MPIRun.run(ranks: ranks, executable: "mneme", arguments: words, timeout: 300)
+                #expect(run.status == 0, "\(run.standardError)")
+            }
+            let bank = "\(directory)/run/banks/facts"
+            try train(200, ranks: 2)
+            #expect(try figure(evaluation(directory), "questions_of_facts_in_the_bank") == 2800)
+            let ids = try mneme(["memory", "list", bank, "--namespace", "people", "--json"]).standardOutput
+            let records = try #require(try JSONSerialization.jsonObject(with: Data(ids.utf8)) as? [[String: Any]])
+            let first = try #require(records.first?["id"] as? String)
+            try mneme(["memory", "delete", bank, first, "--namespace", "people"])
+            // Another number of ranks, no power of two: the keys follow the weights, the deletion holds.
+            try train(300, ranks: 3)
+            let after = try evaluation(directory)
+            #expect(try figure(after, "questions_of_facts_in_the_bank") == 2799)
+            #expect(try figure(after, "recall") > 0.5)
+            // A checkpoint of before the deletion is taken up: its keys come back with its weights, the record does not.
+            try FileManager.default.removeItem(atPath: "\(directory)/run/step-300")
+            try train(400, ranks: 1)
+            #expect(try figure(evaluation(directory), "questions_of_facts_in_the_bank") == 2799)
+            let log = try mneme(["memory", "audit", bank]).standardOutput
+            #expect(log.contains("delete") && log.contains("checkpoint of step 400"), "\(log)")
+            // Segments that no checkpoint lists are gone: those of two checkpoints are left.
+            let segments = try FileManager.default.contentsOfDirectory(atPath: "\(directory)/run/segments")
+            #expect(segments.count <= 2 * 25, "\(segments.count) segments")
+            // A new run begins with all facts.
+            let file = try runFile(directory, steps: 20, more: "checkpoint: {every: 100, keep: 2}")
+            try mneme(["train", file, "--fresh"])
+            #expect(try figure(evaluation(directory), "questions_of_facts_in_the_bank") == 2800)
         }
     }
 

@@ -104,7 +104,7 @@ import Testing
                 #expect(try files("\(directory)/\(size)") == files("\(directory)/1"))
             }
             let whole = Self.rows(try RowTable(Self.layout, one.0, in: SegmentStore(run: "\(directory)/1")))
-            for size in [2, 4] {
+            for size in [2, 3, 4] {
                 // Another rank's shards are not even looked at: theirs are gone.
                 for rank in 0..<size {
                     let part = "\(directory)/part\(size)-\(rank)"
@@ -119,7 +119,7 @@ import Testing
             }
             #expect(
                 try #require(throws: UserError.self) {
-                    _ = try RowTable(Self.layout, one.0, in: SegmentStore(run: "\(directory)/1"), rank: 0, worldSize: 3)
+                    _ = try RowTable(Self.layout, one.0, in: SegmentStore(run: "\(directory)/1"), rank: 0, worldSize: Self.layout.shards + 1)
                 }.exitCode == .configuration)
             #expect(
                 try #require(throws: UserError.self) {

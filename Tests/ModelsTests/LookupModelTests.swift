@@ -51,10 +51,10 @@ import Testing
         let tokens = model.decoder.loss(batch.text, pass)
         let sums = model.loss(batch, pass)
         #expect(sums.count == 9 && sums.negativeLogLikelihood == tokens.negativeLogLikelihood && sums.perPosition == tokens.perPosition)
-        let expected = Double(tokens.loss.floats[0]) + 0.25 * 9 / 3 * choice(model, batch)
-        #expect(abs(Double(sums.loss.floats[0]) - expected) < 1e-4 * expected, "\(sums.loss.floats[0]), not \(expected)")
+        let expected = Double(tokens.loss.scalar) + 0.25 * 9 / 3 * choice(model, batch)
+        #expect(abs(Double(sums.loss.scalar) - expected) < 1e-4 * expected, "\(sums.loss.scalar), not \(expected)")
         let none = LookupBatch(text: batch.text, lookups: [], keys: batch.keys)
-        #expect(model.loss(none, pass).loss.floats[0] == tokens.loss.floats[0])
+        #expect(model.loss(none, pass).loss.scalar == tokens.loss.scalar)
     }
 
     @Test("a key that says the same as the right one does not count against it")
@@ -63,7 +63,7 @@ import Testing
         let (model, batch) = (model(), batch(keys: [1, 2, 3, 4, 5, 6, 1, 2, 3, 1, 2, 4, 1, 2, 3]))
         let pass = ForwardPass()
         let expected = choice(model, batch, without: [0: [2, 4], 2: [0, 4]])
-        let found = Double(model.loss(batch, pass).loss.floats[0] - model.decoder.loss(batch.text, pass).loss.floats[0])
+        let found = Double(model.loss(batch, pass).loss.scalar - model.decoder.loss(batch.text, pass).loss.scalar)
         #expect(abs(found - 0.75 * expected) < 1e-3, "\(found), not \(0.75 * expected)")
         #expect(abs(0.75 * choice(model, batch) - found) > 0.1, "the test would not notice")
     }
