@@ -8,6 +8,7 @@
     Benchmarks/faults.py save             every operation on files that a save makes fails once: with EIO, ENOSPC, half done, killed before it
     Benchmarks/faults.py flips            bits of a checkpoint's files are flipped at random: found, or without effect
     Benchmarks/faults.py parity           each file of a checkpoint is lost or damaged, and repaired from parity
+    Benchmarks/faults.py bank --times 200 edits of a bank by one rank and by two are killed at random moments: nothing acknowledged is lost, nothing deleted is back
     Benchmarks/faults.py stop --times 20  how often (default: 20; save and parity try everything once)
 
 The small LSTM of launch/runs/copy-lstm.yaml is trained under Open MPI's mpirun. The exit code is 1 when something did not come out as it should.
@@ -25,6 +26,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bankfaults import bank
 from filefaults import ENVIRONMENT, HERE, RUN, flips, parity, save
 
 
@@ -215,10 +217,12 @@ def main():
         "link": lambda scratch: link(options.mneme, scratch, options.times),
         "save": lambda scratch: save(options.mneme, scratch, options.jobs),
         "flips": lambda scratch: flips(options.mneme, scratch, options.times, options.jobs),
+        "bank": lambda scratch: bank(options.mneme, options.checks, scratch, options.times),
         "parity": lambda scratch: parity(options.mneme, scratch),
     }
     parser.add_argument("campaigns", nargs="+", choices=campaigns)
     parser.add_argument("--mneme", default=HERE.parent / ".build/release/mneme", type=Path, help="the program (default: the release build)")
+    parser.add_argument("--checks", default=HERE.parent / ".build/release/distributed-checks", type=Path, help="bank: the program that edits (swift build -c release --build-tests makes it)")
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="sessions of save and flips at a time (default: as many as cores)")
     options = parser.parse_args()

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Compares searches among vectors with FAISS: `mneme bench search` and FAISS's flat index and inverted file on the same vectors, in turns, on as many
 threads, with as many lists. Both programs report queries a second and recall@10 for several numbers of visited lists; they are compared at equal recall,
-by straight lines between those points. Medians over rounds.
+by straight lines between those points. Medians over rounds. With --hnsw also hnswlib's graph, which takes long to be made.
 
 Example: Benchmarks/search.py --python venv/bin/python --rounds 5 --output search.json
-The Python needs faiss-cpu and numpy.
+The Python needs faiss-cpu and numpy, and hnswlib for --hnsw.
 """
 
 import argparse
@@ -20,12 +20,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LIMIT, BATCH, PROBES = 10, 8192, [1, 2, 4, 8, 16, 32, 64]
+# Candidates that a search of the graph keeps.
+WIDTHS = [10, 16, 24, 32, 64, 128, 256]
 
 # Runs in the Python that has FAISS: makes the vectors, then answers each line "measure" with one line of JSON.
 PEER = r'''
 import json, sys, time
 import numpy as np, faiss
-rows, dimension, lists, threads, batch, exact_batch, limit, probes = json.loads(sys.argv[1])
+rows, dimension, lists, threads, batch, exact_batch, limit, probes, widths = json.loads(sys.argv[1])
 faiss.omp_set_num_threads(threads)
 M = np.uint64
 np.seterr(over="ignore")
@@ -75,19 +77,37 @@ trained = time.perf_counter()
 index.add(base)
 added = time.perf_counter()
 _, truth = flat.search(few, limit)
+graph, graph_seconds = None, 0
+if widths:
+    import hnswlib
+    start = time.perf_counter()
+    graph = hnswlib.Index("l2", dimension)
+    graph.init_index(rows, M=16, ef_construction=200)
+    graph.set_num_threads(threads)
+    graph.add_items(base)
+    graph_seconds = time.perf_counter() - start
+
+def recall(found):
+    return sum(len(set(a) & set(b)) for a, b in zip(found[:exact_batch].tolist(), truth.tolist())) / truth.size
+
 print(json.dumps(dict(version=faiss.__version__, options=faiss.get_compile_options().strip(), training=trained - start,
-                      appends=rows / (added - trained))), flush=True)
+                      appends=rows / (added - trained), graph=graph_seconds)), flush=True)
 for line in sys.stdin:
     start = time.perf_counter()
     flat.search(few, limit)
-    result = dict(exact=exact_batch / (time.perf_counter() - start), inverted=[])
+    result = dict(exact=exact_batch / (time.perf_counter() - start), inverted=[], graph=[])
     for count in probes:
         index.nprobe = count
         start = time.perf_counter()
         _, found = index.search(queries, limit)
         seconds = time.perf_counter() - start
-        same = sum(len(set(a) & set(b)) for a, b in zip(found[:exact_batch].tolist(), truth.tolist()))
-        result["inverted"].append(dict(probes=count, queries_per_second=batch / seconds, recall=same / truth.size))
+        result["inverted"].append(dict(probes=count, queries_per_second=batch / seconds, recall=recall(found)))
+    for width in widths:
+        graph.set_ef(width)
+        start = time.perf_counter()
+        found, _ = graph.knn_query(queries, limit)
+        seconds = time.perf_counter() - start
+        result["graph"].append(dict(width=width, queries_per_second=batch / seconds, recall=recall(found)))
     print(json.dumps(result), flush=True)
 '''
 
@@ -111,16 +131,18 @@ def main():
     p.add_argument("--precision", default="float32", choices=["float32", "bfloat16"], help="what Mneme's products read; the answers are the same")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--recalls", type=float, nargs="+", default=[0.95, 0.98, 0.99])
+    p.add_argument("--hnsw", action="store_true", help="also hnswlib's graph, of 16 neighbours made among 200 candidates")
     p.add_argument("--output", type=Path, help="also write everything as JSON to this file")
     a = p.parse_args()
     lists = 1
     while 2 * lists * lists < a.rows:
         lists *= 2
-    arguments = json.dumps([a.rows, 128, lists, a.threads, BATCH, 2048, LIMIT, PROBES])
+    arguments = json.dumps([a.rows, 128, lists, a.threads, BATCH, 2048, LIMIT, PROBES, WIDTHS if a.hnsw else []])
     environment = dict(os.environ, OMP_NUM_THREADS=str(a.threads))
     peer = subprocess.Popen([str(a.python), "-c", PEER, arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     facts = json.loads(peer.stdout.readline())
-    print(f"FAISS {facts['version']} ({facts['options']}): {lists} lists, trained in {facts['training']:.1f} s, {facts['appends']:.0f} rows/s added", flush=True)
+    print(f"FAISS {facts['version']} ({facts['options']}): {lists} lists, trained in {facts['training']:.1f} s, {facts['appends']:.0f} rows/s added"
+          + (f"; hnswlib's graph made in {facts['graph']:.0f} s" if a.hnsw else ""), flush=True)
     mneme, faiss = [], []
     for number in range(a.rounds):
         command = [str(a.mneme), "bench", "search", "--json", "--rows", str(a.rows), "--threads", str(a.threads), "--precision", a.precision, "--seconds", "0",
@@ -148,6 +170,15 @@ def main():
             print(f"| inverted file at recall@10 {recall}, queries/s | {median([x for x, _ in pairs]):.0f} | {median([y for _, y in pairs]):.0f} "
                   f"| {median([x / y for x, y in pairs]):.2f} |")
             result[f"ratio_at_{recall}"] = median([x / y for x, y in pairs])
+        pairs = [(at_recall(m["inverted"], recall), at_recall(f["graph"], recall)) for m, f in zip(mneme, faiss)] if a.hnsw else []
+        pairs = [pair for pair in pairs if None not in pair]
+        if pairs:
+            print(f"| against hnswlib at recall@10 {recall}, queries/s | {median([x for x, _ in pairs]):.0f} | {median([y for _, y in pairs]):.0f} "
+                  f"| {median([x / y for x, y in pairs]):.2f} |")
+            result[f"ratio_to_graph_at_{recall}"] = median([x / y for x, y in pairs])
+    for place, width in enumerate(WIDTHS if a.hnsw else []):
+        points = [f["graph"][place] for f in faiss]
+        print(f"hnswlib among {width} candidates: {median([t['queries_per_second'] for t in points]):.0f} queries/s, recall {points[0]['recall']:.4f}")
     print("\n| lists visited | Mneme: queries/s, recall | times exact | FAISS: queries/s, recall |\n| --- | --- | --- | --- |")
     for place, count in enumerate(PROBES):
         theirs = [f["inverted"][place] for f in faiss]

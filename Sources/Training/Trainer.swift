@@ -182,6 +182,8 @@ public final class Trainer {
         let ending = StandstillEnd(ledger, surroundings.endStandstill)
         watchdog = communicator.size > 1 && configuration.watchdog.isEnabled && surroundings.endStandstill != nil
             ? try Watchdog(configuration.watchdog, communicator, ledger, end: ending.end) : nil
+        let begin = ContinuousClock.now
+        if surroundings.traces { ledger.keepSpans() }
         ledger.enter("start")
         defer { ledger.leave() }
 
@@ -281,7 +283,7 @@ public final class Trainer {
             let lastKnown = max(directory?.previous?.step ?? 0, directory.flatMap { MetricsFile.lastStep(in: $0.path) } ?? 0)
             try announce(threads)
             goodput = GoodputLedger(ledger, communicator, directory: configuration.directory, step: step, lastKnown: fresh ? 0 : lastKnown)
-            if surroundings.traces { trace = try TraceFile(directory: configuration.directory, communicator, ledger) }
+            if surroundings.traces { trace = try TraceFile(directory: configuration.directory, since: begin, communicator, ledger) }
         } catch {
             bank?.close()
             directory?.end(.failed, step: directory?.previous?.step ?? 0, exitCode: error.exitCode, message: "\(error)")

@@ -24,13 +24,11 @@ public final class InvertedFile {
     /// The centroids as a query looks for them.
     private var centroidBlock: KeyBlock
     /// The rows of each centroid.
-    private(set) var lists: [KeyBlock]
+    private var lists: [KeyBlock]
     private var places = RowPlaces()
     /// Rows of all ranks when the centroids were found, and rows of this rank that came or went since.
     package private(set) var trainedRows = 0
     package private(set) var changedRows = 0
-    /// What the rows are, whatever their order.
-    package private(set) var digest = RowDigest()
 
     /// An index of no rows.
     ///
@@ -43,6 +41,26 @@ public final class InvertedFile {
         centroids = Tensor(zeros: [1, dimension])
         centroidBlock = Self.block(centroids, similarity)
         lists = [KeyBlock(dimension: dimension, similarity: similarity, precision: precision)]
+    }
+
+    /// An index of no rows with centroids that were found before, such as ``train(lists:seed:communicator:)`` has found.
+    ///
+    /// - Parameters:
+    ///   - centroids: [C, D], float32, at least one.
+    ///   - trainedRows: the rows of all ranks that they were found among.
+    ///   - changedRows: of those the rows of this rank that are not there any more.
+    /// - Throws: `UserError` (bad data) for centroids that are not finite.
+    public convenience init(
+        centroids: Tensor, similarity: Similarity, precision: ProductPrecision = .float32, trainedRows: Int, changedRows: Int = 0
+    ) throws {
+        require(centroids.shape.rank == 2 && centroids.dataType == .float32 && centroids.shape[0] > 0, "centroids of shape \(centroids.shape)")
+        _ = try VectorRules.squaredLengths(
+            centroids.elements, count: centroids.shape[0], dimension: centroids.shape[1], what: "centroid", name: { "\($0)" })
+        self.init(dimension: centroids.shape[1], similarity: similarity, precision: precision)
+        self.centroids = centroids
+        centroidBlock = Self.block(centroids, similarity)
+        lists = (0..<centroids.shape[0]).map { _ in KeyBlock(dimension: dimension, similarity: similarity, precision: precision) }
+        (self.trainedRows, self.changedRows) = (trainedRows, changedRows)
     }
 
     private static func block(_ centroids: Tensor, _ similarity: Similarity) -> KeyBlock {
@@ -61,6 +79,10 @@ public final class InvertedFile {
     public var listSizes: [Int] { lists.map(\.count) }
     /// Whether there is a row of this identifier.
     public func contains(_ id: Int) -> Bool { places[id] != nil }
+    /// The list that holds the row of an identifier, 0 ..< C; `nil` where there is no such row.
+    public func list(of id: Int) -> Int? { places[id]?.block }
+    /// The identifiers of all rows, in no order.
+    public var ids: some Collection<Int> { places.ids }
 
     // MARK: rows that come and go
 
@@ -77,21 +99,22 @@ public final class InvertedFile {
     ///   - rows: [n, D], float32.
     ///   - ids: of each row; none is there yet.
     ///   - namespaces: of each row; none is 0 for all.
+    ///   - known: the list of each row, 0 ..< C, where it was found before: such rows do not count as changed.
     /// - Throws: `UserError` (bad data) for rows of another dimension, numbers that are not finite, and an identifier that is there; nothing is added then.
-    /// - Complexity: 2 n C D operations in matrix products.
-    public func append(_ rows: Tensor, ids: [Int], namespaces: [UInt32]? = nil) throws {
+    /// - Complexity: 2 n C D operations in matrix products where lists are not known.
+    public func append(_ rows: Tensor, ids: [Int], namespaces: [UInt32]? = nil, lists known: [Int]? = nil) throws {
         try RowPlaces.check(rows, ids, namespaces, dimension)
         try places.requireAbsent(ids)
         if ids.isEmpty { return }
         let squares = try VectorRules.squaredLengths(
             rows.elements, count: ids.count, dimension: dimension, what: "key", name: { "of row \(ids[$0])" })
-        add(rows, list(of: rows), ids, namespaces ?? [UInt32](repeating: 0, count: ids.count), squares)
-        changedRows += ids.count
+        require(known?.count ?? ids.count == ids.count, "\(ids.count) rows, the lists of \(known?.count ?? 0)")
+        add(rows, known ?? list(of: rows), ids, namespaces ?? [UInt32](repeating: 0, count: ids.count), squares)
+        if known == nil { changedRows += ids.count }
     }
 
     /// Brings checked rows into their lists.
     private func add(_ rows: Tensor, _ targets: [Int], _ ids: [Int], _ namespaces: [UInt32], _ squares: [Double]) {
-        digest.add(rows, ids, namespaces)
         // Rows of one list together.
         var starts = [Int](repeating: 0, count: lists.count + 1)
         for list in targets { starts[list + 1] += 1 }
@@ -117,7 +140,6 @@ public final class InvertedFile {
         for id in ids {
             guard let place = places[id] else { continue }
             let list = lists[place.block]
-            digest.remove(list.keys + place.row * dimension, dimension, id, list.namespaces[place.row])
             places[id] = nil
             if let moved = list.remove(place.row) { places[moved] = place }
             removed += 1
@@ -194,7 +216,6 @@ public final class InvertedFile {
         centroids = found
         centroidBlock = Self.block(found, similarity)
         lists = (0..<found.shape[0]).map { _ in KeyBlock(dimension: dimension, similarity: similarity, precision: precision) }
-        digest = RowDigest()
         for index in old.indices {
             let list = old[index]
             if list.count > 0 {
@@ -258,22 +279,6 @@ public final class InvertedFile {
             }
         }
         return searches.neighbors(limit: limit).rows
-    }
-
-    // MARK: for saving
-
-    /// Takes over what was saved; see ``InvertedFileArrays``.
-    func restore(_ centroids: Tensor, _ trained: Int, _ changed: Int) {
-        self.centroids = centroids
-        centroidBlock = Self.block(centroids, similarity)
-        lists = (0..<centroids.shape[0]).map { _ in KeyBlock(dimension: dimension, similarity: similarity, precision: precision) }
-        (trainedRows, changedRows) = (trained, changed)
-    }
-
-    func restore(_ rows: Tensor, to targets: [Int], ids: [Int], namespaces: [UInt32]) throws {
-        let squares = try VectorRules.squaredLengths(
-            rows.elements, count: ids.count, dimension: dimension, what: "key", name: { "of row \(ids[$0])" })
-        add(rows, targets, ids, namespaces, squares)
     }
 }
 

@@ -25,6 +25,7 @@ struct DistributedChecks {
         "kill-while-blocked": { try killRankOne($0) { try sumForever($0) } },
         "kill-while-computing": { try killRankOne($0) { _ in computeForAMinute() } },
         "measure": measure,
+        "bank-edits": editBankUntilKilled,
     ]
 
     static func main() {

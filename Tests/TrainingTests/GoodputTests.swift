@@ -56,7 +56,11 @@ import Training
             _ = try LoopbackCommunicator.run(size: 3) { communicator in
                 let ledger = Ledger()
                 let kept = LedgerCommunicator(communicator, ledger)
-                let trace = try TraceFile(directory: scratch, communicator, ledger)
+                let begin = ContinuousClock.now
+                ledger.keepSpans()
+                // What is over before the directory is this run's is in the trace too.
+                ledger.section("restore") { usleep(communicator.rank == 2 ? 20_000 : 1_000) }
+                let trace = try TraceFile(directory: scratch, since: begin, communicator, ledger)
                 for step in 1...3 {
                     ledger.note(step: step)
                     ledger.section("step") { usleep(communicator.rank == 1 ? 60_000 : 1_000) }
@@ -72,7 +76,8 @@ import Training
                 let events = try #require(JSONSerialization.jsonObject(with: data) as? [[String: Any]])
                 let barriers = events.filter { $0["name"] as? String == "barrier" }
                 #expect(events.allSatisfy { $0["pid"] as? Int == rank } && barriers.count == 3)
-                #expect(events.count { $0["ph"] as? String == "i" } == 3)
+                #expect(events.count { $0["ph"] as? String == "i" } == 3 && events.count { $0["name"] as? String == "restore" } == 1)
+                #expect(events.compactMap { $0["ts"] as? Double }.allSatisfy { $0 > -1 })
                 leaving.append(barriers.compactMap { event in (event["ts"] as? Double).flatMap { begin in (event["dur"] as? Double).map { begin + $0 } } })
                 // Who is late waits least.
                 let waits = barriers.compactMap { $0["dur"] as? Double }

@@ -2,7 +2,6 @@
 
 import Collectives
 import Diagnostics
-import Foundation
 import Kernels
 import Tensors
 import TestSupport
@@ -34,7 +33,7 @@ import VectorSearch
         }
     }
 
-    @Test("the same answer and the same arrays for every order of rows and number of threads", arguments: Similarity.allCases)
+    @Test("the same answer, centroids and lists for every order of rows and number of threads", arguments: Similarity.allCases)
     func independence(similarity: Similarity) throws {
         let dimension = 20
         let rows = Rows.clustered(9000, dimension, seed: 5, centres: 30)
@@ -52,7 +51,7 @@ import VectorSearch
                 try other.train()
                 let found = try other.nearest(asked, limit: 7, probes: 5)
                 #expect(found == expected)
-                #expect(other.arrays == first.arrays)
+                #expect(other.centroids.array == first.centroids.array && rows.ids.allSatisfy { other.list(of: $0) == first.list(of: $0) })
             }
         }
     }
@@ -91,10 +90,6 @@ import VectorSearch
                     try index.nearest(asked, limit: 8, probes: 100, filter: filter)
                         == ExactSearch.nearest(asked, among: expected.blocks(of: 500, similarity), limit: 8, filter: filter))
             }
-            // The digest of a history is that of the rows.
-            let anew = InvertedFile(dimension: dimension, similarity: similarity)
-            try anew.append(expected.tensor, ids: expected.ids, namespaces: expected.namespaces)
-            #expect(anew.arrays.digest == index.arrays.digest)
         }
     }
 
@@ -141,77 +136,36 @@ import VectorSearch
         }
         let empty = InvertedFile(dimension: 3, similarity: .cosine)
         try empty.train(lists: 10)
-        #expect(empty.listCount == 1 && empty.arrays.ids.isEmpty)
+        #expect(empty.listCount == 1 && empty.ids.isEmpty)
         #expect(try empty.nearest(same.rows([0]), limit: 5, probes: 2).rows == [[]])
     }
 
-    @Test("an index is saved as arrays, and comes back with its bank's rows alone")
+    @Test("an index comes back from its centroids, with rows whose lists are known and with others")
     func saving() throws {
         let dimension = 10
         let rows = Rows.clustered(3000, dimension, seed: 4, centres: 25)
         let index = try index(rows, .cosine, lists: 32)
-        let gone = Array(rows.ids[..<200])
-        index.remove(gone)
         let asked = Tensor(normals(20 * dimension, seed: 1), [20, dimension])
-        func bank(_ rows: Rows) -> ([Int]) throws -> (keys: Tensor, namespaces: [UInt32]) {
-            let places = Dictionary(uniqueKeysWithValues: rows.ids.enumerated().map { ($1, $0) })
-            return { ids in
-                let found = try ids.map { id in
-                    guard let place = places[id] else { throw UserError(.badData, "the bank has no row \(id)") }
-                    return place
-                }
-                let some = rows.picked(found)
-                return (some.tensor, some.namespaces)
-            }
-        }
-        let saved = index.arrays
-        let text = try JSONEncoder().encode(saved)
-        let back = try InvertedFile(JSONDecoder().decode(InvertedFileArrays.self, from: text), precision: .bfloat16, at: "index", rows: bank(rows))
-        #expect(back.arrays == saved)
+        let back = try InvertedFile(centroids: index.centroids, similarity: .cosine, precision: .bfloat16, trainedRows: 3000)
+        let known = rows.picked(Array(0..<2500))
+        try back.append(known.tensor, ids: known.ids, namespaces: known.namespaces, lists: known.ids.map { index.list(of: $0) ?? -1 })
+        #expect(try !back.needsTraining(), "what was there is no change")
+        let rest = rows.picked(Array(2500..<3000))
+        try back.append(rest.tensor, ids: rest.ids, namespaces: rest.namespaces)
+        #expect(rows.ids.allSatisfy { back.list(of: $0) == index.list(of: $0) } && back.listSizes == index.listSizes)
         #expect(try back.nearest(asked, limit: 6, probes: 3) == index.nearest(asked, limit: 6, probes: 3))
-        try back.append(rows.picked([0]).tensor, ids: [rows.ids[0]], namespaces: [rows.namespaces[0]])
-        #expect(back.count == index.count + 1)
-
-        func problem(_ bankRows: Rows, _ change: (inout InvertedFileArrays) -> Void) -> String? {
-            var arrays = saved
-            change(&arrays)
-            do {
-                _ = try InvertedFile(arrays, at: "index.h5", rows: bank(bankRows))
-                return nil
-            } catch let error as UserError {
-                #expect(error.exitCode == .badData)
-                return error.description
-            } catch { return "\(error)" }
-        }
-        #expect(problem(rows) { _ in } == nil)
-        var other = rows
-        other.values[5000] += 1
-        #expect(problem(other) { _ in }?.contains("index.h5: is an index of other rows") == true)
-        other = rows
-        other.namespaces[400] += 1
-        #expect(problem(other) { _ in }?.contains("other rows") == true)
-        #expect(problem(rows.picked(Array(0..<2999))) { _ in }?.contains("the bank has no row") == true)
-        var wide = Rows.clustered(3000, 12, seed: 4)
-        wide.ids = rows.ids
-        #expect(problem(wide) { _ in }?.contains("keys of 10 numbers, and the bank has 12") == true)
-        for (change, words) in [
-            ({ $0.version = 9 }, "version 9"), ({ $0.similarity = "hamming" }, "hamming"), ({ $0.dimension = 7 }, "numbers of centroids"),
-            ({ $0.dimension = 0 }, "numbers of centroids"), ({ $0.centroids[3] = .nan }, "numbers of centroids"), ({ $0.centroids.removeLast() }, "numbers"),
-            ({ $0.listSizes[0] += 1 }, "identifiers"), ({ $0.listSizes[0] = -1 }, "identifiers"), ({ $0.listSizes[0] = .max }, "identifiers"),
-            ({ $0.ids[0] = $0.ids[1] }, "twice"), ({ $0.ids.removeLast() }, "identifiers"), ({ $0.digest ^= 1 }, "other rows"),
-            ({ $0.ids.swapAt(0, $0.ids.count - 1) }, nil),
-        ] as [((inout InvertedFileArrays) -> Void, String?)] {
-            let found = problem(rows, change)
-            // Rows in another list are found less often, and nothing else.
-            if let words { #expect(found?.contains(words) == true, "\(words): \(found ?? "nothing")") } else { #expect(found == nil) }
-        }
+        back.remove(Array(rows.ids[..<401]))
+        #expect(try back.needsTraining(), "three tenths have come or gone")
+        let broken = Tensor([Float](repeating: .nan, count: 8), [2, 4])
+        let error = try #require(throws: UserError.self) { _ = try InvertedFile(centroids: broken, similarity: .dot, trainedRows: 2) }
+        #expect(error.exitCode == .badData && error.what.contains("centroid 0 holds a number that is not finite"))
     }
 
     @Test("misuse leaves the index as it was")
     func misuse() throws {
         let rows = Rows.clustered(500, 6, seed: 1)
         let index = try index(rows, .dot, lists: 8)
-        let before = index.arrays
+        let before = try (index.listSizes, index.nearest(rows.tensor, limit: 3, probes: 2))
         func error(_ body: () throws -> Void) -> UserError? {
             do {
                 try body()
@@ -228,6 +182,7 @@ import VectorSearch
         #expect(error { try index.update([rows.ids[0], rows.ids[0]], to: Tensor(zeros: [2, 6])) }?.description.contains("twice") == true)
         #expect(error { _ = try index.nearest(Tensor(wrong, [2, 6]), limit: 1, probes: 1) }?.description.contains("query 1") == true)
         #expect(error { _ = try index.nearest(Tensor(zeros: [1, 7]), limit: 1, probes: 1) }?.description.contains("7 numbers") == true)
-        #expect(index.arrays == before)
+        #expect(index.listSizes == before.0)
+        #expect(try index.nearest(rows.tensor, limit: 3, probes: 2) == before.1)
     }
 }

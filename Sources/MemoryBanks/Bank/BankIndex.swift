@@ -67,6 +67,9 @@ struct BankIndex {
 
     func row(_ hash: UInt64) -> Int? { rows[hash] }
 
+    /// The namespace whose rows a block holds.
+    func namespace(ofBlock number: Int) -> String { owners[number] ?? "" }
+
     /// The blocks in which a scope's records are.
     func blocks(in scope: NamespaceScope) -> [Int] {
         switch scope {

@@ -36,6 +36,8 @@ struct BankManifest: Codable, Sendable, Equatable {
     var history: [Undo] = []
     /// What the commits up to this one replaced is gone.
     var purgedThrough = 0
+    /// The index; `nil` where there is none.
+    var index: BankIndexLink?
 
     /// A bank without records.
     init(_ configuration: BankConfiguration) {
@@ -46,7 +48,7 @@ struct BankManifest: Codable, Sendable, Equatable {
     }
 
     /// Every segment that it lists.
-    var segments: [String] { chains.flatMap(\.segments) + history.flatMap(\.segments) }
+    var segments: [String] { chains.flatMap(\.segments) + history.flatMap(\.segments) + (index?.segments ?? []) }
 
     private static let member = Array(",\"manifest_digest\":\"".utf8)
 

@@ -79,7 +79,14 @@ public struct BankRecord: Sendable, Hashable {
     }
 
     /// The hash by which a record is found, and by which it gets its virtual shard.
-    static func hash(_ namespace: String, _ id: String) -> UInt64 { XXHash64.of(Array(namespace.utf8) + [0] + Array(id.utf8)) }
+    static func hash(_ namespace: String, _ id: String) -> UInt64 {
+        var hash = XXHash64()
+        var (namespace, id) = (namespace, id)
+        namespace.withUTF8 { hash.update(UnsafeRawBufferPointer($0)) }
+        withUnsafeBytes(of: UInt8(0)) { hash.update($0) }
+        id.withUTF8 { hash.update(UnsafeRawBufferPointer($0)) }
+        return hash.finalized()
+    }
     var hash: UInt64 { Self.hash(namespace, id) }
 
     /// An id made from what the record holds: appending the same again is the same record.
@@ -115,10 +122,10 @@ public struct BankRecord: Sendable, Hashable {
                 .configuration, "has a key of \(quantity(key.count, "element")); the bank's have \(configuration.keyWidth)",
                 "use the bank's encoder")
         }
-        guard key.allSatisfy(\.isFinite) else {
-            throw refused(.badData, "has a key that is not finite", "leave it out or make its key again")
-        }
-        guard key.reduce(0, { $0 + Double($1) * Double($1) }) <= 0x1p120 else {
+        // No sum of squares of finite numbers is too large for float64.
+        let square = key.reduce(0) { $0 + Double($1) * Double($1) }
+        guard square.isFinite else { throw refused(.badData, "has a key that is not finite", "leave it out or make its key again") }
+        guard square <= 0x1p120 else {
             throw refused(.badData, "has a key longer than 2^60: its products may not be finite", "scale what makes the keys")
         }
         switch (value, configuration.value) {

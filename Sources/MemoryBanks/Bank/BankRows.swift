@@ -25,7 +25,7 @@ public struct RowTokens: RandomAccessCollection, Sendable {
 extension MemoryBank {
     /// The tokens of rows, in a bank of tokens. Collective; each rank asks for rows of its own choice.
     ///
-    /// - Parameter rows: numbers that ``nearest(_:count:in:generation:)`` gave; may repeat.
+    /// - Parameter rows: numbers that ``nearest(_:count:in:generation:visiting:)`` gave; may repeat.
     /// - Returns: of each row its tokens; none for a row that does not exist or waits for its admission.
     /// - Throws: `UserError` (.configuration) for a bank of other values.
     /// - Complexity: each rank sends and receives its different rows once; with one rank nothing is copied but the tokens.
@@ -34,7 +34,7 @@ extension MemoryBank {
             throw UserError(
                 .configuration, "its values are \(configuration.value.rawValue), not tokens", at: directory, advice: "use a bank of tokens")
         }
-        func own(_ row: Int) -> [Int32] { location(ofRow: row).map { columns.tokens($0.block, $0.slot) } ?? [] }
+        func own(_ row: Int) -> [Int32] { admitted(row).map { columns.tokens($0.block, $0.slot) } ?? [] }
         var result = RowTokens()
         if communicator.size == 1 {
             for row in rows { result.append(own(row)) }
@@ -65,21 +65,15 @@ extension MemoryBank {
 
     /// The records of rows. Collective; each rank asks for rows of its own choice.
     ///
-    /// - Parameter rows: numbers that ``nearest(_:count:in:generation:)`` gave; may repeat.
+    /// - Parameter rows: numbers that ``nearest(_:count:in:generation:visiting:)`` gave; may repeat.
     /// - Returns: of each row its record; `nil` where it does not exist or waits for its admission.
     public func records(ofRows rows: [Int]) throws -> [BankRecord?] {
-        func own(_ row: Int) -> BankRecord? { location(ofRow: row).map { columns.record($0.block, $0.slot) } }
+        func own(_ row: Int) -> BankRecord? { admitted(row).map { columns.record($0.block, $0.slot) } }
         if communicator.size == 1 { return rows.map(own) }
         let asked = AskedRows(rows, columns.layout, ranks: communicator.size)
         let answers = try asked.answers(communicator) { Array(try JSONText.line($0.map { own($0).map { BankRecordLine($0) } }).utf8) }
         let lists = try answers.map { try BankJSON.decoder.decode([BankRecordLine?].self, from: .init($0)).map { try $0?.whole() } }
         return rows.map { row in asked.places[row].flatMap { lists[$0.rank][$0.place] } }
-    }
-
-    /// Where an admitted record of this rank's lies.
-    private func location(ofRow row: Int) -> (block: RowBlock, slot: Int)? {
-        guard row >= 0, let (block, slot) = table.location(row), columns.small(.sightings, block, slot) == 0 else { return nil }
-        return (block, slot)
     }
 }
 

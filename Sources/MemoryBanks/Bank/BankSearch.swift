@@ -16,7 +16,7 @@ public struct BankHit: Sendable {
 }
 
 extension MemoryBank {
-    /// The rows whose keys are most like each query, the best first and, where scores are equal, the smaller row. Exact. Collective.
+    /// The rows whose keys are most like each query, the best first and, where scores are equal, the smaller row. Collective.
     ///
     /// Rows and scores are the same on any number of ranks. A row is the number by which the bank's table knows a record until that is deleted; what it
     /// holds is read by ``records(ofRows:)`` and ``tokens(ofRows:)``. Records that wait for their admission are not found.
@@ -26,23 +26,37 @@ extension MemoryBank {
     ///   - count: k, at least 0; the same on every rank, as is all that follows.
     ///   - filter: which records may be found.
     ///   - generation: what made the queries; must be the bank's. `nil` where that is known to be so.
+    ///   - lists: how many lists of the bank's index a query visits, those whose centroids are nearest to it: what is found is the best of their rows.
+    ///     `nil` for exact search, which goes through all rows of the scope.
     /// - Returns: of each query of this rank at most k rows.
     /// - Throws: `UserError`: (.configuration) for queries of another generation or width, and a bank without keys, (.badData) for one that is not finite,
-    ///   (.missingInput) for a namespace that does not exist. On every rank.
-    /// - Complexity: 2 Q N D operations in matrix products for the N rows of the scope and the queries of all ranks.
-    public func nearest(_ queries: Tensor, count: Int, in filter: BankFilter, generation: BankGeneration? = nil) throws -> Neighbors {
+    ///   (.missingInput) for a namespace that does not exist; with lists also what ``currentIndex()`` throws. On every rank.
+    /// - Complexity: 2 Q N D operations in matrix products for the N rows of the scope and the queries of all ranks; with p of C lists about p / C of that.
+    public func nearest(
+        _ queries: Tensor, count: Int, in filter: BankFilter, generation: BankGeneration? = nil, visiting lists: Int? = nil
+    ) throws -> Neighbors {
         require(queries.shape.rank == 2 && queries.dataType == .float32, "queries are a float32 matrix, not \(queries.dataType) \(queries.shape)")
         try requireScope(filter.scope)
         try communicator.onEveryRank { try requireSearchable(queries.shape[1], generation) }
-        let (blocks, rows) = try communicator.onEveryRank { try searched(filter) }
+        if let lists {
+            let following = try currentIndex()
+            var rows = conditions(filter)
+            rows.namespaces = following.namespaces(in: filter.scope)
+            return try RankSearch.nearest(queries, limit: count, communicator: communicator) {
+                try following.file.nearest($0, limit: count, probes: lists, filter: rows)
+            }
+        }
+        let (blocks, rows) = (try communicator.onEveryRank { try searched(filter) }, conditions(filter))
         return try RankSearch.nearest(queries, limit: count, communicator: communicator) {
             try ExactSearch.nearest($0, among: blocks, limit: count, filter: rows)
         }
     }
 
-    /// The `count` records whose keys are most like one query, which all ranks pass: as ``nearest(_:count:in:generation:)``. Collective.
-    public func search(_ query: [Float], count: Int, in filter: BankFilter, generation: BankGeneration? = nil) throws -> [BankHit] {
-        let found = try nearest(Tensor(query, [1, query.count]), count: count, in: filter, generation: generation)[0]
+    /// The `count` records whose keys are most like one query, which all ranks pass: as ``nearest(_:count:in:generation:visiting:)``. Collective.
+    public func search(
+        _ query: [Float], count: Int, in filter: BankFilter, generation: BankGeneration? = nil, visiting lists: Int? = nil
+    ) throws -> [BankHit] {
+        let found = try nearest(Tensor(query, [1, query.count]), count: count, in: filter, generation: generation, visiting: lists)[0]
         return try zip(found, records(ofRows: found.map(\.id))).compactMap { neighbor, record in
             record.map { BankHit(score: neighbor.score, record: $0) }
         }
@@ -63,20 +77,24 @@ extension MemoryBank {
 
     // MARK: What a search goes through
 
-    /// The keys of this rank's records that a filter may mean, and which rows of them it means.
-    private func searched(_ filter: BankFilter) throws -> (blocks: [KeyBlock], rows: RowFilter) {
+    /// The keys of this rank's blocks in which a filter may mean records.
+    private func searched(_ filter: BankFilter) throws -> [KeyBlock] {
+        if filter.ids == nil { return try index.blocks(in: filter.scope).compactMap(keys) }
+        return try Set(localRows(filter, waiting: false).map { columns.layout.block(of: $0) }).sorted().compactMap(keys)
+    }
+
+    /// Which rows of a scope a filter means.
+    private func conditions(_ filter: BankFilter) -> RowFilter {
+        if !filter.isNarrowed { return .everything }
         if filter.ids != nil {
             let rows = Set(localRows(filter, waiting: false))
-            let blocks = Set(rows.map { columns.layout.block(of: $0) })
-            return (try blocks.sorted().compactMap(keys), RowFilter { rows.contains($0) })
+            return RowFilter { rows.contains($0) }
         }
-        let blocks = try index.blocks(in: filter.scope).compactMap(keys)
-        if !filter.isNarrowed { return (blocks, .everything) }
-        // A block holds records of one namespace: the scope is looked after.
+        // A block holds records of one namespace, and a search is told which blocks or namespaces it may look at.
         var conditions = filter
         conditions.scope = .all
         let rows = SearchedRows(table: table, columns: columns, filter: conditions)
-        return (blocks, RowFilter { rows.admits($0) })
+        return RowFilter { rows.admits($0) }
     }
 
     /// The keys of a block as searches read them: in place, and without the records that wait for their admission. Kept until a row of it changes.

@@ -90,7 +90,7 @@ extension MemoryBank {
         try communicator.onEveryRank {
             if communicator.rank == 0 { try DurableFile.replace(Directory.path(of: BankManifest.fileName, in: directory), by: bytes) }
         }
-        table = newer
+        (table, following) = (newer, nil)
         (manifest, manifestDigest) = (restored, BankManifest.digest(bytes))
         index = try communicator.onEveryRank { try BankIndex(table, columns, of: directory) }
         try dropDeleted()

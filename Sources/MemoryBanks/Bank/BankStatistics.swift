@@ -36,6 +36,10 @@ public struct BankStatistics: Codable, Sendable {
     public let segments: Int
     public let bytes: Int
     public let revertibleCommits: Int
+    /// The index; `nil` where the bank has none.
+    public let index: BankIndexLink?
+    /// Records that were written since the index was made.
+    public let changedSinceIndex: Int
     /// Records that were deleted and are kept from coming back.
     public let deleted: Int
     /// Training steps since records were written, counted back from the last one at which any was written or used.
@@ -85,7 +89,7 @@ extension MemoryBank {
             waiting: index.waitingCount,
             namespaces: try namespaces().filter { scope.contains($0.name) }.map { .init(name: $0.name, records: $0.records) },
             segments: Set(manifest.segments).count, bytes: byteCount, revertibleCommits: manifest.history.count,
-            deleted: ledger.entries.count,
+            index: manifest.index, changedSinceIndex: records.count { $0.commit > manifest.index?.commit ?? Int.max }, deleted: ledger.entries.count,
             age: .init(records.map { Double(last - $0.writtenStep) }), uses: .init(records.map { Double($0.useCount) }),
             norm: configuration.keyWidth == 0 ? nil : .init(records.map(Self.norm)), neverUsed: records.count { $0.useCount == 0 },
             duplicates: duplicates)

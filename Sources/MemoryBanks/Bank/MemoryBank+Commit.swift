@@ -136,12 +136,14 @@ extension MemoryBank {
     /// - Parameters:
     ///   - keepsUndo: whether the edit can be reverted.
     ///   - compacting: whether all that was ever replaced or deleted leaves the files.
+    ///   - adjusting: what else is to change in the manifest.
     /// - Returns: the receipt.
     /// - Throws: `UserError` (.inputOutput, .unavailable); the bank is then as it was, or the deletion holds, and this object is of no more
     ///   use.
     @discardableResult
     func perform(
-        _ receipt: BankReceipt, _ plan: BankPlan, keepsUndo: Bool = true, compacting: Bool = false, generations: [BankGeneration]? = nil
+        _ receipt: BankReceipt, _ plan: BankPlan, keepsUndo: Bool = true, compacting: Bool = false,
+        adjusting: (inout BankManifest) -> Void = { _ in }
     ) throws -> BankReceipt {
         isBroken = true
         // Log and ledger first: what is about to happen is known, and a deletion cannot be forgotten.
@@ -167,12 +169,12 @@ extension MemoryBank {
         // Rows that go are not given to new records within one commit, so that its undo tells both.
         for record in plan.writes { write(record) }
         for row in plan.removals { remove(row) }
-        try publish(receipt.commit, keepsUndo: keepsUndo, compacting: compacting, generations: generations)
+        try publish(receipt.commit, keepsUndo: keepsUndo, compacting: compacting, adjusting: adjusting)
         return receipt
     }
 
     /// Commits what is in memory and replaces the manifest. Collective.
-    func publish(_ commit: Int, keepsUndo: Bool, compacting: Bool, generations: [BankGeneration]?) throws {
+    func publish(_ commit: Int, keepsUndo: Bool, compacting: Bool, adjusting: (inout BankManifest) -> Void = { _ in }) throws {
         isBroken = true
         let undo = try table.commit(commit, keepingUndo: keepsUndo, rebasing: compacting, to: segments, communicator)
         index.releaseEmpty(table)
@@ -182,7 +184,7 @@ extension MemoryBank {
         (next.commit, next.parent, next.content) = (commit, manifestDigest, table.digest)
         next.records = try recordCount()
         next.chains = table.chains
-        if let generations { next.generations = generations }
+        adjusting(&next)
         if compacting { (next.history, next.purgedThrough) = ([], commit) }
         if !undo.isEmpty { next.history.append(.init(commit: commit, segments: undo)) }
         if next.history.count > configuration.history { next.history.removeFirst(next.history.count - configuration.history) }

@@ -137,11 +137,15 @@ extension MemoryBank {
     // MARK: Purging
 
     /// Writes new bases of what is there and removes every segment that holds anything else: what was deleted or replaced is then in no
-    /// file of the bank, and cannot be reverted. Collective.
+    /// file of the bank, and cannot be reverted. An index is made again. Collective.
     public func compact(_ edit: BankEdit) throws -> BankReceipt {
         try requireEditor()
         let receipt = try receipt(.compact, "all namespaces", BankPlan(), edit)
-        return try perform(receipt, BankPlan(), keepsUndo: false, compacting: true)
+        // A centroid may be the key of a record that was alone in its list: the index is made of what is left.
+        let made = try manifest.index.flatMap { try trainedIndex(lists: $0.lists, commit: receipt.commit) }
+        try perform(receipt, BankPlan(), keepsUndo: false, compacting: true) { $0.index = made?.link }
+        following = made
+        return receipt
     }
 
     // MARK: Taking back
@@ -242,7 +246,7 @@ extension MemoryBank {
 
     // MARK: Another encoder
 
-    /// Gives every record a new key, made from its text or what else it holds. Collective; one commit.
+    /// Gives every record a new key, made from its text or what else it holds. Collective; one commit, and another for the index where there is one.
     ///
     /// - Parameters:
     ///   - generation: the new encoder; keys stay as wide as the bank's.
@@ -280,6 +284,13 @@ extension MemoryBank {
             }
         }
         let receipt = try receipt(.rekey, generation.description, plan, edit)
-        return try perform(receipt, plan, keepsUndo: false, generations: manifest.generations + [generation])
+        let lists = manifest.index?.lists
+        try perform(receipt, plan, keepsUndo: false) {
+            $0.generations.append(generation)
+            $0.index = nil
+        }
+        following = nil
+        if let lists { try makeIndex(lists: lists) }
+        return receipt
     }
 }

@@ -114,7 +114,8 @@ extension MemoryBank {
                     record = try addingKey(record)
                     if record.key.isEmpty { record.key = before.key }
                 }
-                try add(record, before, .write, edit, to: &plan)
+                try record.validate(configuration)
+                add(record, before, .write, edit, to: &plan)
             }
         }
         return try finish(.update, filter.description, &plan, edit)
@@ -137,7 +138,7 @@ extension MemoryBank {
     public func commitUses() throws {
         try requireEditor()
         guard try communicator.agreeOnFlag(table.hasChanges ? 1 : 0) > 0 else { return }
-        try publish(nextCommit, keepsUndo: false, compacting: false, generations: nil)
+        try publish(nextCommit, keepsUndo: false, compacting: false)
     }
 
     // MARK: Checks
@@ -231,15 +232,14 @@ extension MemoryBank {
                         .badData, "the hash of the id '\(record.id)' is that of '\(current.id)'", at: directory,
                         advice: "give it another id")
                 }
-                try add(record, current, try decide(record, current), edit, to: &plan)
+                add(record, current, try decide(record, current), edit, to: &plan)
             }
         }
         return plan
     }
 
-    /// Adds one record to a plan.
-    private func add(_ record: BankRecord, _ current: BankRecord?, _ decision: Decision, _ edit: BankEdit, to plan: inout BankPlan) throws {
-        try record.validate(configuration)
+    /// Adds one valid record to a plan.
+    private func add(_ record: BankRecord, _ current: BankRecord?, _ decision: Decision, _ edit: BankEdit, to plan: inout BankPlan) {
         let admitted = current.flatMap { $0.sightings == 0 ? $0 : nil }
         var record = record
         record.sightings = 0

@@ -39,6 +39,8 @@ public final class MemoryBank {
     var table: RowTable { didSet { keyBlocks = [:] } }
     /// The keys of blocks as searches read them, by the blocks' numbers.
     var keyBlocks: [Int: SearchedBlock] = [:]
+    /// The index, once it was needed.
+    var following: FollowingIndex?
     var ledger: TombstoneLedger
     var audit: BankAuditLog
     var index = BankIndex()
@@ -228,6 +230,7 @@ public final class MemoryBank {
     public func refresh() throws -> Bool {
         require(!isEditor, "an editor's bank changes by its own edits only")
         guard try isOutdated() else { return false }
+        let (before, chains, index) = (manifest.commit, table.chains, manifest.index)
         var attempt = 0
         while true {
             attempt += 1
@@ -254,7 +257,9 @@ public final class MemoryBank {
                 guard attempt < 5, try Self.manifestBytes(directory, communicator) != bytes else { throw error }
             }
         }
-        index = try communicator.onEveryRank { try BankIndex(table, columns, of: directory) }
+        self.index = try communicator.onEveryRank { try BankIndex(table, columns, of: directory) }
+        if manifest.index != index { following = nil }
+        followEdits(after: before, replaced: Set(chains.indices.filter { !table.chains[$0].links.starts(with: chains[$0].links) }))
         try dropDeleted()
         return true
     }
@@ -390,6 +395,7 @@ public final class MemoryBank {
             namespace: columns.text(.namespace, block, slot),
             isAdmitted: columns.small(.sightings, block, slot) == 0, layout: columns.layout)
         table.remove(row, isUndoable: isUndoable)
+        following?.note(row)
     }
 
     /// Writes a record into its row, or into a new one.
@@ -398,11 +404,19 @@ public final class MemoryBank {
         if let row = index.row(hash), let (block, slot) = table.location(row) {
             index.count(record.namespace, (record.sightings == 0 ? 1 : 0) - (columns.small(.sightings, block, slot) == 0 ? 1 : 0))
             table.set(row, columns.image(record))
+            following?.note(row)
             return
         }
         let row = index.allocate(shard: Int(hash % UInt64(columns.layout.shards)), record.namespace, table)
         index.insert(row, hash: hash, namespace: record.namespace, isAdmitted: record.sightings == 0)
         table.set(row, columns.image(record))
+        following?.note(row)
+    }
+
+    /// Where a row of this rank's lies that holds a record which does not wait for its admission.
+    func admitted(_ row: Int) -> (block: RowBlock, slot: Int)? {
+        guard row >= 0, let (block, slot) = table.location(row), columns.small(.sightings, block, slot) == 0 else { return nil }
+        return (block, slot)
     }
 
     /// Whether this rank holds the record of a hash.

@@ -84,6 +84,8 @@ final class RowBlock {
     var digest: UInt64 = 0
     /// Counts the changes of rows; single columns that ``setFixed(_:_:_:)`` overwrites are none.
     private(set) var revision = 0
+    /// No place below it is free.
+    private var lowestFree = 0
 
     init(_ number: Int, _ layout: RowLayout) {
         self.number = number
@@ -101,7 +103,11 @@ final class RowBlock {
     func slot(_ place: Int) -> Int? { slots[place] < 0 ? nil : Int(slots[place]) }
 
     /// The lowest place without a row; `nil` in a full block.
-    var firstFreePlace: Int? { count == slots.count ? nil : slots.firstIndex(of: -1) }
+    var firstFreePlace: Int? {
+        if count == slots.count { return nil }
+        while holds(lowestFree) { lowestFree += 1 }
+        return lowestFree
+    }
 
     /// The places that have rows, ascending.
     var occupied: [Int] { slots.indices.filter { slots[$0] >= 0 } }
@@ -182,6 +188,7 @@ final class RowBlock {
         for index in variable.indices { variable[index].remove(slot) }
         slots[Int(places[last])] = Int32(slot)
         slots[place] = -1
+        lowestFree = min(lowestFree, place)
         places[slot] = places[last]
         places.removeLast()
     }

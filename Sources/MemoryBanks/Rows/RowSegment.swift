@@ -73,77 +73,50 @@ struct RowSegment {
 
     // MARK: The file
 
-    private static let format = "mneme-rows"
-    private static let version: Int64 = 1
+    private static let (format, version) = ("mneme-rows", 1)
 
     /// Writes it as an HDF5 file and takes that into the store.
     /// - Throws: `UserError` (.inputOutput).
     func write(to store: SegmentStore, _ layout: RowLayout) throws -> SegmentReference {
-        let path = try store.unfinishedPath("rows-\(shard)-\(kind.rawValue)")
-        do {
-            try Failpoint.segmentWrite.pass(path)
-            let file = try HDF5File.create(path)
-            let attributes: [(String, HDF5AttributeValue)] = [
-                ("format", .string(Self.format)), ("format_version", .integer(Self.version)), ("kind", .string(kind.rawValue)),
-                ("commit", .integer(Int64(commit))), ("link", .integer(Int64(link))), ("shard", .integer(Int64(shard))),
-                ("parent", .string(parent)),
-                ("layout", .string(layout.digest)), ("block_rows", .integer(Int64(layout.blockRows))),
-                ("shards", .integer(Int64(layout.shards)))
-            ]
-            for (name, value) in attributes { try file.setAttribute(name, value) }
-            try Self.write(rows.map(Int64.init), "rows", .int64, file)
-            try Self.write(removed.map(Int64.init), "removed", .int64, file)
-            try Self.write(blocks.map { Int64($0.number) }, "blocks", .int64, file)
-            try Self.write(blocks.map(\.digest), "block_digests", .uint64, file)
+        let attributes: [(String, HDF5AttributeValue)] = [
+            ("kind", .string(kind.rawValue)), ("commit", .integer(Int64(commit))), ("link", .integer(Int64(link))),
+            ("shard", .integer(Int64(shard))), ("parent", .string(parent)), ("layout", .string(layout.digest)),
+            ("block_rows", .integer(Int64(layout.blockRows))), ("shards", .integer(Int64(layout.shards)))
+        ]
+        return try SegmentFile.write(
+            to: store, part: "rows-\(shard)-\(kind.rawValue)", format: Self.format, version: Self.version, attributes
+        ) { file in
+            try file.write(rows.map(Int64.init), "rows", .int64)
+            try file.write(removed.map(Int64.init), "removed", .int64)
+            try file.write(blocks.map { Int64($0.number) }, "blocks", .int64)
+            try file.write(blocks.map(\.digest), "block_digests", .uint64)
             try RowDatasets.write(fixed: fixed, variable: variable, rows: rows.count, layout, under: "columns", file)
-            try file.close()
-        } catch {
-            try? Directory.remove(path)
-            throw error
         }
-        return try store.adopt(path)
-    }
-
-    private static func write<Element: BitwiseCopyable>(_ values: [Element], _ name: String, _ type: HDF5ElementType, _ file: HDF5File)
-        throws
-    {
-        try file.createDataset(name, type, shape: [values.count]).write(values)
     }
 
     /// Reads a segment that the store holds.
     /// - Throws: `UserError` (.badData) where it is damaged or not what its place asks for, (.missingInput) where it is gone.
     init(_ segment: SegmentReference, in store: SegmentStore, _ layout: RowLayout) throws {
-        let path = store.path(of: segment)
-        guard Directory.exists(path) == .file else {
-            throw UserError(.missingInput, "the segment is gone", at: path, advice: "restore the file from a copy")
+        let opened = try SegmentFile(segment, in: store, format: Self.format, version: Self.version)
+        let file = opened.file
+        guard try opened.text("layout") == layout.digest else { throw opened.refused("its columns or blocks are those of another layout") }
+        guard let kind = Kind(rawValue: try opened.text("kind")) else {
+            throw opened.refused("is of the unknown kind '\(try opened.text("kind"))'")
         }
-        try store.verify(segment)
-        let file = try HDF5File.openReadOnly(path)
-        func refused(_ what: String) -> UserError { UserError(.badData, what, at: path, advice: "restore the bank from a copy") }
-        func text(_ name: String) throws -> String {
-            guard case .string(let text) = try file.attribute(name) else { throw refused("attribute '\(name)' is no text") }
-            return text
-        }
-        func integer(_ name: String) throws -> Int {
-            guard case .integer(let value) = try file.attribute(name) else { throw refused("attribute '\(name)' is no whole number") }
-            return Int(value)
-        }
-        guard try text("format") == Self.format, try integer("format_version") == Self.version else {
-            throw refused("is no segment of rows, version 1")
-        }
-        guard try text("layout") == layout.digest else { throw refused("its columns or blocks are those of another layout") }
-        guard let kind = Kind(rawValue: try text("kind")) else { throw refused("is of the unknown kind '\(try text("kind"))'") }
         self.init(
-            kind, commit: try integer("commit"), link: try integer("link"), shard: try integer("shard"), parent: try text("parent"), layout)
+            kind, commit: try opened.integer("commit"), link: try opened.integer("link"), shard: try opened.integer("shard"),
+            parent: try opened.text("parent"), layout)
         rows = try file.dataset("rows").read(as: Int64.self).map { Int($0) }
         removed = try file.dataset("removed").read(as: Int64.self).map { Int($0) }
         let numbers = try file.dataset("blocks").read(as: Int64.self)
         let digests = try file.dataset("block_digests").read(as: UInt64.self)
-        guard numbers.count == digests.count else { throw refused("it has \(numbers.count) blocks and \(digests.count) hashes of them") }
+        guard numbers.count == digests.count else {
+            throw opened.refused("it has \(numbers.count) blocks and \(digests.count) hashes of them")
+        }
         blocks = zip(numbers, digests).map { (Int($0), $1) }
         (fixed, variable) = try RowDatasets.read(rows: rows.count, layout, under: "columns", file)
         for row in rows + removed where row < 0 || layout.shard(of: row) != shard {
-            throw refused("row \(row) is not of virtual shard \(shard)")
+            throw opened.refused("row \(row) is not of virtual shard \(shard)")
         }
         try file.close()
     }

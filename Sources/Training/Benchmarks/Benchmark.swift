@@ -20,7 +20,7 @@ package struct Benchmark: Sendable {
     /// Every benchmark: training steps by rising cost, decoding, then parts of a step.
     package static let all: [Benchmark] =
         TrainingWorkload.all.map(training) + MemoryWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [
-            memoryCost, attention, kernels, tape, rowGradients, search,
+            memoryCost, attention, kernels, tape, rowGradients, search, bank,
         ]
 
     /// The benchmark of that name.
@@ -73,5 +73,9 @@ package struct Benchmark: Sendable {
 
     private static let search = Benchmark(name: SearchBenchmark.name, summary: SearchBenchmark.summary) { settings, communicator, report in
         try report(SearchBenchmark(communicator: communicator, settings: settings).run())
+    }
+
+    private static let bank = Benchmark(name: BankBenchmark.name, summary: BankBenchmark.summary) { settings, communicator, report in
+        try report(BankBenchmark(communicator: communicator, settings: settings).run())
     }
 }

@@ -20,8 +20,10 @@ package struct BenchmarkSettings: Sendable {
     package var profiles = false
     /// Attention: the most positions.
     package var longest = 16_384
-    /// Search: the rows among which is searched.
+    /// Search and bank: the rows among which is searched.
     package var searchRows = 1_000_000
+    /// Bank: where it is made.
+    package var scratchDirectory = "."
     /// Where this machine's choices of matrix backends are kept; `nil` for nowhere.
     package var cacheDirectory: String?
 

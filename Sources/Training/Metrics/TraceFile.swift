@@ -20,8 +20,10 @@ package final class TraceFile {
     /// Opens the traces of all ranks. Collective.
     ///
     /// Ranks compare clocks: rank 0 answers each of some messages, and the shortest round trip gives the difference to half of its time.
+    ///
+    /// - Parameter begin: when this rank began to keep what ended; the earliest of all ranks is time 0.
     /// - Throws: `UserError` (.inputOutput).
-    package init(directory: String, _ communicator: any Communicator, _ ledger: Ledger) throws {
+    package init(directory: String, since begin: ContinuousClock.Instant, _ communicator: any Communicator, _ ledger: Ledger) throws {
         (self.ledger, rank) = (ledger, communicator.rank)
         let path = "\(directory)/trace-\(communicator.rank).json"
         file = try communicator.onEveryRank {
@@ -29,8 +31,8 @@ package final class TraceFile {
             try file.cut(to: 0)
             return file
         }
-        origin = try Self.commonOrigin(communicator)
-        ledger.keepSpans()
+        let common = try Self.commonOrigin(communicator)
+        origin = common - .seconds(try communicator.allReduced((common - begin) / .seconds(1), .maximum))
         append("[\n" + Self.line(#"{"name":"process_name","ph":"M","pid":\#(rank),"tid":0,"args":{"name":\#(Self.quoted("rank \(rank) on \(communicator.nodeName)"))}}"#))
     }
 

@@ -29,6 +29,7 @@ struct BenchCommand: ParsableCommand {
               mpirun -n 2 mneme bench gpt-small --json
               mneme bench kernels
               mneme bench search --rows 100000 --threads 2
+              mneme bench bank --rows 100000 --scratch /scratch/me
               mneme bench gpt-small --profile
             """)
 
@@ -63,8 +64,11 @@ struct BenchCommand: ParsableCommand {
     @Option(help: ArgumentHelp("attention: the most positions.", valueName: "positions"))
     var longest = 16_384
 
-    @Option(help: ArgumentHelp("search: the rows among which is searched.", valueName: "count"))
+    @Option(help: ArgumentHelp("search, bank: the rows among which is searched.", valueName: "count"))
     var rows = 1_000_000
+
+    @Option(help: ArgumentHelp("bank: where the bank is made, on the disk that is to be measured.", valueName: "directory"))
+    var scratch = "."
 
     private static var precisions: String { Precision.allCases.map(\.rawValue).joined(separator: " or ") }
 
@@ -93,6 +97,7 @@ struct BenchCommand: ParsableCommand {
             settings.dropout = dropout
             settings.longest = longest
             settings.searchRows = rows
+            settings.scratchDirectory = scratch
             settings.profiles = profile
             settings.cacheDirectory = ProgramStart.cacheDirectory
             if communicator.rank == 0, let hint = ProgramStart.blasHint { CommandLineOutput.note(hint) }

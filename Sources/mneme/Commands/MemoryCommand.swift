@@ -24,8 +24,8 @@ struct MemoryCommand: ParsableCommand {
         subcommands: [
             MemoryShowCommand.self, MemoryInspectCommand.self, MemoryListCommand.self, MemoryGetCommand.self, MemoryPutCommand.self,
             MemoryDeleteCommand.self, MemoryCreateCommand.self, MemoryUpdateCommand.self, MemorySearchCommand.self, MemoryRekeyCommand.self, MemoryBuildCommand.self,
-            MemoryDoctorCommand.self, MemoryCompactCommand.self, MemoryAuditCommand.self, MemoryRevertCommand.self, MemoryExportCommand.self,
-            MemoryImportCommand.self,
+            MemoryDoctorCommand.self, MemoryIndexCommand.self, MemoryCompactCommand.self, MemoryAuditCommand.self, MemoryRevertCommand.self,
+            MemoryExportCommand.self, MemoryImportCommand.self,
         ])
 }
 

@@ -98,6 +98,11 @@ struct MemoryInspectCommand: ParsableCommand {
         try print(
             "capacity: \(rules.capacity.map { "\($0), eviction \(rules.eviction.rawValue)" } ?? "without a limit"); \(statistics.waiting) waiting for admission"
                 + "; \(statistics.deleted) deleted; \(quantity(statistics.revertibleCommits, "commit")) can be reverted")
+        if let index = statistics.index {
+            try print(
+                "index: \(quantity(index.lists, "list")), made of \(quantity(index.records, "record")) in commit \(index.commit); "
+                    + "\(quantity(statistics.changedSinceIndex, "record")) written since")
+        }
         try range("age in steps", statistics.age)
         try range("uses", statistics.uses)
         try range("key length", statistics.norm)
