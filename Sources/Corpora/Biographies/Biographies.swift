@@ -69,7 +69,7 @@ public struct Biographies: Sendable, Equatable {
         /// The position of the phrasing; the value's symbols follow it.
         public let position: Int
         /// Symbols of the value.
-        public var valueLength: Int { attribute.kinds.count }
+        public var valueLength: Int { attribute.valueLength }
     }
 
     /// A person's biography: attributes in random order, in phrasings that are drawn anew each time.

@@ -43,6 +43,16 @@ public enum BiographyAttribute: Int, Sendable, CaseIterable {
         }
     }
 
+    /// Symbols of its value.
+    public var valueLength: Int { kinds.count }
+
+    /// The attribute that a question ends with.
+    public static func asked(by question: [Int32]) -> BiographyAttribute? {
+        guard let last = question.last else { return nil }
+        let place = Int(last) - BiographySymbols.Kind.attribute.start
+        return (0..<BiographySymbols.Kind.attribute.count).contains(place) ? allCases[place / (1 + BiographySymbols.phrasingCount)] : nil
+    }
+
     /// The bits of a value that nothing else tells: 0 for the work city, which follows from the employer.
     ///
     /// - Source: Allen-Zhu and Li 2024, "Physics of language models: part 3.3, knowledge capacity scaling laws", section 2.

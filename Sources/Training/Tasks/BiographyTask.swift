@@ -15,18 +15,20 @@ import VectorSearch
 /// Biographies of N people, for a decoder that keeps their facts in its weights or one that looks them up.
 public final class BiographyTask: LearningTask {
     /// Where the model has its facts.
-    private enum Learner {
+    enum Learner {
         case byHeart(DecoderOnlyTransformer)
         case byLookup(LookupLanguageModel)
     }
 
     public let biographies: Biographies
     private let settings: BiographyTaskSettings
-    private let configuration: RunConfiguration
-    private let learner: Learner
+    let configuration: RunConfiguration
+    let learner: Learner
+    /// The run directory, where the run is used.
+    let directory: String?
 
-    init(_ configuration: RunConfiguration, _ settings: BiographyTaskSettings) {
-        (self.configuration, self.settings) = (configuration, settings)
+    init(_ configuration: RunConfiguration, _ settings: BiographyTaskSettings, savedIn directory: String?) {
+        (self.configuration, self.settings, self.directory) = (configuration, settings, directory)
         biographies = Biographies(people: settings.people, seed: settings.seed ?? configuration.seed)
         learner = settings.lookup.map {
             .byLookup(LookupLanguageModel(settings.transformer, $0, vocabularySize: BiographySymbols.count))
@@ -213,7 +215,6 @@ public final class BiographyTask: LearningTask {
         return total
     }
 
-    /// A person by number: all facts, asked and answered.
     public func example(_ number: Int) throws -> Explanation {
         throw UserError(
             .usage, "its model keeps no memory that can be shown", at: summary, advice: "see mneme memory list for the records of its bank")

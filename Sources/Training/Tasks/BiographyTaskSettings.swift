@@ -44,6 +44,6 @@ public struct BiographyTaskSettings: TaskSettings {
     }
 
     public func makeTask(_ configuration: RunConfiguration, savedIn directory: String?) throws -> any LearningTask {
-        BiographyTask(configuration, self)
+        BiographyTask(configuration, self, savedIn: directory)
     }
 }
