@@ -62,11 +62,11 @@ def bank(program, checks, scratch, times):
         if ranks > 1:
             words = ["mpirun", "--quiet", "--bind-to", "none", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1", "-n", ranks, *words]
         job = subprocess.Popen(list(map(str, words)), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        # The moment is random among edits, once the first one has begun.
-        deadline = time.monotonic() + 120
-        while not log.stat().st_size and job.poll() is None and time.monotonic() < deadline:
+        # A random moment after one of the first lines of the log.
+        lines, deadline = draw.randint(1, 6), time.monotonic() + 120
+        while log.read_bytes().count(b"\n") < lines and job.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
-        time.sleep(draw.uniform(0, 0.5))
+        time.sleep(draw.uniform(0, 0.3))
         victims = ranks_of(job, checks)
         for victim in victims if draw.random() < 0.5 else [draw.choice(victims)]:
             try:

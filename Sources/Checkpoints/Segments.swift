@@ -48,11 +48,11 @@ public struct SegmentStore: Sendable {
     /// Where a segment lies.
     public func path(of segment: SegmentReference) -> String { "\(directory)/\(segment.name)" }
 
-    /// Writes bytes, unless they are there already.
+    /// Writes bytes, unless they are there already; a damaged file of their name is replaced.
     /// - Throws: `UserError` (.inputOutput).
     public func write(_ bytes: [UInt8]) throws -> SegmentReference {
         let segment = bytes.withUnsafeBytes { SegmentReference(of: $0) }
-        if Directory.exists(path(of: segment)) == .file { return segment }
+        if holds(segment) { return segment }
         try Directory.make(directory)
         try DurableFile.replace(path(of: segment), by: bytes)
         return segment
@@ -69,13 +69,13 @@ public struct SegmentStore: Sendable {
     }
 
     /// Takes a finished file of the folder in: its bytes are hashed and synced, and it gets the segment's name. The folder is synced by
-    /// ``synchronize()``, once for many.
+    /// ``synchronize()``, once for many. A damaged file of that name is replaced.
     /// - Throws: `UserError` (.inputOutput); the file is removed then.
     public func adopt(_ unfinished: String) throws -> SegmentReference {
         do {
             try Failpoint.segmentSync.pass(unfinished)
             let segment = try withExtendedLifetime(MappedFile(unfinished)) { SegmentReference(of: $0.bytes) }
-            if Directory.exists(path(of: segment)) == .file {
+            if holds(segment) {
                 try Directory.remove(unfinished)
                 return segment
             }
@@ -87,6 +87,11 @@ public struct SegmentStore: Sendable {
             try? Directory.remove(unfinished)
             throw error
         }
+    }
+
+    /// Whether a segment is there, undamaged.
+    private func holds(_ segment: SegmentReference) -> Bool {
+        Directory.exists(path(of: segment)) == .file && (try? verify(segment)) != nil
     }
 
     /// Puts a segment into another store too: by a link, or a copy where a link cannot be made. The other folder is synced by ``synchronize()``.

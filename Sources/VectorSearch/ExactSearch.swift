@@ -95,5 +95,9 @@ final class Searches: @unchecked Sendable {
     /// Rows that were scored exactly.
     var scored: Int { scans.reduce(0) { $0 + ($1?.scored ?? 0) } }
 
-    func neighbors(limit: Int) -> Neighbors { Neighbors(limit: limit, rows: TopRows.sorted(scans.compactMap { $0?.top })) }
+    func neighbors(limit: Int) -> Neighbors {
+        let found = scans.compactMap { $0?.top }
+        // Where there was nothing to look at no thread has begun.
+        return Neighbors(limit: limit, rows: found.isEmpty ? [[Neighbor]](repeating: [], count: batch.count) : TopRows.sorted(found))
+    }
 }

@@ -268,6 +268,11 @@ extension MemoryBank {
     static func edit<Result>(_ directory: String, _ options: BankEditOptions, _ body: (MemoryBank, BankEdit) throws -> Result) throws
         -> Result
     {
+        try change(directory) { try body($0, options.edit($1)) }
+    }
+
+    /// The same, for what is no edit.
+    static func change<Result>(_ directory: String, _ body: (MemoryBank, SessionIdentity) throws -> Result) throws -> Result {
         let environment = ProcessInfo.processInfo.environment
         try Failpoint.arm(environment["MNEME_FAILPOINT"] ?? "", rank: 0)
         let identity = SessionIdentity(environment: environment)
@@ -275,7 +280,7 @@ extension MemoryBank {
         bank.runEncoder = { try FactBank.encoder(ofBank: directory) }
         defer { bank.close() }
         bank.notes.forEach { CommandLineOutput.note($0) }
-        return try body(bank, options.edit(identity))
+        return try body(bank, identity)
     }
 
     /// Refuses options of banks for a run's facts.

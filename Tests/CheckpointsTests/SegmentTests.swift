@@ -65,6 +65,8 @@ import Testing
             try Data("two\n".utf8).write(to: URL(fileURLWithPath: path))
             let damaged = try #require(throws: UserError.self) { try log.text() }
             #expect(damaged.exitCode == .badData && damaged.description.hasPrefix(path))
+            // Who writes it again mends it.
+            #expect(try log.store.write(Array("one\n".utf8)) == log.segments[0] && log.text() == "one\n")
             try FileManager.default.removeItem(atPath: path)
             #expect(try #require(throws: UserError.self) { try log.text() }.exitCode == .missingInput)
         }

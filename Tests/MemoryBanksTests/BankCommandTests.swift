@@ -21,6 +21,33 @@ import Testing
         try #require(JSONSerialization.jsonObject(with: Data(text.utf8)) as? [[String: Any]])
     }
 
+    @Test("an index: made, visited, compared with all records, inspected, dropped")
+    func index() throws {
+        try withScratchDirectory { directory in
+            let bank = "\(directory)/bank"
+            try memory(["create", bank, "--encoder", "hashed-ngrams", "--key-width", "64"])
+            let lines = (0..<60).map { #"{"namespace":"n","id":"r\#($0)","key_text":"text number \#($0)","text":"\#($0)"}"# }.joined(separator: "\n")
+            try Data(lines.utf8).write(to: URL(fileURLWithPath: "\(directory)/lines.jsonl"))
+            #expect(try memory(["index", bank], expecting: 66).standardError.contains("has no records to make an index of"))
+            try memory(["import", bank, "\(directory)/lines.jsonl"])
+            let query = ["search", bank, "--all", "--text", "text number 7", "--count", "5"]
+            #expect(try memory(query + ["--probe", "2"], expecting: 78).standardError.contains("make one with mneme memory index"))
+            #expect(try memory(["index", bank, "--lists", "6"]).standardOutput.hasSuffix("index: 6 lists of 60 records\n"))
+            let exact = try memory(query).standardOutput
+            #expect(exact.contains("n/r7 version 1") && exact.split(separator: "\n").count == 5)
+            #expect(try memory(query + ["--exact"]).standardOutput == exact)
+            #expect(try memory(query + ["--probe", "6", "--recall"]).standardOutput == exact + "recall 1.0\n")
+            let found = try object(memory(query + ["--probe", "1", "--recall", "--json"]).standardOutput)
+            #expect((0...1).contains(try #require(found["recall"] as? Double)) && (found["hits"] as? [Any])?.isEmpty == false)
+            try memory(["put", bank, "new", "--namespace", "n", "--key-text", "another", "--text", "x"])
+            #expect(try memory(["inspect", bank, "--all"]).standardOutput.contains("index: 6 lists, made of 60 records in commit 2; 1 record written since\n"))
+            #expect(try memory(query + ["--probe", "1", "--exact"], expecting: 64).standardError.contains("--probe or --exact"))
+            #expect(try memory(query + ["--probe", "0"], expecting: 64).standardError.contains("--probe must be at least 1"))
+            #expect(try object(memory(["index", bank, "--drop", "--json"]).standardOutput)["lists"] as? Int == 0)
+            try memory(["index", bank, "--drop"], expecting: 78)
+        }
+    }
+
     @Test("a session: put, search, update, delete, audit, revert, export, import, compact")
     func session() throws {
         try withScratchDirectory { directory in

@@ -21,9 +21,8 @@ import Testing
             let bank = try makeBank("\(directory)/one", rules, generation: generation)
             var random = Randomness(state: 3)
             let records = (0..<60).map { index -> BankRecord in
-                func floats(_ count: Int) -> [Float] {
-                    (0..<count).map { _ in Float(bitPattern: UInt32.random(in: 0..<0x7f00_0000, using: &random)) * (index % 2 == 0 ? 1 : -1)
-                    }
+                func floats(_ count: Int, upTo bits: UInt32 = 0x7f00_0000) -> [Float] {
+                    (0..<count).map { _ in Float(bitPattern: UInt32.random(in: 0..<bits, using: &random)) * (index % 2 == 0 ? 1 : -1) }
                 }
                 let value: BankValue =
                     switch kind {
@@ -33,7 +32,8 @@ import Testing
                     }
                 var record = BankRecord(id: "id \(index) \u{e4}", namespace: "n\(index % 3)", value: value)
                 (record.key, record.keyText, record.source, record.origin) = (
-                    floats(4), "key \(index)", "source:\(index)", index % 2 == 0 ? .data : .model
+                    // A key is no longer than 2^60.
+                    floats(4, upTo: 0x5c00_0000), "key \(index)", "source:\(index)", index % 2 == 0 ? .data : .model
                 )
                 (record.parents, record.validFrom, record.validTo) = (
                     index > 3 ? ["id \(index - 3) \u{e4}"] : [], index % 4 == 0 ? -5 : nil, index % 4 == 1 ? 7 : nil

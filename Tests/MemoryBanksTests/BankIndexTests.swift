@@ -188,9 +188,8 @@ import VectorSearch
                 return try String(#require(text.firstMatch(of: /"centroids":"([^"]+)"/)).1)
             }
             // A flipped bit, in the centroids and in the members.
-            for name in [try centroids(path), try String(#require(Self.indexText(path).firstMatch(of: /"members":\["([^"]+)"/)).1)] {
-                let file = "\(path)/segments/\(name)"
-                if Directory.exists(file) != .file { continue }
+            for pattern in [/"centroids":"([^"]+)"/, /"members":\["([^"]+)"/] {
+                let file = try "\(path)/segments/\(#require(Self.indexText(path).firstMatch(of: pattern)).1)"
                 var bytes = try DurableFile.read(file)
                 bytes[bytes.count / 2] ^= 4
                 try DurableFile.replace(file, by: bytes)

@@ -134,6 +134,14 @@ import VectorSearch
             #expect(index.listCount == 200 && index.count == 200)
             #expect(try index.nearest(same.rows([0]), limit: 5, probes: 1000)[0].map(\.id) == [0, 1, 2, 3, 4])
         }
+        // A list whose rows are all gone is visited in vain.
+        let apart = InvertedFile(dimension: 3, similarity: .euclidean)
+        try apart.append(Tensor([0, 0, 0, 9, 9, 9], [2, 3]), ids: [1, 2])
+        try apart.train(lists: 2)
+        apart.remove([2])
+        let asked = Tensor([9, 9, 9, 0, 0, 0, 8, 8, 8], [3, 3])
+        #expect(try apart.nearest(asked, limit: 2, probes: 1).rows.map { $0.map(\.id) } == [[], [1], []])
+        #expect(try apart.nearest(asked.rows([0]), limit: 2, probes: 1).rows == [[]])
         let empty = InvertedFile(dimension: 3, similarity: .cosine)
         try empty.train(lists: 10)
         #expect(empty.listCount == 1 && empty.ids.isEmpty)

@@ -42,7 +42,7 @@ struct MemoryIndexCommand: ParsableCommand {
     }
 
     func run() throws {
-        let outcome = try MemoryBank.edit(bank, BankEditOptions()) { bank, _ in
+        let outcome = try MemoryBank.change(bank) { bank, _ in
             if drop { try bank.dropIndex() } else { try bank.makeIndex(lists: lists) }
             return Outcome(commit: bank.commit, lists: bank.indexLink?.lists ?? 0, records: bank.indexLink?.records ?? 0)
         }
