@@ -130,7 +130,7 @@ import Testing
             let segments = try FileManager.default.contentsOfDirectory(atPath: "\(directory)/run/segments")
             #expect(segments.count <= 2 * 25, "\(segments.count) segments")
             // A new run begins with all facts.
-            let file = try runFile(directory, steps: 20, more: "checkpoint: {every: 100, keep: 2}")
+            let file = try runFile(directory, steps: 40, more: "checkpoint: {every: 100, keep: 2}")
             try mneme(["train", file, "--fresh"])
             #expect(try figure(evaluation(directory), "questions_of_facts_in_the_bank") == 2800)
         }
