@@ -53,6 +53,9 @@ public enum BiographyAttribute: Int, Sendable, CaseIterable {
         return (0..<BiographySymbols.Kind.attribute.count).contains(place) ? allCases[place / (1 + BiographySymbols.phrasingCount)] : nil
     }
 
+    /// Whether a symbol is an attribute's name, rather than one of its phrasings.
+    public static func isName(_ symbol: Int32?) -> Bool { allCases.contains { BiographySymbols.symbol($0, phrasing: nil) == symbol } }
+
     /// The bits of a value that nothing else tells: 0 for the work city, which follows from the employer.
     ///
     /// - Source: Allen-Zhu and Li 2024, "Physics of language models: part 3.3, knowledge capacity scaling laws", section 2.

@@ -22,7 +22,9 @@ extension BiographyTask: AnsweringTask {
         case .byLookup(let model):
             let path = FactBank.directory(ofRun: directory ?? configuration.directory)
             let bank = try MemoryBank(path)
-            let query = model.queries(atEndsOf: Tensor(rows: [question]), ForwardPass())
+            // A question in the words of keys is the key of its fact.
+            let texts = Tensor(rows: [question])
+            let query = BiographyAttribute.isName(question.last) ? model.keys(texts, ForwardPass()) : model.queries(atEndsOf: texts, ForwardPass())
             let found = try bank.nearest(query, count: 1, in: BankFilter(.one(Biographies.namespace)), generation: try makeEncoder().generation)
             guard let best = found[0].first, let record = try bank.records(ofRows: [best.id])[0], case .text(let value) = record.value else {
                 throw UserError(.missingInput, "holds no facts", at: path, advice: "put some, or build it with mneme memory build")
