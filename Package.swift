@@ -106,7 +106,7 @@ let tests: [Target] = [
     .testTarget(
         name: "TrainingTests",
         dependencies: [
-            "Training", "Models", "Memory", "NeuralNetworks", "Tensors", "Corpora", "Sharding", "Collectives", "Checkpoints", "Storage", "Optimizers", "Configuration",
+            "Training", "Models", "Memory", "NeuralNetworks", "Tensors", "Corpora", "Sharding", "Collectives", "Checkpoints", "MemoryBanks", "Storage", "Optimizers", "Configuration",
             "Diagnostics", "TestSupport",
         ]),
     .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),

@@ -12,6 +12,9 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
     public let vocabularySize: Int
     public let store = ParameterStore()
     public var maximumLength: Int? { configuration.context }
+    /// The input of the last block's feed-forward layer, behind its normalisation.
+    /// - Source: Khandelwal et al. 2020, Generalization through memorization: nearest neighbor language models, section 5 (table 5).
+    public var contextVectors: ContextVectors? { ContextVectors(layer: configuration.layers - 1, width: configuration.width) }
 
     private let tokenEmbedding: Embedding
     private let positionEmbedding: Embedding
@@ -58,11 +61,14 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
         for (index, block) in blocks.enumerated() {
             let rate = configuration.dropout
             let onKeysAndValues = onKeysAndValues.map { body in { body(index, $0) } }
+            let isLast = index == blocks.count - 1
             x = pass.layer([x], recompute: configuration.recompute) { inputs, pass in
                 let normal = block.attentionNorm(inputs[0], pass)
                 let mixed = block.attention(normal, mask: AttentionMask(causal: true), pass, onKeysAndValues: onKeysAndValues)
                 let x = addDropout(inputs[0], mixed, rate: rate, pass.dropout)
-                return addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: rate, pass.dropout)
+                let normalized = block.feedForwardNorm(x, pass)
+                if isLast { pass.onContextVectors?(normalized) }
+                return addDropout(x, block.feedForward(normalized, pass), rate: rate, pass.dropout)
             }
         }
         return finalNorm(x, pass)

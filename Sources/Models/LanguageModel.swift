@@ -47,12 +47,31 @@ public protocol LanguageModel: TrainableModel {
     var maximumLength: Int? { get }
     /// The model by what it reads.
     var form: LanguageModelForm { get }
+    /// What its context vectors are, by which a datastore finds what followed in like contexts; `nil` for a model that gives none. A forward pass hands them
+    /// to whoever asks (`ForwardPass.onContextVectors`), beside its loss or logits.
+    var contextVectors: ContextVectors? { get }
 
     /// Starts generating after the given prompts (models of text) or from the given sources (models of pairs).
     /// - Parameters:
     ///   - prompts: B sequences of token ids, at least one token each.
     ///   - maximumNewTokens: the most `advance` calls that will follow.
     func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder
+}
+
+/// What the vectors are that stand for what a model has read up to a position.
+public struct ContextVectors: Sendable, Equatable {
+    /// The layer, counted from 0, that they are taken from.
+    public let layer: Int
+    /// F, their elements.
+    public let width: Int
+
+    /// Vectors of `width` elements from a layer.
+    public init(layer: Int, width: Int) { (self.layer, self.width) = (layer, width) }
+}
+
+extension LanguageModel {
+    /// None.
+    public var contextVectors: ContextVectors? { nil }
 }
 
 /// A language model by what it reads.

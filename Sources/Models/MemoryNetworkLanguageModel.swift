@@ -74,6 +74,9 @@ public final class MemoryNetworkLanguageModel: RememberingLanguageModel {
     /// One declaration, `words` [M]: ids as float32, the latest last, -1 for a slot without a word.
     public let memory: [MemoryDeclaration]
 
+    /// The state after the last hop.
+    public var contextVectors: ContextVectors? { ContextVectors(layer: configuration.hops - 1, width: configuration.width) }
+
     private let core: SlidingMemory
     /// Tables of words, [V, D]; K + 1 of them adjacent, 2 layer-wise.
     private let tables: [Embedding]

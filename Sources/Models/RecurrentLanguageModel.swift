@@ -58,6 +58,10 @@ public final class RecurrentLanguageModel: RememberingLanguageModel {
     public let store = ParameterStore()
     public let maximumLength: Int? = nil
     public var memory: [MemoryDeclaration] { core.memory }
+    /// What the output layer reads: the core's outputs.
+    public var contextVectors: ContextVectors? {
+        ContextVectors(layer: (configuration.core as? RecurrentLayersConfiguration).map { $0.layers - 1 } ?? 0, width: core.outputWidth)
+    }
 
     private let tokenEmbedding: Embedding
     private let core: any SequenceCore

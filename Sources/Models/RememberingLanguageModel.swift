@@ -25,6 +25,7 @@ extension RememberingLanguageModel {
     private func hiddenFromLanes(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
         let result = hidden(inputs, from: carriesMemory ? pass.remembered(memory, withGradient: learnsFromState) : nil, pass)
         if carriesMemory { pass.remember(result.state, as: memory) }
+        pass.onContextVectors?(result.hidden)
         return result.hidden
     }
 

@@ -25,6 +25,9 @@ public final class ForwardPass {
     public var resets: [Bool] = []
     /// Collects pictures of the memory at work; `nil` when nobody asked.
     public let trace: MemoryTrace?
+    /// Receives the context vectors of the batch, [B, T, F] in the type of activations, once, from a model that gives them; `nil` when nobody asked.
+    /// For passes without a tape.
+    public var onContextVectors: ((Tensor) -> Void)?
 
     /// A pass that trains (tape and dropout given), or evaluates (neither). With a tape it trains unless `isTraining` says otherwise.
     public init(

@@ -40,14 +40,19 @@ public final class SequentialTextLoader: LaneLoader {
         self.step = step
     }
 
+    /// Where the targets of a lane's row lie in the corpus's stream of tokens, at the present step; empty for a lane that has ended.
+    public func targets(_ lane: Int) -> Range<Int> {
+        let part = part(lane, of: laneCount, tokens: corpus.tokenCount)
+        let start = min(part.lowerBound + step * length, part.upperBound)
+        return start..<min(start + length, part.upperBound)
+    }
+
     public func batch(lanes: [Int]) throws -> TextBatch {
         var batch = TextBatch(lanes: lanes, length: length, padding: corpus.paddingID)
         for (row, lane) in lanes.enumerated() {
-            let part = part(lane, of: laneCount, tokens: corpus.tokenCount)
-            let start = part.lowerBound + step * length
-            guard start < part.upperBound else { continue }
-            try batch.fill(
-                row: row, from: 0, targets: start..<min(start + length, part.upperBound), startsStretch: start == 0, corpus)
+            let targets = targets(lane)
+            guard !targets.isEmpty else { continue }
+            try batch.fill(row: row, from: 0, targets: targets, startsStretch: targets.lowerBound == 0, corpus)
             if step == 0 { batch.resets[row * length] = true }
         }
         return batch

@@ -26,6 +26,9 @@ struct PerplexitySettings: Sendable {
         self.length = length
         self.maximumBatches = maximumBatches
     }
+
+    /// The same for so many batches at most; `nil` for the whole corpus.
+    func limited(to batches: Int?) -> PerplexitySettings { PerplexitySettings(rows: rows, length: length, maximumBatches: batches) }
 }
 
 /// Sums the negative log-likelihood of a corpus. Collective: batches are dealt out to ranks, and sums are added in the order of batches, so
@@ -45,11 +48,11 @@ func evaluatePerplexity(
     let source = try communicator.onEveryRank { try EvaluationBatches(model: model, corpus: corpus, settings: settings) }
     let batches = min(source.count, settings.maximumBatches ?? .max)
     // Parts that are dealt out: batches, or groups of streams.
-    let count = carries ? (settings.rows + streamsPerGroup - 1) / streamsPerGroup : batches
+    let groups = carries ? streamGroups(settings.rows) : []
+    let count = carries ? groups.count : batches
     var total = try sum(count, communicator) { index in
         if carries {
-            let streams = Array(index * streamsPerGroup..<min((index + 1) * streamsPerGroup, settings.rows))
-            return try carriedStatistics(textModel(model, of: corpus), corpus, settings, streams: streams, batches: batches)
+            return try carriedStatistics(textModel(model, of: corpus), corpus, settings, streams: groups[index], batches: batches)
         }
         let (batch, words) = try source.batch(index)
         let sums = batch.loss(ForwardPass())
@@ -70,8 +73,8 @@ private func sum(
     LanguageModelStatistics(encoded: try communicator.orderedSum(parts: parts, width: 5) { try measure($0).encoded })
 }
 
-/// Streams that are computed together, whatever the number of ranks.
-private let streamsPerGroup = 4
+/// The streams of a text, by those that are computed together, whatever the number of ranks.
+func streamGroups(_ rows: Int) -> [[Int]] { stride(from: 0, to: rows, by: 4).map { Array($0..<min($0 + 4, rows)) } }
 
 /// Some streams of a text from their beginning, the memory going on from segment to segment.
 private func carriedStatistics(

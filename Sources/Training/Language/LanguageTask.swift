@@ -145,24 +145,30 @@ public final class LanguageTask: GeneratingTask {
     ) throws -> LanguageModelStatistics {
         try evaluatePerplexity(
             model: languageModel, corpus: corpus, communicator: communicator,
-            settings: PerplexitySettings(
-                rows: min(configuration.batch.lanes, 32), length: configuration.batch.length, maximumBatches: maximumBatches))
+            settings: perplexitySettings.limited(to: maximumBatches))
     }
+
+    /// How corpora are run through the model.
+    var perplexitySettings: PerplexitySettings { PerplexitySettings(rows: min(configuration.batch.lanes, 32), length: configuration.batch.length) }
 
     /// The perplexity of a corpus, the run's validation corpus unless another is named; of pairs, the scores of generated targets too.
     public func report(_ request: EvaluationRequest, _ communicator: any Communicator) throws -> EvaluationReport {
         let run = LanguageRun(self, configuration)
         let corpus = try communicator.onEveryRank {
             try request.require(
-                EvaluationOption.generating.union([.corpus]), of: "a language model, which is measured on one corpus")
+                EvaluationOption.generating.union(EvaluationOption.memory).union([.corpus]), of: "a language model, which is measured on one corpus")
+            try request.memory.validate()
             guard let path = request.corpus ?? settings.corpus.validation else {
                 throw UserError(.usage, "the run has no validation corpus", at: request.directory, advice: "name a corpus with --corpus")
             }
             let corpus = try Corpus(directory: path)
             try run.requireFit(corpus)
-            if corpus.kind == .text { try request.require([.corpus], of: "running text, for which nothing is generated") }
+            if corpus.kind == .text {
+                try request.require(EvaluationOption.memory.union([.corpus]), of: "running text, for which nothing is generated")
+            }
             return corpus
         }
+        if request.memory.isGiven { return try report(corpus, run, request.memory, communicator) }
         let perplexity = try perplexity(on: corpus, communicator)
         let cut = try communicator.onEveryRank { try corpus.kind == .pairs ? cutPairs(of: corpus, among: corpus.count) : 0 }
         var scores: GenerationScores?

@@ -8,7 +8,10 @@ public enum EvaluationOption: String, Sendable, CaseIterable {
     case part, people, corpus, limit, beam, batch
     case lengthPenalty = "length-penalty"
     case maximumTokens = "maximum-tokens"
+    case bank, cache
 
+    /// Those that say what is read beside the model.
+    public static let memory: Set<EvaluationOption> = [.bank, .cache]
     /// Those that decide how text is generated.
     public static let generating: Set<EvaluationOption> = [.limit, .beam, .batch, .lengthPenalty, .maximumTokens]
 }
@@ -27,6 +30,8 @@ public struct EvaluationRequest: Sendable {
     public var limit: Int?
     /// How they are generated.
     public var generation: GenerationRequest
+    /// What a language model is read together with.
+    public var memory = MemoryReading()
 
     /// A request for a run directory.
     public init(
@@ -44,7 +49,7 @@ public struct EvaluationRequest: Sendable {
         let all: [(EvaluationOption, Bool)] = [
             (.part, part != nil), (.people, people != nil), (.corpus, corpus != nil), (.limit, limit != nil), (.beam, generation.beamSize != nil),
             (.batch, generation.batchSize != nil), (.lengthPenalty, generation.lengthPenalty != nil),
-            (.maximumTokens, generation.maximumTokens != nil),
+            (.maximumTokens, generation.maximumTokens != nil), (.bank, memory.bank != nil), (.cache, memory.cache != nil),
         ]
         return all.filter(\.1).map(\.0)
     }

@@ -14,11 +14,17 @@ struct EvaluateCommand: ParsableCommand {
             wmt, ROUGE for cnn-dailymail (beside the lead-3 baseline), accuracy by task for babi. A run whose file has a section task is measured as
             its task says: errors of answers, bit errors of a sequence. Runs alone or under mpirun.
 
+            A language model can be read together with a bank that mneme memory build has made, of which one namespace is read, and with a cache of
+            the latest tokens of the text. --tune chooses weights, temperature and theta on a corpus of its own, never on the one that is measured.
+
             Examples:
               mneme evaluate checkpoints/wmt-en-de --json
               mneme evaluate checkpoints/babi --corpus corpora/babi-test --beam 1
               mneme evaluate checkpoints/babi-memn2n-joint --part test --json
               mneme evaluate checkpoints/biographies-lookup --people 0-99
+              mneme evaluate checkpoints/books --corpus corpora/test --bank banks/books \
+                  --namespace train --tune corpora/valid
+              mneme evaluate checkpoints/books --corpus corpora/test --cache 1000
             """)
 
     @Argument(help: ArgumentHelp("The run directory.", valueName: "run-dir"))
@@ -43,6 +49,7 @@ struct EvaluateCommand: ParsableCommand {
     var json = false
 
     @OptionGroup var decoding: DecodingOptions
+    @OptionGroup(title: "Memory beside the model") var memory: MemoryReadingOptions
 
     func validate() throws {
         guard limit ?? 0 >= 0 else { throw ValidationError("--limit must not be negative.") }
@@ -50,10 +57,12 @@ struct EvaluateCommand: ParsableCommand {
 
     func run() throws {
         ProgramStart.run { communicator in
+            try communicator.onEveryRank { try memory.reading.validate() }
             let run = try LoadedRun(directory: runDirectory, step: step, communicator: communicator)
             if communicator.rank == 0 { run.passedOver.forEach { CommandLineOutput.note($0) } }
             var request = EvaluationRequest(directory: runDirectory, part: part, corpus: corpus, limit: limit, generation: decoding.request)
             request.people = try people.map(BankText.people)
+            request.memory = memory.reading
             var report = try run.task.report(request, communicator)
             guard communicator.rank == 0 else { return .finished }
             report.prepend(head(run))
