@@ -136,10 +136,10 @@ import VectorSearch
         }
         // A list whose rows are all gone is visited in vain.
         let apart = InvertedFile(dimension: 3, similarity: .euclidean)
-        try apart.append(Tensor([0, 0, 0, 9, 9, 9], [2, 3]), ids: [1, 2])
+        try apart.append(Tensor([0, 0, 0, 9, 9, 9] as [Float], [2, 3]), ids: [1, 2])
         try apart.train(lists: 2)
         apart.remove([2])
-        let asked = Tensor([9, 9, 9, 0, 0, 0, 8, 8, 8], [3, 3])
+        let asked = Tensor([9, 9, 9, 0, 0, 0, 8, 8, 8] as [Float], [3, 3])
         #expect(try apart.nearest(asked, limit: 2, probes: 1).rows.map { $0.map(\.id) } == [[], [1], []])
         #expect(try apart.nearest(asked.rows([0]), limit: 2, probes: 1).rows == [[]])
         let empty = InvertedFile(dimension: 3, similarity: .cosine)
