@@ -11,31 +11,37 @@ public struct XXHash64: Sendable {
     private static let prime5: UInt64 = 0x27d4_eb2f_1656_67c5
 
     private var lanes = SIMD4<UInt64>(prime1 &+ prime2, prime2, 0, 0 &- prime1)
-    private var pending: [UInt8] = []
+    /// The first bytes of it wait until there are 32.
+    private var pending = SIMD4<UInt64>()
+    private var pendingCount = 0
     private var byteCount: UInt64 = 0
 
     /// The hash of no bytes yet, seed 0.
-    public init() {
-        pending.reserveCapacity(32)
-    }
+    public init() {}
 
     /// Adds bytes to what is hashed.
     public mutating func update(_ bytes: UnsafeRawBufferPointer) {
         byteCount &+= UInt64(bytes.count)
-        var rest = bytes[...]
-        if !pending.isEmpty {
-            let missing = min(32 - pending.count, rest.count)
-            pending.append(contentsOf: rest.prefix(missing))
-            rest = rest.dropFirst(missing)
-            guard pending.count == 32 else { return }
-            pending.withUnsafeBytes { Self.consume($0, into: &lanes) }
-            pending.removeAll(keepingCapacity: true)
+        var rest = bytes
+        if pendingCount > 0 {
+            let missing = min(32 - pendingCount, rest.count)
+            keep(UnsafeRawBufferPointer(rebasing: rest[..<missing]))
+            guard pendingCount == 32 else { return }
+            let block = pending
+            withUnsafeBytes(of: block) { Self.consume($0, into: &lanes) }
+            pendingCount = 0
+            rest = UnsafeRawBufferPointer(rebasing: rest[missing...])
         }
         let whole = rest.count & ~31
-        if whole > 0 {
-            Self.consume(UnsafeRawBufferPointer(rebasing: rest.prefix(whole)), into: &lanes)
-        }
-        pending.append(contentsOf: rest.dropFirst(whole))
+        if whole > 0 { Self.consume(UnsafeRawBufferPointer(rebasing: rest[..<whole]), into: &lanes) }
+        keep(UnsafeRawBufferPointer(rebasing: rest[whole...]))
+    }
+
+    /// Adds bytes to those that wait; there is room for them.
+    private mutating func keep(_ bytes: UnsafeRawBufferPointer) {
+        let start = pendingCount
+        withUnsafeMutableBytes(of: &pending) { UnsafeMutableRawBufferPointer(rebasing: $0[start...]).copyMemory(from: bytes) }
+        pendingCount += bytes.count
     }
 
     /// The hash of everything added so far. More bytes may follow.
@@ -48,7 +54,9 @@ public struct XXHash64: Sendable {
             hash = Self.prime5
         }
         hash &+= byteCount
-        pending.withUnsafeBytes { tail in
+        let waiting = pending
+        withUnsafeBytes(of: waiting) { waiting in
+            let tail = UnsafeRawBufferPointer(rebasing: waiting[..<pendingCount])
             var offset = 0
             while offset + 8 <= tail.count {
                 hash ^= Self.mixed(0, UInt64(littleEndian: tail.loadUnaligned(fromByteOffset: offset, as: UInt64.self)))
