@@ -143,16 +143,16 @@ def measure(scratch, mneme, options):
         results["index_seconds"] = round(time.monotonic() - start, 1)
     search = ["--neighbors", options.neighbors] + (["--probe", options.probe] if options.probe else [])
     for name, domain, arguments in [
-            ("cache alone", "books", ["--cache", options.cache, "--tune", corpus("books", "valid")]),
+            ("cache alone", "books", ["--cache", options.cache, "--tune-on", corpus("books", "valid")]),
             ("bank and cache", "books", ["--bank", bank, "--namespace", "books", *search, "--cache", options.cache,
-                                         "--tune", corpus("books", "valid")])]:
+                                         "--tune-on", corpus("books", "valid")])]:
         results["tables"][name] = evaluate(domain, *arguments)
         print(json.dumps({name: results["tables"][name]}), flush=True)
     # The weight of a bank is tuned on the validation text of the domain that is measured.
     for domain in DOMAINS:
         for namespace in DOMAINS:
             name = f"{domain} test, bank of {namespace}"
-            results["tables"][name] = evaluate(domain, "--bank", bank, "--namespace", namespace, *search, "--tune", corpus(domain, "valid"))
+            results["tables"][name] = evaluate(domain, "--bank", bank, "--namespace", namespace, *search, "--tune-on", corpus(domain, "valid"))
             print(json.dumps({name: results["tables"][name]}), flush=True)
     text = json.dumps(results, indent=1)
     print(text)

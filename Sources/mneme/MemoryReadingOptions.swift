@@ -31,14 +31,15 @@ struct MemoryReadingOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The weight of the cache, 0 to 1 (default: 0.1).", valueName: "weight"))
     var cacheLambda: Double?
 
+    // Not --tune: Open MPI's mpirun takes that for its own wherever it stands.
     @Option(help: ArgumentHelp("Choose weights, temperature and theta that are not given on this corpus.", valueName: "dir"))
-    var tune: String?
+    var tuneOn: String?
 
     var reading: MemoryReading {
         var reading = MemoryReading()
         (reading.bank, reading.namespace, reading.neighbors, reading.lambda) = (bank, namespace, neighbors, lambda)
         (reading.temperature, reading.cache, reading.cacheTheta, reading.cacheLambda) = (temperature, cache, cacheTheta, cacheLambda)
-        (reading.probes, reading.tune) = (probe, tune)
+        (reading.probes, reading.tune) = (probe, tuneOn)
         return reading
     }
 }

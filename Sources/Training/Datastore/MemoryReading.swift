@@ -58,11 +58,11 @@ public struct MemoryReading: Sendable, Equatable {
             try refuse("--bank", "no namespace is given", "give --namespace NAME; mneme memory list BANK --namespaces lists them")
         }
         if tune != nil, !isGiven {
-            try refuse("--tune", "there is no bank and no cache whose weight could be chosen", "give --bank or --cache")
+            try refuse("--tune-on", "there is no bank and no cache whose weight could be chosen", "give --bank or --cache")
         }
-        if tune != nil, lambda != nil { try refuse("--lambda", "is given, and to be chosen by --tune too", "leave one of them out") }
+        if tune != nil, lambda != nil { try refuse("--lambda", "is given, and to be chosen by --tune-on too", "leave one of them out") }
         if tune != nil, cacheLambda != nil {
-            try refuse("--cache-lambda", "is given, and to be chosen by --tune too", "leave one of them out")
+            try refuse("--cache-lambda", "is given, and to be chosen by --tune-on too", "leave one of them out")
         }
         try requireRange(lambda, "--lambda", 0...1)
         try requireRange(cacheLambda, "--cache-lambda", 0...1)

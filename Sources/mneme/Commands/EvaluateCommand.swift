@@ -15,7 +15,7 @@ struct EvaluateCommand: ParsableCommand {
             its task says: errors of answers, bit errors of a sequence. Runs alone or under mpirun.
 
             A language model can be read together with a bank that mneme memory build has made, of which one namespace is read, and with a cache of
-            the latest tokens of the text. --tune chooses weights, temperature and theta on a corpus of its own, never on the one that is measured.
+            the latest tokens of the text. --tune-on chooses weights, temperature and theta on a corpus of its own, never on the one that is measured.
 
             Examples:
               mneme evaluate checkpoints/wmt-en-de --json
@@ -23,7 +23,7 @@ struct EvaluateCommand: ParsableCommand {
               mneme evaluate checkpoints/babi-memn2n-joint --part test --json
               mneme evaluate checkpoints/biographies-lookup --people 0-99
               mneme evaluate checkpoints/books --corpus corpora/test --bank banks/books \
-                  --namespace train --tune corpora/valid
+                  --namespace train --tune-on corpora/valid
               mneme evaluate checkpoints/books --corpus corpora/test --cache 1000
             """)
 
