@@ -21,7 +21,7 @@ import Training
         init(_ directory: String) throws {
             self.directory = directory
             let lines = syntheticLines(260)
-            let tokenizer = try tokenizer(.bpe, 120)
+            let tokenizer = try tokenizer(.bpe, 400)
             for (name, range) in [("train", 0..<120), ("valid", 120..<160), ("test", 160..<200), ("other", 200..<260)] {
                 let file = "\(directory)/\(name).txt"
                 try lines[range].joined(separator: "\n").write(toFile: file, atomically: true, encoding: .utf8)
