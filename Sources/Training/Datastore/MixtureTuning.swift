@@ -61,7 +61,11 @@ package struct TuningTable {
         }
         if choosesBankWeight { mixture.bankWeight = 0 }
         if choosesCacheWeight { mixture.cacheWeight = 0 }
-        for _ in 0..<(choosesBankWeight && choosesCacheWeight ? 12 : 1) {
+        // The weights depend on one another: each is chosen again until neither moves.
+        var last: Mixture?
+        for _ in 0..<(choosesBankWeight && choosesCacheWeight ? 1000 : 1) {
+            if mixture == last { break }
+            last = mixture
             if choosesBankWeight, !temperatures.isEmpty {
                 mixture.bankWeight = Self.bestWeight(
                     zip(bank, cache).map { bank, cache in
