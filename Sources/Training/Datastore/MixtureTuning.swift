@@ -100,6 +100,7 @@ package struct TuningTable {
             terms.reduce(0) { sum, term in sum + (term.map { $0.b / max($0.a + weight * $0.b, 1e-300) } ?? 0) }
         }
         if slope(0) <= 0 { return 0 }
+        if slope(1) >= 0 { return 1 }
         var (low, high) = (0.0, 1.0)
         for _ in 0..<20 {
             let middle = (low + high) / 2
