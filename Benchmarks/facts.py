@@ -80,9 +80,10 @@ def picture(options):
         kind = {"heart": "by heart", "lookup": "looked up in a bank"}.get(path.parent.name.split("-")[0])
         if kind is None:
             continue
-        figures = evaluated(options, path.parent, *(["--people", f"0-{options.sample - 1}"] if int(path.parent.name.split("-")[-1]) > options.sample else []))
         count = int(path.parent.name.split("-")[-1])
-        points[kind].append((count, figures["bits_recalled"]))
+        # The first hundred were deleted from the banks.
+        figures = evaluated(options, path.parent, "--people", f"100-{min(options.sample + 100, count) - 1}")
+        points[kind].append((count, max(1, figures["bits_recalled"])))
         rows.append((count, kind, figures))
     print("| people | million bits | facts are | bits recalled | share | recall | in other words |\n| --- | --- | --- | --- | --- | --- | --- |")
     for count, kind, figures in rows:
@@ -126,7 +127,7 @@ def svg(points):
             x, y = place(*point)
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
         x, y = place(*curve[-1])
-        parts.append(f'<text x="{min(x, width - right - 10):.1f}" y="{y + 24:.1f}" text-anchor="end" font-weight="bold" fill="{colour}">{name}</text>')
+        parts.append(f'<text x="{min(x, width - right - 10):.1f}" y="{y + 40:.1f}" text-anchor="end" font-weight="bold" fill="{colour}">{name}</text>')
     return "\n".join(parts + ["</svg>\n"])
 
 
