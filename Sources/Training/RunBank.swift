@@ -18,6 +18,7 @@ public struct KeptBank {
     /// Fills a new bank, whose keys the encoder makes.
     public let fill: (MemoryBank, BankEdit) throws -> Void
 
+    /// A bank by its name and rules, with what makes its keys and what fills it.
     public init(
         name: String, rules: BankConfiguration, encoder: @escaping () throws -> any TextEncoder, fill: @escaping (MemoryBank, BankEdit) throws -> Void
     ) {
@@ -63,13 +64,8 @@ final class RunBank: RunState {
     /// Collective.
     private func open() throws -> (bank: MemoryBank, state: BankState) {
         if let opened { return opened }
-        // Whether there is a bank is rank 0's to say: another rank might look when it is there already.
-        if try communicator.agreeOnFlag(communicator.rank == 0 && !MemoryBank.exists(directory) ? 1 : 0) > 0 {
-            let generation = try communicator.onEveryRank { try kept.encoder().generation }
-            try MemoryBank.create(directory, kept.rules, generation: generation, communicator: communicator)
-        }
-        try communicator.barrier()
-        let bank = try MemoryBank(directory, .editing(identity), communicator: communicator)
+        let generation = try communicator.onEveryRank { try kept.encoder().generation }
+        let bank = try MemoryBank.openedOrMade(directory, kept.rules, generation: generation, identity, communicator: communicator)
         let opened = (bank: bank, state: BankState(kept.name, bank, run: run))
         self.opened = opened
         return opened

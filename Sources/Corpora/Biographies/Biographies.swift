@@ -15,6 +15,7 @@ import Diagnostics
 public struct Biographies: Sendable, Equatable {
     /// N.
     public let people: Int
+    /// What everything about them is a function of.
     public let seed: UInt64
 
     /// The most people there can be.
@@ -65,6 +66,7 @@ public struct Biographies: Sendable, Equatable {
 
     /// Where a biography says an attribute.
     public struct Place: Sendable, Equatable {
+        /// What is said there.
         public let attribute: BiographyAttribute
         /// The position of the phrasing; the value's symbols follow it.
         public let position: Int

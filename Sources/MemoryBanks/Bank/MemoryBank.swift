@@ -87,6 +87,25 @@ public final class MemoryBank {
         }
     }
 
+    /// Opens a bank to be edited; where there is none it is made first. Collective.
+    ///
+    /// - Parameters:
+    ///   - configuration: the rules of a new bank; one that is there keeps its own.
+    ///   - generation: of a new bank's keys.
+    ///   - identity: of the session that will hold the lock.
+    /// - Throws: as ``create(_:_:generation:communicator:)`` and ``init(_:_:communicator:)``.
+    public static func openedOrMade(
+        _ directory: String, _ configuration: BankConfiguration, generation: BankGeneration?, _ identity: SessionIdentity,
+        communicator: any Communicator
+    ) throws -> MemoryBank {
+        // Whether there is a bank is rank 0's to say: another rank might look when it is there already.
+        if try communicator.agreeOnFlag(communicator.rank == 0 && !exists(directory) ? 1 : 0) > 0 {
+            try create(directory, configuration, generation: generation, communicator: communicator)
+        }
+        try communicator.barrier()
+        return try MemoryBank(directory, .editing(identity), communicator: communicator)
+    }
+
     /// Whether a directory is a bank's.
     public static func exists(_ directory: String) -> Bool {
         Directory.exists(Directory.path(of: BankManifest.fileName, in: directory)) == .file

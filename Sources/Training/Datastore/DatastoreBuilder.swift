@@ -66,11 +66,8 @@ public enum DatastoreBuilder {
         guard let generation = task.languageModel.generation else {
             failRequirement("a model that is read has no context vectors", file: #fileID, line: #line)
         }
-        // Whether there is a bank is rank 0's to say: another rank might look when it is there already.
-        let isNew = try communicator.agreeOnFlag(communicator.rank == 0 && !MemoryBank.exists(directory) ? 1 : 0) > 0
-        if isNew { try MemoryBank.create(directory, rules(width: generation.width), generation: generation, communicator: communicator) }
-        try communicator.barrier()
-        let bank = try MemoryBank(directory, .editing(identity), communicator: communicator)
+        let bank = try MemoryBank.openedOrMade(
+            directory, rules(width: generation.width), generation: generation, identity, communicator: communicator)
         defer { bank.close() }
         try communicator.onEveryRank { try requireDatastore(bank, of: generation) }
         var receipt = DatastoreReceipt(

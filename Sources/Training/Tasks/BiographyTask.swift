@@ -20,6 +20,7 @@ public final class BiographyTask: LearningTask {
         case byLookup(LookupLanguageModel)
     }
 
+    /// The people.
     public let biographies: Biographies
     private let settings: BiographyTaskSettings
     let configuration: RunConfiguration

@@ -15,6 +15,7 @@ public struct BiographyTaskSettings: TaskSettings {
     public var examples: Int
     /// Whether a run that looks facts up keeps them in its bank.
     public var keepsBank = false
+    /// The decoder, the same by heart and by lookup.
     public var transformer: TransformerConfiguration
     /// `nil` for a model that learns the facts by heart.
     public var lookup: LookupConfiguration?

@@ -58,12 +58,8 @@ public enum FactBank {
     ) throws -> [BankReceipt] {
         let task = try communicator.onEveryRank { try Self.task(of: run) }
         let encoder = try communicator.onEveryRank { try task.makeEncoder() }
-        let isNew = try communicator.agreeOnFlag(communicator.rank == 0 && !MemoryBank.exists(directory) ? 1 : 0) > 0
-        if isNew {
-            try MemoryBank.create(directory, rules(keyWidth: encoder.generation.width), generation: encoder.generation, communicator: communicator)
-        }
-        try communicator.barrier()
-        let bank = try MemoryBank(directory, .editing(identity), communicator: communicator)
+        let bank = try MemoryBank.openedOrMade(
+            directory, rules(keyWidth: encoder.generation.width), generation: encoder.generation, identity, communicator: communicator)
         defer { bank.close() }
         bank.runEncoder = { encoder }
         let people = people ?? 0..<task.biographies.people
