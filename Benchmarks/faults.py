@@ -7,6 +7,7 @@
     Benchmarks/faults.py link             the network cable of one of two hosts is cut (cluster/sandbox hosts; as root): it is named, and the job ends
     Benchmarks/faults.py save             every operation on files that a save makes fails once: with EIO, ENOSPC, half done, killed before it
     Benchmarks/faults.py flips            bits of a checkpoint's files are flipped at random: found, or without effect
+    Benchmarks/faults.py products         a bit of a matrix product's output is flipped on one of two ranks with parallel.verify: found, or without effect
     Benchmarks/faults.py parity           each file of a checkpoint is lost or damaged, and repaired from parity
     Benchmarks/faults.py bank --times 200 edits of a bank by one rank and by two are killed at random moments: nothing acknowledged is lost, nothing deleted is back
     Benchmarks/faults.py stop --times 20  how often (default: 20; save and parity try everything once)
@@ -153,6 +154,49 @@ def resume(program, scratch, times):
     return equal == runs and trouble == 0
 
 
+def products(program, scratch, times):
+    """Flips a bit of what a matrix product has computed, one of all that a rank's session computes, and looks whether the check on neighbours finds it."""
+    settings = ["batch.groups=2", "batch.lanes=4", "model.width=24", "task.length=6", "steps=10", "checkpoint.every=5", "evaluation.every=never", "log.every=10",
+                "parallel.reproducible=true", "parallel.verify=1"]
+    draw = random.Random(times)
+    subprocess.run(command(program, 2, scratch / "steady", *settings), env=ENVIRONMENT, capture_output=True, check=True)
+
+    def session(directory, product=None, rank=0, action="error"):
+        environment = dict(ENVIRONMENT, MNEME_FAILPOINT=f"product.output:{product}:{action}@{rank}") if product is not None else ENVIRONMENT
+        return subprocess.run(command(program, 2, directory, *settings), env=environment, capture_output=True, text=True)
+
+    def is_same(directory):
+        return subprocess.run([program, "checkpoint", "diff", scratch / "steady", directory], capture_output=True).returncode == 0
+
+    # The products of a session: a rank that is killed in one of them does not end well.
+    low, count = 0, 1 << 20
+    while low + 1 < count:
+        middle = (low + count) // 2
+        shutil.rmtree(scratch / "counted", ignore_errors=True)
+        if session(scratch / "counted", middle, 0, "kill").returncode:
+            low = middle
+        else:
+            count = middle
+    found, harmless, wrong = 0, 0, 0
+    while found + harmless + wrong < times:
+        product, rank, directory = draw.randrange(count), draw.randrange(2), scratch / "damaged"
+        shutil.rmtree(directory, ignore_errors=True)
+        ended = session(directory, product, rank)
+        if ended.returncode == 0:
+            same = is_same(directory)
+            harmless, wrong = harmless + same, wrong + (not same)
+        else:
+            # The session before the step that was damaged is kept, and the run goes on from there to the same bits.
+            named = "computes other bits" in ended.stderr or "compute different bits" in ended.stderr or "not finite" in ended.stderr
+            good = named and session(directory).returncode == 0 and is_same(directory)
+            found, wrong = found + good, wrong + (not good)
+            if not good:
+                print(f"product {product} of rank {rank}: ended with {ended.returncode}: {ended.stderr[-600:]}", file=sys.stderr, flush=True)
+    print(f"{times} flipped bits in outputs of {count} matrix products that each of two ranks computes: {found} found, and the run went on to the same bits; {harmless} without effect on any bit of the "
+          f"result; {wrong} wrong", flush=True)
+    return wrong == 0
+
+
 def cut(host, state):
     subprocess.run(["ip", "link", "set", f"mneme-{host}", state], check=True)
 
@@ -214,6 +258,7 @@ def main():
         "kill": lambda scratch: damage(options.mneme, scratch, "kill", options.times),
         "stop": lambda scratch: damage(options.mneme, scratch, "stop", options.times),
         "resume": lambda scratch: resume(options.mneme, scratch, options.times),
+        "products": lambda scratch: products(options.mneme, scratch, options.times),
         "link": lambda scratch: link(options.mneme, scratch, options.times),
         "save": lambda scratch: save(options.mneme, scratch, options.jobs),
         "flips": lambda scratch: flips(options.mneme, scratch, options.times, options.jobs),

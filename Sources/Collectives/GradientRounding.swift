@@ -1,6 +1,8 @@
-// How partial sums of gradients are rounded, so that fewer bytes of them travel.
+// How partial sums of gradients become one, and are rounded, so that fewer bytes of them travel.
 //
 // Legend: G groups of the batch, K of them a rank's own; N elements of flat memory; q 8-bit integers of a block, s its scale.
+
+import Diagnostics
 
 /// How partial sums of gradients travel along the reproducible tree.
 public enum GradientFormat: String, Sendable, CaseIterable, Codable {
@@ -21,6 +23,17 @@ public enum GradientFormat: String, Sendable, CaseIterable, Codable {
     public var hasFeedback: Bool { self == .int8 }
 }
 
+/// How two nodes of the tree become one.
+public enum GradientCombination: String, Sendable, CaseIterable, Codable {
+    /// Their sum.
+    case sum
+    /// Adaptive sums: what two nodes have in common counts once, and what is orthogonal is added. Parts of about 4,096 elements of a parameter are combined
+    /// by themselves. Groups bring means over their own lanes.
+    ///
+    /// - Source: Maleki et al., "Scaling Distributed Training with Adaptive Summation", 2021, section 3.
+    case adasum
+}
+
 /// Which numbers the nodes of the tree hold: every node's sum is rounded by the same rule on whichever rank it is added up, so that the bits do not
 /// depend on how many ranks there are. What travels is then exact.
 ///
@@ -29,6 +42,8 @@ public enum GradientFormat: String, Sendable, CaseIterable, Codable {
 public struct GradientRounding {
     /// The numbers that nodes hold.
     public let format: GradientFormat
+    /// How two of them become one.
+    public let combination: GradientCombination
     /// Runs of elements that cover the flat memory in order: no block of 32 elements spans two. Only messages of whole parts travel.
     let parts: [Range<Int>]
     /// Where what travels may be cut; `nil` for anywhere.
@@ -39,12 +54,19 @@ public struct GradientRounding {
     public var step = 0
 
     /// - Parameters:
-    ///   - parts: runs of elements that cover the flat memory in order, for formats of blocks.
+    ///   - combination: adaptive sums are of float32 alone.
+    ///   - parts: runs of elements that cover the flat memory in order, for formats of blocks and for adaptive sums.
     ///   - residuals: of this rank's groups, for formats with error feedback.
-    public init(_ format: GradientFormat, parts: [Range<Int>] = [], residuals: GradientResiduals? = nil) {
-        (self.format, self.parts, self.residuals) = (format, parts, residuals)
-        cuts = format.hasBlocks ? parts.map(\.lowerBound) : nil
+    public init(
+        _ format: GradientFormat, _ combination: GradientCombination = .sum, parts: [Range<Int>] = [], residuals: GradientResiduals? = nil
+    ) {
+        require(combination == .sum || format == .float32, "adaptive sums of \(format.rawValue)")
+        (self.format, self.combination, self.parts, self.residuals) = (format, combination, parts, residuals)
+        cuts = Self.travelsInParts(format, combination) ? parts.map(\.lowerBound) : nil
     }
+
+    /// Whether only whole parts can travel.
+    public static func travelsInParts(_ format: GradientFormat, _ combination: GradientCombination) -> Bool { format.hasBlocks || combination == .adasum }
 
     /// Sums as the processor adds.
     public static var none: GradientRounding { GradientRounding(.float32) }
@@ -58,16 +80,22 @@ public struct GradientRounding {
         switch format {
         case .float32: break
         case .bfloat16: BFloat16Sums().round(gradients + elements.lowerBound, count: elements.count)
-        case .int8: BlockSums(parts: parts, step: step).roundGroup(gradients, elements) { residuals?.memory(group, $0) }
+        case .int8: BlockSums(parts, step: step).roundGroup(gradients, elements) { residuals?.memory(group, $0) }
         }
     }
 
     /// sum = round(sum + values), the value of a node.
     func add(_ values: UnsafePointer<Float>, to sum: UnsafeMutablePointer<Float>, _ elements: Range<Int>, node: TreeNode) {
-        switch format {
-        case .float32: PlainSums<Float>().add(values, to: sum, elements, node: node)
-        case .bfloat16: BFloat16Sums().add(values, to: sum, elements, node: node)
-        case .int8: BlockSums(parts: parts, step: step).add(values, to: sum, elements, node: node)
+        arithmetic.add(values, to: sum, elements, node: node)
+    }
+
+    /// What adds two nodes.
+    var arithmetic: any TreeArithmetic<Float> {
+        switch (format, combination) {
+        case (_, .adasum): AdaptiveSums(parts)
+        case (.float32, _): PlainSums<Float>()
+        case (.bfloat16, _): BFloat16Sums()
+        case (.int8, _): BlockSums(parts, step: step)
         }
     }
 }

@@ -190,11 +190,7 @@ public final class ReproducibleTree {
                 values, leaves: TreeNode.covering(places(ofRank: communicator.rank)), partials, communicator,
                 cuts: TreeCuts(allowed: cuts, origin: elements.lowerBound), phases, arithmetic)
         }
-        return switch rounding.format {
-        case .float32: try start(PlainSums<Float>())
-        case .bfloat16: try start(BFloat16Sums())
-        case .int8: try start(BlockSums(parts: rounding.parts, step: rounding.step))
-        }
+        return try start(rounding.arithmetic)
     }
 
     /// The part of some elements whose sum a rank ends with.

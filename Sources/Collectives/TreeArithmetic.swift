@@ -71,21 +71,12 @@ struct BFloat16Sums: TreeArithmetic {
     }
 }
 
-/// Nodes of blocks: 32 elements, or the last ones of a part, are integers of 8 bits times a power of two of their own (`SharedScaleKernels`).
-struct BlockSums: TreeArithmetic {
-    static let width = 32
-
-    /// Runs of elements that cover the flat memory in order; a block lies in one.
+/// Runs of elements that cover the flat memory in order, and are added as wholes.
+struct ElementParts {
     let parts: [Range<Int>]
-    let step: Int
-    private let kernels = Kernels.active
-
-    init(parts: [Range<Int>], step: Int) { (self.parts, self.step) = (parts, step) }
-
-    var isPlain: Bool { false }
 
     /// Calls for every part of some elements, which begin and end where parts do, with the offset of its first element.
-    func forEachPart(of elements: Range<Int>, _ body: (_ part: Range<Int>, _ offset: Int) -> Void) {
+    func forEach(of elements: Range<Int>, _ body: (_ part: Range<Int>, _ offset: Int) -> Void) {
         guard !elements.isEmpty else { return }
         var index = parts.partitioningIndex { $0.upperBound > elements.lowerBound }
         require(parts[index].lowerBound == elements.lowerBound, "elements from \(elements.lowerBound) begin within a part")
@@ -96,12 +87,70 @@ struct BlockSums: TreeArithmetic {
             index += 1
         }
     }
+}
+
+/// Adaptive sums: (1 - a.b / 2 a.a) a + (1 - a.b / 2 b.b) b of every part of two nodes a and b. Equal nodes give one of them, orthogonal ones their sum.
+struct AdaptiveSums: TreeArithmetic {
+    private let parts: ElementParts
+    private let plain = PlainSums<Float>()
+
+    init(_ parts: [Range<Int>]) { self.parts = ElementParts(parts: parts) }
+
+    var isPlain: Bool { true }
+
+    func byteCount(_ elements: Range<Int>) -> Int { plain.byteCount(elements) }
+
+    func add(_ values: UnsafePointer<Float>, to sum: UnsafeMutablePointer<Float>, _ elements: Range<Int>, node: TreeNode) {
+        parts.forEach(of: elements) { part, offset in Self.combine(values + offset, into: sum + offset, part.count) }
+    }
+
+    private static func combine(_ values: UnsafePointer<Float>, into sum: UnsafeMutablePointer<Float>, _ count: Int) {
+        var (both, own, other) = (SIMD8<Double>(), SIMD8<Double>(), SIMD8<Double>())
+        func gather(_ a: SIMD8<Double>, _ b: SIMD8<Double>) {
+            both += a * b
+            own += a * a
+            other += b * b
+        }
+        let whole = count & ~7
+        for index in stride(from: 0, to: whole, by: 8) {
+            gather(
+                SIMD8(UnsafeRawPointer(sum + index).loadUnaligned(as: SIMD8<Float>.self)),
+                SIMD8(UnsafeRawPointer(values + index).loadUnaligned(as: SIMD8<Float>.self)))
+        }
+        for index in whole..<count {
+            var (a, b) = (SIMD8<Double>(), SIMD8<Double>())
+            (a[0], b[0]) = (Double(sum[index]), Double(values[index]))
+            gather(a, b)
+        }
+        // A node of zeros has no direction: the other one stays as it is. What is not finite comes through.
+        func share(_ squares: Double) -> Float { squares == 0 ? 1 : Float(1 - both.sum() / (2 * squares)) }
+        let (ownShare, otherShare) = (share(own.sum()), share(other.sum()))
+        for index in 0..<count { sum[index] = ownShare * sum[index] + otherShare * values[index] }
+    }
+
+    func encode(_ values: UnsafePointer<Float>, _ elements: Range<Int>, into bytes: UnsafeMutableRawPointer) { plain.encode(values, elements, into: bytes) }
+
+    func decode(_ bytes: UnsafeRawPointer, _ elements: Range<Int>, into values: UnsafeMutablePointer<Float>) { plain.decode(bytes, elements, into: values) }
+}
+
+/// Nodes of blocks: 32 elements, or the last ones of a part, are integers of 8 bits times a power of two of their own (`SharedScaleKernels`).
+struct BlockSums: TreeArithmetic {
+    static let width = 32
+
+    /// A block lies in one.
+    private let parts: ElementParts
+    private let step: Int
+    private let kernels = Kernels.active
+
+    init(_ parts: [Range<Int>], step: Int) { (self.parts, self.step) = (ElementParts(parts: parts), step) }
+
+    var isPlain: Bool { false }
 
     private static func byteCount(_ count: Int) -> Int { count + (count + width - 1) / width }
 
     func byteCount(_ elements: Range<Int>) -> Int {
         var count = 0
-        forEachPart(of: elements) { part, _ in count += Self.byteCount(part.count) }
+        parts.forEach(of: elements) { part, _ in count += Self.byteCount(part.count) }
         return count
     }
 
@@ -110,14 +159,14 @@ struct BlockSums: TreeArithmetic {
         var key = UInt64(truncatingIfNeeded: step) << 32 ^ UInt64(node.first) << 6 ^ UInt64(node.height)
         key = (key ^ key >> 33) &* 0xff51_afd7_ed55_8ccd
         key = (key ^ key >> 33) &* 0xc4ce_b9fe_1a85_ec53
-        forEachPart(of: elements) { part, offset in
+        parts.forEach(of: elements) { part, offset in
             kernels.addBlocks(sum + offset, values + offset, key: UInt32(truncatingIfNeeded: key >> 32), first: part.lowerBound, part.count)
         }
     }
 
     func encode(_ values: UnsafePointer<Float>, _ elements: Range<Int>, into bytes: UnsafeMutableRawPointer) {
         var out = bytes.assumingMemoryBound(to: UInt8.self)
-        forEachPart(of: elements) { part, offset in
+        parts.forEach(of: elements) { part, offset in
             kernels.packBlocks(out, values + offset, part.count)
             out += Self.byteCount(part.count)
         }
@@ -125,7 +174,7 @@ struct BlockSums: TreeArithmetic {
 
     func decode(_ bytes: UnsafeRawPointer, _ elements: Range<Int>, into values: UnsafeMutablePointer<Float>) {
         var source = bytes.assumingMemoryBound(to: UInt8.self)
-        forEachPart(of: elements) { part, offset in
+        parts.forEach(of: elements) { part, offset in
             kernels.unpackBlocks(values + offset, source, part.count)
             source += Self.byteCount(part.count)
         }
@@ -137,7 +186,7 @@ struct BlockSums: TreeArithmetic {
     func roundGroup(
         _ gradients: UnsafeMutablePointer<Float>, _ elements: Range<Int>, residual: (_ element: Int) -> UnsafeMutableBufferPointer<Float>?
     ) {
-        forEachPart(of: elements) { part, _ in
+        parts.forEach(of: elements) { part, _ in
             let kept = residual(part.lowerBound)
             // What lies behind a parameter is zero.
             kernels.roundBlocks(gradients + part.lowerBound, residual: kept?.baseAddress, kept.map { min(part.count, $0.count) } ?? part.count)

@@ -38,6 +38,7 @@ public enum Failpoint: String, CaseIterable, Sendable {
     case parameterDrift = "parameter.drift"
     case gradient = "step.gradient"
     case crossCheck = "step.verify"
+    case product = "product.output"
     case corpusShard = "corpus.shard"
     case evaluationBatch = "evaluation.batch"
 
@@ -75,6 +76,7 @@ public enum Failpoint: String, CaseIterable, Sendable {
         case .parameterDrift: "a step has updated the parameters; the action error changes one float of this rank instead"
         case .gradient: "a step's gradient is summed; the action error makes a part of it not finite instead"
         case .crossCheck: "a part of a step was computed for parallel.verify; the action error changes one number of it instead"
+        case .product: "a matrix product was computed; the action error flips a bit of its output instead"
         case .corpusShard: "a shard of a corpus was written and gets its name"
         case .evaluationBatch: "a batch of an evaluation is computed"
         }

@@ -23,15 +23,24 @@ final class GradientReduction {
     /// What travels while the backward pass still runs; `nil` on one rank.
     private let buckets: GradientBuckets?
     private let tree: ReproducibleTree?
+    /// Along which sums travel between ranks; `nil` where the library sums.
+    private let exchange: ReproducibleTree?
     /// `nil` without a tree, and where one group is its own sum as it is.
     private let accumulator: GroupAccumulator?
     /// What the tree's nodes hold.
     private var rounding: GradientRounding
     private var isMarked: [Bool]
 
+    /// - Parameter ranksPerNode: as `Communicator.ranksPerNode()` gives it.
     init(
-        store: ParameterStore, communicator: any Communicator, tree: ReproducibleTree?, partition: ParameterPartition, rounding: GradientRounding = .none
+        store: ParameterStore, communicator: any Communicator, tree: ReproducibleTree?, partition: ParameterPartition, rounding: GradientRounding = .none,
+        ranksPerNode: Int = 1
     ) {
+        let size = communicator.size
+        // Between nodes, collectives of libraries stand still while ranks compute: Open MPI over TCP hides nothing of them behind a backward pass, and
+        // all of the messages of a tree that it can.
+        let travelsAlone = tree == nil && communicator.localSize < size && size.nonzeroBitCount == 1
+        exchange = travelsAlone ? try? ReproducibleTree(groupCount: size, size: size, ranksPerNode: ranksPerNode) : tree
         self.rounding = rounding
         self.store = store
         self.communicator = communicator
@@ -46,10 +55,12 @@ final class GradientReduction {
     ///   - step: the number of the step.
     ///   - count: micro-batches of this rank.
     ///   - compute: forward pass of one micro-batch; returns its summed loss, to be run backwards on the tape.
+    ///   - weight: what a micro-batch's gradient is multiplied by, by the number of its tokens.
     ///   - measure: called after the backward pass of a micro-batch; its results are summed.
     /// - Returns: the sums over all ranks.
     func run(
-        step: Int, _ count: Int, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double
+        step: Int, _ count: Int, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, weight: (_ tokens: Int) -> Float,
+        measure: (_ index: Int) -> Double
     ) throws -> StepSums {
         rounding.step = step
         var sums: [[Double]] = []
@@ -60,7 +71,7 @@ final class GradientReduction {
             let isLast = index == count - 1
             let travel = isLast ? buckets.map(begin) : nil
             tape.onProgress = travel?.progress
-            tape.backward(from: result.loss)
+            tape.backward(from: result.loss, seed: weight(result.count))
             if let failure = travel?.failure { throw failure }
             sums.append([Double(result.loss.scalar), Double(result.count), measure(index)])
             if isLast || tree != nil { store.zeroMissingGradients() }
@@ -117,15 +128,15 @@ final class GradientReduction {
     private func begin(_ buckets: GradientBuckets) -> Travel {
         for parameter in isMarked.indices { isMarked[parameter] = false }
         let gradients = store.gradientMemory
-        buckets.begin { [communicator, tree, accumulator, partition, rounding] range in
+        buckets.begin { [communicator, exchange, accumulator, partition, rounding] range in
             let part = UnsafeMutableBufferPointer(rebasing: gradients[range])
-            guard let tree else { return try communicator.startAllReduce(part) }
+            guard let exchange else { return try communicator.startAllReduce(part) }
             accumulator?.addLast(gradients, range, rounding)
             let partials = accumulator?.partials(range) ?? []
             return partition.isShared
-                ? try tree.startReduceScatter(
+                ? try exchange.startReduceScatter(
                     part, of: range, cuts: partition.cuts, partials: partials, rounding: rounding, communicator: communicator)
-                : try tree.startAllReduce(part, of: range, partials: partials, rounding: rounding, communicator: communicator)
+                : try exchange.startAllReduce(part, of: range, partials: partials, rounding: rounding, communicator: communicator)
         }
         let travel = Travel()
         travel.progress = { [self, unowned travel] parameter in

@@ -18,7 +18,7 @@ package struct ParameterPartition {
     }
 
     /// The parts, which cover the flat memory: gradients between two parameters are 0.
-    let parts: [Range<Int>]
+    package let parts: [Range<Int>]
     /// The parameter that each part is of.
     let parameterOfPart: [Int]
     /// The parts that this rank sums and updates.
@@ -37,9 +37,9 @@ package struct ParameterPartition {
     ///   - tree: the tree along which ranks that share the state out sum their gradients; `nil` where each rank has all of it.
     ///   - rank: this rank.
     ///   - bucketBytes: the size of what travels together.
-    ///   - format: what gradients travel as: of some, only whole parts do.
+    ///   - travelsInParts: whether only whole parts travel.
     package init(
-        _ store: ParameterStore, sharedAlong tree: ReproducibleTree? = nil, rank: Int = 0, bucketBytes: Int = 4 << 20, format: GradientFormat = .float32
+        _ store: ParameterStore, sharedAlong tree: ReproducibleTree? = nil, rank: Int = 0, bucketBytes: Int = 4 << 20, travelsInParts: Bool = false
     ) {
         let parameters = store.parameters
         let tree = tree.flatMap { $0.size > 1 ? $0 : nil }
@@ -57,7 +57,7 @@ package struct ParameterPartition {
         (self.parts, parameterOfPart, isShared) = (parts, owners, tree != nil)
         cuts = parts.map(\.lowerBound)
         let elements = parameters.map { $0.offset..<$0.offset + $0.shape.count }
-        buckets = GradientBuckets(ranges: elements, bucketBytes: bucketBytes, cuts: tree == nil && !format.hasBlocks ? nil : cuts)
+        buckets = GradientBuckets(ranges: elements, bucketBytes: bucketBytes, cuts: tree == nil && !travelsInParts ? nil : cuts)
         guard let tree else {
             ownParts = Array(parts.indices)
             pieces = parameters.map {

@@ -45,6 +45,8 @@ public struct ParallelSettings: Sendable {
     public var shardOptimizer: Bool
     /// What partial sums of gradients are rounded to, and travel as.
     public var gradients: GradientFormat
+    /// How the gradients of two groups become one.
+    public var combination: GradientCombination
     /// Steps that groups make by themselves; `nil` where every step is one of the whole.
     public var localSteps: LocalStepSettings?
     /// Steps between two checks of each rank on its neighbour; `nil` for none.
@@ -314,6 +316,19 @@ extension ParallelSettings {
                 "gradients", "is \(gradients.rawValue), but parallel.reproducible is not true: gradients are rounded at the nodes of its tree",
                 advice: "set parallel.reproducible and batch.groups, or leave it out")
         }
+        combination = try section.choice(
+            "combination",
+            "How gradients of groups become one, with parallel.reproducible: sum, or adasum, adaptive sums that count once what groups have in common and add what is orthogonal, so that many groups need no other learning rate.",
+            default: GradientCombination.sum, onResume: .noted)
+        guard combination == .sum || reproducible || section.fillsIn else {
+            throw section.error(
+                "combination", "is \(combination.rawValue), but parallel.reproducible is not true: gradients are combined at the nodes of its tree",
+                advice: "set parallel.reproducible and batch.groups, or leave it out")
+        }
+        guard combination == .sum || gradients == .float32 else {
+            throw section.error(
+                "combination", "is \(combination.rawValue), which rounded gradients cannot be combined by", advice: "leave parallel.gradients or this out")
+        }
         let interval = try section.int(
             "localSteps",
             "Steps that each group makes with parameters and an optimizer of its own before all meet (DiLoCo): parameters travel that much less. 1: every step is one of the whole. With parallel.reproducible.",
@@ -327,6 +342,11 @@ extension ParallelSettings {
             throw section.error(
                 "localSteps", "is \(interval), but parallel.reproducible is not true: it is groups that make them",
                 advice: "set parallel.reproducible and batch.groups, or leave it out")
+        }
+        guard localSteps == nil || combination == .sum else {
+            throw section.error(
+                "localSteps", "is \(interval), where the mean of the groups' ways is taken: there is nothing to combine",
+                advice: "leave parallel.combination or this out")
         }
         guard localSteps == nil || !shardOptimizer else {
             throw section.error(

@@ -211,14 +211,16 @@ public final class Trainer {
         memory = LaneMemory(model, laneCount: configuration.batch.lanes, microBatches: ownership.microBatches)
         let partition = ParameterPartition(
             store, sharedAlong: configuration.parallel.shardOptimizer ? tree : nil, rank: communicator.rank,
-            bucketBytes: configuration.parallel.bucketBytes, format: configuration.parallel.gradients)
+            bucketBytes: configuration.parallel.bucketBytes,
+            travelsInParts: GradientRounding.travelsInParts(configuration.parallel.gradients, configuration.parallel.combination))
         let residuals = ResidualState(configuration.parallel.gradients, store: store, tree: tree, rank: communicator.rank)
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: configuration.parallel.localSteps == nil ? partition.stateCount(store) : 1)
         trainingStep = TrainingStep(
             store: store, optimizer: optimizer, update: TrainingStep.Update(configuration.optimizer, lanes: configuration.batch.lanes),
             communicator: communicator, tree: tree, partition: partition,
-            rounding: GradientRounding(configuration.parallel.gradients, parts: partition.parts, residuals: residuals?.residuals),
-            microBatches: ownership.microBatches.count)
+            rounding: GradientRounding(
+                configuration.parallel.gradients, configuration.parallel.combination, parts: partition.parts, residuals: residuals?.residuals),
+            microBatches: ownership.microBatches.count, ranksPerNode: ranksPerNode)
 
         if let settings = configuration.parallel.localSteps, let tree {
             localSteps = try LocalSteps(

@@ -54,8 +54,8 @@ package final class TrainingStep {
             self.init(clip: optimizer.clip, clipPer: optimizer.clipPer, reduction: optimizer.reduction, lanes: lanes)
         }
 
-        /// What the summed gradient is multiplied by.
-        fileprivate func scale(tokens: Double) -> Double {
+        /// What the summed gradient of some tokens in some of the lanes is multiplied by.
+        fileprivate func scale(tokens: Double, lanes: Int) -> Double {
             switch reduction {
             case .mean: 1 / max(tokens, 1)
             case .lane: 1 / Double(max(lanes, 1))
@@ -71,6 +71,8 @@ package final class TrainingStep {
     private let communicator: any Communicator
     private let partition: ParameterPartition
     private let reduction: GradientReduction
+    /// The lanes of each group whose gradients are scaled before they become one; `nil` where their sum is scaled.
+    private let lanesOfScaledGroup: Int?
 
     /// - Parameters:
     ///   - store: the model's parameters, allocated with gradients.
@@ -81,9 +83,10 @@ package final class TrainingStep {
     ///   - partition: what this rank updates, and what travels together; `nil` for all, in buckets of the usual size.
     ///   - rounding: what the tree's nodes hold.
     ///   - microBatches: micro-batches of this rank in a step.
+    ///   - ranksPerNode: as `Communicator.ranksPerNode()` gives it.
     package init(
         store: ParameterStore, optimizer: any Optimizer, update: Update, communicator: any Communicator, tree: ReproducibleTree? = nil,
-        partition: ParameterPartition? = nil, rounding: GradientRounding = .none, microBatches: Int = 1
+        partition: ParameterPartition? = nil, rounding: GradientRounding = .none, microBatches: Int = 1, ranksPerNode: Int = 1
     ) {
         let partition = partition ?? ParameterPartition(store)
         self.communicator = communicator
@@ -92,7 +95,9 @@ package final class TrainingStep {
         self.optimizer = optimizer
         self.update = update
         self.microBatches = microBatches
-        reduction = GradientReduction(store: store, communicator: communicator, tree: tree, partition: partition, rounding: rounding)
+        lanesOfScaledGroup = tree.flatMap { rounding.combination == .adasum ? update.lanes / $0.groupCount : nil }
+        reduction = GradientReduction(
+            store: store, communicator: communicator, tree: tree, partition: partition, rounding: rounding, ranksPerNode: ranksPerNode)
     }
 
     /// Runs the forward and backward passes of a step on this rank alone, and drops the gradients.
@@ -140,10 +145,13 @@ package final class TrainingStep {
         step: Int, learningRate: Double, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double = { _ in 0 },
         verify: () throws -> Void = {}, accepts: ((Outcome) throws -> Bool)? = nil
     ) throws -> Outcome {
-        let sums = try reduction.run(step: step, microBatches, compute: compute, measure: measure)
+        let sums = try reduction.run(
+            step: step, microBatches, compute: compute,
+            weight: { [lanesOfScaledGroup, update] tokens in lanesOfScaledGroup.map { Float(update.scale(tokens: Double(tokens), lanes: $0)) } ?? 1 },
+            measure: measure)
         try verify()
         let meanLoss = sums.loss / max(sums.tokens, 1)
-        let scale = update.scale(tokens: sums.tokens)
+        let scale = lanesOfScaledGroup == nil ? update.scale(tokens: sums.tokens, lanes: update.lanes) : 1
         var pieces = partition.pieces
         if !partition.isShared {
             for parameter in store.parameters where parameter.gradientForm == .rows {

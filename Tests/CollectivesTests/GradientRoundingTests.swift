@@ -45,14 +45,15 @@ import TestSupport
     }
 
     private static func steps(
-        _ communicator: any Communicator, _ format: GradientFormat, groupCount: Int, count: Int = 3, scattered: Bool = false
+        _ communicator: any Communicator, _ format: GradientFormat, _ combination: GradientCombination = .sum, groupCount: Int, count: Int = 3,
+        scattered: Bool = false, value: (_ group: Int, _ step: Int, _ index: Int) -> Float = value
     ) throws -> Outcome {
         let communicator = CountingCommunicator(communicator)
         let tree = try ReproducibleTree(groupCount: groupCount, size: communicator.size)
         let places = tree.places(ofRank: communicator.rank)
         let accumulator = tree.accumulator(ofRank: communicator.rank, elementCount: length)
         let residuals = format.hasFeedback ? GradientResiduals(groupCount: places.count, parameters: parameters) : nil
-        var rounding = GradientRounding(format, parts: parts, residuals: residuals)
+        var rounding = GradientRounding(format, combination, parts: parts, residuals: residuals)
         var outcome = Outcome()
         for step in 1...count {
             rounding.step = step
@@ -93,13 +94,15 @@ import TestSupport
         return outcome
     }
 
-    @Test("the same bits on any number of ranks, residuals included, for whole sums and shares of them", arguments: GradientFormat.allCases)
-    func sameBits(format: GradientFormat) throws {
-        let alone = try Self.steps(SingleProcess(), format, groupCount: 8)
+    @Test(
+        "the same bits on any number of ranks, residuals included, for whole sums and shares of them",
+        arguments: GradientFormat.allCases.map { ($0, .sum) } + [(.float32, .adasum)] as [(GradientFormat, GradientCombination)])
+    func sameBits(format: GradientFormat, combination: GradientCombination) throws {
+        let alone = try Self.steps(SingleProcess(), format, combination, groupCount: 8)
         #expect(alone.sums.joined().contains { $0 != 0 })
         for size in 2...8 {
             for scattered in [false, true] {
-                let several = try LoopbackCommunicator.run(size: size) { try Self.steps($0, format, groupCount: 8, scattered: scattered) }
+                let several = try LoopbackCommunicator.run(size: size) { try Self.steps($0, format, combination, groupCount: 8, scattered: scattered) }
                 let residuals = several.reduce(into: [:]) { $0.merge($1.residuals) { own, _ in own } }
                 #expect(residuals == alone.residuals, "\(size) ranks")
                 if scattered {
@@ -113,6 +116,38 @@ import TestSupport
                 }
             }
         }
+    }
+
+    @Test("adaptive sums: the equation in Double, part by part, along the tree") func adaptiveSums() throws {
+        func combined(_ a: ArraySlice<Double>, _ b: ArraySlice<Double>) -> [Double] {
+            func product(_ x: ArraySlice<Double>, _ y: ArraySlice<Double>) -> Double { zip(x, y).reduce(0) { $0 + $1.0 * $1.1 } }
+            let (ofA, ofB) = (1 - product(a, b) / (2 * product(a, a)), 1 - product(a, b) / (2 * product(b, b)))
+            return zip(a, b).map { ofA * $0 + ofB * $1 }
+        }
+        var rows = (0..<8).map { group in (0..<Self.length).map { Double(Self.value(group, 1, $0)) } }
+        while rows.count > 1 {
+            let half = rows.count / 2
+            rows = (0..<half).map { group in Self.parts.flatMap { combined(rows[group][$0], rows[group + half][$0]) } }
+        }
+        let sums = try Self.steps(SingleProcess(), .float32, .adasum, groupCount: 8, count: 1).sums[0].map { Double(Float(bitPattern: $0)) }
+        for part in Self.parts {
+            let size = rows[0][part].map(abs).max() ?? 0
+            #expect(zip(sums[part], rows[0][part]).allSatisfy { abs($0 - $1) <= 1e-5 * size }, "elements \(part)")
+        }
+    }
+
+    @Test("adaptive sums: what all groups have in common counts once, what is orthogonal is added, zeros change nothing, NaN comes through")
+    func adaptiveProperties() throws {
+        func sums(_ value: (_ group: Int, _ step: Int, _ index: Int) -> Float) throws -> [Float] {
+            try Self.steps(SingleProcess(), .float32, .adasum, groupCount: 4, count: 1, value: value).sums[0].map { Float(bitPattern: $0) }
+        }
+        let common = (0..<Self.length).map { Self.value(3, 1, $0) }
+        #expect(try sums { _, _, index in common[index] } == common)
+        // Each element is one group's alone, or nobody's.
+        #expect(try sums { group, _, index in index % 5 == group ? common[index] : 0 } == common.enumerated().map { $0.offset % 5 == 4 ? 0 : $0.element })
+        #expect(try sums { group, _, index in group == 2 ? common[index] : 0 } == common)
+        let broken = try sums { group, _, index in group == 1 && index == 50 ? .nan : common[index] }
+        #expect(Self.parts.filter { broken[$0].contains(where: \.isNaN) } == Self.parts.filter { $0.contains(50) })
     }
 
     /// To nearest even with 8 bits, in other words than the program's.

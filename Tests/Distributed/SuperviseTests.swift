@@ -82,6 +82,50 @@ struct SuperviseTests {
         }
     }
 
+    @Test(
+        "a host that is lost is asked twice and left out, and a spare takes its place: the run goes on there, to the same bits",
+        .enabled(if: getuid() == 0, "hosts with names of their own want root"))
+    func spareHost() throws {
+        try withScratchDirectory { scratch in
+            func sandbox(_ words: String...) throws -> String {
+                let finished = try MPIRun.start(
+                    ranks: nil, executable: URL(fileURLWithPath: Self.launcher).deletingLastPathComponent().path + "/../cluster/sandbox",
+                    arguments: ["hosts", words[0], "--folder", "\(scratch)/hosts"] + words.dropFirst(), extraEnvironment: [:]
+                ).finish()
+                guard finished.status == 0 else { throw CocoaError(.featureUnsupported, userInfo: [NSDebugDescriptionErrorKey: finished.standardError]) }
+                return finished.standardOutput
+            }
+            _ = try sandbox("up", "--count", "3")
+            defer { _ = try? sandbox("down") }
+            let settings = ["parallel.reproducible=true", "batch.groups=2", "steps=6000", "evaluation.every=never", "checkpoint.every=500", "log.every=100"]
+            var (whole, run) = (try TrainingRun(.eraseAdd, "whole", in: scratch), try TrainingRun(.eraseAdd, "run", in: scratch))
+            whole.settings += settings
+            run.settings += settings
+            try whole.trainOnThreads(1)
+            let started = try MPIRun.start(
+                ranks: nil, executable: "mneme",
+                arguments: ["supervise", "--back-off", "0.1", "--spares", "1", "--", Self.launcher, "2"] + run.arguments,
+                extraEnvironment: [
+                    "MNEME": MPIRun.productsFolder.path + "/mneme", "MNEME_HOSTFILE": "\(scratch)/hosts/hostfile", "MNEME_AGENT": "\(scratch)/hosts/agent",
+                    "MNEME_NETWORK": "10.77.31.0/24",
+                ])
+            try #require(started.wait { !run.checkpointSteps.isEmpty })
+            _ = try sandbox("lose", "mx2")
+            let finished = try started.finish()
+            #expect(finished.status == 0, "\(finished.standardError)")
+            #expect(finished.standardError.contains("mneme supervise: mx2 does not answer\n"), "\(finished.standardError)")
+            #expect(finished.standardError.contains("mx2 does not answer, for the second time: it is left out, mx3 takes its place"), "\(finished.standardError)")
+            try run.expectSame(as: whole, step: 6000)
+        }
+    }
+
+    @Test("spares want a list of hosts")
+    func sparesWithoutHosts() throws {
+        let finished = try MPIRun.start(ranks: nil, executable: "mneme", arguments: ["supervise", "--spares", "1", "--run", "/none", "--", "true"], extraEnvironment: [:])
+            .finish()
+        #expect(finished.status == 64 && finished.standardError.contains("no list of hosts"), "\(finished.standardError)")
+    }
+
     @Test("a command that cannot be started, and one that trains nothing")
     func badInput() throws {
         func run(_ words: String...) throws -> FinishedRun {

@@ -38,15 +38,18 @@ struct RowGradientTests {
     /// Values, norms and losses after a few steps of four groups, as bits.
     private func train(
         _ form: GradientForm, _ configuration: OptimizerConfiguration, clip: Double = 0, per scope: ClipScope = .all,
-        _ communicator: any Communicator = SingleProcess(), reproducible: Bool = false, groups: Int = 4, isShared: Bool = false, isHidden: Bool = false
+        _ communicator: any Communicator = SingleProcess(), reproducible: Bool = false, groups: Int = 4, isShared: Bool = false, isHidden: Bool = false,
+        combination: GradientCombination = .sum
     ) throws -> [UInt64] {
         let network = Network(form)
         let tree = reproducible ? try ReproducibleTree(groupCount: groups, size: communicator.size) : nil
         let own = tree?.groups(ofRank: communicator.rank) ?? Array(stride(from: communicator.rank, to: groups, by: communicator.size))
-        let partition = ParameterPartition(network.store, sharedAlong: isShared ? tree : nil, rank: communicator.rank, bucketBytes: 4096)
+        let partition = ParameterPartition(network.store, sharedAlong: isShared ? tree : nil, rank: communicator.rank, bucketBytes: 4096,
+            travelsInParts: GradientRounding.travelsInParts(.float32, combination))
         let step = TrainingStep(
             store: network.store, optimizer: try makeOptimizer(configuration, parameterCount: partition.stateCount(network.store)),
-            update: .init(clip: clip, clipPer: scope), communicator: communicator, tree: tree, partition: partition, microBatches: own.count)
+            update: .init(clip: clip, clipPer: scope), communicator: communicator, tree: tree, partition: partition,
+            rounding: GradientRounding(.float32, combination, parts: partition.parts), microBatches: own.count)
         let window = network.table.offset..<network.table.offset + network.table.shape.count
         if isHidden { for index in window { network.store.gradientMemory[index] = .nan } }
         var bits: [UInt64] = []
@@ -88,6 +91,52 @@ struct RowGradientTests {
                 }
                 #expect(ranks.allSatisfy { $0 == alone }, "clip \(clip) per \(scope) on \(size) ranks")
             }
+        }
+    }
+
+    @Test("adaptive sums: 1 to 4 ranks, with the optimizer's state shared out or not, make the same steps, which are not those of sums")
+    func adaptive() throws {
+        for optimizer in Self.optimizers.prefix(2) {
+            let alone = try train(.dense, optimizer, clip: 0.05, reproducible: true, combination: .adasum)
+            #expect(try alone != train(.dense, optimizer, clip: 0.05, reproducible: true))
+            #expect(try train(.rows, optimizer, clip: 0.05, reproducible: true, combination: .adasum) == alone)
+            for size in [2, 3, 4] {
+                for isShared in [false, true] {
+                    let ranks = try LoopbackCommunicator.run(size: size) {
+                        try train(.dense, optimizer, clip: 0.05, $0, reproducible: true, isShared: isShared, combination: .adasum)
+                    }
+                    #expect(ranks.allSatisfy { $0 == alone }, "\(size) ranks, shared out: \(isShared)")
+                }
+            }
+        }
+    }
+
+    /// Ranks of nodes of their own.
+    private final class Nodes: ForwardingCommunicator {
+        private(set) var messages = 0
+        override var localSize: Int { 1 }
+        override var localRank: Int { 0 }
+
+        override func startMessages(_ outgoing: [Message], _ incoming: [Message], tag: Int) throws -> any PendingCollective {
+            messages += outgoing.count
+            return try super.startMessages(outgoing, incoming, tag: tag)
+        }
+    }
+
+    @Test("between nodes sums travel as messages, where the ranks are a power of two; they are the library's", arguments: [2, 3, 4])
+    func betweenNodes(size: Int) throws {
+        let optimizer = Self.optimizers[1]
+        let together = try LoopbackCommunicator.run(size: size) { try train(.dense, optimizer, $0) }
+        let apart = try LoopbackCommunicator.run(size: size) {
+            let nodes = Nodes($0)
+            return (bits: try train(.dense, optimizer, nodes), messages: nodes.messages)
+        }
+        #expect(apart.allSatisfy { ($0.messages > 0) == (size != 3) && $0.bits == apart[0].bits })
+        // The order of additions is another from four ranks on.
+        guard size == 4 else { return #expect(apart[0].bits == together[0]) }
+        for (own, other) in zip(apart[0].bits.suffix(100), together[0].suffix(100)) {
+            let (own, other) = (Float(bitPattern: UInt32(own)), Float(bitPattern: UInt32(other)))
+            #expect(abs(own - other) <= 1e-4 * max(abs(own), 0.01))
         }
     }
 

@@ -42,6 +42,7 @@ public func multiplyMatrices(
     require(a.dataType == b.dataType, "a product of \(a.dataType) and \(b.dataType)")
     let call = ProductCall(c: c, a: a, b: b, m: m, n: n, k: k, alpha: alpha, beta: beta, bias: bias)
     call.run(MatrixProducts.backend(for: call))
+    if Failpoint.product.isHit { call.flipBit() }
 }
 
 /// The same by a given backend, for measurements and tests.
@@ -111,6 +112,19 @@ struct ProductCall {
             call = call.columns(blocks.lowerBound * block..<min(blocks.upperBound * block, call.n))
         }
         call.runOnThisThread(division.pointee.backend)
+    }
+
+    /// Damages the result as a faulty processor might: one bit of one element, both picked by the bits of the first.
+    fileprivate func flipBit() {
+        func damage<Bits: FixedWidthInteger>(_ elements: UnsafeMutablePointer<Bits>) {
+            let draw = (UInt64(truncatingIfNeeded: elements[0]) &+ 0x9e37_79b9) &* 0x9e37_79b9_7f4a_7c15
+            let place = Int(draw >> 33) % (m * n)
+            elements[place / n * c.leading + place % n] ^= 1 << Bits(truncatingIfNeeded: Int(draw >> 20) % Bits.bitWidth)
+        }
+        switch c.dataType {
+        case .bfloat16: damage(c.pointer.assumingMemoryBound(to: UInt16.self))
+        default: damage(c.pointer.assumingMemoryBound(to: UInt32.self))
+        }
     }
 
     private func rows(_ range: Range<Int>) -> ProductCall {

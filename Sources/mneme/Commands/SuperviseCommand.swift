@@ -17,8 +17,13 @@ struct SuperviseCommand: ParsableCommand {
             (recovery.starts in the run file), or the same error at the same step twice, end with 73. Signals that ask for a stop are handed on as
             USR1, which every launcher passes to its ranks; a second one kills.
 
+            On several hosts (MNEME_HOSTFILE, or the nodes of a Slurm, PBS or LSF job) those in use are asked for a sign of life before each further
+            start. One that has failed twice, because it does not answer or because the others waited in vain for a rank on it, is left out; with
+            --spares the last hosts are kept back to take the place of such ones.
+
             Examples:
               mneme supervise -- launch/mpirun 2 train launch/runs/copy-lstm.yaml
+              MNEME_HOSTFILE=hosts mneme supervise --spares 1 -- launch/job train launch/runs/copy-lstm.yaml
             """)
 
     @Option(
@@ -29,19 +34,25 @@ struct SuperviseCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Seconds before the first start again; each further one without progress waits twice as long.", valueName: "seconds"))
     var backOff = 1.0
 
+    @Option(help: ArgumentHelp("Hosts, the last ones of the allocation, that wait to take the place of others.", valueName: "count"))
+    var spares = 0
+
     @Argument(parsing: .postTerminator, help: "The command that starts the run.")
     var command: [String] = []
 
     func validate() throws {
         if command.isEmpty { throw ValidationError("Missing a command behind '--'") }
         if !(0...3600).contains(backOff) { throw ValidationError("--back-off must be from 0 to 3600 seconds") }
+        if spares < 0 { throw ValidationError("--spares must not be negative") }
     }
 
     func run() throws {
         let directory = try givenDirectory ?? runDirectory()
         let policy = RestartPolicy(backOff: backOff)
         let requests = StopRequests()
+        let hosts = try SupervisedHosts(environment: ProcessInfo.processInfo.environment, spares: spares, requests: requests)
         while true {
+            try hosts?.choose()
             let before = SessionRecord.read(directory)
             let child = try ChildCommand(command)
             var (handedOn, ended) = (requests.count, Int32?.none)
@@ -55,7 +66,13 @@ struct SuperviseCommand: ParsableCommand {
             let after = SessionRecord.read(directory)
             // A record that did not change is an earlier session's.
             let record = after == before && after?.outcome != .finished ? nil : after
-            switch policy.decide(exitCode: exitCode, record: record, isAsked: requests.count > 0) {
+            var decision = policy.decide(exitCode: exitCode, record: record, isAsked: requests.count > 0)
+            if let hosts, requests.count == 0, record?.outcome != .finished, record?.outcome != .stopped {
+                let haveFailed = try hosts.settle(message: record?.message, backOff: backOff)
+                // A launcher that cannot reach a host starts no session.
+                if haveFailed, record == nil { decision = .restart(after: backOff, "the command has run no session") }
+            }
+            switch decision {
             case .end(let code, let reason):
                 CommandLineOutput.note("mneme supervise: \(reason); ended with \(code)")
                 throw ArgumentParser.ExitCode(code)
