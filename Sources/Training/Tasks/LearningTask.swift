@@ -17,14 +17,11 @@ public struct RunFile: Sendable, Equatable {
     public var name: String
     /// What it holds.
     public var bytes: [UInt8]
-    /// Whether people may change the file of a run: a session that resumes leaves it as it is.
-    public var isChangedByUsers: Bool
 
     /// A file in memory; the trainer writes it.
-    public init(name: String, bytes: [UInt8], isChangedByUsers: Bool = false) {
+    public init(name: String, bytes: [UInt8]) {
         self.name = name
         self.bytes = bytes
-        self.isChangedByUsers = isChangedByUsers
     }
 }
 
