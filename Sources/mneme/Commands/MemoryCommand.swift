@@ -24,7 +24,7 @@ struct MemoryCommand: ParsableCommand {
             """,
         subcommands: [
             MemoryShowCommand.self, MemoryInspectCommand.self, MemoryListCommand.self, MemoryGetCommand.self, MemoryPutCommand.self,
-            MemoryDeleteCommand.self, MemoryCreateCommand.self, MemoryUpdateCommand.self, MemorySearchCommand.self, MemoryRekeyCommand.self, MemoryBuildCommand.self,
+            MemoryDeleteCommand.self, MemoryForgetCommand.self, MemoryCreateCommand.self, MemoryUpdateCommand.self, MemorySearchCommand.self, MemoryRekeyCommand.self, MemoryBuildCommand.self,
             MemoryDoctorCommand.self, MemoryIndexCommand.self, MemoryCompactCommand.self, MemoryAuditCommand.self, MemoryRevertCommand.self,
             MemoryExportCommand.self, MemoryImportCommand.self,
         ])
