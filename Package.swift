@@ -109,7 +109,7 @@ let tests: [Target] = [
             "Training", "Models", "Memory", "NeuralNetworks", "Tensors", "Corpora", "Sharding", "Collectives", "Checkpoints", "MemoryBanks", "Storage", "Optimizers", "Configuration",
             "Diagnostics", "TestSupport",
         ]),
-    .testTarget(name: "CommandTests", dependencies: ["Training", "TestSupport", "mneme"]),
+    .testTarget(name: "CommandTests", dependencies: ["Training", "MemoryBanks", "Storage", "TestSupport", "mneme"]),
     .testTarget(name: "BenchmarkTests", dependencies: ["Cluster", "Training", "Collectives", "Models", "Tensors", "TestSupport", "mneme"]),
     .testTarget(name: "ClusterTests", dependencies: ["Cluster", "Machine", "Training", "Collectives", "Configuration", "Storage", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "VectorSearchTests", dependencies: ["VectorSearch", "Tensors", "Kernels", "Collectives", "Storage", "Diagnostics", "TestSupport"]),

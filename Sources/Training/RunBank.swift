@@ -1,4 +1,4 @@
-// The bank that a run keeps: committed with the weights, its keys those of the model as it is in each checkpoint.
+// The bank that a run keeps: committed with the weights, its keys, where it has any, those of the model as it is in each checkpoint.
 
 import Checkpoints
 import Collectives
@@ -13,21 +13,24 @@ public struct KeptBank {
     public let name: String
     /// The rules of a new bank.
     public let rules: BankConfiguration
-    /// What makes keys with the parameters as they are at the moment.
-    public let encoder: () throws -> any TextEncoder
+    /// What makes keys with the parameters as they are at the moment; `nil` in a bank without keys.
+    public let encoder: (() throws -> any TextEncoder)?
+    /// The file of the run directory that held its records in an earlier version; `nil` where there was none.
+    public let formerFile: String?
     /// Fills a new bank, whose keys the encoder makes.
     public let fill: (MemoryBank, BankEdit) throws -> Void
 
     /// A bank by its name and rules, with what makes its keys and what fills it.
     public init(
-        name: String, rules: BankConfiguration, encoder: @escaping () throws -> any TextEncoder, fill: @escaping (MemoryBank, BankEdit) throws -> Void
+        name: String, rules: BankConfiguration, encoder: (() throws -> any TextEncoder)? = nil, formerFile: String? = nil,
+        fill: @escaping (MemoryBank, BankEdit) throws -> Void
     ) {
-        (self.name, self.rules, self.encoder, self.fill) = (name, rules, encoder, fill)
+        (self.name, self.rules, self.encoder, self.formerFile, self.fill) = (name, rules, encoder, formerFile, fill)
     }
 }
 
-/// The state of a run's bank. At each checkpoint every record gets the key that the model makes now, so that weights and keys of one checkpoint go
-/// together; what people have deleted stays deleted.
+/// The state of a run's bank. At each checkpoint every record of a bank with keys gets the key that the model makes now, so that weights and keys of
+/// one checkpoint go together; what people have deleted stays deleted.
 ///
 /// The bank is opened when the first checkpoint is written or restored, and held, with its lock, until the session ends.
 final class RunBank: RunState {
@@ -64,7 +67,7 @@ final class RunBank: RunState {
     /// Collective.
     private func open() throws -> (bank: MemoryBank, state: BankState) {
         if let opened { return opened }
-        let generation = try communicator.onEveryRank { try kept.encoder().generation }
+        let generation = try communicator.onEveryRank { try kept.encoder?().generation }
         let bank = try MemoryBank.openedOrMade(directory, kept.rules, generation: generation, identity, communicator: communicator)
         let opened = (bank: bank, state: BankState(kept.name, bank, run: run))
         self.opened = opened
@@ -75,10 +78,11 @@ final class RunBank: RunState {
     private func update(_ bank: MemoryBank) throws {
         let now = try communicator.allReduced(communicator.rank == 0 ? Int(Date().timeIntervalSince1970) : 0, .sum)
         let edit = BankEdit(step: step, time: now, author: identity.description, reason: "checkpoint of step \(step)")
-        let encoder = try communicator.onEveryRank { try kept.encoder() }
-        bank.runEncoder = { encoder }
-        if encoder.generation != bank.generation {
-            _ = try bank.rekey(encoder.generation, edit) { try encoder.keys($0.map(\.keyText)) }
+        if let encoder = try communicator.onEveryRank({ try kept.encoder?() }) {
+            bank.runEncoder = { encoder }
+            if encoder.generation != bank.generation {
+                _ = try bank.rekey(encoder.generation, edit) { try encoder.keys($0.map(\.keyText)) }
+            }
         }
         if bank.commit == 0 || bank.receipts.allSatisfy({ $0.action == .rekey }) { try kept.fill(bank, edit) }
     }

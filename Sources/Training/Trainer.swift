@@ -276,7 +276,8 @@ public final class Trainer {
             }
             if step == 0 { localSteps?.begin() }
             // Nothing refuses the session from here on but the disk.
-            try communicator.onEveryRank { if fresh { try directory?.setEarlierRunAside(files: task.files.map(\.name) + [RunBank.folder]) } }
+            let own = task.files.map(\.name) + [RunBank.folder] + [task.bank?.formerFile].compactMap { $0 }
+            try communicator.onEveryRank { if fresh { try directory?.setEarlierRunAside(files: own) } }
             backends = surroundings.ownsProcess
                 ? try BackendAgreement(
                     communicator, directory: configuration.directory, cache: MatrixProductCache(directory: surroundings.cacheDirectory),
@@ -355,10 +356,7 @@ public final class Trainer {
         try communicator.onEveryRank {
             guard let directory else { return }
             try directory.write(Array(configuration.resolvedYAML.utf8), to: RunDirectory.configurationFile)
-            for file in task.files {
-                let isKept = step > 0 && file.isChangedByUsers && Directory.exists("\(path)/\(file.name)") != nil
-                if !isKept { try directory.write(file.bytes, to: file.name) }
-            }
+            for file in task.files { try directory.write(file.bytes, to: file.name) }
             sinks = try MetricSinks(
                 configuration, targets: task.targets, terminal: surroundings.terminal, columns: surroundings.terminalColumns)
             try sinks.rewind(to: step)

@@ -273,9 +273,7 @@ extension MemoryBank {
 
     /// The same, for what is no edit.
     static func change<Result>(_ directory: String, _ body: (MemoryBank, SessionIdentity) throws -> Result) throws -> Result {
-        let environment = ProcessInfo.processInfo.environment
-        try Failpoint.arm(environment["MNEME_FAILPOINT"] ?? "", rank: 0)
-        let identity = SessionIdentity(environment: environment)
+        let identity = try editor()
         let bank = try MemoryBank(directory, .editing(identity))
         bank.runEncoder = { try FactBank.encoder(ofBank: directory) }
         defer { bank.close() }
@@ -283,12 +281,19 @@ extension MemoryBank {
         return try body(bank, identity)
     }
 
-    /// Refuses options of banks for a run's facts.
+    /// The session of a command that edits a bank.
+    static func editor() throws -> SessionIdentity {
+        let environment = ProcessInfo.processInfo.environment
+        try Failpoint.arm(environment["MNEME_FAILPOINT"] ?? "", rank: 0)
+        return SessionIdentity(environment: environment)
+    }
+
+    /// Refuses options of banks for a run.
     static func requireNone(_ isGiven: Bool, _ directory: String) throws {
         guard isGiven else { return }
         throw UserError(
-            .usage, "is no bank, and the facts of a run know no namespaces, versions or edits", at: directory,
-            advice: "name the directory of a bank")
+            .usage, "is no bank, and an option of banks is given", at: directory,
+            advice: "name the directory of a bank: that of a run's facts is RUN/banks/facts")
     }
 
     /// Refuses options of a run's facts for banks.

@@ -21,6 +21,7 @@ struct Mneme: ParsableCommand {
             TranslateCommand.self,
             SummarizeCommand.self,
             AnswerCommand.self,
+            ChatCommand.self,
             GenerateCommand.self,
             PlotCommand.self,
             ScoreCommand.self,

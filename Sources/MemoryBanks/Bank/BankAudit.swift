@@ -70,7 +70,7 @@ public struct BankReceipt: Codable, Sendable, Equatable {
 
     /// Whether everything was there already, so that no commit was made.
     public var changesNothing: Bool {
-        [.put, .append, .update, .import].contains(action) && created + changed + evicted + waiting == 0
+        [.put, .append, .update, .import].contains(action) && created + changed + deleted + evicted + waiting == 0
     }
 
     init(_ action: Action, commit: Int, filter: String, records: Int = 0, digest: String = RecordSetDigest().text, _ edit: BankEdit) {

@@ -234,7 +234,7 @@ extension MemoryBank {
     }
 
     /// The undo segments of a commit that are of this rank's shards.
-    private func ownUndo(_ entry: BankManifest.Undo) throws -> [RowSegment] {
+    func ownUndo(_ entry: BankManifest.Undo) throws -> [RowSegment] {
         try entry.segments.compactMap { name -> RowSegment? in
             guard let reference = SegmentReference(name: name) else {
                 throw UserError(.badData, "'\(name)' names no segment", at: directory, advice: "restore the manifest from a copy")

@@ -97,9 +97,14 @@ extension MemoryBank {
 
     /// Changes parts of records. Collective.
     ///
-    /// - Parameter expected: the version that each of them must have; `nil` where that does not matter.
+    /// - Parameters:
+    ///   - others: ids of further records of the scope, in whose place the changed ones stand: they go in the same commit. That is no deletion: the
+    ///     ledger does not have them, and they may come back.
+    ///   - expected: the version that each of all these must have; `nil` where that does not matter.
     /// - Throws: as ``put(_:expecting:generation:resurrecting:_:)``; (.missingInput) where the filter finds nothing.
-    public func update(_ filter: BankFilter, _ patch: BankPatch, expecting expected: Int? = nil, _ edit: BankEdit) throws -> BankReceipt {
+    public func update(
+        _ filter: BankFilter, _ patch: BankPatch, replacing others: [String] = [], expecting expected: Int? = nil, _ edit: BankEdit
+    ) throws -> BankReceipt {
         try requireEditor()
         try requireScope(filter.scope)
         let own = localRecords(filter)
@@ -116,6 +121,15 @@ extension MemoryBank {
                 }
                 try record.validate(configuration)
                 add(record, before, .write, edit, to: &plan)
+            }
+            for row in others.isEmpty ? [] : localRows(BankFilter(filter.scope, ids: others), waiting: false) {
+                guard let (block, slot) = table.location(row) else { continue }
+                let record = columns.record(block, slot)
+                try requireVersion(expected, of: record.id, record)
+                plan.removals.append(row)
+                plan.digest.add(record.namespace, record.id, version: record.version)
+                plan.count(.deleted)
+                plan.growth -= 1
             }
         }
         return try finish(.update, filter.description, &plan, edit)
@@ -142,6 +156,13 @@ extension MemoryBank {
     }
 
     // MARK: Checks
+
+    /// Whether this rank has a record of an id.
+    /// - Parameter orHadDeleted: whether one counts that was deleted.
+    package func has(_ id: String, namespace: String, orHadDeleted: Bool) -> Bool {
+        let hash = BankRecord.hash(namespace, id)
+        return index.row(hash) != nil || orHadDeleted && ledger.deadVersion(hash) > 0
+    }
 
     /// Makes sure that keys are of the bank's generation.
     /// - Throws: `UserError` (.configuration).

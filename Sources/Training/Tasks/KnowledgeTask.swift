@@ -20,7 +20,7 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
     private let network: KeyValueMemoryNetwork
     private let file: KnowledgeFile
     private let fileBytes: [UInt8]
-    private let bank: KnowledgeBank
+    /// The facts in the order of a bank's entries; in a session that trains those of its data, else those of the run's bank.
     private let facts: [KnowledgeFact]
     private let examples: KnowledgeExamples
     private lazy var source = Result { try KnowledgeSource(settings, seed: configuration.seed) }
@@ -34,15 +34,15 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         if let directory {
             let file = try KnowledgeFile(runDirectory: directory)
             self.file = file
-            bank = try KnowledgeBank(runDirectory: directory, file: file)
+            facts = try KnowledgeBank(runDirectory: directory, file: file).facts
         } else {
             let source = try KnowledgeSource(settings, seed: configuration.seed)
             read = source
-            bank = KnowledgeBank(source.facts, foldsCase: settings.foldsCase)
-            file = Self.symbols(of: source, bank.facts, settings)
+            let distinct = FormerFacts.distinct(source.facts, foldsCase: settings.foldsCase)
+            file = Self.symbols(of: source, distinct, settings)
+            facts = KnowledgeBank.entries(KnowledgeBank.records(of: distinct)).map(\.fact)
         }
         fileBytes = try file.bytes()
-        facts = bank.facts
         examples = Self.examples(facts, file, settings)
         network = KeyValueMemoryNetwork(settings.model, symbolCount: settings.rules.tableRows(file.vocabulary), factCount: facts.count)
         if let read { source = .success(read) }
@@ -90,11 +90,21 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         guard directory == nil, let source = try? source.get() else { return identity }
         let questions = (source.training + source.validation + source.test).map { "\($0.text)\t\($0.answers.joined(separator: "|"))" }.joined(
             separator: "\n")
-        return identity + [("facts", Self.fingerprint(bank.bytes)), ("questions", Self.fingerprint(Array(questions.utf8)))]
+        return identity + [factsDigest, ("questions", Self.fingerprint(Array(questions.utf8)))]
     }
 
-    public var files: [RunFile] {
-        [RunFile(name: KnowledgeFile.name, bytes: fileBytes), RunFile(name: KnowledgeBank.fileName, bytes: bank.bytes, isChangedByUsers: true)]
+    private var factsDigest: (name: String, value: String) {
+        let text = facts.map { "\($0.subject)\t\($0.relation ?? "")\t\($0.object)\n" }.joined()
+        return ("facts", Self.fingerprint(Array(text.utf8)))
+    }
+
+    public var files: [RunFile] { [RunFile(name: KnowledgeFile.name, bytes: fileBytes)] }
+
+    public var bank: KeptBank? {
+        guard directory == nil else { return nil }
+        return KeptBank(name: FactBank.name, rules: KnowledgeBank.rules, formerFile: FormerFacts.fileName) { [facts, configuration] bank, edit in
+            try KnowledgeBank.fill(bank, ofRun: configuration.directory, facts, edit)
+        }
     }
 
     /// Training questions none of whose answers is an entity; 0 where a run directory is used, which needs no questions.
@@ -128,6 +138,8 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
     // MARK: Evaluation
 
     public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {
+        // Ranks may have read the bank before and after an edit.
+        if directory != nil { try communicator.agree(on: [factsDigest]) }
         let source: KnowledgeSource = try communicator.onEveryRank { try self.source.get() }
         let questions = part == .validation ? source.validation : source.test
         guard !questions.isEmpty else { return nil }
@@ -211,21 +223,24 @@ public final class KnowledgeTask: LearningTask, AnsweringTask {
         guard let last = lines.last else { throw UserError(.badData, "there is no question", advice: "write one in the last line") }
         let question = KnowledgeQuestionLine(last).question
         if lines.count == 1 { return explain(question, facts, examples) }
-        let added = try lines.dropLast().map { line in
-            let fields = line.utf8.split(separator: UInt8(ascii: "|"), omittingEmptySubsequences: false)
-                .map { String(Substring($0)).trimmingCharacters(in: .whitespaces) }
-            if fields.count == 1, settings.rules.layout != .triple { return KnowledgeFact("", nil, line) }
-            guard fields.count == 3, fields.allSatisfy({ !$0.isEmpty }) else {
-                throw UserError(.badData, "'\(line)' is no fact", advice: "write facts as subject|relation|object, and the question last")
-            }
-            return KnowledgeFact(fields[0], fields[1], fields[2])
-        }
-        let all = facts + added
+        let all = try facts + lines.dropLast().map(typedFact)
         let examplesOfAll = Self.examples(all, file, settings)
         var explanation = explain(question, all, examplesOfAll)
         let leftOut = examplesOfAll.memory.leftOut - examples.memory.leftOut
         if leftOut > 0 { explanation.notes.append("\(quantity(leftOut, "fact")) left out: the run does not know the relation, or takes other facts") }
         return explanation
+    }
+
+    public func requireReadable(_ line: String) throws { _ = try typedFact(line) }
+
+    private func typedFact(_ line: String) throws -> KnowledgeFact {
+        let fields = line.utf8.split(separator: UInt8(ascii: "|"), omittingEmptySubsequences: false)
+            .map { String(Substring($0)).trimmingCharacters(in: .whitespaces) }
+        if fields.count == 1, settings.rules.layout != .triple { return KnowledgeFact("", nil, line) }
+        guard fields.count == 3, fields.allSatisfy({ !$0.isEmpty }) else {
+            throw UserError(.badData, "'\(line)' is no fact", advice: "write facts as subject|relation|object, and the question last")
+        }
+        return KnowledgeFact(fields[0], fields[1], fields[2])
     }
 
     private func explain(_ question: String, _ facts: [KnowledgeFact], _ examples: KnowledgeExamples) -> Explanation {

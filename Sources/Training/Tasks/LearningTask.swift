@@ -17,14 +17,11 @@ public struct RunFile: Sendable, Equatable {
     public var name: String
     /// What it holds.
     public var bytes: [UInt8]
-    /// Whether people may change the file of a run: a session that resumes leaves it as it is.
-    public var isChangedByUsers: Bool
 
     /// A file in memory; the trainer writes it.
-    public init(name: String, bytes: [UInt8], isChangedByUsers: Bool = false) {
+    public init(name: String, bytes: [UInt8]) {
         self.name = name
         self.bytes = bytes
-        self.isChangedByUsers = isChangedByUsers
     }
 }
 
@@ -148,10 +145,17 @@ public protocol AnsweringTask: LearningTask {
     /// Whether the last line of a text must end with a question mark: where facts and questions are both sentences, and one might be taken for
     /// the other.
     var endsQuestionsWithMark: Bool { get }
+    /// Whether every line that a person says is answered, as in a dialog, and not questions alone.
+    var repliesToEverything: Bool { get }
+    /// Makes sure that a line can stand before a question.
+    /// - Throws: `UserError(.badData)`.
+    func requireReadable(_ line: String) throws
 }
 
 extension AnsweringTask {
     public var endsQuestionsWithMark: Bool { true }
+    public var repliesToEverything: Bool { false }
+    public func requireReadable(_ line: String) throws {}
 }
 
 /// A task whose model writes text.

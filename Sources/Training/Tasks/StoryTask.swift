@@ -198,6 +198,7 @@ public final class StoryTask: AnsweringTask {
 
     /// What a user says in a dialog is often no question.
     public var endsQuestionsWithMark: Bool { !source.tellsAccuracy }
+    public var repliesToEverything: Bool { source.tellsAccuracy }
 
     public func example(_ number: Int) throws -> Explanation {
         let test = try testQuestions()

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Corpora
+import MemoryBanks
 import Training
 
 struct MemoryCommand: ParsableCommand {
@@ -12,8 +13,8 @@ struct MemoryCommand: ParsableCommand {
             A bank is a directory of records with ids, versions and namespaces, found by id or by the likeness of keys; every edit of it leaves a
             receipt and can be reverted until it is purged.
 
-            A run of a knowledge task keeps its facts in its directory (facts.memory; checkpoints/FORMAT.md describes the file). They may be changed
-            at any time: the answers follow, and nothing is trained again.
+            A run of a knowledge task keeps its facts in the bank banks/facts of its directory. Its commands list, get, put and delete also take the run
+            and subject, relation and object; all others take the bank. Answers follow an edit, and nothing is trained again.
 
             Examples:
               mneme memory create banks/facts --encoder hashed-ngrams --key-width 512
@@ -23,7 +24,7 @@ struct MemoryCommand: ParsableCommand {
             """,
         subcommands: [
             MemoryShowCommand.self, MemoryInspectCommand.self, MemoryListCommand.self, MemoryGetCommand.self, MemoryPutCommand.self,
-            MemoryDeleteCommand.self, MemoryCreateCommand.self, MemoryUpdateCommand.self, MemorySearchCommand.self, MemoryRekeyCommand.self, MemoryBuildCommand.self,
+            MemoryDeleteCommand.self, MemoryForgetCommand.self, MemoryCreateCommand.self, MemoryUpdateCommand.self, MemorySearchCommand.self, MemoryRekeyCommand.self, MemoryBuildCommand.self,
             MemoryDoctorCommand.self, MemoryIndexCommand.self, MemoryCompactCommand.self, MemoryAuditCommand.self, MemoryRevertCommand.self,
             MemoryExportCommand.self, MemoryImportCommand.self,
         ])
@@ -34,23 +35,39 @@ struct FactOutput: Encodable {
     let subject: String
     let relation: String?
     let object: String
+    /// The record of the bank that says it, and its version; 0 in a file of an earlier version.
+    let id: String?
+    let version: Int?
 
-    init(_ fact: KnowledgeFact) { (subject, relation, object) = (fact.subject, fact.relation, fact.object) }
+    init(_ fact: KnowledgeFact, _ record: BankRecord? = nil) {
+        (subject, relation, object) = (fact.subject, fact.relation, fact.object)
+        (id, version) = (record?.id, record?.version)
+    }
 
     /// `subject | relation | object`.
     static func line(_ fact: KnowledgeFact) -> String { [fact.subject, fact.relation, fact.object].compactMap { $0 }.joined(separator: " | ") }
 
     /// Prints facts, one a line or as one JSON array.
-    static func print(_ facts: [KnowledgeFact], json: Bool) throws {
-        if json { try JSONOutput.print(facts.map(FactOutput.init)) } else { try facts.forEach { try StandardOutput.print(line($0)) } }
+    static func print(_ entries: [KnowledgeBank.Entry], json: Bool) throws {
+        if json { return try JSONOutput.print(entries.map { FactOutput($0.fact, $0.record) }) }
+        for entry in entries { try StandardOutput.print(line(entry.fact)) }
     }
 }
 
 extension KnowledgeBank {
-    /// The facts of a run directory; what a crash has cut off is said on standard error.
-    static func opened(_ runDirectory: String) throws -> KnowledgeBank {
+    /// The facts of a run directory, to be read; what was noticed is said on standard error.
+    static func read(_ runDirectory: String) throws -> KnowledgeBank {
         let bank = try KnowledgeBank(runDirectory: runDirectory)
-        if let repair = bank.repair { CommandLineOutput.note("\(runDirectory)/\(fileName): \(repair)") }
+        bank.notes.forEach { CommandLineOutput.note($0) }
         return bank
+    }
+
+    /// Opens the facts of a run directory, edits them and gives the bank's lock back.
+    static func edit<Result>(_ runDirectory: String, _ options: BankEditOptions, _ body: (KnowledgeBank, BankEdit) throws -> Result) throws -> Result {
+        let identity = try MemoryBank.editor()
+        let bank = try KnowledgeBank(runDirectory: runDirectory, editing: identity)
+        defer { bank.close() }
+        bank.notes.forEach { CommandLineOutput.note($0) }
+        return try body(bank, options.edit(identity))
     }
 }

@@ -13,6 +13,9 @@ struct MemoryDeleteCommand: ParsableCommand {
             A bank's ledger keeps what was deleted from coming back by an import, a restored file or a second put; mneme memory compact then takes the
             bytes out of the files. Records that a filter means, rather than ids, go only with the digest that --dry-run prints.
 
+            A fact of a run is named by subject, relation and object; without an object all that the two have go. A fact that is put again is a new
+            record.
+
             Examples:
               mneme memory delete banks/facts kismet-year --namespace films
               mneme memory delete banks/facts --namespace user-7 --dry-run
@@ -46,11 +49,11 @@ struct MemoryDeleteCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        guard MemoryBank.exists(directory) else { return try deleteFacts() }
-        let filter = try filter.filter(ids: names)
         guard let policy = MemoryBank.Children(rawValue: children) else {
             throw UserError(.usage, "'\(children)' is no policy", at: "--children", advice: "give refuse or cascade")
         }
+        guard MemoryBank.exists(directory) else { return try deleteFacts(policy) }
+        let filter = try filter.filter(ids: names)
         if dryRun {
             let preview = try MemoryBank.read(directory).deletion(of: filter)
             if json { return try JSONOutput.print(preview) }
@@ -64,19 +67,22 @@ struct MemoryDeleteCommand: ParsableCommand {
         try BankText.print(receipt, json: json)
     }
 
-    private func deleteFacts() throws {
-        try MemoryBank.requireNone(filter.isGiven || dryRun || confirm != nil || expectVersion != nil || editing.isGiven, directory)
+    private func deleteFacts(_ policy: MemoryBank.Children) throws {
+        try MemoryBank.requireNone(filter.isGiven || dryRun || confirm != nil, directory)
         guard names.count == 2 || names.count == 3 else {
             throw UserError(
                 .usage, "a fact is deleted by subject and relation, or these and an object", advice: "see mneme memory delete --help")
         }
         let (subject, relation, object) = (names[0], names[1], names.count > 2 ? names[2] : nil)
-        let bank = try KnowledgeBank.opened(directory)
-        let count = try bank.delete(subject: subject, relation: relation == "-" ? nil : relation, object: object)
-        guard count > 0 else {
+        let receipt = try KnowledgeBank.edit(directory, editing) { bank, edit in
+            try bank.delete(
+                subject: subject, relation: relation == "-" ? nil : relation, object: object, children: policy, expecting: expectVersion, edit)
+        }
+        guard let receipt else {
             let fact = [subject, relation, object].compactMap { $0 }.joined(separator: " | ")
             throw UserError(.missingInput, "there is no such fact: \(fact)", at: directory, advice: "see mneme memory list")
         }
-        if json { try JSONOutput.print(["deleted": count]) } else { try print("deleted \(quantity(count, "fact"))") }
+        if json { return try JSONOutput.print(["deleted": receipt.deleted, "commit": receipt.commit]) }
+        try print("deleted \(quantity(receipt.deleted, "fact"))")
     }
 }

@@ -64,13 +64,13 @@ struct MemoryGetCommand: ParsableCommand {
             throw UserError(.usage, "a fact is looked up by subject and relation", advice: "see mneme memory get --help")
         }
         let (subject, relation) = (names[0], names.count > 1 ? names[1] : nil)
-        let facts = try KnowledgeBank.opened(directory).facts(subject: subject, relation: relation)
+        let facts = try KnowledgeBank.read(directory).entries(subject: subject, relation: relation)
         guard !facts.isEmpty else {
             throw UserError(
                 .missingInput, "there is no such fact: \([subject, relation].compactMap { $0 }.joined(separator: " | "))", at: directory,
                 advice: "see mneme memory list")
         }
         if json { return try FactOutput.print(facts, json: true) }
-        for fact in facts { try print(relation == nil ? FactOutput.line(fact) : fact.object) }
+        for entry in facts { try print(relation == nil ? FactOutput.line(entry.fact) : entry.fact.object) }
     }
 }

@@ -67,7 +67,7 @@ struct MemoryListCommand: ParsableCommand {
 
     private func listFacts() throws {
         try MemoryBank.requireNone(filter.isGiven || namespaces, directory)
-        let facts = try KnowledgeBank.opened(directory).facts(subject: subject, relation: relation)
+        let facts = try KnowledgeBank.read(directory).entries(subject: subject, relation: relation)
         if facts.isEmpty { CommandLineOutput.note("no such fact") }
         try FactOutput.print(first.map { Array(facts.prefix($0)) } ?? facts, json: json)
     }

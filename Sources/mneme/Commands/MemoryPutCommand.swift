@@ -14,8 +14,8 @@ struct MemoryPutCommand: ParsableCommand {
             What is put is on disk when the command ends. In a bank it takes the place of the record that has its id; without an id it gets one made
             from what it holds.
 
-            In the memory of a run of a knowledge task, name subject, relation and object: '-' as the relation for a sentence of a document. An
-            entity that the run was not trained with takes one of the places that task.spareSymbols keeps.
+            A fact of a run of a knowledge task is named by subject, relation and object: '-' as the relation for a sentence of a document. It is
+            checked against what the run was trained with. An entity that was not there takes one of the places that task.spareSymbols keeps.
 
             Examples:
               mneme memory put banks/facts kismet-director --namespace films \\
@@ -57,6 +57,7 @@ struct MemoryPutCommand: ParsableCommand {
         let changed: Bool
         let replaced: [String]
         let newEntities: [String]
+        let commit: Int
     }
 
     func run() throws {
@@ -83,25 +84,24 @@ struct MemoryPutCommand: ParsableCommand {
 
     private func putFact() throws {
         try MemoryBank.requireNone(
-            scope.isGiven || content.isGiven || editing.isGiven || origin != nil || expectVersion != nil || resurrect
-                || generation.model != nil, directory)
+            scope.isGiven || content.isGiven || origin != nil || resurrect || generation.model != nil, directory)
         guard names.count == 3 else {
             throw UserError(.usage, "a fact has a subject, a relation and an object", advice: "see mneme memory put --help")
         }
-        let (subject, relation, object) = (names[0], names[1], names[2])
-        let bank = try KnowledgeBank.opened(directory)
-        let fact = KnowledgeFact(subject, relation == "-" ? nil : relation, object)
-        let before = bank.facts(subject: subject, relation: fact.relation).filter { $0.relation == fact.relation }.map(\.object)
-        let isReplacing = replace && !before.isEmpty
-        let changed = isReplacing ? try before == [object] ? false : bank.update(fact) : try bank.put(fact)
-        let new = (fact.relation == nil ? [subject] : [subject, object]).filter { !bank.isTrained($0) }
+        let fact = KnowledgeFact(names[0], names[1] == "-" ? nil : names[1], names[2])
+        let (before, receipt, new) = try KnowledgeBank.edit(directory, editing) { bank, edit in
+            let before = replace ? bank.held(fact.subject, fact.relation).map(\.fact.object) : []
+            let receipt = try replace ? bank.replace(by: fact, expecting: expectVersion, edit) : bank.put(fact, expecting: expectVersion, edit)
+            return (before, receipt, (fact.relation == nil ? [fact.subject] : [fact.subject, fact.object]).filter { !bank.isTrained($0) })
+        }
+        let changed = !receipt.changesNothing
         if json {
             return try JSONOutput.print(
-                Outcome(fact: FactOutput(fact), changed: changed, replaced: isReplacing ? before : [], newEntities: new))
+                Outcome(fact: FactOutput(fact), changed: changed, replaced: before, newEntities: new, commit: receipt.commit))
         }
         try print(
             changed
-                ? (isReplacing ? "replaced \(before.joined(separator: ", ")): " : "put: ") + FactOutput.line(fact)
+                ? (before.isEmpty ? "put: " : "replaced \(before.joined(separator: ", ")): ") + FactOutput.line(fact)
                 : "known already: \(FactOutput.line(fact))")
         for name in new {
             CommandLineOutput.note("'\(name)' was not there when the run was trained: it has a symbol that nothing was learned about")

@@ -100,6 +100,9 @@ struct MemorySearchCommand: ParsableCommand {
 
     private func query(_ bank: MemoryBank) throws -> [Float] {
         guard let text else { return try BankText.vector(vector ?? "") }
+        guard bank.configuration.keyWidth > 0 else {
+            throw UserError(.configuration, "has no keys to search by", at: self.bank, advice: "look records up by id")
+        }
         guard let key = try bank.queries([text])?.first else {
             throw UserError(
                 .configuration, "has no encoder of texts: its keys are of \(bank.generation?.description ?? "no model")", at: self.bank,
