@@ -126,7 +126,7 @@ struct MemorizingRunTests {
         }
     }
 
-    @Test("an evaluation finds what the run and the text before have left, leaves the run's pairs as they are, and is the same on any number of ranks")
+    @Test("an evaluation finds what the run and the text before have left, leaves the run's pairs as they are, and finds the same on any number of ranks")
     func evaluation() throws {
         try withScratchDirectory { scratch in
             try makeCorpora(scratch)
@@ -148,9 +148,10 @@ struct MemorizingRunTests {
                     return perplexity
                 }[0] }
             }
-            let one = try loss(ranks: 1)
-            #expect(one != nil)
-            #expect(try loss(ranks: 3) == one)
+            let one = try #require(try loss(ranks: 1))
+            // But for rounding: weights that are constant are packed after some products of one shape, and ranks see fewer of them.
+            let three = try #require(try loss(ranks: 3))
+            #expect(abs(three - one) < 1e-6 * one)
             #expect(try loss(ranks: 1, forgetting: true) != one)
         }
     }
