@@ -87,7 +87,7 @@ let tests: [Target] = [
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Reference", "TestSupport"], exclude: ["Golden"]),
     .target(name: "TestStart", path: "Tests/TestStart"),
     .target(
-        name: "TestSupport", dependencies: ["Diagnostics", "Kernels", "Tensors", "Reference", "Models", "Configuration", "Collectives", "Corpora", "TestStart"],
+        name: "TestSupport", dependencies: ["Diagnostics", "Kernels", "Tensors", "NeuralNetworks", "Reference", "Models", "Configuration", "Collectives", "Corpora", "TestStart"],
         path: "Tests/TestSupport"),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Diagnostics"]),
     .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Diagnostics", "CZlib", "Models", "NeuralNetworks", "Tensors", "TestSupport"], exclude: ["Golden"]),

@@ -3,11 +3,12 @@
 // Legend: B sequences, T positions, D width, V vocabulary.
 
 import Diagnostics
+import Memory
 import NeuralNetworks
 import Tensors
 
 /// A language model that reads left to right.
-public final class DecoderOnlyTransformer: TextLanguageModel {
+public final class DecoderOnlyTransformer: MemorizingModel {
     public let configuration: TransformerConfiguration
     public let vocabularySize: Int
     public let store = ParameterStore()
@@ -15,6 +16,17 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
     /// The input of the last block's feed-forward layer, behind its normalisation.
     /// - Source: Khandelwal et al. 2020, Generalization through memorization: nearest neighbor language models, section 5 (table 5).
     public var contextVectors: ContextVectors? { ContextVectors(layer: configuration.layers - 1, width: configuration.width) }
+
+    /// The stored keys and values of the layer that attends to earlier segments, where there is one.
+    public var memory: [MemoryDeclaration] {
+        configuration.memorizing.map {
+            [MemoryDeclaration("memorized", [$0.capacity, 2, configuration.width], axes: ["pair", "part", "unit"], lifetime: .run)]
+        } ?? []
+    }
+    public var memorizing: MemorizingConfiguration? { configuration.memorizing }
+    public var pairHeads: Int { configuration.heads }
+    public var pairWidth: Int { configuration.width }
+    public var pairs: (any PairStore)?
 
     private let tokenEmbedding: Embedding
     private let positionEmbedding: Embedding
@@ -25,6 +37,8 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
     private struct Block {
         let attentionNorm: LayerNorm
         let attention: SelfAttention
+        /// What attends in its place where the layer also sees earlier segments.
+        let memorizing: MemorizingAttention?
         let feedForwardNorm: LayerNorm
         let feedForward: FeedForward
     }
@@ -40,11 +54,16 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
         positionEmbedding = Embedding(store, "positionEmbedding", rows: configuration.context, width: width, initializer: normal, gradient: .dense)
         blocks = (0..<configuration.layers).map { [store] index in
             let path = "blocks.\(index)"
+            let attentionNorm = LayerNorm(store, "\(path).attentionNorm", width: width)
+            let attention = SelfAttention(
+                store, "\(path).attention", width: width, heads: configuration.heads, initializer: normal, outputInitializer: residual,
+                dropoutRate: configuration.dropout)
             return Block(
-                attentionNorm: LayerNorm(store, "\(path).attentionNorm", width: width),
-                attention: SelfAttention(
-                    store, "\(path).attention", width: width, heads: configuration.heads, initializer: normal, outputInitializer: residual,
-                    dropoutRate: configuration.dropout),
+                attentionNorm: attentionNorm, attention: attention,
+                memorizing: configuration.memorizing.flatMap {
+                    $0.layer == index
+                        ? MemorizingAttention(store, "\(path).attention", attention, positions: configuration.context, nearest: $0.nearest) : nil
+                },
                 feedForwardNorm: LayerNorm(store, "\(path).feedForwardNorm", width: width),
                 feedForward: FeedForward(
                     store, "\(path).feedForward", width: width, inner: configuration.feedForward, activation: .gelu, initializer: normal,
@@ -62,9 +81,13 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
             let rate = configuration.dropout
             let onKeysAndValues = onKeysAndValues.map { body in { body(index, $0) } }
             let isLast = index == blocks.count - 1
+            let stored = storedPairs
             x = pass.layer([x], recompute: configuration.recompute) { inputs, pass in
                 let normal = block.attentionNorm(inputs[0], pass)
-                let mixed = block.attention(normal, mask: AttentionMask(causal: true), pass, onKeysAndValues: onKeysAndValues)
+                let mask = AttentionMask(causal: true)
+                let mixed =
+                    block.memorizing?(normal, mask: mask, pass, pairs: pass.pairs ?? stored, onKeysAndValues: onKeysAndValues)
+                    ?? block.attention(normal, mask: mask, pass, onKeysAndValues: onKeysAndValues)
                 let x = addDropout(inputs[0], mixed, rate: rate, pass.dropout)
                 let normalized = block.feedForwardNorm(x, pass)
                 if isLast { pass.onContextVectors?(normalized) }
@@ -74,6 +97,9 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
         return finalNorm(x, pass)
     }
 
+    /// The pairs of the run, for a pass that brings none.
+    private var storedPairs: PairReading? { pairs.map { PairReading([$0]) } }
+
     /// The logits of every position: int32 [B, T] to [B, T, V].
     public func logits(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
         output(hidden(inputs, pass), pass)
@@ -81,6 +107,7 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
 
     public func loss(_ batch: TokenBatch, _ pass: ForwardPass) -> SummedLoss {
         pass.resets = batch.resets
+        pass.pairs?.lanes = batch.lanes
         return loss(ofHidden: hidden(batch.inputs, pass), targets: batch.targets, pass)
     }
 
@@ -122,7 +149,10 @@ public final class DecoderOnlyTransformer: TextLanguageModel {
             let positions = embedding(pass(model.positionEmbedding.weight), Tensor(cache.lengths.map { Int32($0) }, [count, 1]))
             x = addDropout(x, positions, rate: 0, nil)
             for (index, block) in model.blocks.enumerated() {
-                let mixed = block.attention.step(block.attentionNorm(x, pass), pass) { cache.append($0, layer: index) }
+                let normal = block.attentionNorm(x, pass)
+                let mixed =
+                    block.memorizing?.step(normal, pass, pairs: model.storedPairs) { cache.append($0, layer: index) }
+                    ?? block.attention.step(normal, pass) { cache.append($0, layer: index) }
                 x = addDropout(x, mixed, rate: 0, nil)
                 x = addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: 0, nil)
             }

@@ -62,8 +62,14 @@ public protocol ModelConfiguration: Sendable {
     var maximumLength: Int? { get }
     /// Whether a lane goes on from what its earlier batch left in memory, instead of starting each batch anew.
     var carriesMemory: Bool { get }
+    /// The key of the section that says so, for errors.
+    var carryKey: String { get }
     /// The model, its parameters declared but not allocated.
     func makeModel(vocabularySize: Int) -> any LanguageModel
+}
+
+extension ModelConfiguration {
+    public var carryKey: String { "carry" }
 }
 
 /// The section `model` of a run over a corpus.

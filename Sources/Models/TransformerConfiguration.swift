@@ -30,6 +30,8 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
     public var labelSmoothing: Float = 0
     /// Compute each layer's activations again in the backward pass instead of keeping them. Changes no result.
     public var recompute = false
+    /// The layer that attends to what was read before the segment; `nil` where none does. Only decoder-only.
+    public var memorizing: MemorizingConfiguration?
 
     /// A Transformer of some size; without dropout and label smoothing, for 1024 positions. `feedForward` is 4 D where it is not given.
     public init(_ layout: Layout = .decoderOnly, layers: Int, width: Int, heads: Int, feedForward: Int? = nil) {
@@ -54,11 +56,19 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
                 preNorm: try section.bool("preNorm", "Normalise before each sublayer instead of after it.", default: false))
         }
         recompute = try section.recompute(default: recompute)
+        if kind == .decoderOnly {
+            let part = try section.section("memorizing")
+            if part.isPresent || part.fillsIn {
+                let read = try MemorizingConfiguration(part, layers: layers)
+                if !part.fillsIn { memorizing = read }
+            }
+        }
     }
 
     public var kind: ModelKind { layout == .decoderOnly ? .decoderOnly : .encoderDecoder }
     public var maximumLength: Int? { context }
-    public var carriesMemory: Bool { false }
+    public var carriesMemory: Bool { memorizing != nil }
+    public var carryKey: String { "memorizing" }
 
     public func makeModel(vocabularySize: Int) -> any LanguageModel {
         switch layout {

@@ -23,6 +23,8 @@ public final class ForwardPass {
     /// [B, T] of a batch of text: true where a document begins with the token that is predicted there, so that a memory may be emptied before the
     /// position is read. Empty where nobody knows; a model's loss sets it from its batch.
     public var resets: [Bool] = []
+    /// The pairs of earlier segments that a memorizing layer attends to; `nil` where the model reads those of its run, if any.
+    public let pairs: PairReading?
     /// Collects pictures of the memory at work; `nil` when nobody asked.
     public let trace: MemoryTrace?
     /// Receives the context vectors of the batch, [B, T, F] in the type of activations, once, from a model that gives them; `nil` when nobody asked.
@@ -31,8 +33,8 @@ public final class ForwardPass {
 
     /// A pass that trains (tape and dropout given), or evaluates (neither). With a tape it trains unless `isTraining` says otherwise.
     public init(
-        tape: Tape? = nil, dropout: DropoutContext? = nil, numerics: NumericsCheck? = nil, memory: CarriedMemory? = nil, trace: MemoryTrace? = nil,
-        isTraining: Bool? = nil, stepsDone: Int = .max
+        tape: Tape? = nil, dropout: DropoutContext? = nil, numerics: NumericsCheck? = nil, memory: CarriedMemory? = nil,
+        pairs: PairReading? = nil, trace: MemoryTrace? = nil, isTraining: Bool? = nil, stepsDone: Int = .max
     ) {
         self.isTraining = isTraining ?? (tape != nil)
         self.stepsDone = stepsDone
@@ -40,6 +42,7 @@ public final class ForwardPass {
         self.dropout = dropout
         self.numerics = numerics
         self.memory = memory
+        self.pairs = pairs
         self.trace = trace
         if let numerics { tape?.observer = numerics }
     }
@@ -85,11 +88,11 @@ public final class ForwardPass {
         // The tape keeps the closure: it must not keep this pass, which keeps the tape.
         let lending = LentMemory(self)
         var declarations: [[MemoryDeclaration]]?
-        let results = recomputed(inputs, on: tape) { [dropout, numerics, trace, isTraining, stepsDone, resets] inputs, tape -> [Tensor] in
+        let results = recomputed(inputs, on: tape) { [dropout, numerics, pairs, trace, isTraining, stepsDone, resets] inputs, tape -> [Tensor] in
             let isFirst = declarations == nil
             let part = ForwardPass(
-                tape: tape, dropout: dropout?.copy(at: firstSite), numerics: isFirst ? numerics : nil, trace: isFirst ? trace : nil,
-                isTraining: isTraining, stepsDone: stepsDone)
+                tape: tape, dropout: dropout?.copy(at: firstSite), numerics: isFirst ? numerics : nil,
+                pairs: isFirst ? pairs : pairs?.again, trace: isFirst ? trace : nil, isTraining: isTraining, stepsDone: stepsDone)
             part.lent = lending
             part.resets = resets
             let output = body(inputs, part)

@@ -51,7 +51,9 @@ public final class LoadedRun {
         configuration = loaded.0
         let task = loaded.1
         self.task = task
-        let restored = try RunStateRegistry([ParameterState(store: task.model.store)]).restoreNewest(
+        let memorized = MemorizedPairs(for: task.model)
+        let states: [any RunState] = [ParameterState(store: task.model.store)] + [memorized].compactMap { $0 }
+        let restored = try RunStateRegistry(states).restoreNewest(
             from: checkpoints, step: step, communicator: communicator
         ) { try $0.check(task) }
         guard let restored else { throw Self.noCheckpoint(directory) }

@@ -32,9 +32,11 @@ package struct MemoryNeed: Sendable {
     ///   - localGroups: groups of this rank, and of all ranks, that have parameters and an optimizer of their own; none where every step is one of the whole.
     ///   - lanes: of this rank.
     ///   - laneBytes: what a lane takes at least: its positions in a batch, and what it remembers.
+    ///   - pairBytes: what stored keys and values take on each rank.
     package init(
         parameters: Int, optimizer: OptimizerConfiguration, activations: DataType, ranks: Int = 1, sharesOptimizer: Bool = false, partialSums: Int = 0,
-        residuals: Int = 0, localGroups: (own: Int, all: Int) = (0, 0), lanes: Int = 0, laneBytes: Int = 0
+        residuals: Int = 0, localGroups: (own: Int, all: Int) = (0, 0), lanes: Int = 0, laneBytes: Int = 0,
+        pairBytes: Int = 0
     ) {
         self.parameters = parameters
         let ofGroup = Self.product(parameters, 4 * (1 + optimizer.slotCount))
@@ -48,7 +50,7 @@ package struct MemoryNeed: Sendable {
         checkpointShare = Self.sum(checkpointBytes == 0 ? 0 : (checkpointBytes - 1) / ranks + 1, Self.product(parameters, 4 * residuals))
         valueBytes = Self.product(parameters, activations == .bfloat16 ? 6 : 4)
         batchBytes = Self.product(lanes, laneBytes)
-        bytes = [values, checkpointShare, batchBytes].reduce(0) { Self.sum($0, $1) }
+        bytes = [values, checkpointShare, batchBytes, pairBytes].reduce(0) { Self.sum($0, $1) }
     }
 
     /// The need of a rank of a run.
@@ -58,7 +60,8 @@ package struct MemoryNeed: Sendable {
             sharesOptimizer: configuration.parallel.shardOptimizer, partialSums: tree?.partialSums(ofRank: rank) ?? 0,
             residuals: configuration.parallel.gradients.hasFeedback ? ownership.microBatches.count : 0,
             localGroups: configuration.parallel.localSteps == nil ? (0, 0) : (ownership.microBatches.count, tree?.groupCount ?? 0),
-            lanes: ownership.microBatches.reduce(0) { $0 + $1.count }, laneBytes: task.laneBytes + LaneMemory.bytesPerLane(of: task.model))
+            lanes: ownership.microBatches.reduce(0) { $0 + $1.count }, laneBytes: task.laneBytes + LaneMemory.bytesPerLane(of: task.model),
+            pairBytes: MemorizedPairs.bytes(of: task.model))
     }
 
     /// The need of a rank of a run that is not started.

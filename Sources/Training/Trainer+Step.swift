@@ -19,7 +19,7 @@ extension Trainer {
         func digest(_ batch: PreparedBatch, _ lanes: [Int], _ memory: CarriedMemory?) throws -> UInt64 {
             try trainingStep.digest { tape in
                 let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
-                return batch.loss(ForwardPass(tape: tape, dropout: dropout, memory: memory, stepsDone: step - 1))
+                return batch.loss(ForwardPass(tape: tape, dropout: dropout, memory: memory, pairs: memorized?.reading(), stepsDone: step - 1))
             }
         }
         let last = memory.lastMicroBatch
@@ -33,7 +33,8 @@ extension Trainer {
         try trainingStep.rehearse { index, tape in
             let lanes = ownership.microBatches[index]
             let dropout = DropoutContext(seed: configuration.seed, step: step + 1, lanes: lanes)
-            return batches[index].loss(ForwardPass(tape: tape, dropout: dropout, memory: memory.carried(index), stepsDone: step))
+            return batches[index].loss(
+                ForwardPass(tape: tape, dropout: dropout, memory: memory.carried(index), pairs: memorized?.reading(), stepsDone: step))
         }
     }
 
@@ -51,8 +52,10 @@ extension Trainer {
             guard problem == nil else { throw TrainingStep.Outcome.error("\(fault.text), and so it is when the step is repeated", step: step) }
             sinks.note("step \(step) was repeated: \(fault.text) at first, which did not come again: a node may be faulty")
         }
+        var read = PairStatistics()
         if let problem {
             memory.goBack(to: start)
+            memorized?.discard()
             switch problem.action {
             case .skip: sinks.note(try judge.skip(problem, step: step))
             case .back: throw GoesBack(reason: problem.text, step: step)
@@ -60,6 +63,7 @@ extension Trainer {
             }
         } else {
             judge.accept(outcome)
+            if let memorized { read = try memorized.commit() }
             counters.tokens += outcome.tokens
         }
         if Failpoint.parameterDrift.isHit { model.store.values[model.store.values.count / 2] += 1e-6 }
@@ -72,6 +76,7 @@ extension Trainer {
         metrics[.loss] = outcome.loss
         metrics[.gradientNorm] = outcome.gradientNorm
         metrics[.carriedGradientNorm] = carriesGradient ? outcome.measuredNorm : nil
+        metrics.set(read)
         metrics[.skippedSteps] = judge.skipped > 0 ? Double(judge.skipped) : nil
         metrics[.learningRate] = learningRate
         // Every batch of a step knows how many examples of all lanes were cut.
@@ -91,8 +96,11 @@ extension Trainer {
             let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
             let numerics = configuration.checkNumerics ? NumericsCheck() : nil
             carried = memory.carried(index)
-            let loss = batches[index].loss(ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried, stepsDone: step - 1))
+            let pairs = memorized?.reading()
+            let loss = batches[index].loss(
+                ForwardPass(tape: tape, dropout: dropout, numerics: numerics, memory: carried, pairs: pairs, stepsDone: step - 1))
             memory.keep(carried, index)
+            memorized?.keep(pairs, index, lanes: lanes)
             finding = finding ?? numerics?.finding
             return loss
         }
@@ -103,8 +111,8 @@ extension Trainer {
         }
         func verify() throws {
             // Ranks may have unlike numbers of micro-batches: they meet after all of them.
-            guard configuration.checkNumerics else { return }
-            try communicator.onEveryRank { if let finding { throw Self.notFinite(finding, step: step) } }
+            if configuration.checkNumerics { try communicator.onEveryRank { if let finding { throw Self.notFinite(finding, step: step) } } }
+            try memorized?.gather(communicator)
         }
         func accepts(_ outcome: TrainingStep.Outcome) throws -> Bool {
             problem = judge.problem(of: outcome)

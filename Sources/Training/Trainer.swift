@@ -61,6 +61,8 @@ public final class Trainer {
     private let optimizer: any Optimizer
     let loader: TaskLoader
     let memory: LaneMemory
+    /// The keys and values of earlier segments; `nil` for a model that attends to none.
+    let memorized: MemorizedPairs?
     let ownership: LaneOwnership
     let crossCheck: CrossCheck?
     /// The neighbour's batch, at a step that is checked.
@@ -209,6 +211,7 @@ public final class Trainer {
         loader = try communicator.onEveryRank { try task.makeLoader(owning: Set(ownership.microBatches.joined()).union(crossCheck?.lanes ?? []).sorted()) }
         store.allocate(seed: configuration.seed, activations: configuration.precision.activations)
         memory = LaneMemory(model, laneCount: configuration.batch.lanes, microBatches: ownership.microBatches)
+        memorized = MemorizedPairs(for: model)
         let partition = ParameterPartition(
             store, sharedAlong: configuration.parallel.shardOptimizer ? tree : nil, rank: communicator.rank,
             bucketBytes: configuration.parallel.bucketBytes,
@@ -239,7 +242,7 @@ public final class Trainer {
         registry = RunStateRegistry([
             ParameterState(store: store), localSteps ?? OptimizerState(optimizer: optimizer, store: store, partition: partition), LoaderState(loader: loader, communicator: communicator),
             memory, counters, judge, IdentityState(configuration: configuration, task: task),
-        ] + [residuals as (any RunState)?, watchdog, bank].compactMap { $0 })
+        ] + [memorized as (any RunState)?, residuals, watchdog, bank].compactMap { $0 })
         copies = communicator.outlivesLostRanks && communicator.size > 1
             ? PartnerCopies(
                 registry.items.filter { $0.placement != .replicated } + SharedParameters(store: store, partition: partition).items, loader: loader,
@@ -267,7 +270,7 @@ public final class Trainer {
             if step == 0, let start {
                 let states: [any RunState] = [
                     ParameterState(store: store), localSteps ?? OptimizerState(optimizer: optimizer, store: store, partition: partition), memory,
-                ]
+                ] + [memorized].compactMap { $0 }
                 let tokenizer = task.identity.first { $0.name == "tokenizer_fingerprint" }?.value
                 let lines = try start.load(states, tokenizer: tokenizer, communicator)
                 if communicator.rank == 0 { lines.forEach(surroundings.report) }

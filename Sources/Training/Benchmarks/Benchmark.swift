@@ -20,7 +20,7 @@ package struct Benchmark: Sendable {
     /// Every benchmark: training steps by rising cost, decoding, then parts of a step.
     package static let all: [Benchmark] =
         TrainingWorkload.all.map(training) + MemoryWorkload.all.map(training) + DecodingWorkload.all.map(decoding) + [
-            memoryCost, attention, kernels, tape, rowGradients, search, bank,
+            memoryCost, attention, kernels, tape, rowGradients, search, bank, memorizing,
         ]
 
     /// The benchmark of that name.
@@ -77,5 +77,13 @@ package struct Benchmark: Sendable {
 
     private static let bank = Benchmark(name: BankBenchmark.name, summary: BankBenchmark.summary) { settings, communicator, report in
         try report(BankBenchmark(communicator: communicator, settings: settings).run())
+    }
+
+    private static let memorizing = Benchmark(
+        name: MemorizingBenchmark.name, summary: MemorizingBenchmark.summary
+    ) { settings, communicator, report in
+        settings.applyThreads()
+        if communicator.rank == 0 { try report(MemorizingBenchmark(settings: settings).run()) }
+        try communicator.barrier()
     }
 }

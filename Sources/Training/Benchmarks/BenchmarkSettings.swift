@@ -20,7 +20,7 @@ package struct BenchmarkSettings: Sendable {
     package var profiles = false
     /// Attention: the most positions.
     package var longest = 16_384
-    /// Search and bank: the rows among which is searched.
+    /// Search, bank and memorizing: the rows among which is searched.
     package var searchRows = 1_000_000
     /// Bank: where it is made.
     package var scratchDirectory = "."

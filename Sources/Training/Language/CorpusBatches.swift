@@ -81,6 +81,11 @@ func trainingLoader(
             return PreparedBatch(SequencePairBatch(batch), for: model, cutExamples: batch.cutPairs)
         }
     case (.pairs, .text(let model)):
+        guard (model as? any MemorizingModel)?.memorizing == nil else {
+            throw UserError(
+                .configuration, "asks for running text, and \(corpus.directory) holds pairs, which have nothing before them", at: "model.memorizing",
+                advice: "leave it out, or name a corpus of text")
+        }
         guard batch.length >= 4 else {
             throw UserError(
                 .configuration, "is \(batch.length): a pair in one row takes 4 positions at least", at: "batch.length", advice: "raise it")

@@ -35,7 +35,8 @@ struct PerplexitySettings: Sendable {
 /// that the result is the same bits on any number of ranks.
 ///
 /// Text is read in segments of T tokens, each predicted from the segment alone (the context is reset at every segment), unless the model carries
-/// memory from batch to batch of a lane: then B parts of the text are read from their beginnings to their ends. Pairs are predicted from their
+/// memory from batch to batch of a lane: then B parts of the text are read from their beginnings to their ends. A memorizing model finds what its run has
+/// stored and what the parts that are computed together have left; the run's pairs stay as they are. Pairs are predicted from their
 /// source. Words, bytes and characters are those of the original text, so that figures of them compare between tokenizers; text has them only when the
 /// whole corpus was read.
 ///
@@ -44,7 +45,8 @@ struct PerplexitySettings: Sendable {
 func evaluatePerplexity(
     model: any LanguageModel, corpus: Corpus, communicator: any Communicator, settings: PerplexitySettings
 ) throws -> LanguageModelStatistics {
-    let carries = corpus.kind == .text && model.memory.contains { $0.lifetime == .lane }
+    let memorizing = (model as? any MemorizingModel)?.memorizing
+    let carries = corpus.kind == .text && (memorizing != nil || model.memory.contains { $0.lifetime == .lane })
     let source = try communicator.onEveryRank { try EvaluationBatches(model: model, corpus: corpus, settings: settings) }
     let batches = min(source.count, settings.maximumBatches ?? .max)
     // Parts that are dealt out: batches, or groups of streams.
@@ -83,8 +85,16 @@ private func carriedStatistics(
     let loader = try SequentialTextLoader(corpus, lanes: settings.rows, length: settings.length)
     var total = LanguageModelStatistics()
     var memory = CarriedMemory([:])
+    let own = (model as? any MemorizingModel).flatMap { model in
+        model.memorizing.map {
+            let capacity = min($0.capacity, batches * streams.count * settings.length)
+            return MemorizedPairs($0, heads: model.pairHeads, width: model.pairWidth, capacity: capacity)
+        }
+    }
     for _ in 0..<batches {
-        let sums = model.loss(TokenBatch(try loader.batch(lanes: streams)), ForwardPass(memory: memory))
+        let pairs = own.map { PairReading(($0.isOfLanes ? [] : [(model as? any MemorizingModel)?.pairs].compactMap { $0 }) + [$0], collects: true) }
+        let sums = model.loss(TokenBatch(try loader.batch(lanes: streams)), ForwardPass(memory: memory, pairs: pairs))
+        if let left = pairs?.segment { try own?.append([(streams, left)]) }
         total += LanguageModelStatistics(nats: sums.negativeLogLikelihood, tokens: sums.count, words: 0)
         memory = CarriedMemory(memory.after)
         loader.advance()

@@ -47,7 +47,7 @@ public struct LanguageTaskSettings: TaskSettings {
         self.model = try readModelConfiguration(model)
         if self.model.carriesMemory, self.corpus.order != .streams {
             throw model.error(
-                "carry", "asks for corpus.order streams: shuffled windows do not continue each other",
+                self.model.carryKey, "asks for corpus.order streams: shuffled windows do not continue each other",
                 advice: "set corpus.order to streams")
         }
     }

@@ -64,6 +64,12 @@ public struct Metric: Sendable {
     /// where nothing is carried that has a gradient. A recurrent network whose gradients vanish shows it here.
     public static let carriedGradientNorm = Metric(
         "carried_gradient_norm", .none, "norm of the loss's gradient by the memory that lanes brought from their last batches")
+    /// What a memorizing layer's queries read of stored keys and values, the mean over queries and heads. Absent where nothing is stored.
+    public static let memoryHitRate = Metric(
+        "memory_hit_rate", .none, "the part of queries to stored keys that give one of them more than half of their attention to stored keys")
+    public static let memoryGate = Metric("memory_gate", .none, "mean gate of a memorizing layer: the part that stored values have in what its heads give")
+    public static let memoryEntropy = Metric("memory_entropy", .nats, "mean entropy of a query's attention to stored keys")
+    public static let memoryAge = Metric("memory_age", .steps, "mean age, by attention, of the stored keys that are read")
     /// The norm of all parameters after the step.
     public static let parameterNorm = Metric("parameter_norm", .none, "norm of all parameters after the step")
     /// The learning rate of the step.
@@ -81,7 +87,8 @@ public struct Metric: Sendable {
 
     /// Every figure of a step, in the order of metrics.jsonl.
     public static let all = [
-        step, tokens, loss, gradientNorm, carriedGradientNorm, parameterNorm, learningRate, cutPairs, skippedSteps, seconds, tokensPerSecond,
+        step, tokens, loss, gradientNorm, carriedGradientNorm, memoryHitRate, memoryGate, memoryEntropy, memoryAge, parameterNorm, learningRate,
+        cutPairs, skippedSteps, seconds, tokensPerSecond,
     ]
 
     // MARK: What an evaluation reports

@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import NeuralNetworks
 
 /// What is known after a logged step: a value for each ``Metric`` that the step has.
 public struct StepMetrics: Sendable {
@@ -20,6 +21,15 @@ public struct StepMetrics: Sendable {
     public subscript(metric: Metric) -> Double? {
         get { values[metric.name] }
         set { values[metric.name] = newValue }
+    }
+
+    /// Says what the step has read of stored pairs; nothing where it has read none.
+    mutating func set(_ read: PairStatistics) {
+        guard read.queries > 0 else { return }
+        self[.memoryHitRate] = read.hits / read.queries
+        self[.memoryGate] = read.gate / read.queries
+        self[.memoryEntropy] = read.entropy / read.queries
+        self[.memoryAge] = read.age / read.queries
     }
 
     /// The figures that the step has, in the order of metrics.jsonl: those of the step, then those of its evaluation.

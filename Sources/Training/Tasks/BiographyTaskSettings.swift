@@ -33,6 +33,9 @@ public struct BiographyTaskSettings: TaskSettings {
             "examples", "People whose facts an evaluation during training asks for.", default: 1000, in: 1..., onResume: .free)
         let kind = try model.choice("kind", modelKindMeaning, of: [ModelKind.decoderOnly.rawValue, Self.lookupName])
         transformer = try TransformerConfiguration(.decoderOnly, model)
+        guard transformer.memorizing == nil else {
+            throw model.error("memorizing", "is for running text, and biographies are read one by one", advice: "leave it out")
+        }
         guard transformer.context >= Biographies.length - 1 else {
             throw model.error("context", "is \(transformer.context), and biographies have \(Biographies.length - 1) positions")
         }

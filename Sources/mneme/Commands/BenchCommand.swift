@@ -29,6 +29,7 @@ struct BenchCommand: ParsableCommand {
               mpirun -n 2 mneme bench gpt-small --json
               mneme bench kernels
               mneme bench search --rows 100000 --threads 2
+              mneme bench memorizing --threads 2
               mneme bench bank --rows 100000 --scratch /scratch/me
               mneme bench gpt-small --profile
             """)
@@ -64,7 +65,7 @@ struct BenchCommand: ParsableCommand {
     @Option(help: ArgumentHelp("attention: the most positions.", valueName: "positions"))
     var longest = 16_384
 
-    @Option(help: ArgumentHelp("search, bank: the rows among which is searched.", valueName: "count"))
+    @Option(help: ArgumentHelp("search, bank, memorizing: the rows among which is searched.", valueName: "count"))
     var rows = 1_000_000
 
     @Option(help: ArgumentHelp("bank: where the bank is made, on the disk that is to be measured.", valueName: "directory"))

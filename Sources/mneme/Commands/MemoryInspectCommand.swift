@@ -4,6 +4,7 @@ import ArgumentParser
 import Diagnostics
 import Foundation
 import MemoryBanks
+import Models
 import NeuralNetworks
 import Training
 
@@ -44,6 +45,8 @@ struct MemoryInspectCommand: ParsableCommand {
         var initial: String
         /// Of the values that lanes hold in the checkpoint.
         var lanes: Int?
+        /// Keys and values that are stored in the checkpoint, in positions.
+        var pairs: Int?
         var minimum: Float?
         var mean: Float?
         var maximum: Float?
@@ -61,6 +64,7 @@ struct MemoryInspectCommand: ParsableCommand {
                 var row = Row(
                     name: declaration.name, shape: declaration.shape.array, axes: declaration.axes, lifetime: declaration.lifetime.rawValue,
                     initial: declaration.initial.description)
+                if declaration.lifetime == .run, let model = run.task.model as? any MemorizingModel { row.pairs = model.pairs?.count }
                 if declaration.lifetime == .lane {
                     let values = try run.laneMemory(declaration)
                     row.lanes = run.configuration.batch.lanes
@@ -116,6 +120,7 @@ struct MemoryInspectCommand: ParsableCommand {
             line += "; \(quantity(lanes, "lane")) \(lanes == 1 ? "holds" : "hold") "
             line += String(format: "%.3g ... %.3g, mean %.3g", minimum, maximum, mean)
         }
+        if let pairs = row.pairs { line += "; \(quantity(pairs, "pair")) stored" }
         return line
     }
 }
