@@ -97,7 +97,7 @@ struct SuperviseTests {
             }
             _ = try sandbox("up", "--count", "3")
             defer { _ = try? sandbox("down") }
-            let settings = ["parallel.reproducible=true", "batch.groups=2", "steps=6000", "evaluation.every=never", "checkpoint.every=500", "log.every=100"]
+            let settings = ["parallel.reproducible=true", "batch.groups=2", "steps=800", "evaluation.every=never", "checkpoint.every=50", "log.every=50"]
             var (whole, run) = (try TrainingRun(.eraseAdd, "whole", in: scratch), try TrainingRun(.eraseAdd, "run", in: scratch))
             whole.settings += settings
             run.settings += settings
@@ -115,7 +115,7 @@ struct SuperviseTests {
             #expect(finished.status == 0, "\(finished.standardError)")
             #expect(finished.standardError.contains("mneme supervise: mx2 does not answer\n"), "\(finished.standardError)")
             #expect(finished.standardError.contains("mx2 does not answer, for the second time: it is left out, mx3 takes its place"), "\(finished.standardError)")
-            try run.expectSame(as: whole, step: 6000)
+            try run.expectSame(as: whole, step: 800)
         }
     }
 
