@@ -92,7 +92,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mneme", default=HERE.parent / ".build/release/mneme", type=Path, help="the program (default: the release build)")
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=16, help="steps between the two saves: the first must be on the disk before they are done")
+    parser.add_argument("--steps", type=int, default=48, help="steps between the two saves: the first must be on the disk before they are done")
     parser.add_argument("--scratch", help="where to write")
     options = parser.parse_args()
     figures = {}

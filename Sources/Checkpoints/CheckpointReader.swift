@@ -175,22 +175,32 @@ public final class CheckpointReader: @unchecked Sendable {
         return item
     }
 
-    private func read(_ item: CheckpointItemDescription, rows: Range<Int>, into bytes: UnsafeMutableRawBufferPointer) throws {
+    /// - Returns: the checksum of what was read.
+    @discardableResult
+    private func read(_ item: CheckpointItemDescription, rows: Range<Int>, into bytes: UnsafeMutableRawBufferPointer) throws -> Checksum {
         precondition(rows.lowerBound >= 0 && rows.upperBound <= item.rowCount, "\(item.name) \(item.shape) has no rows \(rows)")
         precondition(bytes.count == rows.count * item.rowByteCount, "\(item.name): \(bytes.count) bytes for rows \(rows) of \(item.shape)")
-        if bytes.isEmpty { return }
+        var checksum = Checksum()
+        if bytes.isEmpty { return checksum }
         for part in try parts(of: item) where part.rows.overlaps(rows) {
             let wanted = part.rows.clamped(to: rows)
             let target = (wanted.lowerBound - rows.lowerBound) * item.rowByteCount
             let buffer = UnsafeMutableRawBufferPointer(rebasing: bytes[target..<target + wanted.count * item.rowByteCount])
             let dataset = try dataset(of: part)
+            let shift = part.sourceRows.lowerBound - part.rows.lowerBound
+            if buffer.count >= PieceReader.smallest, let start = dataset.fileOffset {
+                let place = start + (wanted.lowerBound + shift) * item.rowByteCount
+                checksum.append(try PieceReader.fill(buffer, from: dataset.file.path, at: place), byteCount: buffer.count)
+                continue
+            }
             if item.shape.isEmpty {
                 try dataset.read(into: buffer)
             } else {
-                let shift = part.sourceRows.lowerBound - part.rows.lowerBound
                 try dataset.read(into: buffer, rows: wanted.lowerBound + shift..<wanted.upperBound + shift)
             }
+            checksum.update(UnsafeRawBufferPointer(buffer))
         }
+        return checksum
     }
 
     /// Where an item's rows lie, in ascending order and without a gap.
@@ -260,9 +270,7 @@ public final class CheckpointReader: @unchecked Sendable {
     /// - Parameter bytes: room for the item's bytes, exactly.
     /// - Throws: as ``verify()``.
     func readVerified(_ item: CheckpointItemDescription, into bytes: UnsafeMutableRawBufferPointer) throws {
-        try read(item, rows: 0..<item.rowCount, into: bytes)
-        var checksum = Checksum()
-        checksum.update(UnsafeRawBufferPointer(bytes))
+        let checksum = try read(item, rows: 0..<item.rowCount, into: bytes)
         // The shards' own checksums tell where the damage is.
         if UInt32(truncatingIfNeeded: checksum.value) != item.checksum { try verify(item) }
     }

@@ -77,7 +77,8 @@ final class RunBank: RunState {
     /// Brings the keys up to the model's parameters. Collective.
     private func update(_ bank: MemoryBank) throws {
         let now = try communicator.allReduced(communicator.rank == 0 ? Int(Date().timeIntervalSince1970) : 0, .sum)
-        let edit = BankEdit(step: step, time: now, author: identity.description, reason: "checkpoint of step \(step)")
+        var edit = BankEdit(step: step, time: now, author: identity.description, reason: "checkpoint of step \(step)")
+        edit.isOfRun = true
         if let encoder = try communicator.onEveryRank({ try kept.encoder?() }) {
             bank.runEncoder = { encoder }
             if encoder.generation != bank.generation {

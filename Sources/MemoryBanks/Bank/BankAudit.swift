@@ -13,6 +13,12 @@ public struct BankEdit: Sendable {
     public var author: String
     /// Why; may be empty.
     public var reason: String
+    /// Whether a run writes what its data say. Its records bear neither step nor time: a bank that a run keeps is a function of its run file and data,
+    /// the same bits whenever it runs and whenever it saves.
+    public var isOfRun = false
+
+    /// What records that the edit writes bear.
+    var recordStamp: (step: Int, time: Int) { isOfRun ? (0, 0) : (step, time) }
 
     /// An edit by `author`.
     public init(step: Int = 0, time: Int, author: String, reason: String = "") {

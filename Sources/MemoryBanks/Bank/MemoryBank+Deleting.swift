@@ -224,7 +224,7 @@ extension MemoryBank {
                 if let since = current.flatMap({ $0.commit > commit ? $0.commit : nil }) ?? later[hash] { throw conflict(record.id, since) }
                 if record.sightings == 0, current == nil || current?.sightings != 0 { plan.growth += 1 }
                 record.version = max(record.version, current?.version ?? 0, ledger.deadVersion(hash)) + 1
-                (record.commit, record.writtenStep, record.writtenTime) = (nextCommit, edit.step, edit.time)
+                (record.commit, (record.writtenStep, record.writtenTime)) = (nextCommit, edit.recordStamp)
                 plan.writes.append(record)
                 plan.digest.add(record.namespace, record.id, version: record.version)
                 plan.count(current == nil ? .created : .changed)

@@ -280,7 +280,7 @@ extension MemoryBank {
         }
         // A record that comes from another bank, or was read here, brings its version.
         record.version = max(admitted?.version ?? 0, ledger.deadVersion(record.hash), record.version - 1) + 1
-        (record.commit, record.writtenStep, record.writtenTime) = (nextCommit, edit.step, edit.time)
+        (record.commit, (record.writtenStep, record.writtenTime)) = (nextCommit, edit.recordStamp)
         (record.lastUsedStep, record.useCount) = (admitted?.lastUsedStep ?? -1, admitted?.useCount ?? 0)
         record.generation = configuration.keyWidth == 0 ? -1 : manifest.generations.count - 1
         if record.sightings == 0 { plan.digest.add(record.namespace, record.id, version: record.version) }
