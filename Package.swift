@@ -38,7 +38,7 @@ let systemLibraries: [Target] = [
     systemLibrary("CSentencePieceLibrary", pkgConfig: "sentencepiece", apt: "libsentencepiece-dev"),
     .target(name: "CSentencePiece", dependencies: ["CSentencePieceLibrary"]),
     .target(name: "CSignals"),
-    .target(name: "CStorage"),
+    .target(name: "CStorage", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CMPI", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "CInputs", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),

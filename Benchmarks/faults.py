@@ -156,7 +156,7 @@ def resume(program, scratch, times):
 
 def products(program, scratch, times):
     """Flips a bit of what a matrix product has computed, one of all that a rank's session computes, and looks whether the check on neighbours finds it."""
-    settings = ["batch.groups=2", "batch.lanes=4", "model.width=24", "task.length=6", "steps=10", "checkpoint.every=5", "evaluation.every=never", "log.every=10",
+    settings = ["batch.groups=2", "batch.lanes=4", "model.width=24", "task.lengths=[1,6]", "steps=10", "checkpoint.every=5", "evaluation.every=never", "log.every=10",
                 "parallel.reproducible=true", "parallel.verify=1"]
     draw = random.Random(times)
     subprocess.run(command(program, 2, scratch / "steady", *settings), env=ENVIRONMENT, capture_output=True, check=True)

@@ -97,8 +97,9 @@ def kill(program, scratch, times):
         gaps.append(gap)
         kinds[ranks] = kinds.get(ranks, 0) + 1
         if not fine:
-            print(f"attempt {attempt}: {ranks} ranks, rank {victim} at step {at}, shared {shared}: code {job.returncode}, {compared.stdout.strip()}: {errors[-900:]}",
-                  file=sys.stderr)
+            unlike = [mine for mine, other in zip(losses(directory), losses(steady)) if mine != other][:3]
+            print(f"attempt {attempt}: {ranks} ranks, rank {victim} at step {at}, shared {shared}: code {job.returncode}, {compared.stdout.strip()}, {len(losses(directory))} "
+                  f"steps written, unlike {unlike}, said {said and said[0]}: {[line for line in errors.splitlines() if not line.startswith('step ')][-9:]}", file=sys.stderr, flush=True)
         shutil.rmtree(directory, ignore_errors=True)
     what = ", ".join(f"{kinds[ranks]} on {ranks} ranks" for ranks in sorted(kinds))
     print(f"a rank killed in {times} jobs ({what}): {good} went on without it to the end with the losses and the bits of the run that nobody disturbed; "

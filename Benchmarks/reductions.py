@@ -4,10 +4,11 @@
     Benchmarks/reductions.py --ranks 2 --rounds 5 --steps 24
     Benchmarks/reductions.py --hosts 1gbit --rounds 3
     Benchmarks/reductions.py --loss --steps 400 --rounds 1
+    Benchmarks/reductions.py --plan             what 'mneme plan' says of each step, from what 'mneme doctor' has measured just before
 
 One training run of a small GPT (about 14 million parameters, 256 positions a lane) on the synthetic copy of a text of its own making, in turns: the
-library's sums (messages of a tree between nodes), the reproducible tree, the tree with the optimizer's state shared out, trees whose sums are adaptive or rounded, and local steps, of which a
-meeting is counted as a share of each step. A step's time is the median of the steps of a turn after the
+library's sums (messages of a tree between nodes), the reproducible tree, the tree with the optimizer's state shared out, trees whose sums are adaptive or
+rounded, and local steps, of which a meeting is counted as a share of each step. A step's time is the median of the steps of a turn after the
 first five; a mode's is the median of its turns. Memory is the most that a rank held at once (VmHWM), the largest of the ranks. Nothing else should run.
 """
 
@@ -17,6 +18,7 @@ import os
 import random
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -84,9 +86,29 @@ def interface_bytes():
     return sum(int((folder / name).read_text()) for name in ("rx_bytes", "tx_bytes")) if folder.exists() else 0
 
 
+def launched(program, ranks, hosts):
+    """The words that start so many ranks."""
+    return ["mpirun", "--quiet", "--bind-to", "core" if ranks <= os.cpu_count() else "none", "--oversubscribe", "-n", ranks, program] if not hosts \
+        else [HERE.parent / "launch/mpirun", ranks]
+
+
+def planned(program, scratch, run, ranks, modes, hosts):
+    """Seconds of a step, by mode, as 'mneme plan' predicts them."""
+    cluster, environment = scratch / "cluster.yaml", dict(ENVIRONMENT, **hosts)
+    words = launched(program, ranks, hosts) + ["doctor", "--output", cluster]
+    subprocess.run(list(map(str, words)), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds = {}
+    for mode in modes:
+        words = [program, "plan", run, "--cluster", cluster, "--nodes", ranks if hosts else 1, "--ranks-per-node", 1 if hosts else ranks, "--threads", 1, "--json"]
+        for setting in MODES[mode]:
+            words += ["--set", setting]
+        output = subprocess.run(list(map(str, words)), env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout
+        seconds[mode] = json.loads(output)["asItIs"][0]["stepSeconds"]
+    return seconds
+
+
 def turn(program, scratch, run, ranks, settings, hosts):
-    words = ["mpirun", "--quiet", "--bind-to", "core", "-n", ranks, program] if not hosts else [HERE.parent / "launch/mpirun", ranks]
-    words += ["train", run, "--fresh"]
+    words = launched(program, ranks, hosts) + ["train", run, "--fresh"]
     for setting in settings:
         words += ["--set", setting]
     before = interface_bytes()
@@ -118,9 +140,10 @@ def main():
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--lanes", type=int, default=8, help="lanes of all ranks together")
-    parser.add_argument("--modes", nargs="*", default=list(MODES), choices=list(MODES))
+    parser.add_argument("--modes", nargs="*", default=list(MODES), choices=list(MODES), metavar="MODE", help="; ".join(MODES))
     parser.add_argument("--hosts", metavar="RATE", help="two hosts that a network of this rate joins, such as 1gbit, one rank on each")
     parser.add_argument("--loss", action="store_true", help="print the loss at the end of the runs, too")
+    parser.add_argument("--plan", action="store_true", help="print what 'mneme plan' predicts, too")
     options = parser.parse_args()
     turns = {mode: [] for mode in options.modes}
     with tempfile.TemporaryDirectory(prefix="mneme-reductions-") as scratch:
@@ -136,9 +159,11 @@ def main():
                 hosts[name] = value.strip("'")
             hosts["MNEME_HOSTFILE"] = str(scratch / "one-each")
         try:
+            plan = planned(options.mneme, scratch, run, options.ranks, options.modes, hosts) if options.plan else {}
             for _ in range(options.rounds):
                 for mode in options.modes:
                     turns[mode].append(turn(options.mneme, scratch, run, options.ranks, MODES[mode], hosts))
+                    print(f"{mode}: {1e3 * turns[mode][-1]['seconds']:.1f} ms", file=sys.stderr, flush=True)
         finally:
             if options.hosts:
                 subprocess.run([*sandbox, "down", "--folder", scratch / "hosts"], check=True)
@@ -146,7 +171,7 @@ def main():
     place = f"on two hosts at {options.hosts}" if options.hosts else "on one host"
     print(f"{cpu_name()}; {options.ranks} ranks of one thread {place}, {options.layers} layers of width {options.width}, {options.lanes} lanes of 256 tokens, "
           f"{options.rounds} turns of {options.steps} steps; load average {os.getloadavg()[0]:.1f} at the end.\n")
-    columns = ["ms a step", "against the first", "tokens/s", "MB a step on the wire" if options.hosts else "MB of a rank"] + (["loss"] if options.loss else [])
+    columns = ["ms a step", "against the first", "tokens/s", "MB a step on the wire" if options.hosts else "MB of a rank"] + ["loss"] * options.loss + ["planned ms", "planned against measured"] * options.plan
     print("| " + " | ".join(["sums"] + columns) + " |\n" + "| --- " * (len(columns) + 1) + "|")
     for mode in options.modes:
         def median(name):
@@ -154,6 +179,7 @@ def main():
         ratio = statistics.median(mine["seconds"] / other["seconds"] for mine, other in zip(turns[mode], turns[first]))
         row = [mode, f"{1e3 * median('seconds'):.1f}", f"{ratio:.3f}", f"{options.lanes * 256 / median('seconds'):.0f}"]
         row += [f"{median('bytes'):.1f}" if options.hosts else f"{median('memory'):.0f}"] + [f"{median('loss'):.4f}"] * options.loss
+        row += [f"{1e3 * plan[mode]:.1f}", f"{plan[mode] / median('seconds'):.2f}"] if options.plan else []
         print("| " + " | ".join(row) + " |")
 
 

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CStorage.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -9,6 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+mneme_crc32 mneme_fast_crc32(void) {
+    void *library = dlopen("libdeflate.so.0", RTLD_NOW | RTLD_LOCAL);
+    if (!library) library = dlopen("libdeflate.so", RTLD_NOW | RTLD_LOCAL);
+    return library ? (mneme_crc32)dlsym(library, "libdeflate_crc32") : NULL;
+}
 
 int mneme_exchange(const char *first, const char *second) {
 #if defined(__linux__) && defined(RENAME_EXCHANGE)

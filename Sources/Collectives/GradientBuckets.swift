@@ -38,7 +38,7 @@ public final class GradientBuckets {
     ///   - cuts: elements at which a bucket may begin, rising; `nil` for all. A bucket then is of as many bytes or a little less, or one cut's.
     ///   - concurrency: how many buckets may be on their way at once. Few are faster than many: the library takes memory for each, and
     ///     what it frees is warm for the next.
-    public init(ranges: [Range<Int>], bucketBytes: Int = 4 << 20, cuts: [Int]? = nil, concurrency: Int = 4) {
+    public init(ranges: [Range<Int>], bucketBytes: Int = BucketSize.usual, cuts: [Int]? = nil, concurrency: Int = 4) {
         precondition(concurrency > 0, "\(concurrency) buckets at once")
         precondition(bucketBytes >= MemoryLayout<Float>.stride, "buckets of \(bucketBytes) bytes")
         let bucketCount = bucketBytes / MemoryLayout<Float>.stride

@@ -17,6 +17,14 @@ public enum GradientFormat: String, Sendable, CaseIterable, Codable {
     ///   error feedback: Seide et al., "1-Bit Stochastic Gradient Descent and Its Application to Data-Parallel Distributed Training of Speech DNNs", 2014.
     case int8
 
+    /// Bytes of an element as it travels, its share of a block's scale included.
+    public var bytesPerElement: Double {
+        switch self {
+        case .float32: 4
+        case .bfloat16: 2
+        case .int8: 33.0 / 32
+        }
+    }
     /// Whether elements share a scale, so that only whole blocks can travel.
     public var hasBlocks: Bool { self == .int8 }
     /// Whether groups keep what rounding has left of their gradients.

@@ -152,11 +152,11 @@ public final class ParameterStore {
 
     /// Lays out the flat memory and fills in the starting values.
     /// - Parameters:
-    ///   - seed: the run's seed.
+    ///   - seed: the run's seed; `nil` leaves all values 0, for those that are read from elsewhere or filled in later.
     ///   - gradients: false for inference: no gradient memory.
     ///   - activations: the type of activations and of operands of matrix products. With bfloat16 the store keeps a rounded copy of all values
     ///     (the values themselves stay float32), which the optimizer or `refreshOperands` brings up to date.
-    public func allocate(seed: UInt64, gradients: Bool = true, activations: DataType = .float32) {
+    public func allocate(seed: UInt64?, gradients: Bool = true, activations: DataType = .float32) {
         require(flatValues == nil, "the store was already allocated")
         flatCount = 0
         activationType = activations
@@ -176,16 +176,23 @@ public final class ParameterStore {
                 let written = parameter.gradientForm == .rows ? parameter.shape.count : 0
                 kernels.fill(parameter.denseGradient.floats + written, 0, (parameter.shape.count + 15) / 16 * 16 - written)
             }
-            initialize(parameter, seed: seed)
             parameter.activationType = activations
             parameter.operand = parameter.value
         }
-        defer { resetPackedOperands() }
-        guard activations == .bfloat16 else { return }
-        let operands = Storage(byteCount: max(flatCount, 1) * 2)
-        flatOperands = operands
-        for parameter in parameters {
-            parameter.operand = Tensor(storage: operands, offset: parameter.offset, shape: parameter.shape, dataType: .bfloat16)
+        if activations == .bfloat16 {
+            let operands = Storage(byteCount: max(flatCount, 1) * 2)
+            flatOperands = operands
+            for parameter in parameters {
+                parameter.operand = Tensor(storage: operands, offset: parameter.offset, shape: parameter.shape, dataType: .bfloat16)
+            }
+        }
+        if let seed { initialize(seed: seed) } else { refreshOperands() }
+    }
+
+    /// Fills in the starting values, several parameters at a time.
+    public func initialize(seed: UInt64) {
+        Workers.parallel(parameters.count, minimum: 1) { range in
+            for index in range { initialize(parameters[index], seed: seed) }
         }
         refreshOperands()
     }

@@ -45,7 +45,7 @@ public final class LoadedRun {
             }
             let configuration = try RunConfiguration(yaml: yaml, file: "\(reader.directory)/checkpoint.h5")
             let task = try configuration.task.makeTask(configuration, savedIn: directory)
-            task.model.store.allocate(seed: configuration.seed, gradients: false, activations: configuration.precision.activations)
+            task.model.store.allocate(seed: nil, gradients: false, activations: configuration.precision.activations)
             return (configuration, task)
         }
         configuration = loaded.0

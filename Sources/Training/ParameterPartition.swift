@@ -39,7 +39,7 @@ package struct ParameterPartition {
     ///   - bucketBytes: the size of what travels together.
     ///   - travelsInParts: whether only whole parts travel.
     package init(
-        _ store: ParameterStore, sharedAlong tree: ReproducibleTree? = nil, rank: Int = 0, bucketBytes: Int = 4 << 20, travelsInParts: Bool = false
+        _ store: ParameterStore, sharedAlong tree: ReproducibleTree? = nil, rank: Int = 0, bucketBytes: Int = BucketSize.usual, travelsInParts: Bool = false
     ) {
         let parameters = store.parameters
         let tree = tree.flatMap { $0.size > 1 ? $0 : nil }

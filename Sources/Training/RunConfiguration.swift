@@ -39,8 +39,8 @@ public struct ParallelSettings: Sendable {
     public var reproducible: Bool
     /// Threads of a rank; `nil` divides the node's cores among its ranks, or is 1 where the run is reproducible.
     public var threads: Int?
-    /// Bytes of a gradient bucket.
-    public var bucketBytes: Int
+    /// Bytes of a gradient bucket; `nil` measures which is best when the run begins.
+    public var bucketBytes: Int?
     /// Each rank keeps the optimizer's state of a part of the parameters alone.
     public var shardOptimizer: Bool
     /// What partial sums of gradients are rounded to, and travel as.
@@ -296,8 +296,9 @@ extension ParallelSettings {
         threads = try section.optionalInt(
             "threads", "Threads of a rank.", defaultText: "the node's cores divided among its ranks; 1 where parallel.reproducible",
             in: 1...1024)
-        bucketBytes = try section.int(
-            "bucketBytes", "Bytes of gradients that are summed over ranks at a time.", default: 4 << 20, in: 4096...)
+        bucketBytes = try section.optionalInt(
+            "bucketBytes", "Bytes of gradients that are summed over ranks at a time.",
+            defaultText: "measured when the run begins on several ranks, and kept with it; 4 MiB for small models", in: 4096...)
         shardOptimizer = try section.bool(
             "shardOptimizer",
             "Each rank keeps the optimizer's state of its own part of the parameters, and updates that part alone (ZeRO-1); with parallel.reproducible.",

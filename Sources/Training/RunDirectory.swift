@@ -65,6 +65,7 @@ public final class RunDirectory {
     private let mostStarts: Int
 
     static let matrixProductsFile = "matrix-products.json"
+    static let bucketsFile = "gradient-buckets.json"
     static let sessionFile = "session.json"
     static let configurationFile = "run.yaml"
     private static let discarding = ".discarding"
@@ -254,7 +255,7 @@ public final class RunDirectory {
 
     /// The names in the directory that a run makes. Others are somebody else's and stay.
     private func ownNames(files: [String]) throws -> [String] {
-        let known = Set([Self.matrixProductsFile, Self.configurationFile, RunGoodput.fileName] + files)
+        let known = Set([Self.matrixProductsFile, Self.bucketsFile, Self.configurationFile, RunGoodput.fileName] + files)
         let steps = Set(try checkpoints.steps().map { CheckpointFormat.directory(step: $0) })
         return try Directory.names(in: path).filter { known.contains($0) || steps.contains($0) || MetricSinks.isOwn($0) || TraceFile.isOwn($0) }
     }

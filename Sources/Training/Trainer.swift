@@ -209,12 +209,15 @@ public final class Trainer {
         let store = model.store
         try MemoryNeed(configuration, task, ownership, tree, rank: communicator.rank, size: communicator.size).check(communicator)
         loader = try communicator.onEveryRank { try task.makeLoader(owning: Set(ownership.microBatches.joined()).union(crossCheck?.lanes ?? []).sorted()) }
-        store.allocate(seed: configuration.seed, activations: configuration.precision.activations)
+        store.allocate(seed: nil, activations: configuration.precision.activations)
         memory = LaneMemory(model, laneCount: configuration.batch.lanes, microBatches: ownership.microBatches)
         memorized = MemorizedPairs(for: model)
+        let buckets = try BucketAgreement(
+            configuration, communicator, gradientBytes: store.parameterCount * MemoryLayout<Float>.stride, ranksPerNode: ranksPerNode, fresh: fresh,
+            report: surroundings.report)
         let partition = ParameterPartition(
             store, sharedAlong: configuration.parallel.shardOptimizer ? tree : nil, rank: communicator.rank,
-            bucketBytes: configuration.parallel.bucketBytes,
+            bucketBytes: buckets.bytes,
             travelsInParts: GradientRounding.travelsInParts(configuration.parallel.gradients, configuration.parallel.combination))
         let residuals = ResidualState(configuration.parallel.gradients, store: store, tree: tree, rank: communicator.rank)
         optimizer = try makeOptimizer(configuration.optimizer, parameterCount: configuration.parallel.localSteps == nil ? partition.stateCount(store) : 1)
@@ -265,6 +268,8 @@ public final class Trainer {
                 step = try Self.restore(registry, configuration, communicator, task, ownership, directory, checkpoints, surroundings)
                 ledger.leave()
             }
+            // A session that goes on does not wait for random numbers that it would overwrite.
+            if step == 0 { store.initialize(seed: configuration.seed) }
             savedStep = step
             for _ in 0..<(passedOver[step] ?? 0) { try loader.advance() }
             if step == 0, let start {
@@ -280,7 +285,10 @@ public final class Trainer {
             if step == 0 { localSteps?.begin() }
             // Nothing refuses the session from here on but the disk.
             let own = task.files.map(\.name) + [RunBank.folder] + [task.bank?.formerFile].compactMap { $0 }
-            try communicator.onEveryRank { if fresh { try directory?.setEarlierRunAside(files: own) } }
+            try communicator.onEveryRank {
+                if fresh { try directory?.setEarlierRunAside(files: own) }
+                if let directory { try buckets.store(in: directory.path) }
+            }
             backends = surroundings.ownsProcess
                 ? try BackendAgreement(
                     communicator, directory: configuration.directory, cache: MatrixProductCache(directory: surroundings.cacheDirectory),
@@ -448,8 +456,9 @@ public final class Trainer {
             ledger.enter("step")
             _ = ledger.takeWaited()
             let start = ContinuousClock.now
-            try verifyNeighbour()
+            // Where ranks compute different bits, what they have computed since the last checkpoint is not worth one either.
             isBetweenSteps = false
+            try verifyNeighbour()
             let metrics = try trainStep()
             isBetweenSteps = true
             unwritten = metrics

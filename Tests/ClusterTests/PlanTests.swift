@@ -26,7 +26,9 @@ import Training
         }
     }
 
-    private func configuration(_ settings: String...) throws -> RunConfiguration {
+    private func configuration(_ settings: String...) throws -> RunConfiguration { try configuration(settings) }
+
+    private func configuration(_ settings: [String]) throws -> RunConfiguration {
         try withScratchDirectory { scratch in
             let yaml = """
                 run: \(scratch)/run
@@ -78,6 +80,28 @@ import Training
         let last = try #require(plan.growing.last)
         #expect(last.ranks == 8192 && last.nodes == 4096 && last.lanesPerRank == 8 && last.lanes == 16 * 4096)
         #expect(last.goodput < plan.growing[0].goodput && last.dalySeconds < plan.growing[0].dalySeconds)
+    }
+
+    @Test("what travels between nodes hides behind the last micro-batch's backward pass, but for what is ready last")
+    func sumsHide() throws {
+        func row(_ settings: String, nodes: Int = 2) throws -> Plan.Row {
+            var plan = try plan(nodes: [nodes])
+            let configuration = try self.configuration(settings.split(separator: " ").map(String.init))
+            try plan.fill(PlannedRun(configuration, try configuration.task.makeTask(configuration, savedIn: nil)), nodes: [nodes])
+            return plan.asItIs[0]
+        }
+        // Four ranks of four lanes: passes of 40 ms. 1 GB at 1 GB/s each way hides no more than the backward pass.
+        let whole = try row("")
+        #expect(abs(whole.hiddenSeconds - 0.04 * 2 / 3) < 1e-9 && abs(whole.stepSeconds - (0.04 + 0.02 + whole.allReduceSeconds - whole.hiddenSeconds)) < 1e-9)
+        // A fifth of it with int8, and nothing for six ranks without a tree, or with local steps, which also send an eighth.
+        let groups = "parallel.reproducible=true batch.groups=8"
+        let float = try row(groups), bytes = try row("\(groups) parallel.gradients=int8"), half = try row("\(groups) parallel.gradients=bfloat16")
+        #expect(abs(float.hiddenSeconds - 0.01 * 2 * 2 / 3) < 1e-9)
+        #expect(abs(half.allReduceSeconds / float.allReduceSeconds - 0.5) < 0.01 && abs(bytes.allReduceSeconds / float.allReduceSeconds - 33.0 / 128) < 0.01)
+        let local = try row("\(groups) parallel.localSteps=8")
+        #expect(local.hiddenSeconds == 0 && abs(local.allReduceSeconds / float.allReduceSeconds - 0.125) < 0.01)
+        #expect(try row("", nodes: 3).hiddenSeconds == 0)
+        #expect(try row("", nodes: 1).hiddenSeconds == 0)
     }
 
     @Test func moreRanksThanCoresShareThem() throws {

@@ -108,6 +108,10 @@ struct RecoveryTests {
             #expect(both.status == 69 && both.standardError.contains("computes other bits than both of its neighbours"), "\(both.standardError)")
             #expect(both.standardError.contains("rank 1 ("), "\(both.standardError)")
             #expect(try session(run, failpoint: nil, ranks: 3).status == 0)
+            // What faulty ranks had computed is in no checkpoint.
+            let steady = try self.run("steady", in: scratch, "parallel.reproducible=true", "batch.groups=8")
+            try steady.trainOnThreads(1)
+            #expect(try run.differences(from: steady) == [])
         }
     }
 }

@@ -47,11 +47,18 @@ struct TrainingEqualityTests {
         }
     }
 
+    /// A run whose bits do not depend on ranks. It saves at its end alone: what saves in the middle may change is looked for where runs resume.
+    private func reproducibleRun(_ kind: TrainingFixture.Kind, _ name: String, in scratch: String, _ settings: String...) throws -> TrainingRun {
+        var run = try TrainingRun(kind, name, in: scratch, "parallel.reproducible=true", "batch.groups=8", "checkpoint.every=100")
+        run.settings += settings
+        return run
+    }
+
     /// The same bits on several numbers of ranks, and through changes of their number.
     private func expectSameBits(_ kind: TrainingFixture.Kind, on sizes: [Int], _ train: (TrainingRun, _ ranks: Int) throws -> Void) throws {
         try withScratchDirectory { scratch in
             func run(_ name: String) throws -> TrainingRun {
-                try TrainingRun(kind, name, in: scratch, "parallel.reproducible=true", "batch.groups=8")
+                try reproducibleRun(kind, name, in: scratch)
             }
             let alone = try run("alone")
             try train(alone, 1)
@@ -87,7 +94,7 @@ struct TrainingEqualityTests {
     func sharedOptimizer(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in
             func run(_ name: String) throws -> TrainingRun {
-                try TrainingRun(kind, name, in: scratch, "parallel.reproducible=true", "batch.groups=8", "parallel.bucketBytes=16384")
+                try reproducibleRun(kind, name, in: scratch, "parallel.bucketBytes=16384")
             }
             let alone = try run("alone")
             try alone.trainOnThreads(1)
@@ -110,8 +117,7 @@ struct TrainingEqualityTests {
     func roundedGradients(kind: TrainingFixture.Kind, format: String) throws {
         try withScratchDirectory { scratch in
             func run(_ name: String) throws -> TrainingRun {
-                try TrainingRun(
-                    kind, name, in: scratch, "parallel.reproducible=true", "batch.groups=8", "parallel.bucketBytes=16384", "parallel.gradients=\(format)")
+                try reproducibleRun(kind, name, in: scratch, "parallel.bucketBytes=16384", "parallel.gradients=\(format)")
             }
             let alone = try run("alone")
             try alone.trainOnThreads(1)
@@ -136,7 +142,7 @@ struct TrainingEqualityTests {
         for format in ["bfloat16", "int8"] {
             try withScratchDirectory { scratch in
                 func run(_ name: String) throws -> TrainingRun {
-                    try TrainingRun(.streams, name, in: scratch, "parallel.reproducible=true", "batch.groups=8", "parallel.gradients=\(format)")
+                    try reproducibleRun(.streams, name, in: scratch, "parallel.gradients=\(format)")
                 }
                 let alone = try run("alone")
                 try alone.trainOnThreads(1)
@@ -155,8 +161,7 @@ struct TrainingEqualityTests {
     func localSteps(kind: TrainingFixture.Kind, format: String) throws {
         try withScratchDirectory { scratch in
             func run(_ name: String) throws -> TrainingRun {
-                try TrainingRun(
-                    kind, name, in: scratch, "parallel.reproducible=true", "batch.groups=8", "parallel.bucketBytes=16384", "parallel.localSteps=5",
+                try reproducibleRun(kind, name, in: scratch, "parallel.bucketBytes=16384", "parallel.localSteps=5",
                     "parallel.gradients=\(format)")
             }
             let alone = try run("alone")
@@ -178,7 +183,7 @@ struct TrainingEqualityTests {
     @Test("a run goes over to rounded gradients and back to whole ones")
     func changingFormat() throws {
         try withScratchDirectory { scratch in
-            let run = try TrainingRun(.streams, "run", in: scratch, "parallel.reproducible=true", "batch.groups=8", "evaluation.every=never")
+            let run = try reproducibleRun(.streams, "run", in: scratch, "evaluation.every=never")
             for (steps, format) in [(4, "float32"), (7, "int8"), (9, "float32"), (12, "bfloat16")] {
                 try run.with("steps=\(steps)", "parallel.gradients=\(format)").trainOnThreads(2)
             }

@@ -1,6 +1,7 @@
 // What the loop does besides stepping: checkpoints by time, retention, fresh starts, evaluation and logging.
 
 import Foundation
+import Synchronization
 import Testing
 import TestSupport
 
@@ -70,11 +71,39 @@ import TestSupport
         }
     }
 
+    @Test func bucketsAreMeasuredOnceForEachNumberOfRanks() throws {
+        try withScratchDirectory { scratch in
+            let run = try TrainingRun(.windows, "run", in: scratch, "model.width=256", "evaluation.every=never", "batch.length=16", "steps=1")
+            func record() throws -> [[String: Any]] {
+                let data = try Data(contentsOf: URL(fileURLWithPath: run.directory + "/gradient-buckets.json"))
+                return try #require(JSONSerialization.jsonObject(with: data) as? [[String: Any]])
+            }
+            try run.trainOnThreads(2)
+            let first = try record()
+            #expect(first.map { $0["ranks"] as? Int } == [2])
+            try run.with("steps=2").trainOnThreads(3)
+            let second = try record()
+            #expect(second.map { $0["ranks"] as? Int } == [2, 3])
+            // What two ranks have measured holds for their later sessions, and a size in the run file measures nothing.
+            try run.with("steps=3").trainOnThreads(2)
+            try run.with("steps=4", "parallel.bucketBytes=100000").trainOnThreads(4)
+            #expect(try record() as NSArray == second as NSArray)
+            try "{".write(toFile: run.directory + "/gradient-buckets.json", atomically: true, encoding: .utf8)
+            let said = Mutex<[String]>([])
+            try run.with("steps=5").trainOnThreads(2) { line in said.withLock { $0.append(line) } }
+            #expect(said.withLock { $0.contains { $0.contains("gradient-buckets.json: is no record of bucket sizes") } }, "\(said.withLock { $0 })")
+            #expect(try record().count == 1)
+            let small = try TrainingRun(.windows, "small", in: scratch, "steps=1")
+            try small.trainOnThreads(2)
+            #expect(!FileManager.default.fileExists(atPath: small.directory + "/gradient-buckets.json"))
+        }
+    }
+
     @Test func aDryRunPrintsWhatItWouldTrain() throws {
         try withScratchDirectory { scratch in
             let run = try TrainingRun(.windows, "run", in: scratch)
             let dry = try run.train(flags: "--dry-run")
-            #expect(dry.standardOutput.contains("momentum") == false && dry.standardOutput.contains("bucketBytes: 4194304"), "\(dry.standardOutput)")
+            #expect(dry.standardOutput.contains("momentum") == false && dry.standardOutput.contains("shardOptimizer: false"), "\(dry.standardOutput)")
             #expect(!FileManager.default.fileExists(atPath: run.directory))
         }
     }

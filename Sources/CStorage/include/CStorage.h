@@ -2,6 +2,15 @@
 #ifndef MNEME_CSTORAGE_H
 #define MNEME_CSTORAGE_H
 
+#include <stddef.h>
+#include <stdint.h>
+
+// Goes on with a CRC-32 of zlib's polynomial.
+typedef uint32_t (*mneme_crc32)(uint32_t checksum, const void *bytes, size_t count);
+
+// libdeflate's, which takes the processor's own instructions; NULL where the library is not installed.
+mneme_crc32 mneme_fast_crc32(void);
+
 // Lets two paths exchange their names in one step. Returns 0, or -1 with errno set: ENOSYS where the system cannot.
 int mneme_exchange(const char *first, const char *second);
 

@@ -53,13 +53,10 @@ package struct AllReduceCurve: Codable, Sendable, Equatable {
 
 /// What the curve says about the sizes that runs use.
 package enum AllReduceCheck {
-    /// The default of `parallel.bucketBytes`.
-    static let usualBucket = 4 << 20
-
     /// - Parameter nodes: over how many the ranks lie.
     package static func results(_ curve: AllReduceCurve, nodes: Int) -> [CheckResult] {
         let name = "all-reduce"
-        guard let usual = curve.calls.first(where: { $0.bytes == usualBucket }), let fastest = curve.calls.map(\.bytesPerSecond).max() else {
+        guard let usual = curve.calls.first(where: { $0.bytes == BucketSize.usual }), let fastest = curve.calls.map(\.bytesPerSecond).max() else {
             let largest = curve.calls.last
             return [
                 .warn(
@@ -69,7 +66,7 @@ package enum AllReduceCheck {
         }
         let text = String(format: "%.2f GB/s in buckets of 4 MiB, %.0f us for %d bytes", usual.bytesPerSecond / 1e9, curve.calls[0].seconds * 1e6, curve.calls[0].bytes)
         // Curves of loaded machines jump by a factor of two. What is slower than a third of the best is worth a word, and the least size that is not.
-        let advised = curve.calls.first { $0.bytes > usualBucket && $0.bytesPerSecond > 0.8 * fastest }
+        let advised = curve.calls.first { $0.bytes > BucketSize.usual && $0.bytesPerSecond > 0.8 * fastest }
         if usual.bytesPerSecond < fastest / 3, let advised {
             return [.warn(name, text + String(format: ", but %.2f GB/s in larger ones", advised.bytesPerSecond / 1e9), "set parallel.bucketBytes to \(advised.bytes)")]
         }

@@ -1,5 +1,6 @@
 // What a cluster can do, as a file that doctor writes and plan reads.
 
+import Collectives
 import Configuration
 import Diagnostics
 import Foundation
@@ -53,7 +54,7 @@ package struct ClusterDescription: Sendable, Equatable, Encodable {
         bfloat16FlopsPerSecond = report.bfloat16GflopsPerSecond.allThreads.total * 1e9 / Double(nodes)
         memoryBytesPerSecond = report.memoryGigabytesPerSecond.allThreads.total * 1e9 / Double(nodes)
         if nodes == 1, let calls = report.allReduce?.calls, let first = calls.first {
-            let usual = calls.first { $0.bytes == AllReduceCheck.usualBucket } ?? calls[calls.count - 1]
+            let usual = calls.first { $0.bytes == BucketSize.usual } ?? calls[calls.count - 1]
             // No small call is faster than the latency, and some are slower by what else the node does.
             let latency = calls.filter { $0.bytes <= 64 << 10 }.map(\.seconds).min() ?? first.seconds
             insideNode = Inside(ranks: report.ranks, latencySeconds: latency, bytesPerSecond: usual.bytesPerSecond)

@@ -27,11 +27,11 @@ extension Plan {
     private var attained: Double { rehearsal.points.last.map { $0.flops / max($0.productSeconds, 1e-9) } ?? 0 }
 
     private func table(_ rows: [Row], _ title: String) -> [String] {
-        let head = ["nodes", "ranks", "lanes", "a rank", "step", "passes", "update", "all-reduce", "lanes/s", "efficiency", "GB a rank", "checkpoint", "goodput"]
+        let head = ["nodes", "ranks", "lanes", "a rank", "step", "passes", "update", "all-reduce", "hidden", "lanes/s", "efficiency", "GB a rank", "checkpoint", "goodput"]
         let cells = rows.map { row in
             [
                 "\(row.nodes)", "\(row.ranks)", "\(row.lanes)", "\(row.lanesPerRank)", Self.time(row.stepSeconds), Self.time(row.passSeconds), Self.time(row.updateSeconds),
-                Self.time(row.allReduceSeconds), String(format: "%.4g", row.lanesPerSecond), String(format: "%.0f %%", 100 * row.efficiency),
+                Self.time(row.allReduceSeconds), Self.time(row.hiddenSeconds), String(format: "%.4g", row.lanesPerSecond), String(format: "%.0f %%", 100 * row.efficiency),
                 String(format: "%.2f", Double(row.memoryPerRank.total) / 1e9) + (row.fits ? "" : " too much"), Self.time(row.dalySeconds),
                 String(format: "%.2f %%", 100 * row.goodput),
             ]
@@ -69,7 +69,7 @@ extension Plan {
                 format: "passes and update take what they took here, with %@, in proportion to products (%.1f GFLOP/s here) and memory (%.1f GB/s here) of a node there (%.1f GFLOP/s, %.1f GB/s)",
                 quantity(rehearsal.threads, "thread"), localFlopsPerSecond / 1e9, localMemoryBytesPerSecond / 1e9, peak / 1e9, cluster.memoryBytesPerSecond / 1e9),
             "the slowest rank is the one with the most lanes; micro-batches between measured sizes (\(rehearsal.points.map { "\($0.lanes)" }.joined(separator: ", ")) lanes) are interpolated",
-            "nothing of an all-reduce is hidden behind the backward pass; \(bytesShown(4 * parameters)) of gradients are summed in each step",
+            traffic,
         ] + (usesInside
             ? [hasInside ? "inside a node it grows in proportion to ranks - 1, from what was measured on \(cluster.insideNode?.ranks ?? 0)" : "no all-reduce was measured inside a node: 5 us, a sixth of the memory's speed"] : [])
             + (usesNodes
@@ -84,6 +84,15 @@ extension Plan {
             ]
             + (localLoadAverage > 0.5 * Double(Workers.usableProcessors)
                 ? [String(format: "this machine had other work (load %.1f): plan again when it has none, and mistrust these times until then", localLoadAverage)] : [])
+    }
+
+    /// What travels, and what of it costs time.
+    private var traffic: String {
+        let hides = (asItIs + growing).contains { $0.hiddenSeconds > 0 }
+        let copy = "\(bytesShown(trafficBytes)) of gradients are summed \(trafficInterval == 1 ? "in each step" : "every \(trafficInterval) steps")"
+        return hides
+            ? "\(copy); between nodes they hide behind the backward pass of the last micro-batch (two thirds of its time), but for the \(bytesShown(lastTrafficBytes)) that are ready last; nothing hides inside a node"
+            : "\(copy); nothing of it hides behind the backward pass"
     }
 
     private var peak: Double { isBFloat16 ? cluster.bfloat16FlopsPerSecond : cluster.float32FlopsPerSecond }

@@ -37,6 +37,8 @@ package struct Plan: Sendable, Encodable {
         package var passSeconds: Double
         package var updateSeconds: Double
         package var allReduceSeconds: Double
+        /// What of the sums hides behind the backward pass, and is not in the step.
+        package var hiddenSeconds: Double
         package var lanesPerSecond: Double
         /// Lanes a second and rank against the first row.
         package var efficiency: Double
@@ -76,6 +78,10 @@ package struct Plan: Sendable, Encodable {
     package var isBFloat16 = false
     /// Of this machine before the rehearsal: above half of its cores, other work has disturbed it.
     package var localLoadAverage = 0.0
+    /// What is summed at a time, of these what is ready last, and how many steps lie between two sums.
+    package var trafficBytes = 0
+    package var lastTrafficBytes = 0
+    package var trafficInterval = 1
     package var cluster: ClusterDescription
     package var assumptions: PlanAssumptions
     /// The run as it is: its lanes shared by more and more ranks.
@@ -143,6 +149,8 @@ extension Plan {
     /// - Throws: `UserError` (.configuration) where a number of nodes that was asked for has more ranks than lanes can be shared by.
     package mutating func fill(_ run: PlannedRun, nodes asked: [Int]?) throws {
         let ranksPerNode = assumptions.ranksPerNode
+        let traffic = PlannedTraffic(run, parameters: parameters, ranks: 1)
+        (trafficBytes, lastTrafficBytes, trafficInterval) = (traffic.bytes, traffic.lastBytes, traffic.interval)
         // On part of one node first, so that one sees what its ranks cost each other.
         var sizes: [(nodes: Int, ranks: Int)] = asked?.map { ($0, $0 * ranksPerNode) } ?? []
         if asked == nil {
@@ -173,8 +181,10 @@ extension Plan {
         let passes = Double(count) * (point.productSeconds * speed.products + (point.seconds - point.productSeconds) * speed.memory)
         // The norm and the update pass over memory, and over a part of it where the state is shared out.
         let update = rehearsal.updateSeconds * speed.memory / (run.configuration.parallel.shardOptimizer ? Double(ranks) : 1)
-        let reducing = allReduceSeconds(bytes: 4 * parameters, nodes: nodes, ranksOfNode: onNode, bucket: run.configuration.parallel.bucketBytes)
-        let seconds = passes + update + reducing
+        let traffic = PlannedTraffic(run, parameters: parameters, ranks: ranks)
+        // The backward pass, two thirds of both, of the last micro-batch: only then are sums of all micro-batches ready.
+        let (reducing, hidden) = allReduceSeconds(traffic, nodes: nodes, ranksOfNode: onNode, backward: passes / Double(count) * 2 / 3)
+        let seconds = passes + update + reducing - hidden
         let need = try run.need(ranks: ranks, ranksPerNode: onNode)
         let memory = memory(need, activations: Int(point.activationBytes))
         let write = cluster.writeBytesPerSecond ?? assumptions.writeBytesPerSecond
@@ -185,7 +195,7 @@ extension Plan {
         let work = max(interval.daly, seconds)
         return Row(
             nodes: nodes, ranks: ranks, lanes: run.configuration.batch.lanes, lanesPerRank: count * lanes, stepSeconds: seconds, passSeconds: passes,
-            updateSeconds: update, allReduceSeconds: reducing, lanesPerSecond: Double(run.configuration.batch.lanes) / seconds, efficiency: 1,
+            updateSeconds: update, allReduceSeconds: reducing, hiddenSeconds: hidden, lanesPerSecond: Double(run.configuration.batch.lanes) / seconds, efficiency: 1,
             memoryPerRank: memory, fits: memory.total <= cluster.memoryBytes / onNode, saveSeconds: save, youngSeconds: interval.young,
             dalySeconds: interval.daly, dalySteps: max(1, Int(work / seconds)), goodput: interval.goodput(interval: work))
     }
@@ -200,26 +210,32 @@ extension Plan {
         return (localFlopsPerSecond / products, localMemoryBytesPerSecond / memory)
     }
 
-    /// Sums inside each node, then between nodes, then a few small ones; none of it behind the backward pass.
-    private func allReduceSeconds(bytes: Int, nodes: Int, ranksOfNode: Int, bucket: Int) -> Double {
-        let buckets = Double((bytes + bucket - 1) / bucket)
+    /// Sums inside each node, then between nodes, then a few small ones; and what of those between nodes hides behind the backward pass.
+    private func allReduceSeconds(
+        _ traffic: PlannedTraffic, nodes: Int, ranksOfNode: Int, backward: Double
+    ) -> (seconds: Double, hidden: Double) {
+        let buckets = Double((traffic.bytes + traffic.bucketBytes - 1) / traffic.bucketBytes)
         func rounds(_ count: Int) -> Double { count > 1 ? log2(Double(count)).rounded(.up) : 0 }
         var seconds = 0.0
         var latency = 0.0
+        var hidden = 0.0
         if ranksOfNode > 1 {
             // Without a measurement: as fast as memory lets one rank read two and write one.
             let inside = cluster.insideNode ?? ClusterDescription.Inside(ranks: 2, latencySeconds: 5e-6, bytesPerSecond: cluster.memoryBytesPerSecond / 6)
             // What all ranks move through one memory grows with them; the latency with the rounds.
-            seconds += Double(bytes) / inside.bytesPerSecond * Double(ranksOfNode - 1) / Double(inside.ranks - 1)
+            seconds += Double(traffic.bytes) / inside.bytesPerSecond * Double(ranksOfNode - 1) / Double(inside.ranks - 1)
             latency += inside.latencySeconds * rounds(ranksOfNode) / rounds(inside.ranks)
         }
         if nodes > 1 {
             let link = cluster.betweenNodes ?? assumptions.link
-            seconds += 2 * Double(nodes - 1) / Double(nodes) * Double(bytes) / link.bytesPerSecond
+            let secondsPerByte = 2 * Double(nodes - 1) / Double(nodes) / link.bytesPerSecond
+            seconds += Double(traffic.bytes) * secondsPerByte
             latency += 2 * rounds(nodes) * link.latencySeconds
+            if traffic.hides { hidden = min(backward, Double(traffic.bytes - traffic.lastBytes) * secondsPerByte) }
         }
-        // The sums of a step, its requests, and the check of its gradient are three more.
-        return seconds + (buckets + 3) * latency
+        let interval = Double(traffic.interval)
+        // The sums of a step, its requests, and the check of its gradient are three more, local step or not.
+        return (seconds / interval + (buckets / interval + 3) * latency, hidden)
     }
 
     private func memory(_ need: MemoryNeed, activations: Int) -> Memory {
