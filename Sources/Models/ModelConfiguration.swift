@@ -11,6 +11,8 @@ public enum ModelKind: String, Sendable, CaseIterable {
     case decoderOnly = "decoder-only"
     /// The WMT base recipe's layout.
     case encoderDecoder = "encoder-decoder"
+    /// A Transformer that remembers the hidden states of earlier segments.
+    case transformerXL = "transformer-xl"
     /// The end-to-end memory network over the latest words.
     case memoryNetwork = "memory-network"
     /// Elman's simple recurrent layers.
@@ -39,6 +41,7 @@ public enum ModelKind: String, Sendable, CaseIterable {
     var reader: Reader {
         switch self {
         case .decoderOnly, .encoderDecoder: .model(TransformerConfiguration.self)
+        case .transformerXL: .model(TransformerXLConfiguration.self)
         case .memoryNetwork: .model(MemoryNetworkLanguageModel.Configuration.self)
         case .elman, .lstm, .gru, .gruResetBefore: .core(RecurrentLayersConfiguration.self)
         case .turingMachine: .core(NeuralTuringMachineConfiguration.self)
@@ -49,6 +52,8 @@ public enum ModelKind: String, Sendable, CaseIterable {
 
     /// The kinds that read one position after the other: recurrent layers, or a controller with a memory.
     public static let cores = allCases.filter { if case .core = $0.reader { true } else { false } }
+    /// The kinds that read one sequence of tokens from left to right.
+    public static let texts = allCases.filter { $0 != .encoderDecoder }
 }
 
 /// What a language model is made of, as the run file's section `model` says it.
@@ -73,9 +78,12 @@ extension ModelConfiguration {
 }
 
 /// The section `model` of a run over a corpus.
+/// - Parameter kinds: those that are allowed.
 /// - Throws: `UserError` (.configuration) that names the key.
-public func readModelConfiguration(_ section: ConfigurationSection) throws -> any ModelConfiguration {
-    let kind: ModelKind = try section.choice("kind", modelKindMeaning)
+public func readModelConfiguration(
+    _ section: ConfigurationSection, of kinds: [ModelKind] = ModelKind.allCases
+) throws -> any ModelConfiguration {
+    let kind = try section.choice("kind", modelKindMeaning, of: kinds)
     switch kind.reader {
     case .model(let type): return try type.init(kind, section)
     case .core: return try RecurrentLanguageModel.Configuration(kind, section)

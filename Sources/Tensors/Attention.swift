@@ -11,11 +11,14 @@ public struct AttentionMask: Sendable {
     public var causal: Bool
     /// The number of real keys of each sequence, [B]; `nil` when all S are real. A query that sees no key gives zeros.
     public var keyLengths: [Int]?
+    /// The first key that each query sees, [B, T], 0 ... S; `nil` when that is key 0 for all.
+    public var firstKeys: [Int]?
 
     /// Without arguments: every query sees every key.
-    public init(causal: Bool = false, keyLengths: [Int]? = nil) {
+    public init(causal: Bool = false, keyLengths: [Int]? = nil, firstKeys: [Int]? = nil) {
         self.causal = causal
         self.keyLengths = keyLengths
+        self.firstKeys = firstKeys
     }
 }
 

@@ -31,6 +31,8 @@ struct AttentionComputation {
     let mask: AttentionMask
     let scale: Float
     let dropout: AttentionDropout?
+    /// What scores have beside the products of queries and keys; `nil` for nothing.
+    let positions: RelativePositions?
     let (batch, queries, keys): (Int, Int, Int)
     /// Of all operands.
     let dataType: DataType
@@ -42,7 +44,7 @@ struct AttentionComputation {
 
     init(
         query: AttentionOperand, key: AttentionOperand, value: AttentionOperand, width: Int, heads: Int, mask: AttentionMask, scale: Float?,
-        dropout: AttentionDropout?
+        dropout: AttentionDropout?, positions: RelativePositions? = nil
     ) {
         require(heads > 0 && width % heads == 0, "attention: \(heads) heads do not divide a width of \(width)")
         require(
@@ -60,10 +62,15 @@ struct AttentionComputation {
         self.mask = mask
         self.scale = scale ?? 1 / Float(width / heads).squareRoot()
         self.dropout = dropout
+        self.positions = positions
         dataType = query.tensor.dataType
         (batch, queries, keys) = (query.tensor.shape[0], query.length, key.length)
         require(!mask.causal || keys >= queries, "attention: a causal mask over \(queries) queries and \(keys) keys")
         require(mask.keyLengths.map { $0.count == batch } ?? true, "attention: \(mask.keyLengths?.count ?? 0) key lengths for \(batch) sequences")
+        require(
+            mask.firstKeys.map { $0.count == batch * queries } ?? true,
+            "attention: \(mask.firstKeys?.count ?? 0) first keys for \(batch) sequences of \(queries) queries")
+        positions?.check(self, width: width)
     }
 
     // MARK: blocks
@@ -86,10 +93,25 @@ struct AttentionComputation {
         mask.causal ? min(realKeys(sequence), first + rows + keys - queries) : realKeys(sequence)
     }
 
+    /// The first key that any of `rows` queries from `first` on sees.
+    private func keyStart(_ sequence: Int, first: Int, rows: Int) -> Int {
+        guard let firstKeys = mask.firstKeys else { return 0 }
+        return firstKeys[sequence * queries + first..<sequence * queries + first + rows].min() ?? 0
+    }
+
+    /// Takes the keys of a block out of the scores that come before the first one of their query.
+    func hideEarlyKeys(_ block: Block, _ sequence: Int, _ scores: UnsafeMutablePointer<Float>) {
+        guard let firstKeys = mask.firstKeys else { return }
+        for row in 0..<block.rows {
+            let hidden = min(block.columns, firstKeys[sequence * queries + block.query + row] - block.key)
+            if hidden > 0 { kernels.fill(scores + row * block.columns, -.infinity, hidden) }
+        }
+    }
+
     /// Calls `body` with each block of the queries from `first` on, by rising key.
     func forEachBlock(_ sequence: Int, first: Int, rows: Int, _ body: (Block) -> Void) {
         let limit = keyLimit(sequence, first: first, rows: rows)
-        var key = 0
+        var key = keyStart(sequence, first: first, rows: rows)
         while key < limit {
             let columns = min(Self.keyBlock, limit - key)
             body(Block(query: first, rows: rows, key: key, columns: columns, firstVisible: mask.causal ? first + 1 + keys - queries - key : columns))
@@ -131,7 +153,7 @@ struct AttentionComputation {
         let output = Tensor(uninitialized: [batch, queries, width], dataType)
         let logSums = keepsLogSums ? Tensor(uninitialized: [batch, heads, queries]) : nil
         let (rows, columns) = (min(Self.queryBlock, queries), min(Self.keyBlock, keys))
-        let memory = scratch(2 * rows * columns + 2 * rows * headSize + 3 * rows + 2 * keys * headSize)
+        let memory = scratch(2 * rows * columns + 2 * rows * headSize + 3 * rows + 2 * keys * headSize + positionScratch(rows, columns))
         Workers.forEach(tasks: batch * heads) { task in
             let (b, h) = (task / heads, task % heads)
             let scores = memory.floats + Workers.index * memory.shape[1]
@@ -142,11 +164,14 @@ struct AttentionComputation {
             let valueRows = keyRows + keys * headSize
             let maximum = valueRows + keys * headSize
             let (sum, correction) = (maximum + rows, maximum + 2 * rows)
+            let work = positions.map { _ in PositionMemory(self, correction + rows, rows, columns) }
+            if let work { packPositions(h, work) }
             pack(key, b, row: 0, h, count: realKeys(b), into: keyRows)
             pack(value, b, row: 0, h, count: realKeys(b), into: valueRows)
             for first in stride(from: 0, to: queries, by: rows) {
                 let rows = min(rows, queries - first)
                 pack(query, b, row: first, h, count: rows, into: queryRows)
+                if let work { addBiases(h, rows: rows, queryRows, work) }
                 kernels.fill(maximum, -.infinity, rows)
                 kernels.fill(sum, 0, rows)
                 kernels.fill(mixed, 0, rows * headSize)
@@ -154,6 +179,8 @@ struct AttentionComputation {
                     multiplyMatrices(
                         into: MatrixResult(scores, leading: block.columns), packed(queryRows), packed(keyRows, row: block.key, .transposed), m: rows,
                         n: block.columns, k: headSize)
+                    if let work { addPositions(block, scores, work) }
+                    hideEarlyKeys(block, b, scores)
                     let weights = self.probabilities(
                         block, b, h, scores: scores, probabilities, maximum: maximum, sum: sum, correction: correction)
                     if block.key > 0 {

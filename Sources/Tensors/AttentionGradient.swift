@@ -63,7 +63,8 @@ extension AttentionComputation {
         let width = heads * headSize
         let (rows, columns) = (min(Self.queryBlock, queries), min(Self.keyBlock, keys))
         let block = max(rows * columns, 2 * headSize)
-        let memory = scratch(4 * block + 4 * keys * headSize + 3 * rows * headSize + rows)
+        let memory = scratch(4 * block + 4 * keys * headSize + 3 * rows * headSize + rows + positionScratch(rows, columns))
+        let sums = positions.map { _ in PositionGradients(self) }
         Workers.forEach(tasks: batch * heads) { task in
             let (b, h) = (task / heads, task % heads)
             let scores = memory.floats + Workers.index * memory.shape[1]
@@ -78,6 +79,8 @@ extension AttentionComputation {
             let work = BlockMemory(
                 scores: scores, scoreGradient: scores + block, probabilities: dataType == .float32 ? scores : scores + 2 * block,
                 operandGradient: scores + (dataType == .float32 ? block : 3 * block))
+            let positionWork = positions.map { _ in PositionMemory(self, inner + rows, rows, columns) }
+            if let positionWork { packPositions(h, positionWork) }
             pack(key, b, row: 0, h, count: realKeys(b), into: keyRows)
             pack(value, b, row: 0, h, count: realKeys(b), into: valueRows)
             kernels.fill(keyGradient, 0, 2 * keys * headSize)
@@ -87,10 +90,12 @@ extension AttentionComputation {
                 rowProducts(gradient, output, first: place, rows: rows, scratch: scores, into: inner)
                 kernels.fill(queryGradient, 0, rows * headSize)
                 pack(query, b, row: first, h, count: rows, into: queryRows)
+                if let positionWork { addBiases(h, rows: rows, queryRows, positionWork) }
                 pack(gradient, first: place, stride: width, count: rows, into: outputRows)
                 forEachBlock(b, first: first, rows: rows) { block in
                     let minus = logSums.floats + (b * heads + h) * queries + first
-                    let (weights, scoreGradient) = gradients(block, b, h, queryRows, outputRows, keyRows, valueRows, minus: minus, inner: inner, work)
+                    let (weights, scoreGradient) = gradients(
+                        block, b, h, queryRows, outputRows, keyRows, valueRows, minus: minus, inner: inner, work, positionWork)
                     let columns = block.columns
                     if valueTarget != nil {
                         multiplyMatrices(
@@ -102,17 +107,21 @@ extension AttentionComputation {
                             into: MatrixResult(keyGradient + block.key * headSize, leading: headSize), scoreGradient.transposed, packed(queryRows),
                             m: columns, n: headSize, k: rows, beta: 1)
                     }
-                    if queryTarget != nil {
+                    if queryTarget != nil || positions != nil {
                         multiplyMatrices(
                             into: MatrixResult(queryGradient, leading: headSize), scoreGradient, packed(keyRows, row: block.key), m: rows,
                             n: headSize, k: columns, beta: block.key > 0 ? 1 : 0)
                     }
+                    if let positionWork { addPositionGradients(block, scoreGradient, positionWork) }
                 }
+                if let positionWork { sums?.addBiases(b, h, rows: rows, queryGradient, positionWork, self) }
                 queryTarget?.write(queryGradient, sequence: b, row: first, head: h, headSize: headSize, count: rows)
             }
             keyTarget?.write(keyGradient, sequence: b, row: 0, head: h, headSize: headSize, count: keys)
             valueTarget?.write(valueGradient, sequence: b, row: 0, head: h, headSize: headSize, count: keys)
+            if let positionWork { sums?.store(b, h, positionWork, self) }
         }
+        if let positions { sums?.add(to: positions) }
     }
 
     /// The memory of one block, R C elements each.
@@ -128,12 +137,14 @@ extension AttentionComputation {
     private func gradients(
         _ block: Block, _ b: Int, _ h: Int, _ queryRows: UnsafeMutablePointer<Float>, _ outputRows: UnsafeMutablePointer<Float>,
         _ keyRows: UnsafeMutablePointer<Float>, _ valueRows: UnsafeMutablePointer<Float>, minus: UnsafePointer<Float>, inner: UnsafePointer<Float>,
-        _ work: BlockMemory
+        _ work: BlockMemory, _ positionWork: PositionMemory?
     ) -> (probabilities: MatrixOperand, scoreGradient: MatrixOperand) {
         let (rows, columns) = (block.rows, block.columns)
         multiplyMatrices(
             into: MatrixResult(work.scores, leading: columns), packed(queryRows), packed(keyRows, row: block.key, .transposed), m: rows, n: columns,
             k: headSize)
+        if let positionWork { addPositions(block, work.scores, positionWork) }
+        hideEarlyKeys(block, b, work.scores)
         multiplyMatrices(
             into: MatrixResult(work.scoreGradient, leading: columns), packed(outputRows), packed(valueRows, row: block.key, .transposed), m: rows,
             n: columns, k: headSize)

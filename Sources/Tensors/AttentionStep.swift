@@ -9,7 +9,9 @@ extension AttentionComputation {
     private static let fewQueries = 8
 
     /// True for the shape of a decoding step: few queries, each sees all real keys, no dropout.
-    var isDecodingStep: Bool { queries <= Self.fewQueries && dropout == nil && (!mask.causal || queries == 1) }
+    var isDecodingStep: Bool {
+        queries <= Self.fewQueries && dropout == nil && (!mask.causal || queries == 1) && mask.firstKeys == nil && positions == nil
+    }
 
     /// Each query by itself. Returns [B, T, D].
     func decodingStep() -> Tensor {

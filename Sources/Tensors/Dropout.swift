@@ -33,6 +33,12 @@ public final class DropoutContext {
     /// The same context at a site of its own: for computing a part of a pass again.
     public func copy(at site: UInt64) -> DropoutContext { DropoutContext(key: key, lanes: lanes, site: site) }
 
+    /// A context for the next site alone, whose mask all lanes share: for what belongs to none of them, [1, ...].
+    public func sharedByLanes() -> DropoutContext {
+        defer { site += 1 }
+        return DropoutContext(key: key, lanes: [.max], site: site)
+    }
+
     /// Goes on at a later site.
     public func skip(to site: UInt64) {
         require(site >= self.site, "dropout sites only rise")

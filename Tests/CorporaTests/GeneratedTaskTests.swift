@@ -204,4 +204,32 @@ import Testing
         #expect(throws: UserError.self) { try other.seek(to: LoaderPosition(global: [1, 2])) }
         #expect(throws: UserError.self) { try other.seek(to: LoaderPosition(global: [-1])) }
     }
+
+    @Test("segment recall: pairs, then questions for those of an earlier segment, each with one answer; streams follow from seed, part and lane")
+    func segmentRecall() {
+        let generator = SegmentRecallGenerator(pairs: 5, questions: 4, distance: 2, keys: 6, values: 3)
+        #expect(generator.length == 14 && generator.symbols == 39)
+        #expect(generator.identity == "segment_recall,_5_of_6_keys,_4_questions,_distance_2,_3_values")
+        var said: [[Int32: Int32]] = []
+        for number in 0..<7 {
+            let (inputs, targets) = generator.segment(number, seed: 4, part: .training, lane: 3)
+            #expect(inputs.count == 14 && targets.count == 14 && inputs.allSatisfy { (0..<39).contains($0) })
+            let pairs = Dictionary(uniqueKeysWithValues: stride(from: 0, to: 10, by: 2).map { (inputs[$0], inputs[$0 + 1]) })
+            #expect(pairs.keys.allSatisfy { $0 / 6 == Int32(number % 3) } && pairs.values.allSatisfy { $0 >= 36 })
+            #expect(targets[..<10].allSatisfy { $0 == ignoredTarget })
+            for place in 10..<14 {
+                let key = inputs[place] - 18
+                #expect(!pairs.keys.contains(key) && said.last?.keys.contains(key) != true, "another segment could answer")
+                #expect(targets[place] == (number < 2 ? ignoredTarget : said[number - 2][key]))
+            }
+            said.append(pairs)
+        }
+        let loader = SegmentRecallLoader(generator, lanes: 4, seed: 4)
+        loader.advance()
+        let batch = loader.batch(lanes: [3, 0])
+        let own = generator.segment(1, seed: 4, part: .training, lane: 3)
+        #expect(Array(batch.inputs[..<14]) == own.inputs && Array(batch.targets[..<14]) == own.targets)
+        #expect(own.inputs != generator.segment(1, seed: 4, part: .validation, lane: 3).inputs)
+        #expect(throws: UserError.self) { try loader.seek(to: LoaderPosition(global: [-1])) }
+    }
 }

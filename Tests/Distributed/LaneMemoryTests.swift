@@ -25,6 +25,10 @@ import TestSupport
                 "core.controller.0.hidden": [64], "core.controller.0.cell": [64],
             ], "48 rows x 12 columns, lifetime lane, initially 1e-06; 8 lanes hold"
         ),
+        (
+            .carriedSegments, ["layers.0.memory": [64, 48], "layers.1.memory": [64, 48], "remembered": []],
+            "64 positions x 48 units, lifetime lane, initially 0; 8 lanes hold"
+        ),
     ]
 
     @Test("the state of all lanes, written by two ranks, is shown", arguments: states.indices)
@@ -46,8 +50,8 @@ import TestSupport
             }
             let text = try MPIRun.runAlone(executable: "mneme", arguments: ["memory", "inspect", run.directory]).standardOutput
             #expect(text.contains(line), "\(text)")
-            // What flows back to the start of a batch is logged.
-            #expect(run.metrics.allSatisfy { $0.contains("\"carried_gradient_norm\":") })
+            // What flows back to the start of a batch is logged; into remembered segments nothing flows.
+            #expect(run.metrics.allSatisfy { $0.contains("\"carried_gradient_norm\":") == (kind != .carriedSegments) })
         }
     }
 }

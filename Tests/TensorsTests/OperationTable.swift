@@ -6,7 +6,7 @@ import Tensors
 
 /// Fused operations at small and odd sizes, and at sizes where rows are divided between threads.
 let fusedOperations: [OperationCase] =
-    linearCases + normalizationCases + lookupCases + attentionCases + lossCases + recurrentCases
+    linearCases + normalizationCases + lookupCases + attentionCases + relativeAttentionCases + lossCases + recurrentCases
 
 private func normal(_ shapes: [String: Shape], deviation: Float = 1) -> [String: Tensor] {
     shapes.reduce(into: [:]) { $0[$1.key] = randomTensor($1.key, $1.value, deviation: deviation) }
@@ -145,6 +145,42 @@ private let attentionCases: [OperationCase] =
             mask: AttentionMask(causal: true)),
         AttentionCase(name: "blocks of keys", batch: 2, queries: 33, keys: 150, width: 34, heads: 2, mask: AttentionMask(keyLengths: [150, 71])),
     ].map(\.operation)
+
+/// Sizes of one relative attention: segments alone, after a past, over the edges of blocks, and with keys that some queries do not see.
+private func relativeAttentionCase(
+    _ name: String, golden: String? = nil, batch: Int = 2, queries: Int = 3, keys: Int = 7, width: Int = 6, heads: Int = 2, firstKeys: [Int]? = nil
+) -> OperationCase {
+    let shapes: [String: Shape] = [
+        "query": [batch, queries, width], "pair": [batch, keys, 2 * width], "distances": [keys, width], "contentBias": [width],
+        "positionBias": [width],
+    ]
+    var result = OperationCase("relative attention, \(name)", golden: golden, rounded: ["query", "pair", "distances"], normal(shapes)) {
+        relativeAttention(
+            query: AttentionOperand($0["query"]!), key: AttentionOperand($0["pair"]!), value: AttentionOperand($0["pair"]!, column: width),
+            distances: $0["distances"]!, contentBias: $0["contentBias"]!, positionBias: $0["positionBias"]!, heads: heads, firstKeys: firstKeys)
+    } reference: { inputs in
+        .stacked(
+            (0..<batch).map { b in
+                let pair = inputs["pair"]![b].split(2)
+                return relativeAttention(
+                    query: inputs["query"]![b], key: pair[0], value: pair[1], distances: inputs["distances"]!, contentBias: inputs["contentBias"]!,
+                    positionBias: inputs["positionBias"]!, heads: heads, firstKeys: firstKeys.map { Array($0[b * queries..<(b + 1) * queries]) })
+            })
+    }
+    if batch * queries * keys > 1000 { result.checkedElements = 6 }
+    return result
+}
+
+private let relativeAttentionCases: [OperationCase] = [
+    relativeAttentionCase("a segment alone", golden: "relative-attention", keys: 3, width: 4),
+    relativeAttentionCase("a past", golden: "relative-attention-past", firstKeys: [4, 4, 4, 0, 0, 6]),
+    relativeAttentionCase(
+        "a query without keys", golden: "relative-attention-empty", batch: 1, queries: 4, keys: 5, width: 3, heads: 1, firstKeys: [2, 2, 1, 5]),
+    relativeAttentionCase("one query", queries: 1, keys: 9, width: 10, heads: 5),
+    relativeAttentionCase("blocks of queries", batch: 1, queries: 70, keys: 83, width: 6),
+    relativeAttentionCase(
+        "blocks of queries, some keys unseen", batch: 2, queries: 67, keys: 100, width: 10, firstKeys: (0..<134).map { $0 < 67 ? 33 : $0 - 67 }),
+]
 
 private let lossCases: [OperationCase] = [(4, 3, 6), (37, 12, 19), (200, 33, 150)].flatMap { rows, width, classes -> [OperationCase] in
     let targets = (0..<rows).map { $0 % 5 == 1 ? -1 : $0 * 7 % classes }

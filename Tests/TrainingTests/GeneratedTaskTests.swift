@@ -101,6 +101,9 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
             ("kind: adding, length: 1", "kind: lstm, width: 8", "length"),
             ("kind: copy", "kind: gru, width: 8, forgetBias: 1", "forgetBias"),
             ("kind: priority-sort, length: 4, answers: 5", "kind: gru, width: 8", "answers"),
+            ("kind: segment-recall, keys: 4, pairs: 5", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "pairs"),
+            ("kind: segment-recall, keys: 4", "kind: decoder-only, layers: 1, width: 8, heads: 2, context: 5", "context"),
+            ("kind: segment-recall", "kind: encoder-decoder, layers: 1, width: 8, heads: 2", "transformer-xl"),
             ("kind: copy", "kind: gru", "width"), ("kind: adding, testLengths: [1]", "kind: gru, width: 8", "testLengths"),
         ])
     func mistakes(_ task: String, _ model: String, _ word: String) {
@@ -113,6 +116,7 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
         arguments: [
             "copy-lstm", "delayed-copy", "adding", "associative-recall-lstm", "priority-sort-lstm", "repeat-copy-lstm", "overwrite-lstm", "copy-ntm",
             "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc",
+            "segment-recall-xl",
         ])
     func runFiles(_ name: String) throws {
         let runs = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../launch/runs")
