@@ -16,6 +16,7 @@ public enum TaskKind: String, Sendable, CaseIterable {
     case prioritySort = "priority-sort"
     case overwrite
     case memoryReuse = "memory-reuse"
+    case keyValueRecall = "mqar"
     case babi
     case babiWords = "babi-words"
     case dialogBabi = "dialog-babi"
@@ -46,6 +47,7 @@ public enum TaskKind: String, Sendable, CaseIterable {
         case .prioritySort: try GeneratedTaskSettings(PrioritySortGenerator(task), task, model: model)
         case .overwrite: try GeneratedTaskSettings(OverwriteGenerator(task), task, minimumLength: 2, model: model)
         case .memoryReuse: try GeneratedTaskSettings(ReuseGenerator(task), task, model: model)
+        case .keyValueRecall: try GeneratedTaskSettings(recall: KeyValueRecallGenerator(task), task, model: model)
         case .babi: try BabiTaskSettings(task, model: model)
         case .babiWords: try BabiWordsTaskSettings(task, model: model)
         case .dialogBabi: try DialogTaskSettings(task, model: model)
