@@ -29,6 +29,8 @@ public enum ModelKind: String, Sendable, CaseIterable {
     case neuralComputer = "dnc"
     /// The erase/add memory.
     case eraseAdd = "erase-add"
+    /// Gated DeltaNet: layers whose token mixer is the gated delta rule.
+    case gatedDeltaNet = "gated-deltanet"
 
     /// What reads the keys of a kind.
     enum Reader {
@@ -47,13 +49,17 @@ public enum ModelKind: String, Sendable, CaseIterable {
         case .turingMachine: .core(NeuralTuringMachineConfiguration.self)
         case .neuralComputer: .core(DifferentiableNeuralComputerConfiguration.self)
         case .eraseAdd: .core(EraseAddConfiguration.self)
+        case .gatedDeltaNet: .core(GatedDeltaNetConfiguration.self)
         }
     }
 
     /// The kinds that read one position after the other: recurrent layers, or a controller with a memory.
     public static let cores = allCases.filter { if case .core = $0.reader { true } else { false } }
+
+    /// The kinds that have no core but read tokens from left to right, and may read a task's symbols as such.
+    public static let tokenReaders = allCases.filter { if case .model = $0.reader { $0 != .encoderDecoder } else { false } }
     /// The kinds that read one sequence of tokens from left to right.
-    public static let texts = allCases.filter { $0 != .encoderDecoder }
+    public static let texts = cores + tokenReaders
 }
 
 /// What a language model is made of, as the run file's section `model` says it.
@@ -83,7 +89,11 @@ extension ModelConfiguration {
 public func readModelConfiguration(
     _ section: ConfigurationSection, of kinds: [ModelKind] = ModelKind.allCases
 ) throws -> any ModelConfiguration {
-    let kind = try section.choice("kind", modelKindMeaning, of: kinds)
+    try readModelConfiguration(section.choice("kind", modelKindMeaning, of: kinds), section)
+}
+
+/// The same where the kind is known.
+public func readModelConfiguration(_ kind: ModelKind, _ section: ConfigurationSection) throws -> any ModelConfiguration {
     switch kind.reader {
     case .model(let type): return try type.init(kind, section)
     case .core: return try RecurrentLanguageModel.Configuration(kind, section)

@@ -29,7 +29,7 @@ public final class RecurrentLanguageModel: RememberingLanguageModel {
         /// A core with the dropout of its layers around it too.
         public init(_ core: any SequenceCoreConfiguration) {
             self.core = core
-            dropout = core.layerOptions?.dropout ?? dropout
+            dropout = core.layerDropout ?? dropout
         }
 
         /// Reads the core's keys, `dropout`, `labelSmoothing`, `embedding` and `carry`.
@@ -40,7 +40,7 @@ public final class RecurrentLanguageModel: RememberingLanguageModel {
                 "embedding", "The width of the embeddings of tokens.", defaultText: "as wide as the core", in: SizeLimits.width)
             carriesMemory = try section.carry(default: carriesMemory)
             dropout =
-                try core.layerOptions?.dropout
+                try core.layerDropout
                 ?? section.rate("dropout", "The rate of dropout on embeddings and on the core's outputs.", default: dropout)
             if carriesMemory, let key = core.learnedStart {
                 throw section.error(
@@ -60,7 +60,7 @@ public final class RecurrentLanguageModel: RememberingLanguageModel {
     public var memory: [MemoryDeclaration] { core.memory }
     /// What the output layer reads: the core's outputs.
     public var contextVectors: ContextVectors? {
-        ContextVectors(layer: (configuration.core as? RecurrentLayersConfiguration).map { $0.layers - 1 } ?? 0, width: core.outputWidth)
+        ContextVectors(layer: configuration.core.layers - 1, width: core.outputWidth)
     }
 
     private let tokenEmbedding: Embedding
@@ -72,16 +72,24 @@ public final class RecurrentLanguageModel: RememberingLanguageModel {
 
     /// Declares `tokenEmbedding`, the core (`layers` for recurrent layers, `core` for others) and `output`. Embeddings are uniform on
     /// -1 / sqrt(D) ... 1 / sqrt(D), the output layer's weights on -1 / sqrt(F) ... 1 / sqrt(F), or, as all weights of recurrent layers, on the bound
-    /// that the options give; the output layer's bias starts at zero unless they give one. The caller allocates.
+    /// that the options give; the output layer's bias starts at zero unless they give one. A core that ties its embeddings has N(0, 0.02) of them, and no
+    /// `output`. The caller allocates.
     public init(_ configuration: Configuration, vocabularySize: Int) {
         self.configuration = configuration
         self.vocabularySize = vocabularySize
         let (units, options) = (configuration.core.units, configuration.core.layerOptions)
         let embeddingWidth = configuration.embedding ?? units
         func uniform(_ width: Int) -> Initializer { .uniform(bound: options?.initialBound ?? 1 / Float(width).squareRoot()) }
-        tokenEmbedding = Embedding(store, "tokenEmbedding", rows: vocabularySize, width: embeddingWidth, initializer: uniform(units))
+        let isTied = configuration.core.tiesEmbedding && embeddingWidth == units
+        tokenEmbedding = Embedding(
+            store, "tokenEmbedding", rows: vocabularySize, width: embeddingWidth,
+            initializer: isTied ? .normal(standardDeviation: 0.02) : uniform(units), gradient: isTied ? .dense : nil)
         core = configuration.core.makeCore(
             store, options == nil ? "core" : "layers", inputs: embeddingWidth, lifetime: configuration.carriesMemory ? .lane : .sequence)
+        if isTied {
+            output = OutputProjection(tokenEmbedding.weight)
+            return
+        }
         let start = uniform(core.outputWidth)
         let layer = Linear(
             store, "output", inputs: core.outputWidth, outputs: vocabularySize, initializer: start,

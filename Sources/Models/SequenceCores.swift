@@ -15,8 +15,14 @@ public protocol SequenceCoreConfiguration: Sendable, Equatable {
     var kind: ModelKind { get }
     /// D, the units of its recurrent layers or of its controller: the width of embeddings in front of it where the run file gives none.
     var units: Int { get }
+    /// Its layers, one on top of the other; 1 for a memory with its controller.
+    var layers: Int { get }
     /// What its layers have beside cells, and what surrounds them has too; for cores of layers.
     var layerOptions: RecurrentOptions? { get }
+    /// The rate of dropout that its layers have, and what surrounds them has too; `nil` for a core without such a rate.
+    var layerDropout: Float? { get }
+    /// Whether the output layer shares the table of embeddings where that is as wide as the core: for a residual stream from the one to the other.
+    var tiesEmbedding: Bool { get }
     /// A key of the run file that asks for a learned initial memory; `nil` where nothing of it is learned.
     var learnedStart: String? { get }
     /// Declares the parameters of the core under `path`.
@@ -27,7 +33,10 @@ public protocol SequenceCoreConfiguration: Sendable, Equatable {
 }
 
 extension SequenceCoreConfiguration {
+    public var layers: Int { 1 }
     public var layerOptions: RecurrentOptions? { nil }
+    public var layerDropout: Float? { layerOptions?.dropout }
+    public var tiesEmbedding: Bool { false }
     public var learnedStart: String? { nil }
 }
 

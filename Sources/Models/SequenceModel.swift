@@ -5,7 +5,6 @@
 
 import Configuration
 import Diagnostics
-import Foundation
 import NeuralNetworks
 import Tensors
 
@@ -64,15 +63,20 @@ public struct SequenceModelConfiguration: Sendable {
     /// Reads the section `model`, its `kind` included.
     /// - Throws: `UserError` (configuration).
     public init(_ section: ConfigurationSection) throws {
-        core = try readCore(section.choice("kind", modelKindMeaning, of: ModelKind.cores), section)
+        try self.init(section.choice("kind", modelKindMeaning, of: ModelKind.cores), section)
+    }
+
+    /// Reads the section `model` but for its `kind`.
+    /// - Throws: `UserError` (configuration).
+    public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
+        core = try readCore(kind, section)
         embedding = try section.optionalInt(
             "embedding", "The width of the embeddings of symbols.", defaultText: "symbols are one-hot vectors", in: SizeLimits.width)
     }
 }
 
 /// Input, core, output layer, and a loss over the steps that are answered. Steps that are not answered cost no output layer.
-public final class SequenceModel: TrainableModel {
-    /// What the task gives and asks for.
+public final class SequenceModel: SequenceAnsweringModel {
     public let form: SequenceModelForm
     public let store = ParameterStore()
     /// What reads the steps and remembers.
@@ -83,19 +87,26 @@ public final class SequenceModel: TrainableModel {
     private let output: OutputProjection
 
     /// Declares `embedding` (where there is one), `core` and `output`. The output layer starts uniform on -1 / sqrt(F) ... 1 / sqrt(F), its bias as
-    /// well. The caller allocates.
+    /// well. A core that ties its embeddings has no `output` where classes are the symbols. The caller allocates.
     public init(_ configuration: SequenceModelConfiguration, _ form: SequenceModelForm) {
         self.form = form
         let inputs: Int
+        var isTied = false
         switch (form.input, configuration.embedding) {
         case (.vectors(let width), _): (inputs, symbolEmbedding) = (width, nil)
         case (.symbols(let count), let width?):
+            isTied = configuration.core.tiesEmbedding && width == configuration.core.units && form.output == .classes(count)
             symbolEmbedding = Embedding(
-                store, "embedding", rows: count, width: width, initializer: .normal(standardDeviation: 1 / Float(width).squareRoot()))
+                store, "embedding", rows: count, width: width,
+                initializer: .normal(standardDeviation: isTied ? 0.02 : 1 / Float(width).squareRoot()), gradient: isTied ? .dense : nil)
             inputs = width
         case (.symbols(let count), nil): (inputs, symbolEmbedding) = (count, nil)
         }
         core = configuration.core.makeCore(store, "core", inputs: inputs, lifetime: .sequence)
+        if isTied, let symbolEmbedding {
+            output = OutputProjection(symbolEmbedding.weight)
+            return
+        }
         let uniform = Initializer.uniform(bound: 1 / Float(core.outputWidth).squareRoot())
         let layer = Linear(store, "output", inputs: core.outputWidth, outputs: form.output.width, initializer: uniform, biasInitializer: uniform)
         output = OutputProjection(layer.weight, bias: layer.bias)
@@ -117,7 +128,6 @@ public final class SequenceModel: TrainableModel {
     /// The outputs of all steps, float32 [B, T, O]: logits of bits or of classes, or values.
     public func outputs(_ inputs: SequenceInputs, _ pass: ForwardPass) -> Tensor { output(features(inputs, pass), pass) }
 
-    /// The outputs of the A steps that are answered, sequence by sequence: float32 [A, O].
     public func answers(_ batch: SequenceBatch, _ pass: ForwardPass) -> Tensor {
         let all = features(batch.inputs, pass)
         let rows = batch.answeredRows
@@ -126,48 +136,5 @@ public final class SequenceModel: TrainableModel {
         let chosen = embedding(
             convert(all, to: .float32).reshaped(to: [batch.counts.count, core.outputWidth]), Tensor(rows.map { Int32($0) }, [rows.count]))
         return output(convert(chosen, to: store.activationType), pass)
-    }
-
-    /// The loss summed over the steps that are answered.
-    ///
-    /// - Returns: of bits the sum of their cross-entropies in nats, `count` the number of bits; of classes the sum of cross-entropies in nats, `count`
-    ///   the number of answers; of values the sum of squared errors, `count` the number of values. `negativeLogLikelihood` is the same sum in float64,
-    ///   and `perPosition` its parts, one for each of the B T steps.
-    public func loss(_ batch: SequenceBatch, _ pass: ForwardPass) -> SummedLoss { loss(ofAnswers: answers(batch, pass), batch) }
-
-    /// The loss of `answers(_:_:)`.
-    public func loss(ofAnswers answers: Tensor, _ batch: SequenceBatch) -> SummedLoss {
-        let rows = batch.answeredRows
-        /// Rows of [B, T, O]: [A, O].
-        func answered(_ all: Tensor) -> Tensor { all.viewed(as: [batch.counts.count, all.shape.columns]).rows(rows) }
-        switch batch.targets {
-        case .classes(let classes):
-            let targets = Tensor(rows.map { classes.integers[$0] }, [rows.count])
-            let sums = crossEntropy(answers, targets: targets)
-            return SummedLoss(
-                loss: sums.loss, negativeLogLikelihood: sums.negativeLogLikelihood, count: sums.count,
-                perPosition: spread(sums.perPosition, rows, batch.counts.count))
-        case .bits(let bits): return elementwiseLoss(binaryCrossEntropy(logits: answers, targets: answered(bits)), batch, rows)
-        case .values(let values): return elementwiseLoss((answers - answered(values)).squared(), batch, rows)
-        }
-    }
-
-    private func elementwiseLoss(_ losses: Tensor, _ batch: SequenceBatch, _ rows: [Int]) -> SummedLoss {
-        let width = losses.shape.columns
-        var total = 0.0
-        let perRow = rows.indices.map { row in
-            let sum = (0..<width).reduce(0.0) { $0 + Double(losses.floats[row * width + $1]) }
-            total += sum
-            return Float(sum)
-        }
-        return SummedLoss(
-            loss: losses.sum(), negativeLogLikelihood: total, count: losses.count, perPosition: spread(perRow, rows, batch.counts.count))
-    }
-
-    /// Values of some rows at their places among all, 0 elsewhere.
-    private func spread(_ values: [Float], _ rows: [Int], _ count: Int) -> [Float] {
-        var result = [Float](repeating: 0, count: count)
-        for (value, row) in zip(values, rows) { result[row] = value }
-        return result
     }
 }

@@ -1,6 +1,7 @@
 // Parameters: named tensors in one flat memory, with their gradients in another.
 
 import Diagnostics
+import Foundation
 import Kernels
 
 /// How a parameter's values start.
@@ -17,6 +18,10 @@ public enum Initializer: Sendable {
     case uniform(bound: Float)
     /// Uniform with bound sqrt(6 / (fanIn + fanOut)), from the last two extents (Glorot and Bengio 2010).
     case xavierUniform
+    /// The logarithm of a number uniform on 0 ..< bound.
+    case logarithmOfUniform(upTo: Float)
+    /// Numbers whose softplus is uniform on a logarithmic scale: where time constants start that span decades.
+    case inverseSoftplusOfLogUniform(from: Float, to: Float)
 }
 
 /// A named tensor that is trained.
@@ -258,6 +263,14 @@ public final class ParameterStore {
         case .xavierUniform:
             let bound = (6 / Float(parameter.shape[-1] + parameter.shape[-2])).squareRoot()
             for index in values.indices { values[index] = bound * (2 * random.nextUniform() - 1) }
+        case .logarithmOfUniform(let bound):
+            // The middle of each of the 2^24 steps of the draw: never the logarithm of 0.
+            for index in values.indices { values[index] = Float(log(Double(bound) * (Double(random.nextUniform()) + 0x1p-25))) }
+        case .inverseSoftplusOfLogUniform(let first, let last):
+            for index in values.indices {
+                let value = Double(first) * pow(Double(last) / Double(first), Double(random.nextUniform()))
+                values[index] = Float(value + log(-expm1(-value)))
+            }
         }
     }
 }

@@ -10,7 +10,8 @@ import Testing
         CopyGenerator(bits: 3, lengths: 1...7), RepeatCopyGenerator(bits: 2, lengths: 1...3, repeats: 1...4),
         AssociativeRecallGenerator(bits: 5, rows: 2, items: 2...5), DelayedCopyGenerator(symbols: 4, length: 3, delay: 6),
         AddingGenerator(length: 11), PrioritySortGenerator(bits: 4, length: 9, answers: 5), OverwriteGenerator(keys: 3, values: 4, length: 17),
-        ReuseGenerator(bits: 3, items: 7, group: 3),
+        ReuseGenerator(bits: 3, items: 7, group: 3), KeyValueRecallGenerator(vocabulary: 60, pairs: 2...5, length: 24),
+        KeyValueRecallGenerator(vocabulary: 60, pairs: 4...4, rewrites: 3, length: 30, gapPower: 0.5, noise: true),
     ]
 
     @Test("what checkpoints call a task is never reworded")
@@ -21,6 +22,8 @@ import Testing
                 "associative_recall,_2_to_5_items_of_2_x_5_bits", "delayed_copy,_3_of_4_symbols,_delay_6", "adding_problem,_11_steps",
                 "priority_sort,_5_of_9_vectors_of_4_bits", "key-value_stream,_3_keys,_4_values,_17_steps",
                 "memory_reuse,_7_vectors_of_3_bits_in_groups_of_3",
+                "multi-query_recall,_2_to_5_pairs,_0_rewrites,_60_symbols,_24_steps,_gap_power_0.01",
+                "multi-query_recall,_4_pairs,_3_rewrites,_60_symbols,_30_steps,_gap_power_0.5,_noise",
             ])
     }
 
@@ -75,6 +78,53 @@ import Testing
             let (first, second) = (inputs[bit].prefix(3), inputs[bit].dropFirst(6).prefix(2))
             #expect(inputs[bit] == first + "..." + second + ".." && targets[bit] == "..." + first + ".." + second)
         }
+    }
+
+    /// What an oracle answers that keeps the newest value of each key it reads, at all answered steps, and the answers.
+    private func recall(_ batch: GeneratedBatch, _ row: Int, keys: Range<Int>) -> [(given: Int?, expected: Int)] {
+        let symbols = batch.symbols[row * batch.steps..<(row + 1) * batch.steps].map { Int($0) }
+        var (newest, answers): ([Int: Int], [(Int?, Int)]) = ([:], [])
+        for step in 0..<batch.steps {
+            if batch.counts[row * batch.steps + step] {
+                answers.append((newest[symbols[step]], Int(batch.classes[row * batch.steps + step])))
+            } else if keys.contains(symbols[step]), step + 1 < batch.steps, symbols[step + 1] >= keys.upperBound {
+                newest[symbols[step]] = symbols[step + 1]
+            }
+        }
+        return answers
+    }
+
+    @Test("key-value recall: an oracle that keeps the newest values answers all, each key once, and no value tells itself")
+    func keyValueRecall() {
+        for (rewrites, noise) in [(0, false), (0, true), (5, false), (5, true)] {
+            let generator = KeyValueRecallGenerator(vocabulary: 64, pairs: 3...8, rewrites: rewrites, length: 52, noise: noise)
+            var (rightByFirst, all, guessed, gaps): (Int, Int, Int, [Int]) = (0, 0, 0, [])
+            for step in 0..<40 {
+                let batch = generator.batch(seed: 3, part: .training, step: step, lanes: [0, 1, 2])
+                for row in 0..<3 {
+                    let answers = recall(batch, row, keys: 1..<32)
+                    #expect((3...8).contains(answers.count) && answers.allSatisfy { $0.given == $0.expected })
+                    let symbols = batch.symbols[row * 52..<(row + 1) * 52].map { Int($0) }
+                    let writes = 2 * (answers.count + rewrites)
+                    let asked = (0..<52).filter { batch.counts[row * 52 + $0] }
+                    #expect(asked.allSatisfy { $0 >= writes && $0 % 2 == 0 && (1..<32).contains(symbols[$0]) })
+                    #expect(Set(asked.map { symbols[$0] }).count == answers.count)
+                    #expect(Set(stride(from: 1, to: writes, by: 2).map { symbols[$0] }).count == writes / 2)
+                    #expect(symbols[writes...].enumerated().allSatisfy { noise ? $1 != 0 : asked.contains(writes + $0) || $1 == 0 })
+                    gaps += asked.map { ($0 - writes) / 2 }
+                    // Who keeps the first value fails where keys are written again; who always says one value is right by chance.
+                    var first: [Int: Int] = [:]
+                    for place in stride(from: 0, to: writes, by: 2) where first[symbols[place]] == nil { first[symbols[place]] = symbols[place + 1] }
+                    rightByFirst += asked.count { first[symbols[$0]] == Int(batch.classes[row * 52 + $0]) }
+                    guessed += answers.count { $0.expected == 40 }
+                    all += answers.count
+                }
+            }
+            #expect(rewrites == 0 ? rightByFirst == all : rightByFirst < all * 3 / 4)
+            #expect(guessed < all / 12)
+            #expect(gaps.count { $0 < 6 } > gaps.count / 2, "most keys come back soon")
+        }
+        #expect(KeyValueRecallGenerator(pairs: 4...4, length: 64).withLength(40).length == 160)
     }
 
     @Test("associative recall: items, query, the item after it")

@@ -29,6 +29,11 @@ import TestSupport
             .carriedSegments, ["layers.0.memory": [64, 48], "layers.1.memory": [64, 48], "remembered": []],
             "64 positions x 48 units, lifetime lane, initially 0; 8 lanes hold"
         ),
+        (
+            .carriedDeltaNet,
+            ["core.0.memory": [48, 16], "core.0.convolution": [3, 144], "core.1.memory": [48, 16], "core.1.convolution": [3, 144]],
+            "48 keys x 16 values, lifetime lane, initially 0; 8 lanes hold"
+        ),
     ]
 
     @Test("the state of all lanes, written by two ranks, is shown", arguments: states.indices)
@@ -45,7 +50,7 @@ import TestSupport
                 #expect(row["lifetime"] as? String == "lane" && row["lanes"] as? Int == 8)
                 let (minimum, maximum) = (try #require(row["minimum"] as? Double), try #require(row["maximum"] as? Double))
                 // Usage, links and weights are never negative.
-                let isSigned = ["hidden", "cell", "matrix", "memory", "reads"].contains { (row["name"] as? String)?.hasSuffix($0) == true }
+                let isSigned = ["hidden", "cell", "matrix", "memory", "reads", "convolution"].contains { (row["name"] as? String)?.hasSuffix($0) == true }
                 #expect(maximum > 0 && (isSigned ? minimum < 0 : minimum >= 0), "\(row)")
             }
             let text = try MPIRun.runAlone(executable: "mneme", arguments: ["memory", "inspect", run.directory]).standardOutput

@@ -7,7 +7,8 @@ import TestSupport
 import Tensors
 
 /// Memories with all their options at small and odd sizes, and at sizes where sequences are divided between threads.
-let memoryOperations: [OperationCase] = eraseAddCases + turingMachineCases + neuralComputerCases + endToEndCases + slidingCases + keyValueCases
+let memoryOperations: [OperationCase] =
+    eraseAddCases + turingMachineCases + neuralComputerCases + endToEndCases + slidingCases + keyValueCases + deltaRuleCases
 
 // MARK: cores
 

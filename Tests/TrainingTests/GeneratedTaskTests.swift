@@ -55,6 +55,20 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
         #expect(try score("mean_squared_error", task.evaluate(.test, SingleProcess())) < 0.01)
     }
 
+    @Test(
+        "keys are recalled, by a language model and by a core", .serialized,
+        arguments: ["decoder-only, layers: 2, width: 32, heads: 2, context: 16, feedForward: 32", "gated-deltanet, layers: 1, width: 32, heads: 1, feedForward: 32, embedding: 32"])
+    func keyValueRecall(_ kind: String) throws {
+        let task = try makeTask("kind: mqar, vocabulary: 12, pairs: [1, 3], length: 16, examples: 256, testLengths: [4]", "kind: \(kind)")
+        let chance = try score("accuracy", task.evaluate(.test, SingleProcess()))
+        #expect(chance < 0.3)
+        _ = try train(task, steps: 400, learningRate: 1e-2)
+        let scores = try task.evaluate(.test, SingleProcess())
+        #expect(try score("accuracy", scores) > 0.95, "\(String(describing: scores))")
+        #expect(try score("accuracy_length_4", scores) > 0.5)
+        #expect(try task.example(0).input.count == 1)
+    }
+
     @Test("copy of short sequences is learned by an Elman network")
     func copy() throws {
         let task = try makeTask("kind: copy, bits: 2, lengths: [1, 2], examples: 256, testLengths: [6]", "kind: elman, width: 48")
@@ -105,6 +119,13 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
             ("kind: segment-recall, keys: 4", "kind: decoder-only, layers: 1, width: 8, heads: 2, context: 5", "context"),
             ("kind: segment-recall", "kind: encoder-decoder, layers: 1, width: 8, heads: 2", "transformer-xl"),
             ("kind: copy", "kind: gru", "width"), ("kind: adding, testLengths: [1]", "kind: gru, width: 8", "testLengths"),
+            ("kind: mqar, length: 31", "kind: lstm, width: 8", "length"), ("kind: mqar, vocabulary: 16", "kind: lstm, width: 8", "vocabulary"),
+            ("kind: mqar, vocabulary: 40, testLengths: [20]", "kind: lstm, width: 8", "testLengths"),
+            ("kind: mqar", "kind: decoder-only, layers: 1, width: 8, heads: 2, context: 63", "context"),
+            ("kind: mqar", "kind: decoder-only, layers: 1, width: 8, heads: 2, memorizing: {layer: 0}", "memorizing"),
+            ("kind: mqar", "kind: gated-deltanet, layers: 1, width: 8, heads: 2, convolution: 1", "convolution"),
+            ("kind: mqar", "kind: encoder-decoder, layers: 1, width: 8, heads: 2", "decoder-only"),
+            ("kind: copy", "kind: decoder-only, layers: 1, width: 8, heads: 2", "lstm"),
         ])
     func mistakes(_ task: String, _ model: String, _ word: String) {
         let error = #expect(throws: UserError.self) { try makeTask(task, model) }
@@ -115,8 +136,8 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
         "the run files of these tasks are complete",
         arguments: [
             "copy-lstm", "delayed-copy", "adding", "associative-recall-lstm", "priority-sort-lstm", "repeat-copy-lstm", "overwrite-lstm", "copy-ntm",
-            "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc",
-            "segment-recall-xl",
+            "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc", "segment-recall-xl", "mqar-deltanet", "mqar-attention",
+            "mqar-lstm", "mqar-forgetting",
         ])
     func runFiles(_ name: String) throws {
         let runs = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../launch/runs")

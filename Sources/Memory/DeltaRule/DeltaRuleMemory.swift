@@ -15,7 +15,6 @@ public struct DeltaRuleMemory: SequenceCore {
     /// V.
     public let valueWidth: Int
     public let memory: [MemoryDeclaration]
-    private let path: String
     private let associations: Linear
     private let gates: Linear
 
@@ -26,7 +25,7 @@ public struct DeltaRuleMemory: SequenceCore {
         _ store: ParameterStore, _ path: String, inputs: Int, heads: Int, keyWidth: Int, valueWidth: Int, lifetime: MemoryLifetime = .sequence
     ) {
         require(heads > 0 && keyWidth > 0 && valueWidth > 0, "delta rule: \(heads) heads of \(keyWidth) x \(valueWidth)")
-        (self.heads, self.keyWidth, self.valueWidth, self.path) = (heads, keyWidth, valueWidth, path)
+        (self.heads, self.keyWidth, self.valueWidth) = (heads, keyWidth, valueWidth)
         associations = Linear(
             store, "\(path).associations", inputs: inputs, outputs: heads * (2 * keyWidth + valueWidth), initializer: .xavierUniform)
         gates = Linear(
@@ -37,15 +36,13 @@ public struct DeltaRuleMemory: SequenceCore {
     /// H V.
     public var outputWidth: Int { heads * valueWidth }
 
-    /// - Complexity: a step costs 2 H I (2 K + V + 2) flops of products, and 8 H K V flops of the memory; three times that backward. Keeps T B H K V
-    ///   numbers for the backward pass.
+    /// - Complexity: a step costs 2 H I (2 K + V + 2) flops of products, and what `deltaRule` costs; three times that backward.
     public func callAsFunction(_ x: Tensor, from state: MemoryState?, _ pass: ForwardPass) -> (outputs: Tensor, state: MemoryState) {
-        let numbers = concatenate([associations(x, pass), gates(x, pass)].map { convert($0, to: .float32) }, axis: 2)
-        let (outputs, last) = scan(
-            FrameScan(
-                DeltaRuleStep(heads: heads, keyWidth: keyWidth, valueWidth: valueWidth), numbers,
-                from: state?.cellState(of: memory, path: path) ?? [:], pass.tape == nil ? .none : .all,
-                operationsPerStep: 8 * heads * keyWidth * valueWidth))
-        return (convert(pass.checked(outputs, associations.weight), to: x.dataType), MemoryState(last, as: memory, path: path))
+        let gates = convert(gates(x, pass), to: .float32)
+        let (outputs, last) = deltaRule(
+            convert(associations(x, pass), to: .float32), strengths: gates.slice(0..<heads, axis: 2).sigmoid(),
+            logDecays: -gates.slice(heads..<2 * heads, axis: 2).applying(.softplus), from: state?.tensors[0],
+            DeltaRuleShape(heads: heads, keyWidth: keyWidth, valueWidth: valueWidth))
+        return (convert(pass.checked(outputs, associations.weight), to: x.dataType), MemoryState([last]))
     }
 }

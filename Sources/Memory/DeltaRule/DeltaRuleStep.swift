@@ -2,23 +2,18 @@
 //
 // Legend: H heads, K width of a key, V width of a value, P = H (2 K + V + 2) numbers of a step.
 
-import Foundation
 import Kernels
 import Tensors
 
-/// H matrices S [K, V] that associate keys with values. With q and k brought to length 1, a = exp(-softplus(decay)) and b = sigmoid(strength), a step
-/// is, for each head,
-///
-///     S = a S;  u = b (v - S^T k);  S = S + k u^T;  o = S^T q / sqrt(K)
-///
-/// What was stored under k is replaced by v as far as b says. The numbers of a step are the queries [H, K], the keys [H, K], the values [H, V], the
-/// strengths [H] and the decays [H].
+/// The step of `deltaRule`, as its equations read. The numbers of a step are the queries [H, K], the keys [H, K], the values [H, V], the strengths [H] and
+/// the logarithms of the decays [H].
 struct DeltaRuleStep: FrameCell {
     let operation = Operation("delta rule")
     let layout: FrameLayout
     private let heads: Int
     private let keyWidth: Int
     private let valueWidth: Int
+    private let erases: Bool
 
     // Places in a frame.
     /// [H, K, V].
@@ -27,23 +22,23 @@ struct DeltaRuleStep: FrameCell {
     private let units: Int
     /// [2 H]: 1 / length.
     private let inverseLengths: Int
-    /// [2 H]: b, then a.
-    private let gates: Int
+    /// [H]: the decays.
+    private let decays: Int
     /// [H, V] each: v - S^T k, and u.
     private let errors: Int
     private let updates: Int
 
     /// Added to the square of a length.
-    private static let epsilon: Float = 1e-6
+    static let epsilon: Float = 1e-6
 
-    init(heads: Int, keyWidth: Int, valueWidth: Int) {
-        (self.heads, self.keyWidth, self.valueWidth) = (heads, keyWidth, valueWidth)
+    init(_ shape: DeltaRuleShape) {
+        (heads, keyWidth, valueWidth, erases) = (shape.heads, shape.keyWidth, shape.valueWidth, shape.erases)
         var layout = FrameLayout()
         memory = layout.place("memory", rows: heads * keyWidth, valueWidth, stride: valueWidth)
         layout.endState()
         units = layout.place(2 * heads * keyWidth)
         inverseLengths = layout.place(2 * heads)
-        gates = layout.place(2 * heads)
+        decays = layout.place(heads)
         errors = layout.place(heads * valueWidth)
         updates = layout.place(heads * valueWidth)
         self.layout = layout
@@ -54,7 +49,7 @@ struct DeltaRuleStep: FrameCell {
     var readHeads: Int { heads }
     var scratchCount: Int { 2 * valueWidth + 2 * keyWidth }
 
-    /// Where the values stand among the numbers, and the strengths (the decays behind them).
+    /// Where the values stand among the numbers, and the strengths (the logarithms of the decays behind them).
     private var values: Int { 2 * heads * keyWidth }
     private var strengths: Int { values + heads * valueWidth }
 
@@ -68,19 +63,16 @@ struct DeltaRuleStep: FrameCell {
             next[inverseLengths + row] = inverse
             kernels.affine(unit, source, scale: inverse, offset: 0, keyWidth)
         }
-        let gate = next + gates
-        kernels.unary(.sigmoid, gate, input + strengths, heads)
-        kernels.unary(.softplus, gate + heads, input + strengths + heads, heads)
+        kernels.unary(.exponential, next + decays, input + strengths + heads, heads)
         for head in 0..<heads {
-            gate[heads + head] = exp(-gate[heads + head])
             let (query, key) = (next + units + head * keyWidth, next + units + (heads + head) * keyWidth)
             let (error, update) = (next + errors + head * valueWidth, next + updates + head * valueWidth)
             let (matrix, out) = (next + memory + head * keyWidth * valueWidth, output + head * valueWidth)
             kernels.affine(
-                matrix, previous + memory + head * keyWidth * valueWidth, scale: gate[heads + head], offset: 0, keyWidth * valueWidth)
+                matrix, previous + memory + head * keyWidth * valueWidth, scale: next[decays + head], offset: 0, keyWidth * valueWidth)
             error.update(from: input + values + head * valueWidth, count: valueWidth)
-            for i in 0..<keyWidth { kernels.addScaled(error, matrix + i * valueWidth, scale: -key[i], valueWidth) }
-            kernels.affine(update, error, scale: gate[head], offset: 0, valueWidth)
+            if erases { for i in 0..<keyWidth { kernels.addScaled(error, matrix + i * valueWidth, scale: -key[i], valueWidth) } }
+            kernels.affine(update, error, scale: input[strengths + head], offset: 0, valueWidth)
             out.update(repeating: 0, count: valueWidth)
             let scale = 1 / Float(keyWidth).squareRoot()
             for i in 0..<keyWidth {
@@ -100,7 +92,7 @@ struct DeltaRuleStep: FrameCell {
         for head in 0..<heads {
             let (query, key) = (next + units + head * keyWidth, next + units + (heads + head) * keyWidth)
             let (error, update) = (next + errors + head * valueWidth, next + updates + head * valueWidth)
-            let (strength, decay) = (next[gates + head], next[gates + heads + head])
+            let (strength, decay) = (input[strengths + head], next[decays + head])
             let place = memory + head * keyWidth * valueWidth
             let (matrix, before, matrixGradient) = (next + place, previous + place, gradient + place)
             let out = outputGradient + head * valueWidth
@@ -113,24 +105,24 @@ struct DeltaRuleStep: FrameCell {
                 keyGradient[i] = kernels.dot(matrixGradient + row, update, valueWidth)
                 kernels.addScaled(updateGradient, matrixGradient + row, scale: key[i], valueWidth)
             }
-            // u = b (v - S^T k), S = a S.
+            // u = b (v - S^T k), S = exp(g) S.
             let strengthGradient = kernels.dot(updateGradient, error, valueWidth)
             kernels.affine(errorGradient, updateGradient, scale: strength, offset: 0, valueWidth)
             var decayGradient: Float = 0
             for i in 0..<keyWidth {
                 let row = i * valueWidth
-                keyGradient[i] -= decay * kernels.dot(before + row, errorGradient, valueWidth)
-                kernels.addScaled(matrixGradient + row, errorGradient, scale: -key[i], valueWidth)
+                if erases {
+                    keyGradient[i] -= decay * kernels.dot(before + row, errorGradient, valueWidth)
+                    kernels.addScaled(matrixGradient + row, errorGradient, scale: -key[i], valueWidth)
+                }
                 decayGradient += kernels.dot(matrixGradient + row, before + row, valueWidth)
                 kernels.affine(matrixGradient + row, matrixGradient + row, scale: decay, offset: 0, valueWidth)
             }
             storeUnit(input + head * keyWidth, queryGradient, unit: query, next[inverseLengths + head])
             storeUnit(input + (heads + head) * keyWidth, keyGradient, unit: key, next[inverseLengths + heads + head])
             (input + values + head * valueWidth).update(from: errorGradient, count: valueWidth)
-            input[strengths + head] = strengthGradient * strength * (1 - strength)
-            // a = exp(-softplus(x)): da/dx = -a sigmoid(x).
-            let x = input[strengths + heads + head]
-            input[strengths + heads + head] = -decayGradient * decay / (1 + exp(-x))
+            input[strengths + head] = strengthGradient
+            input[strengths + heads + head] = decayGradient * decay
         }
     }
 

@@ -19,12 +19,25 @@ public struct GeneratedTaskSettings: TaskSettings {
     /// Lengths beside those of training that `mneme evaluate` measures, in the task's own unit.
     public var testLengths: [Int]
     /// What learns it.
-    public var model: SequenceModelConfiguration
+    public var model: Learner
 
-    public var modelKind: String { model.core.kind.rawValue }
+    /// A model for sequences.
+    public enum Learner: Sendable {
+        /// A core between an input and an output layer.
+        case steps(SequenceModelConfiguration)
+        /// A language model over the symbols of a task that answers classes.
+        case tokens(any ModelConfiguration)
+    }
+
+    public var modelKind: String {
+        switch model {
+        case .steps(let model): model.core.kind.rawValue
+        case .tokens(let model): model.kind.rawValue
+        }
+    }
 
     /// Settings that no run file gives.
-    public init(generator: any SequenceGenerator, examples: Int = 1024, testLengths: [Int] = [], model: SequenceModelConfiguration) {
+    public init(generator: any SequenceGenerator, examples: Int = 1024, testLengths: [Int] = [], model: Learner) {
         self.generator = generator
         self.examples = examples
         self.testLengths = testLengths
@@ -36,10 +49,10 @@ public struct GeneratedTaskSettings: TaskSettings {
     }
 }
 
-/// A generated task with a sequence model.
+/// A generated task with a model that answers at some of the steps.
 public final class GeneratedTask: LearningTask {
     /// The model as what it is.
-    public let sequenceModel: SequenceModel
+    public let sequenceModel: any SequenceAnsweringModel
     private let settings: GeneratedTaskSettings
     private let seed: UInt64
     private let lanes: Int
@@ -53,15 +66,18 @@ public final class GeneratedTask: LearningTask {
         seed = configuration.seed
         lanes = configuration.batch.lanes
         maximumBatches = configuration.evaluationBatches
-        sequenceModel = SequenceModel(settings.model, SequenceModelForm(settings.generator))
+        let form = SequenceModelForm(settings.generator)
+        sequenceModel =
+            switch settings.model {
+            case .steps(let model): SequenceModel(model, form)
+            case .tokens(let model): TokenSequenceModel(model, form)
+            }
     }
 
     public var summary: String { settings.generator.summary }
 
     public var laneBytes: Int {
-        // The longest of some sequences as they are drawn in training.
-        var choices = SeededChoices(seed: seed, path: [0])
-        let steps = (0..<64).map { _ in settings.generator.steps(settings.generator.drawSizes(&choices)) }.max() ?? 0
+        let steps = settings.generator.longest
         let inputs = if case .vectors(let width) = settings.generator.input { width } else { 1 }
         let outputs =
             switch settings.generator.output {
@@ -76,9 +92,12 @@ public final class GeneratedTask: LearningTask {
     public var model: any TrainableModel { sequenceModel }
 
     public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
-        GeneratedLoader(settings.generator, lanes: self.lanes, seed: seed).prepared(for: sequenceModel) {
-            SequenceBatch($0.batch(lanes: $1), $0.generator)
+        func prepared(_ model: some SequenceAnsweringModel) -> TaskLoader {
+            GeneratedLoader(settings.generator, lanes: self.lanes, seed: seed).prepared(for: model) {
+                SequenceBatch($0.batch(lanes: $1), $0.generator)
+            }
         }
+        return prepared(sequenceModel)
     }
 
     /// Both parts are made from the run's seed, with sequences that training never sees; the test adds the test lengths.

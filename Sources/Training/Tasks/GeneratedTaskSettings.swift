@@ -6,17 +6,49 @@ import Diagnostics
 import Models
 
 extension GeneratedTaskSettings {
-    /// Reads the keys that all generated tasks have, and the section `model`.
-    /// - Parameter minimumLength: the shortest length that the generator's `withLength` takes.
+    /// Reads the keys that all generated tasks have, and the section `model`. Tasks of symbols and classes take language models too.
+    /// - Parameters:
+    ///   - minimumLength: the shortest length that the generator's `withLength` takes.
+    ///   - maximumLength: the longest.
     /// - Throws: `UserError` (configuration).
-    init(_ generator: any SequenceGenerator, _ task: ConfigurationSection, minimumLength: Int = 1, model: ConfigurationSection) throws {
+    init(
+        _ generator: any SequenceGenerator, _ task: ConfigurationSection, minimumLength: Int = 1,
+        maximumLength: Int = SizeLimits.generatedLength.upperBound, model: ConfigurationSection
+    ) throws {
+        let examples = try task.int("examples", "Sequences of one evaluation.", default: 1024, in: 1..., onResume: .free)
+        let testLengths = try task.ints(
+            "testLengths", "Lengths beside those of training that mneme evaluate measures.", default: [],
+            in: minimumLength...SizeLimits.generatedLength.upperBound, onResume: .free)
+        if let length = testLengths.first(where: { $0 > maximumLength }) {
+            throw task.error("testLengths", "has \(length), more than the task can be made with: \(maximumLength)")
+        }
         self.init(
-            generator: generator,
-            examples: try task.int("examples", "Sequences of one evaluation.", default: 1024, in: 1..., onResume: .free),
-            testLengths: try task.ints(
-                "testLengths", "Lengths beside those of training that mneme evaluate measures.", default: [], in: minimumLength...SizeLimits.generatedLength.upperBound,
-                onResume: .free),
-            model: try SequenceModelConfiguration(model))
+            generator: generator, examples: examples, testLengths: testLengths,
+            model: try Self.readModel(model, longest: ([generator] + testLengths.map { generator.withLength($0) }).map { $0.longest }.max() ?? 0, generator))
+    }
+
+    /// Reads the section `model`.
+    /// - Parameter longest: the steps of the longest sequence that is trained or measured.
+    private static func readModel(_ section: ConfigurationSection, longest: Int, _ generator: any SequenceGenerator) throws -> Learner {
+        guard TokenSequenceModel.vocabularySize(SequenceModelForm(generator)) != nil else { return .steps(try SequenceModelConfiguration(section)) }
+        let kind = try section.choice("kind", modelKindMeaning, of: ModelKind.cores + ModelKind.tokenReaders)
+        if ModelKind.cores.contains(kind) { return .steps(try SequenceModelConfiguration(kind, section)) }
+        let model = try readModelConfiguration(kind, section)
+        guard section.fillsIn || !model.carriesMemory else {
+            throw section.error(model.carryKey, "goes with a corpus: the sequences of a generated task do not follow one another", advice: "leave it out")
+        }
+        if let most = model.maximumLength, most < longest, !section.fillsIn {
+            throw section.error("context", "is \(most), and sequences of the task have up to \(longest) steps")
+        }
+        return .tokens(model)
+    }
+}
+
+extension SequenceGenerator {
+    /// T of the longest of some sequences as they are drawn in training.
+    var longest: Int {
+        var choices = SeededChoices(seed: 0, path: [0])
+        return (0..<64).map { _ in steps(drawSizes(&choices)) }.max() ?? 0
     }
 }
 
@@ -77,6 +109,35 @@ extension OverwriteGenerator {
             keys: try section.int("keys", "Different keys.", default: 6, in: SizeLimits.generatedLength),
             values: try section.int("values", "Different values.", default: 8, in: 2...SizeLimits.generatedLength.upperBound),
             length: try section.int("length", "Writes and reads of a sequence.", default: 30, in: 2...SizeLimits.generatedLength.upperBound))
+    }
+}
+
+extension KeyValueRecallGenerator {
+    init(_ section: ConfigurationSection) throws {
+        let standard = KeyValueRecallGenerator()
+        let vocabulary = try section.int(
+            "vocabulary", "Symbols: the blank, keys below the middle, values from there.", default: standard.vocabulary,
+            in: 4...SizeLimits.generatedLength.upperBound)
+        let pairs = try section.range("pairs", "Keys of a sequence, each with a value.", default: standard.pairs, from: 1)
+        let rewrites = try section.int(
+            "rewrites", "How often a key is written again with another value; the newest is asked for.", default: standard.rewrites,
+            in: 0...SizeLimits.generatedLength.upperBound)
+        let length = try section.int("length", "Steps of a sequence.", default: standard.length, in: 4...SizeLimits.generatedLength.upperBound)
+        let gapPower = try section.double(
+            "gapPower", "How soon keys are asked for: a place has a weight of itself to the power of this less 1, and 1 makes all alike.",
+            default: standard.gapPower, in: Double.leastNonzeroMagnitude...10)
+        let noise = try section.bool("noise", "Steps that hold nothing hold any symbol instead of the blank.", default: standard.noise)
+        if let problem = Self.problem(vocabulary: vocabulary, pairs: pairs, rewrites: rewrites, length: length) {
+            throw section.error(problem.key, problem.what)
+        }
+        self.init(vocabulary: vocabulary, pairs: pairs, rewrites: rewrites, length: length, gapPower: gapPower, noise: noise)
+    }
+}
+
+extension GeneratedTaskSettings {
+    /// The same for key-value recall, whose vocabulary limits the pairs.
+    init(recall generator: KeyValueRecallGenerator, _ task: ConfigurationSection, model: ConfigurationSection) throws {
+        try self.init(generator, task, maximumLength: generator.vocabulary / 2 - max(1, generator.rewrites), model: model)
     }
 }
 

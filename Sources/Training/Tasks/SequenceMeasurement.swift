@@ -25,7 +25,7 @@ struct SequenceMeasurement {
 
     /// Runs a batch through the model.
     /// - Parameter onAnswer: called for each answered step with the row of its sequence, and whether the whole answer is right.
-    init(of model: SequenceModel, _ batch: SequenceBatch, onAnswer: (_ row: Int, _ isCorrect: Bool) -> Void = { _, _ in }) {
+    init(of model: some SequenceAnsweringModel, _ batch: SequenceBatch, onAnswer: (_ row: Int, _ isCorrect: Bool) -> Void = { _, _ in }) {
         output = model.form.output
         let outputs = model.answers(batch, ForwardPass())
         let sums = model.loss(ofAnswers: outputs, batch)

@@ -7,7 +7,7 @@ import Models
 import NeuralNetworks
 import Tensors
 
-extension SequenceModel {
+extension SequenceAnsweringModel {
     /// Runs one sequence through the model with a trace.
     ///
     /// - Parameters:

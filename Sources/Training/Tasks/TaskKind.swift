@@ -17,6 +17,7 @@ public enum TaskKind: String, Sendable, CaseIterable {
     case overwrite
     case memoryReuse = "memory-reuse"
     case segmentRecall = "segment-recall"
+    case keyValueRecall = "mqar"
     case babi
     case babiWords = "babi-words"
     case dialogBabi = "dialog-babi"
@@ -48,6 +49,7 @@ public enum TaskKind: String, Sendable, CaseIterable {
         case .overwrite: try GeneratedTaskSettings(OverwriteGenerator(task), task, minimumLength: 2, model: model)
         case .memoryReuse: try GeneratedTaskSettings(ReuseGenerator(task), task, model: model)
         case .segmentRecall: try SegmentRecallTaskSettings(task, model: model)
+        case .keyValueRecall: try GeneratedTaskSettings(recall: KeyValueRecallGenerator(task), task, model: model)
         case .babi: try BabiTaskSettings(task, model: model)
         case .babiWords: try BabiWordsTaskSettings(task, model: model)
         case .dialogBabi: try DialogTaskSettings(task, model: model)
