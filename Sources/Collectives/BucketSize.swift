@@ -1,24 +1,24 @@
 // How large the buckets are that gradients travel in, from what sums of each size take here.
 
 /// A choice of bucket size, with the measurements behind it.
-package struct BucketSize: Codable, Equatable, Sendable {
+public struct BucketSize: Codable, Equatable, Sendable {
     /// What a sum of so many bytes takes.
-    package struct Point: Codable, Equatable, Sendable {
+    public struct Point: Codable, Equatable, Sendable {
         /// Bytes of the buffer.
-        package var bytes: Int
+        public var bytes: Int
         /// The middle repeat of the slowest rank.
-        package var seconds: Double
+        public var seconds: Double
 
-        package init(bytes: Int, seconds: Double) { (self.bytes, self.seconds) = (bytes, seconds) }
+        public init(bytes: Int, seconds: Double) { (self.bytes, self.seconds) = (bytes, seconds) }
     }
 
     /// The size where nothing was measured.
-    package static let usual = 4 << 20
+    public static let usual = 4 << 20
 
     /// Bytes of a bucket.
-    package var bytes: Int
+    public var bytes: Int
     /// What was measured, by size.
-    package var curve: [Point]
+    public var curve: [Point]
 
     /// Chooses by a curve.
     ///
@@ -28,7 +28,7 @@ package struct BucketSize: Codable, Equatable, Sendable {
     /// - Parameters:
     ///   - curve: at least one size.
     ///   - gradientBytes: of the whole gradient.
-    package init(curve: [Point], gradientBytes: Int) {
+    public init(curve: [Point], gradientBytes: Int) {
         precondition(!curve.isEmpty, "nothing was measured")
         func cost(_ point: Point) -> Double { (Double(gradientBytes) / Double(point.bytes) + 1) * point.seconds }
         let usual = curve.first { $0.bytes == Self.usual }
@@ -46,7 +46,7 @@ package struct BucketSize: Codable, Equatable, Sendable {
     ///   - seconds: about how long to measure; larger sizes are left out once it is used up.
     /// - Returns: the same on every rank.
     /// - Throws: `UserError` (.unavailable) from the library.
-    package static func measured(
+    public static func measured(
         _ communicator: any Communicator, gradientBytes: Int, mode: AllReduceMode, seconds: Double = 1
     ) throws -> BucketSize {
         var used = 0.0

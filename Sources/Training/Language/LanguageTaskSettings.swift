@@ -45,7 +45,7 @@ public struct LanguageTaskSettings: TaskSettings {
     init(corpus: ConfigurationSection, model: ConfigurationSection) throws {
         self.corpus = try CorpusSettings(corpus)
         self.model = try readModelConfiguration(model)
-        if self.model.carriesMemory, self.corpus.order != .streams {
+        if self.model.carriesMemory, self.corpus.order != .streams, !model.fillsIn {
             throw model.error(
                 self.model.carryKey, "asks for corpus.order streams: shuffled windows do not continue each other",
                 advice: "set corpus.order to streams")
