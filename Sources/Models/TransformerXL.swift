@@ -230,12 +230,24 @@ public final class TransformerXL: RememberingLanguageModel {
             for (index, layer) in model.layers.enumerated() {
                 let before = past[index]
                 let remember = { [self] (own: Tensor) in
-                    past[index] = capacity == 1 ? own : concatenate([before.slice(1..<capacity, axis: 1), own], axis: 1)
+                    past[index] = Self.shifted(before, own)
                 }
                 x = model.step(x, layer, past: before, distances: distances[index], firstKeys: firstKeys, pass, onKeysAndValues: remember)
             }
             counts = counts.map { min($0 + 1, capacity) }
             return model.output(model.finalNorm.map { $0(x, pass) } ?? x, pass).viewed(as: [tokens.count, model.vocabularySize])
+        }
+
+        /// The latest positions of [B, capacity, C] and one more, [B, 1, C]: the oldest goes.
+        private static func shifted(_ past: Tensor, _ own: Tensor) -> Tensor {
+            let next = Tensor(uninitialized: past.shape, past.dataType)
+            let row = past.shape[2] * past.dataType.byteCount
+            let lane = past.shape[1] * row
+            for b in 0..<past.shape[0] {
+                (next.bytes + b * lane).copyMemory(from: past.bytes + b * lane + row, byteCount: lane - row)
+                (next.bytes + (b + 1) * lane - row).copyMemory(from: own.bytes + b * row, byteCount: row)
+            }
+            return next
         }
 
         func reorder(_ parents: [Int]) {

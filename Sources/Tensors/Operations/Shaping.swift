@@ -1,6 +1,6 @@
 // Operations that rearrange elements: reshaping, permuting, slicing, joining.
 //
-// All take float32 and int32 tensors. A result whose elements lie together in the input's memory shares it.
+// All take float32 and int32 tensors, joining and reshaping bfloat16 ones as well. A result whose elements lie together in the input's memory shares it.
 
 import Diagnostics
 import Kernels
@@ -74,11 +74,12 @@ private func join(_ tensors: [Tensor], _ shape: Shape, axis: Int) -> Tensor {
     for tensor in tensors {
         require(tensor.dataType == y.dataType, "tensors of types \(y.dataType) and \(tensor.dataType) do not join")
         let piece = outer == 0 ? 0 : tensor.count / outer
-        let (from, to) = (tensor.words, y.words + first)
-        for o in 0..<outer { (to + o * block).update(from: from + o * piece, count: piece) }
+        let size = y.dataType.byteCount
+        for o in 0..<outer { (y.bytes + (first + o * block) * size).copyMemory(from: tensor.bytes + o * piece * size, byteCount: piece * size) }
         first += piece
     }
     return Operation("concatenate").record(y, from: tensors) { gradient in
+        let gradient = gradient.converted(to: .float32)
         var first = 0
         for tensor in tensors {
             let piece = outer == 0 ? 0 : tensor.count / outer
