@@ -57,7 +57,10 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
 
     @Test(
         "keys are recalled, by a language model and by a core", .serialized,
-        arguments: ["decoder-only, layers: 2, width: 32, heads: 2, context: 16, feedForward: 32", "gated-deltanet, layers: 1, width: 32, heads: 1, feedForward: 32, embedding: 32"])
+        arguments: [
+            "decoder-only, layers: 2, width: 32, heads: 2, context: 16, feedForward: 32",
+            "gated-deltanet, layers: 1, width: 32, heads: 1, feedForward: 32, embedding: 32",
+        ])
     func keyValueRecall(_ kind: String) throws {
         let task = try makeTask("kind: mqar, vocabulary: 12, pairs: [1, 3], length: 16, examples: 256, testLengths: [4]", "kind: \(kind)")
         let chance = try score("accuracy", task.evaluate(.test, SingleProcess()))

@@ -4,14 +4,15 @@
 
 import Foundation
 
-/// Multi-query associative recall (Arora et al. 2023, "Zoology: measuring and improving recall in efficient language models"): N keys are read with a value
-/// each; then each key comes once more, and its value is to be given. Where keys are written again with other values, the newest is asked for.
+/// Multi-query associative recall (Arora et al. 2023, "Zoology: measuring and improving recall in efficient language models"): N keys are read with
+/// a value each; then each key comes once more, and its value is to be given. Where keys are written again with other values, the newest is asked
+/// for.
 ///
-/// T steps of V symbols: 0 is the blank, 1 ..< V / 2 are keys, V / 2 ..< V values; V classes, the symbols. The first 2 (N + R) steps are pairs, a key and
-/// its value, no value twice: each key once, and R times one of the keys again, all in random order. Behind them places 0, 1, ... of two steps each hold
-/// a key in their first step, which is answered, or nothing. Every key has a place of its own, each drawn among those still free with a probability
-/// proportional to (place + 1)^(a - 1): most keys come back soon, some late. Steps that hold nothing hold the blank, or, with noise, any symbol but 0 and
-/// the sequence's keys.
+/// T steps of V symbols: 0 is the blank, 1 ..< V / 2 are keys, V / 2 ..< V values; V classes, the symbols. The first 2 (N + R) steps are pairs, a
+/// key and its value, no value twice: each key once, and R times one of the keys again, all in random order. Behind them places 0, 1, ... of two
+/// steps each hold a key in their first step, which is answered, or nothing. Every key has a place of its own, each drawn among those still free
+/// with a probability proportional to (place + 1)^(a - 1): most keys come back soon, some late. Steps that hold nothing hold the blank, or, with
+/// noise, any symbol but 0 and the sequence's keys.
 public struct KeyValueRecallGenerator: SequenceGenerator, Equatable {
     /// V.
     public var vocabulary: Int
@@ -44,7 +45,7 @@ public struct KeyValueRecallGenerator: SequenceGenerator, Equatable {
             return ("vocabulary", "is \(vocabulary): half of it are values, and \(most) different ones are needed; one less are keys")
         }
         if length < least {
-            return ("length", "is \(length), too short to read \(pairs.upperBound) keys and \(rewrites) rewrites and to ask for each: \(least) at least")
+            return ("length", "is \(length), too short for \(pairs.upperBound) pairs, \(rewrites) rewrites and a question a pair: \(least) at least")
         }
         return nil
     }
