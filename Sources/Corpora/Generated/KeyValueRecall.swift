@@ -27,7 +27,7 @@ public struct KeyValueRecallGenerator: SequenceGenerator, Equatable {
     /// Whether steps that hold nothing hold noise.
     public var noise: Bool
 
-    /// 8 pairs of 1,024 symbols in 64 steps, as in the paper's figure 2, whose a is 0.01.
+    /// 8 pairs of 1,024 symbols in 64 steps, with the a of the authors' program.
     /// - Precondition: `problem` finds none.
     public init(
         vocabulary: Int = 1024, pairs: ClosedRange<Int> = 8...8, rewrites: Int = 0, length: Int = 64, gapPower: Double = 0.01, noise: Bool = false
