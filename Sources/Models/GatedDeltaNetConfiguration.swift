@@ -13,7 +13,8 @@ extension GatedDeltaNetConfiguration: SequenceCoreConfiguration {
             width: try section.int("width", "The width of embeddings and of every layer.", in: SizeLimits.width),
             heads: try section.int("heads", "Matrices that a layer remembers in.", in: SizeLimits.memoryHeads))
         let meaning = "model.width divided by model.heads"
-        keyWidth = try section.int("keyWidth", "The rows of a matrix: elements of a key.", default: keyWidth, defaultText: meaning, in: SizeLimits.width)
+        keyWidth = try section.int(
+            "keyWidth", "The rows of a matrix: elements of a key.", default: keyWidth, defaultText: meaning, in: SizeLimits.width)
         valueWidth = try section.int(
             "valueWidth", "The columns of a matrix: elements of a value.", default: valueWidth, defaultText: meaning, in: SizeLimits.width)
         convolution = try section.int(

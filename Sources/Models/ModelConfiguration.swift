@@ -57,9 +57,9 @@ public enum ModelKind: String, Sendable, CaseIterable {
     public static let cores = allCases.filter { if case .core = $0.reader { true } else { false } }
 
     /// The kinds that have no core but read tokens from left to right, and may read a task's symbols as such.
-    public static let tokenReaders = allCases.filter { if case .model = $0.reader { $0 != .encoderDecoder } else { false } }
+    public static let tokenReaders = [ModelKind.decoderOnly]
     /// The kinds that read one sequence of tokens from left to right.
-    public static let texts = cores + tokenReaders
+    public static let texts = allCases.filter { $0 != .encoderDecoder }
 }
 
 /// What a language model is made of, as the run file's section `model` says it.

@@ -72,8 +72,8 @@ public final class RecurrentLanguageModel: RememberingLanguageModel {
 
     /// Declares `tokenEmbedding`, the core (`layers` for recurrent layers, `core` for others) and `output`. Embeddings are uniform on
     /// -1 / sqrt(D) ... 1 / sqrt(D), the output layer's weights on -1 / sqrt(F) ... 1 / sqrt(F), or, as all weights of recurrent layers, on the bound
-    /// that the options give; the output layer's bias starts at zero unless they give one. A core that ties its embeddings has N(0, 0.02) of them, and no
-    /// `output`. The caller allocates.
+    /// that the options give; the output layer's bias starts at zero unless they give one. A core that ties its embeddings has N(0, 0.02) of them,
+    /// and no `output`. The caller allocates.
     public init(_ configuration: Configuration, vocabularySize: Int) {
         self.configuration = configuration
         self.vocabularySize = vocabularySize

@@ -17,9 +17,9 @@ public protocol SequenceAnsweringModel: TrainableModel where Batch == SequenceBa
 extension SequenceAnsweringModel {
     /// The loss summed over the steps that are answered.
     ///
-    /// - Returns: of bits the sum of their cross-entropies in nats, `count` the number of bits; of classes the sum of cross-entropies in nats, `count`
-    ///   the number of answers; of values the sum of squared errors, `count` the number of values. `negativeLogLikelihood` is the same sum in float64,
-    ///   and `perPosition` its parts, one for each of the B T steps.
+    /// - Returns: of bits the sum of their cross-entropies in nats, `count` the number of bits; of classes the sum of cross-entropies in nats,
+    ///   `count` the number of answers; of values the sum of squared errors, `count` the number of values. `negativeLogLikelihood` is the same sum
+    ///   in float64, and `perPosition` its parts, one for each of the B T steps.
     public func loss(_ batch: SequenceBatch, _ pass: ForwardPass) -> SummedLoss { loss(ofAnswers: answers(batch, pass), batch) }
 
     /// The loss of `answers(_:_:)`.

@@ -26,9 +26,9 @@ public func gatedDeltaRule(
         })
 }
 
-/// The same in chunks of `chunk` steps (Yang et al. 2024, "Parallelizing linear transformers with the delta rule over sequence length", section 3), with
-/// G[t] the sum of g in the chunk up to t. The updates of a chunk solve (I + L) U = b (V - exp(G) K S), L[t, i] = b[t] exp(G[t] - G[i]) k[t].k[i] below
-/// the diagonal.
+/// The same in chunks of `chunk` steps (Yang et al. 2024, "Parallelizing linear transformers with the delta rule over sequence length", section 3),
+/// with G[t] the sum of g in the chunk up to t. The updates of a chunk solve (I + L) U = b (V - exp(G) K S), L[t, i] = b[t] exp(G[t] - G[i])
+/// k[t].k[i] below the diagonal.
 public func chunkedGatedDeltaRule(
     queries: ReferenceArray, keys: ReferenceArray, values: ReferenceArray, strengths: ReferenceArray, logDecays: ReferenceArray,
     _ matrix: inout ReferenceArray, erases: Bool = true, chunk: Int

@@ -7,7 +7,8 @@ import Kernels
 
 private let operation = Operation("causal convolution")
 
-/// y[t, c] = silu(sum over j < W of weight[c, j] x[t - W + 1 + j, c]), where what lies before the first position is the state; silu(z) = z sigmoid(z).
+/// y[t, c] = silu(sum over j < W of weight[c, j] x[t - W + 1 + j, c]), where what lies before the first position is the state; silu(z) = z
+/// sigmoid(z).
 ///
 /// - Parameters:
 ///   - x: float32 [B, T, C].

@@ -50,7 +50,8 @@ import TestSupport
                 #expect(row["lifetime"] as? String == "lane" && row["lanes"] as? Int == 8)
                 let (minimum, maximum) = (try #require(row["minimum"] as? Double), try #require(row["maximum"] as? Double))
                 // Usage, links and weights are never negative.
-                let isSigned = ["hidden", "cell", "matrix", "memory", "reads", "convolution"].contains { (row["name"] as? String)?.hasSuffix($0) == true }
+                let signed = ["hidden", "cell", "matrix", "memory", "reads", "convolution"]
+                let isSigned = signed.contains { (row["name"] as? String)?.hasSuffix($0) == true }
                 #expect(maximum > 0 && (isSigned ? minimum < 0 : minimum >= 0), "\(row)")
             }
             let text = try MPIRun.runAlone(executable: "mneme", arguments: ["memory", "inspect", run.directory]).standardOutput

@@ -87,7 +87,7 @@ struct TrainingResumeTests {
 
     @Test(
         "a model that reads word by word is evaluated and generates after training",
-        arguments: [TrainingFixture.Kind.recurrent, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments])
+        arguments: [TrainingFixture.Kind.recurrent, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedDeltaNet])
     func languageCommands(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in
             let run = try TrainingRun(kind, "run", in: scratch)

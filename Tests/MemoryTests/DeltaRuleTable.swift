@@ -28,7 +28,8 @@ func referenceDeltaRule(_ inputs: [String: ReferenceArray], _ shape: DeltaRuleSh
             read.append(
                 chunk.map {
                     chunkedGatedDeltaRule(
-                        queries: queries, keys: unitKeys, values: values, strengths: strengths, logDecays: decays, &matrix, erases: shape.erases, chunk: $0)
+                        queries: queries, keys: unitKeys, values: values, strengths: strengths, logDecays: decays, &matrix,
+                        erases: shape.erases, chunk: $0)
                 }
                     ?? gatedDeltaRule(
                         queries: queries, keys: unitKeys, values: values, strengths: strengths, logDecays: decays, &matrix, erases: shape.erases))
@@ -44,7 +45,8 @@ func referenceDeltaRule(_ inputs: [String: ReferenceArray], _ shape: DeltaRuleSh
 func deltaRuleInputs(batch: Int, steps: Int, _ shape: DeltaRuleShape) -> [String: Tensor] {
     let (rows, matrices): (Shape, Shape) = ([batch, steps, shape.heads], [batch, shape.heads * shape.keyWidth, shape.valueWidth])
     return [
-        "associations": randomTensor("associations", [batch, steps, shape.associationWidth]), "strengths": randomTensor("strengths", rows, in: 0.1...0.95),
+        "associations": randomTensor("associations", [batch, steps, shape.associationWidth]),
+        "strengths": randomTensor("strengths", rows, in: 0.1...0.95),
         "logDecays": randomTensor("logDecays", rows, in: -0.9...(-0.01)), "state": randomTensor("state", matrices, deviation: 0.5),
     ]
 }

@@ -4,14 +4,15 @@
 
 import Foundation
 
-/// Multi-query associative recall (Arora et al. 2023, "Zoology: measuring and improving recall in efficient language models"): N keys are read with a value
-/// each; then each key comes once more, and its value is to be given. Where keys are written again with other values, the newest is asked for.
+/// Multi-query associative recall (Arora et al. 2023, "Zoology: measuring and improving recall in efficient language models"): N keys are read with
+/// a value each; then each key comes once more, and its value is to be given. Where keys are written again with other values, the newest is asked
+/// for.
 ///
-/// T steps of V symbols: 0 is the blank, 1 ..< V / 2 are keys, V / 2 ..< V values; V classes, the symbols. The first 2 (N + R) steps are pairs, a key and
-/// its value, no value twice: each key once, and R times one of the keys again, all in random order. Behind them places 0, 1, ... of two steps each hold
-/// a key in their first step, which is answered, or nothing. Every key has a place of its own, each drawn among those still free with a probability
-/// proportional to (place + 1)^(a - 1): most keys come back soon, some late. Steps that hold nothing hold the blank, or, with noise, any symbol but 0 and
-/// the sequence's keys.
+/// T steps of V symbols: 0 is the blank, 1 ..< V / 2 are keys, V / 2 ..< V values; V classes, the symbols. The first 2 (N + R) steps are pairs, a
+/// key and its value, no value twice: each key once, and R times one of the keys again, all in random order. Behind them places 0, 1, ... of two
+/// steps each hold a key in their first step, which is answered, or nothing. Every key has a place of its own, each drawn among those still free
+/// with a probability proportional to (place + 1)^(a - 1): most keys come back soon, some late. Steps that hold nothing hold the blank, or, with
+/// noise, any symbol but 0 and the sequence's keys.
 public struct KeyValueRecallGenerator: SequenceGenerator, Equatable {
     /// V.
     public var vocabulary: Int
@@ -26,7 +27,7 @@ public struct KeyValueRecallGenerator: SequenceGenerator, Equatable {
     /// Whether steps that hold nothing hold noise.
     public var noise: Bool
 
-    /// 8 pairs of 1,024 symbols in 64 steps, as in the paper's figure 2, whose a is 0.01.
+    /// 8 pairs of 1,024 symbols in 64 steps, with the a of the authors' program.
     /// - Precondition: `problem` finds none.
     public init(
         vocabulary: Int = 1024, pairs: ClosedRange<Int> = 8...8, rewrites: Int = 0, length: Int = 64, gapPower: Double = 0.01, noise: Bool = false
@@ -44,7 +45,7 @@ public struct KeyValueRecallGenerator: SequenceGenerator, Equatable {
             return ("vocabulary", "is \(vocabulary): half of it are values, and \(most) different ones are needed; one less are keys")
         }
         if length < least {
-            return ("length", "is \(length), too short to read \(pairs.upperBound) keys and \(rewrites) rewrites and to ask for each: \(least) at least")
+            return ("length", "is \(length), too short for \(pairs.upperBound) pairs, \(rewrites) rewrites and a question a pair: \(least) at least")
         }
         return nil
     }

@@ -29,16 +29,17 @@ public struct DeltaRuleShape: Sendable, Equatable {
 
 private let operation = Operation("delta rule")
 
-/// Writes and reads H matrices S [K, V] step by step. With q and k brought to length 1, g the logarithm of the decay and b the strength, a step is, for
-/// each head,
+/// Writes and reads H matrices S [K, V] step by step. With q and k brought to length 1, g the logarithm of the decay and b the strength, a step is,
+/// for each head,
 ///
 ///     S = exp(g) S;  u = b (v - S^T k);  S = S + k u^T;  o = S^T q / sqrt(K)
 ///
 /// What was stored under k is replaced by v as far as b says; where the shape says that nothing is erased, u = b v.
 ///
-/// Works in chunks of C steps: within one, u of all steps solves a triangular system (the WY form; Yang et al. 2024, "Parallelizing linear transformers
-/// with the delta rule over sequence length", section 3), and the matrix is read and written by products. The state of each chunk's start is kept for the
-/// gradient, everything else is computed again. No result depends on threads. Few steps are taken one by one (`DeltaRuleStep`).
+/// Works in chunks of C steps: within one, u of all steps solves a triangular system (the WY form; Yang et al. 2024, "Parallelizing linear
+/// transformers with the delta rule over sequence length", section 3), and the matrix is read and written by products. The state of each chunk's
+/// start is kept for the gradient, everything else is computed again. No result depends on threads. Few steps are taken one by one
+/// (`DeltaRuleStep`).
 ///
 /// - Parameters:
 ///   - associations: float32 [B, T, H (2 K + V)]: queries [H, K], keys [H, K] and values [H, V].
@@ -52,7 +53,8 @@ public func deltaRule(
     _ associations: Tensor, strengths: Tensor, logDecays: Tensor, from state: Tensor?, _ shape: DeltaRuleShape, chunk: Int? = nil
 ) -> (outputs: Tensor, state: Tensor) {
     operation.require(
-        associations.shape.rank == 3 && associations.shape[2] == shape.associationWidth, "associations \(associations.shape), not [B, T, H (2 K + V)]")
+        associations.shape.rank == 3 && associations.shape[2] == shape.associationWidth,
+        "associations \(associations.shape), not [B, T, \(shape.associationWidth)]")
     let (batch, steps) = (associations.shape[0], associations.shape[1])
     let rows: Shape = [batch, steps, shape.heads]
     operation.require(strengths.shape == rows && logDecays.shape == rows, "strengths \(strengths.shape) and decays \(logDecays.shape), not \(rows)")

@@ -76,8 +76,8 @@ extension DeltaRuleComputation {
 
     /// Goes back through a prepared chunk. `stateGradient` [K, V]: of the state after it, becomes that of its start.
     private func chunkGradient(
-        _ work: Work, _ gradient: GradientWork, _ start: UnsafePointer<Float>, _ stateGradient: UnsafeMutablePointer<Float>, _ outputGradient: Tensor?,
-        _ targets: DeltaRuleGradients, sequence: Int, head: Int, first: Int, count: Int
+        _ work: Work, _ gradient: GradientWork, _ start: UnsafePointer<Float>, _ stateGradient: UnsafeMutablePointer<Float>,
+        _ outputGradient: Tensor?, _ targets: DeltaRuleGradients, sequence: Int, head: Int, first: Int, count: Int
     ) {
         let (keyWidth, valueWidth) = (shape.keyWidth, shape.valueWidth)
         let keys = work.units + count * keyWidth

@@ -5,8 +5,8 @@
 import Kernels
 import Tensors
 
-/// The step of `deltaRule`, as its equations read. The numbers of a step are the queries [H, K], the keys [H, K], the values [H, V], the strengths [H] and
-/// the logarithms of the decays [H].
+/// The step of `deltaRule`, as its equations read. The numbers of a step are the queries [H, K], the keys [H, K], the values [H, V], the strengths
+/// [H] and the logarithms of the decays [H].
 struct DeltaRuleStep: FrameCell {
     let operation = Operation("delta rule")
     let layout: FrameLayout

@@ -40,8 +40,8 @@ public struct GatedDeltaNetConfiguration: Sendable, Equatable {
 
 /// The token mixer of a layer: what a position gives to later ones goes through H matrices that are written by the gated delta rule.
 ///
-/// With y = silu(convolution(W_qkv x)) for queries, keys and values, g = -exp(A) softplus(W_a x + d) and b = sigmoid(W_b x), both one number a head, o is
-/// what `deltaRule` reads, and the output W_o (rmsNorm(o) * silu(W_g x)). Projections have the type of activations, all else is float32.
+/// With y = silu(convolution(W_qkv x)) for queries, keys and values, g = -exp(A) softplus(W_a x + d) and b = sigmoid(W_b x), both one number a
+/// head, o is what `deltaRule` reads, and the output W_o (rmsNorm(o) * silu(W_g x)). Projections have the type of activations, all else is float32.
 struct GatedDeltaMixer {
     private let shape: DeltaRuleShape
     private let projection: Linear
@@ -62,8 +62,8 @@ struct GatedDeltaMixer {
     /// logarithm of a rate uniform on 0 ... 16), `path.stepBias` [H] (d: softplus of it is log-uniform on 0.001 ... 0.1), `path.outputGate` [H V, D],
     /// `path.outputNorm.weight` [V] and `path.output` [D, H V]. None has a bias; A and d do not decay.
     init(
-        _ store: ParameterStore, _ path: String, _ configuration: GatedDeltaNetConfiguration, initializer: Initializer, outputInitializer: Initializer,
-        lifetime: MemoryLifetime
+        _ store: ParameterStore, _ path: String, _ configuration: GatedDeltaNetConfiguration, initializer: Initializer,
+        outputInitializer: Initializer, lifetime: MemoryLifetime
     ) {
         let (width, heads) = (configuration.width, configuration.heads)
         shape = DeltaRuleShape(
@@ -149,8 +149,8 @@ public struct GatedDeltaNet: SequenceCore {
         let width = configuration.width
         let normal = Initializer.normal(standardDeviation: 0.02)
         let residual = Initializer.normal(standardDeviation: 0.02 / Float(2 * configuration.layers).squareRoot())
-        input = inputs == width
-            ? nil : Linear(store, "\(path).input", inputs: inputs, outputs: width, initializer: .normal(standardDeviation: 1 / Float(inputs).squareRoot()))
+        let unit = Initializer.normal(standardDeviation: 1 / Float(inputs).squareRoot())
+        input = inputs == width ? nil : Linear(store, "\(path).input", inputs: inputs, outputs: width, initializer: unit)
         layers = (0..<configuration.layers).map { index in
             let layer = "\(path).\(index)"
             return Layer(

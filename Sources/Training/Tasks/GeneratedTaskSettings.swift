@@ -22,9 +22,10 @@ extension GeneratedTaskSettings {
         if let length = testLengths.first(where: { $0 > maximumLength }) {
             throw task.error("testLengths", "has \(length), more than the task can be made with: \(maximumLength)")
         }
+        let longest = testLengths.map { generator.withLength($0).longest }.max() ?? 0
         self.init(
             generator: generator, examples: examples, testLengths: testLengths,
-            model: try Self.readModel(model, longest: ([generator] + testLengths.map { generator.withLength($0) }).map { $0.longest }.max() ?? 0, generator))
+            model: try Self.readModel(model, longest: max(longest, generator.longest), generator))
     }
 
     /// Reads the section `model`.
@@ -35,7 +36,8 @@ extension GeneratedTaskSettings {
         if ModelKind.cores.contains(kind) { return .steps(try SequenceModelConfiguration(kind, section)) }
         let model = try readModelConfiguration(kind, section)
         guard section.fillsIn || !model.carriesMemory else {
-            throw section.error(model.carryKey, "goes with a corpus: the sequences of a generated task do not follow one another", advice: "leave it out")
+            throw section.error(
+                model.carryKey, "goes with a corpus: the sequences of a generated task do not follow one another", advice: "leave it out")
         }
         if let most = model.maximumLength, most < longest, !section.fillsIn {
             throw section.error("context", "is \(most), and sequences of the task have up to \(longest) steps")

@@ -127,6 +127,6 @@ def make(name, seed, batch, steps, inputs, **c):
 cases = [
     make("two layers", 1, 2, 11, 5, layers=2, width=6, heads=2, keyWidth=3, valueWidth=4, convolution=4, feedForward=7, erases=True),
     make("two chunks", 2, 1, 70, 4, layers=1, width=4, heads=2, keyWidth=4, valueWidth=3, convolution=3, feedForward=5, erases=True),
-    make("nothing erased, step by step", 3, 2, 5, 4, layers=1, width=5, heads=1, keyWidth=3, valueWidth=2, convolution=4, feedForward=6, erases=False),
+    make("nothing erased, in steps", 3, 2, 5, 4, layers=1, width=5, heads=1, keyWidth=3, valueWidth=2, convolution=4, feedForward=6, erases=False),
 ]
 print(json.dumps({"cases": cases}, separators=(",", ":")))
