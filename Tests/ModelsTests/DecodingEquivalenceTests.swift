@@ -81,7 +81,8 @@ func padded(_ sequences: [[Int32]], with padding: Int32 = 0) -> Tensor {
             #expect(logits.shape == [tokens.count, model.vocabularySize])
             for b in tokens.indices {
                 let error = relativeError(row(logits, b), try fullLogits(model, source: sources[b], generated[b]))
-                #expect(error < 1e-5, "\(kind) step \(step), sequence \(b)")
+                // A score by distance is a sum of two products.
+                #expect(error < (kind == .transformerXL ? 3e-5 : 1e-5), "\(kind) step \(step), sequence \(b)")
             }
         }
     }

@@ -178,7 +178,7 @@ import Testing
         let state = model.hidden(batch(0..<4).inputs, ForwardPass(isTraining: true)).state.stopGradient()
         // In a layer with a rectifier the differences go across its kink: its inner width is left out.
         let names = model.store.parameters.map(\.name).filter { !$0.contains("feedForward.input") }
-        let report = checkGradients(store: model.store, names: names, step: 0.004, elementLimit: 12) { tape, _ in
+        let report = checkGradients(store: model.store, names: names, step: 0.002, elementLimit: 12) { tape, _ in
             model.hidden(batch(4..<7).inputs, from: state, ForwardPass(tape: tape)).hidden
         }
         for deviation in report.deviations { #expect(deviation.ofNorm < 2e-2, "\(deviation)") }
@@ -186,8 +186,15 @@ import Testing
 
     @Test("bfloat16 is close to float32")
     func lowPrecision() {
-        let (exact, low) = (gradients(model()), gradients(model(activations: .bfloat16)))
-        #expect(abs(exact.loss - low.loss) < 0.02 * exact.loss && relativeError(low.gradients, exact.gradients) < 0.05)
+        // As parameters start: sharper attention would take its scores' rounding further.
+        func started(_ activations: DataType) -> TransformerXL {
+            let model = TransformerXL(Self.small, vocabularySize: 13)
+            model.store.allocate(seed: 4, activations: activations)
+            return model
+        }
+        let (exact, low) = (gradients(started(.float32)), gradients(started(.bfloat16)))
+        #expect(abs(exact.loss - low.loss) < 0.02 * exact.loss, "\(exact.loss), \(low.loss)")
+        #expect(relativeError(low.gradients, exact.gradients) < 0.05, "\(relativeError(low.gradients, exact.gradients))")
     }
 
     @Test("distances above the clamp are told apart no more")
