@@ -103,7 +103,7 @@ def planned(program, scratch, run, ranks, modes, hosts):
         for setting in MODES[mode]:
             words += ["--set", setting]
         output = subprocess.run(list(map(str, words)), env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout
-        seconds[mode] = json.loads(output)["asItIs"][0]["stepSeconds"]
+        seconds[mode] = json.loads(output)["as_it_is"][0]["step_seconds"]
     return seconds
 
 
