@@ -54,11 +54,9 @@ import Testing
             #expect(try figure(before, "questions_of_facts_in_the_bank") == 2800)
             for ranks in [2, 4] {
                 let shared = try evaluation(directory, ranks: ranks)
-                for name in ["recall", "recall_in_other_words", "bits_recalled"] {
+                for name in ["recall", "recall_in_other_words", "loss", "bits_recalled"] {
                     #expect(try figure(shared, name) == figure(before, name), "\(name) on \(ranks) ranks")
                 }
-                // Ranks have other threads and sum in another order: the last bits depend on the processor.
-                #expect(try abs(figure(shared, "loss") / figure(before, "loss") - 1) < 1e-6, "loss on \(ranks) ranks")
             }
 
             try mneme(["corpus", "simulate", "biographies", "--people", "0-9", "--seed", "5", "--output", "\(directory)/gone"])

@@ -32,13 +32,20 @@ package final class PackedMatrix {
     ///   - rows: M.
     ///   - isAdding: products are added to C instead of replacing it.
     ///   - uses: how many products are to come; below four, packing does not pay.
-    package init(_ b: MatrixOperand, rows m: Int, k: Int, n: Int, resultType: DataType = .float32, isAdding: Bool, uses: Int) {
+    ///   - others: of the same B for other numbers of rows: their order serves where it is the same.
+    package init(
+        _ b: MatrixOperand, rows m: Int, k: Int, n: Int, resultType: DataType = .float32, isAdding: Bool, uses: Int, sharing others: [PackedMatrix] = []
+    ) {
         (self.b, self.m, self.n, self.k, self.resultType, self.isAdding) = (b, m, n, k, resultType, isAdding)
         let blocks = (n + Self.block - 1) / Self.block
         parts = max(1, Workers.parts(blocks, minimum: max(1, (1 << 22) / max(1, m * k * Self.block))))
         guard uses >= 4, m * n * k >= 1 << 16, MatrixProducts.forced != .openBLAS,
             b.dataType == .float32 ? OneDNN.isAvailable : OneDNN.hasNativeBFloat16
         else { return }
+        if let twin = others.first(where: { $0.packed != nil && $0.parts == parts && $0.fits(rows: m) }) {
+            (packed, partBytes) = (twin.packed, twin.partBytes)
+            return
+        }
         var sizes: [Int] = []
         for part in 0..<parts {
             guard let bytes = OneDNNProducts.current.packedBytes(product(columns(part).count)) else { return }
