@@ -157,17 +157,24 @@ public final class GeneratedLoader: LaneLoader {
     public var position: LoaderPosition { LoaderPosition(global: [Int64(step)]) }
 
     public func seek(to position: LoaderPosition) throws {
-        guard position.global.count == 1, let step = Int(exactly: position.global[0]), step >= 0 else {
-            throw UserError(
-                .configuration, "the saved position \(position.global) does not fit a generated task", at: generator.summary,
-                advice: "resume with the task of the saved run")
-        }
-        self.step = step
+        step = try position.step(ofTask: generator.summary)
     }
 
     public func batch(lanes: [Int]) -> GeneratedBatch { generator.batch(seed: seed, part: .training, step: step, lanes: lanes) }
 
     public func advance() { step += 1 }
+}
+
+extension LoaderPosition {
+    /// The step that a generated task's stream stands at.
+    /// - Throws: `UserError` (.configuration) for a position of something else.
+    func step(ofTask summary: String) throws -> Int {
+        guard global.count == 1, let step = Int(exactly: global[0]), step >= 0 else {
+            throw UserError(
+                .configuration, "the saved position \(global) does not fit a generated task", at: summary, advice: "resume with the task of the saved run")
+        }
+        return step
+    }
 }
 
 extension SeededChoices {

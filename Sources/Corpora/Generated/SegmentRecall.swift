@@ -99,12 +99,7 @@ public final class SegmentRecallLoader: LaneLoader {
     public var position: LoaderPosition { LoaderPosition(global: [Int64(step)]) }
 
     public func seek(to position: LoaderPosition) throws {
-        guard position.global.count == 1, let step = Int(exactly: position.global[0]), step >= 0 else {
-            throw UserError(
-                .configuration, "the saved position \(position.global) does not fit a generated task", at: generator.summary,
-                advice: "resume with the task of the saved run")
-        }
-        self.step = step
+        step = try position.step(ofTask: generator.summary)
     }
 
     public func batch(lanes: [Int]) -> SegmentRecallBatch { generator.segments(step, seed: seed, part: .training, lanes: lanes) }
