@@ -11,6 +11,8 @@ public enum BLAS {
 
     /// The kernel set that OpenBLAS uses, such as `SkylakeX`.
     public static var coreName: String { String(cString: openblas_get_corename()) }
+    /// Whether its kernels are such that the bits of a product do not depend on where it is cut.
+    static let isSteady = ["skylakex", "cooperlake", "sapphirerapids"].contains(coreName.lowercased())
     /// The library's version and build options.
     public static var configuration: String { String(cString: openblas_get_config()) }
 

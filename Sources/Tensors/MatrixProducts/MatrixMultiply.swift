@@ -23,9 +23,8 @@ public func multiplyMatrices(
 
 /// C = alpha * op(A) op(B) + beta * C + bias. Sums are float32 whatever the operands are.
 ///
-/// Products of enough work are divided between the threads of `Workers` by rows or columns of C; within a part of a divided call they run on the
-/// calling thread. The bits of C do not depend on the number of threads with oneDNN and with OpenBLAS's AVX-512 kernels, as a test shows; OpenBLAS's
-/// AVX2 kernels add in another order at the edge of a part.
+/// Products of enough work are divided between the threads of `Workers`; within a part of a divided call they run on the calling thread. The bits of C
+/// do not depend on the number of threads: a backend that adds in another order at the edges of a matrix is given tiles that the extents alone decide.
 ///
 /// - Parameters:
 ///   - c: float32 or bfloat16.
@@ -79,6 +78,8 @@ struct ProductCall {
     @inline(__always)
     func run(_ backend: MatrixBackend) {
         if backend == .openBLAS, !isFloat32 { return runConverted() }
+        if m * n * k < 2 * Self.smallestPart { return runOnThisThread(backend) }
+        if !backend.isSteady { return runInTiles(backend) }
         let blocks = (max(m, n) + Self.block - 1) / Self.block
         let perBlock = min(m, n) * k * Self.block
         let parts = Workers.parts(blocks, minimum: (Self.smallestPart + perBlock - 1) / max(perBlock, 1))
@@ -112,6 +113,15 @@ struct ProductCall {
             call = call.columns(blocks.lowerBound * block..<min(blocks.upperBound * block, call.n))
         }
         call.runOnThisThread(division.pointee.backend)
+    }
+
+    /// Computes tiles that are the same on any number of threads, and within a part of a divided call.
+    @inline(never)
+    private func runInTiles(_ backend: MatrixBackend) {
+        let tiles = ProductTiles(m: m, n: n, k: k, smallest: Self.smallestPart)
+        Workers.parallel(tiles.count, minimum: 1) { range in
+            for tile in range { rows(tiles.rows(of: tile)).columns(tiles.columns(of: tile)).runOnThisThread(backend) }
+        }
     }
 
     /// Damages the result as a faulty processor might: one bit of one element, both picked by the bits of the first.

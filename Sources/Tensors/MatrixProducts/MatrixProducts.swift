@@ -22,6 +22,11 @@ public enum MatrixBackend: String, Sendable, Codable, CaseIterable {
     /// True when this machine has it.
     public var isAvailable: Bool { self == .openBLAS || OneDNN.isAvailable }
 
+    /// True when an element of a product has the same bits wherever the product is cut, at multiples of a few rows or columns: so it is with the
+    /// kernels for AVX-512.
+    @inline(__always)
+    var isSteady: Bool { self == .openBLAS ? BLAS.isSteady : OneDNN.isSteady }
+
     fileprivate init?(number: UInt8) {
         switch number {
         case 1: self = .openBLAS

@@ -27,6 +27,8 @@ public enum OneDNN {
     }
     /// The instruction set that its kernels use, such as `avx512_core_bf16`; `nil` without the library.
     public static var instructionSet: String? { isAvailable ? String(cString: mneme_onednn_instruction_set()) : nil }
+    /// Whether its kernels are such that the bits of a product do not depend on where it is cut.
+    static let isSteady = instructionSet?.hasPrefix("avx512") ?? false
     /// True when it multiplies bfloat16 by instructions of the processor.
     public static let hasNativeBFloat16 = isAvailable && mneme_onednn_has_native_bfloat16()
 }

@@ -9,7 +9,7 @@ import Kernels
 /// op(B) for repeated products with M rows each. Without oneDNN it is B itself.
 ///
 /// A product of 20 rows spends a third of its time on bringing B into order; in a recurrent network, and in decoding, it is the same B at every step.
-/// Threads share a product by columns, the same ones at every call.
+/// Threads share a product by columns, the same ones at every call. As with other products, the bits do not depend on the number of threads.
 package final class PackedMatrix {
     private let b: MatrixOperand
     private let m: Int
@@ -26,6 +26,8 @@ package final class PackedMatrix {
 
     /// Parts start at multiples of this many columns.
     private static let block = 64
+    /// Parts of a large product on any number of threads, where the bits depend on where it is cut.
+    private static let fixedParts = 8
 
     /// - Parameters:
     ///   - b: K x N; must stay as it is while this is in use.
@@ -38,7 +40,8 @@ package final class PackedMatrix {
     ) {
         (self.b, self.m, self.n, self.k, self.resultType, self.isAdding) = (b, m, n, k, resultType, isAdding)
         let blocks = (n + Self.block - 1) / Self.block
-        parts = max(1, Workers.parts(blocks, minimum: max(1, (1 << 22) / max(1, m * k * Self.block))))
+        let blocksOfPart = max(1, (1 << 22) / max(1, m * k * Self.block))
+        parts = max(1, OneDNN.isSteady ? Workers.parts(blocks, minimum: blocksOfPart) : min(Self.fixedParts, blocks / blocksOfPart))
         guard uses >= 4, m * n * k >= 1 << 16, MatrixProducts.forced != .openBLAS,
             b.dataType == .float32 ? OneDNN.isAvailable : OneDNN.hasNativeBFloat16
         else { return }
@@ -81,7 +84,12 @@ package final class PackedMatrix {
         var rows: Int
         var bias: UnsafePointer<Float>?
 
-        func run(_ part: Int) { matrix.runPart(self, part) }
+        var threads: Int
+
+        /// Runs the parts of one thread.
+        func run(_ thread: Int) {
+            for part in Workers.range(thread, of: threads, count: matrix.parts) { matrix.runPart(self, part) }
+        }
     }
 
     /// C = A op(B), or C += A op(B).
@@ -120,10 +128,11 @@ package final class PackedMatrix {
     }
 
     private func run(_ c: MatrixResult, _ a: UnsafeRawPointer, rows: Int, bias: UnsafePointer<Float>?) {
-        var call = Call(matrix: self, c: c, a: a, rows: rows, bias: bias)
-        if parts == 1 { return call.run(0) }
+        let threads = min(parts, Workers.count)
+        var call = Call(matrix: self, c: c, a: a, rows: rows, bias: bias, threads: threads)
+        if threads == 1 { return call.run(0) }
         withUnsafeMutablePointer(to: &call) { pointer in
-            Workers.run(parts: parts, context: pointer) { context, part in context.assumingMemoryBound(to: Call.self).pointee.run(part) }
+            Workers.run(parts: threads, context: pointer) { context, thread in context.assumingMemoryBound(to: Call.self).pointee.run(thread) }
         }
     }
 
