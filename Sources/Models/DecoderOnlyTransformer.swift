@@ -66,8 +66,8 @@ public final class DecoderOnlyTransformer: MemorizingModel {
                 },
                 feedForwardNorm: LayerNorm(store, "\(path).feedForwardNorm", width: width),
                 feedForward: FeedForward(
-                    store, "\(path).feedForward", width: width, inner: configuration.feedForward, activation: .gelu, initializer: normal,
-                    outputInitializer: residual, dropoutRate: 0))
+                    store, "\(path).feedForward", width: width, inner: configuration.feedForward, activation: configuration.activation,
+                    initializer: normal, outputInitializer: residual, dropoutRate: 0))
         }
         finalNorm = LayerNorm(store, "finalNorm", width: width)
         output = OutputProjection(tokenEmbedding.weight)

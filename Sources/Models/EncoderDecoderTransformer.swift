@@ -56,7 +56,7 @@ public final class EncoderDecoderTransformer: PairLanguageModel {
         }
         func feedForward(_ path: String) -> FeedForward {
             FeedForward(
-                store, path, width: width, inner: configuration.feedForward, activation: .relu, initializer: .xavierUniform,
+                store, path, width: width, inner: configuration.feedForward, activation: configuration.activation, initializer: .xavierUniform,
                 outputInitializer: .xavierUniform, dropoutRate: rate)
         }
         func norm(_ path: String) -> LayerNorm { LayerNorm(store, path, width: width) }

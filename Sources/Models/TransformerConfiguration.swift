@@ -1,6 +1,7 @@
 // What the two Transformers are made of.
 
 import Configuration
+import NeuralNetworks
 
 /// The section `model` of `kind: decoder-only` and `kind: encoder-decoder`.
 public struct TransformerConfiguration: ModelConfiguration, Equatable {
@@ -22,6 +23,8 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
     public var heads: Int
     /// The inner width of the feed-forward blocks.
     public var feedForward: Int
+    /// Between the halves of the feed-forward blocks: what the layout's paper has, until another is asked for.
+    public var activation: Activation
     /// The rate of all dropouts.
     public var dropout: Float = 0
     /// The most positions: those that a decoder-only model learns, the longest sequence of an encoder-decoder.
@@ -37,6 +40,7 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
     public init(_ layout: Layout = .decoderOnly, layers: Int, width: Int, heads: Int, feedForward: Int? = nil) {
         (self.layout, self.layers, self.width, self.heads) = (layout, layers, width, heads)
         self.feedForward = feedForward ?? 4 * width
+        activation = layout == .decoderOnly ? .gelu : .relu
     }
 
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
@@ -48,6 +52,8 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
         feedForward = try section.int(
             "feedForward", "The inner width of the feed-forward blocks.", default: feedForward, defaultText: "4 times model.width",
             in: SizeLimits.positions)
+        activation = try section.choice(
+            "activation", "The non-linearity of the feed-forward blocks.", default: kind == .decoderOnly ? .gelu : .relu)
         dropout = try section.rate("dropout", "The rate of all dropouts.", default: dropout)
         context = try section.int("context", "The most positions that a sequence may have.", default: context, in: SizeLimits.positions)
         labelSmoothing = try section.labelSmoothing(default: labelSmoothing)
