@@ -1,4 +1,4 @@
-// Silent corruption: now and then each rank computes a part of another rank's step again, and the bits must be the same.
+// Silent corruption: now and then each rank computes a part of another rank's step again, and its bits must be those that the other trains with.
 //
 // Legend: P ranks; rank r looks at rank (r + 1) mod P.
 
@@ -31,7 +31,7 @@ struct CrossCheck {
     /// Compares what ranks computed of their own part and of their neighbour's. Collective.
     ///
     /// - Parameters:
-    ///   - own: the digest of this rank's own part.
+    ///   - own: the digest of this rank's own part, from the pass that trains.
     ///   - seen: the digest of the neighbour's part, as this rank has computed it.
     /// - Throws: `UserError` (.unavailable), the same on every rank, naming the ranks of which one is faulty: the one rank that every difference has in
     ///   common where there is one.

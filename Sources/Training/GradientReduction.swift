@@ -11,6 +11,8 @@ struct StepSums {
     var tokens = 0.0
     /// What was measured of each micro-batch after its backward pass.
     var measure = 0.0
+    /// Of this rank's last micro-batch, where it was asked for.
+    var digest: UInt64?
 }
 
 /// Runs the micro-batches of a step and leaves the sum over all lanes of all ranks in the store's gradients. Gradients that are rows gather over the
@@ -30,6 +32,8 @@ final class GradientReduction {
     /// What the tree's nodes hold.
     private var rounding: GradientRounding
     private var isMarked: [Bool]
+    /// Of the last micro-batch of the present step; `nil` where nobody asks for it.
+    private var digest: GradientDigest?
 
     /// - Parameter ranksPerNode: as `Communicator.ranksPerNode()` gives it.
     init(
@@ -54,15 +58,17 @@ final class GradientReduction {
     /// - Parameters:
     ///   - step: the number of the step.
     ///   - count: micro-batches of this rank.
+    ///   - isDigested: whether the last micro-batch's digest is made, of what is about to be summed.
     ///   - compute: forward pass of one micro-batch; returns its summed loss, to be run backwards on the tape.
     ///   - weight: what a micro-batch's gradient is multiplied by, by the number of its tokens.
     ///   - measure: called after the backward pass of a micro-batch; its results are summed.
     /// - Returns: the sums over all ranks.
     func run(
-        step: Int, _ count: Int, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, weight: (_ tokens: Int) -> Float,
-        measure: (_ index: Int) -> Double
+        step: Int, _ count: Int, isDigested: Bool = false, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss,
+        weight: (_ tokens: Int) -> Float, measure: (_ index: Int) -> Double
     ) throws -> StepSums {
         rounding.step = step
+        digest = isDigested ? GradientDigest() : nil
         var sums: [[Double]] = []
         for index in 0..<count {
             if index == 0 || tree != nil { store.clearGradients() }
@@ -75,6 +81,7 @@ final class GradientReduction {
             if let failure = travel?.failure { throw failure }
             sums.append([Double(result.loss.scalar), Double(result.count), measure(index)])
             if isLast || tree != nil { store.zeroMissingGradients() }
+            if isLast, buckets == nil { for range in partition.buckets.buckets { digest?.add(store.gradients, range) } }
             if let accumulator, !isLast || buckets == nil { accumulator.add(store.gradients, rounding) }
         }
         if let buckets {
@@ -83,7 +90,7 @@ final class GradientReduction {
             accumulator?.endStep()
         }
         let totals = try total(sums)
-        return StepSums(loss: totals[0], tokens: totals[1], measure: totals[2])
+        return StepSums(loss: totals[0], tokens: totals[1], measure: totals[2], digest: digest?.finalized(loss: Float(sums.last?[0] ?? 0)))
     }
 
     /// Leaves in the store's gradients, which are all dense then, the sum over all groups of what `fill` writes there for each of this rank's. Collective.
@@ -128,7 +135,8 @@ final class GradientReduction {
     private func begin(_ buckets: GradientBuckets) -> Travel {
         for parameter in isMarked.indices { isMarked[parameter] = false }
         let gradients = store.gradientMemory
-        buckets.begin { [communicator, exchange, accumulator, partition, rounding] range in
+        buckets.begin { [self, communicator, exchange, accumulator, partition, rounding] range in
+            digest?.add(gradients, range)
             let part = UnsafeMutableBufferPointer(rebasing: gradients[range])
             guard let exchange else { return try communicator.startAllReduce(part) }
             accumulator?.addLast(gradients, range, rounding)

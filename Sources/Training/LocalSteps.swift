@@ -105,11 +105,11 @@ package final class LocalSteps: RunState {
         store.refreshOperands()
     }
 
-    /// Runs one step of every group, and lets them meet where it is time. As ``TrainingStep/run(step:learningRate:compute:measure:verify:accepts:)``, but
+    /// Runs one step of every group, and lets them meet where it is time. As ``TrainingStep/run(step:learningRate:compute:measure:isDigested:verify:accepts:)``, but
     /// a group whose gradient is not finite is not updated, and the others are: such a step is not to be skipped. Collective.
     package func run(
         step: Int, learningRate: Double, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double = { _ in 0 },
-        verify: () throws -> Void = {}, accepts: (TrainingStep.Outcome) throws -> Bool
+        verify: (_ digest: UInt64?) throws -> Void = { _ in }, accepts: (TrainingStep.Outcome) throws -> Bool
     ) throws -> TrainingStep.Outcome {
         defer { load(values) }
         var rows: [[Double]] = []
@@ -130,7 +130,7 @@ package final class LocalSteps: RunState {
                 outcome.gradientNorm * outcome.gradientNorm, outcome.notFinite == nil ? 0 : 1,
             ])
         }
-        try verify()
+        try verify(nil)
         let sums = try tree.sum(rows, communicator: communicator)
         let count = Double(tree.groupCount)
         var outcome = TrainingStep.Outcome(

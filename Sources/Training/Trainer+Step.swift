@@ -13,19 +13,15 @@ extension Trainer {
         return try ownership.microBatches.map { try loader.batch(lanes: $0) }
     }
 
-    /// Lets each rank compute a part of its neighbour's step again. Collective.
-    func verifyNeighbour() throws {
-        guard let crossCheck, crossCheck.isDue(step), let neighbourBatch else { return }
-        func digest(_ batch: PreparedBatch, _ lanes: [Int], _ memory: CarriedMemory?) throws -> UInt64 {
-            try trainingStep.digest { tape in
-                let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: lanes)
-                return batch.loss(ForwardPass(tape: tape, dropout: dropout, memory: memory, pairs: memorized?.reading(), stepsDone: step - 1))
-            }
+    /// Computes a part of the neighbour's step, where the step is checked. Collective.
+    /// - Returns: its digest, to be compared with that of the neighbour's own pass.
+    func computeNeighbour() throws -> UInt64? {
+        guard let crossCheck, crossCheck.isDue(step), let neighbourBatch else { return nil }
+        let memory = try memory.exchangeLast(crossCheck.lanes.count, communicator)
+        return try trainingStep.digest { tape in
+            let dropout = DropoutContext(seed: configuration.seed, step: step, lanes: crossCheck.lanes)
+            return neighbourBatch.loss(ForwardPass(tape: tape, dropout: dropout, memory: memory, pairs: memorized?.reading(), stepsDone: step - 1))
         }
-        let last = memory.lastMicroBatch
-        let own = try digest(batches[last], ownership.microBatches[last], memory.carried(last))
-        let seen = try digest(neighbourBatch, crossCheck.lanes, try memory.exchangeLast(crossCheck.lanes.count, communicator))
-        try CrossCheck.compare(own: own, seen: seen, step: step, communicator)
     }
 
     /// Forward and backward passes of the step that comes, without other ranks: parameters, lanes and the loader stay as they are.
@@ -45,10 +41,11 @@ extension Trainer {
         // The batches of the step are loaded: copies of the state are those of the step's end.
         try loader.advance()
         let start = memory.moment
-        var (outcome, carriesGradient, problem) = try computeStep(learningRate, start)
+        let seen = try computeNeighbour()
+        var (outcome, carriesGradient, problem) = try computeStep(learningRate, start, seen)
         if let fault = problem, fault.action == .again {
             memory.goBack(to: start)
-            (outcome, carriesGradient, problem) = try computeStep(learningRate, start)
+            (outcome, carriesGradient, problem) = try computeStep(learningRate, start, seen)
             guard problem == nil else { throw TrainingStep.Outcome.error("\(fault.text), and so it is when the step is repeated", step: step) }
             sinks.note("step \(step) was repeated: \(fault.text) at first, which did not come again: a node may be faulty")
         }
@@ -85,8 +82,12 @@ extension Trainer {
     }
 
     /// Computes the step's gradient, and applies it where nothing is wrong with it. Collective.
-    /// - Parameter start: what lanes remembered before.
-    private func computeStep(_ learningRate: Double, _ start: [[Tensor]]) throws -> (TrainingStep.Outcome, carriesGradient: Bool, StepProblem?) {
+    /// - Parameters:
+    ///   - start: what lanes remembered before.
+    ///   - seen: the digest of the neighbour's part as this rank has computed it, where the step is checked.
+    private func computeStep(
+        _ learningRate: Double, _ start: [[Tensor]], _ seen: UInt64?
+    ) throws -> (TrainingStep.Outcome, carriesGradient: Bool, StepProblem?) {
         var carried: CarriedMemory?
         var carriesGradient = false
         var finding: NumericsCheck.Finding?
@@ -109,7 +110,8 @@ extension Trainer {
             carriesGradient = true
             return squares
         }
-        func verify() throws {
+        func verify(_ digest: UInt64?) throws {
+            if let digest, let seen { try CrossCheck.compare(own: digest, seen: seen, step: step, communicator) }
             // Ranks may have unlike numbers of micro-batches: they meet after all of them.
             if configuration.checkNumerics { try communicator.onEveryRank { if let finding { throw Self.notFinite(finding, step: step) } } }
             try memorized?.gather(communicator)
@@ -126,7 +128,8 @@ extension Trainer {
         }
         let outcome =
             try localSteps?.run(step: step, learningRate: learningRate, compute: compute, measure: measure, verify: verify, accepts: accepts)
-            ?? trainingStep.run(step: step, learningRate: learningRate, compute: compute, measure: measure, verify: verify, accepts: accepts)
+            ?? trainingStep.run(
+                step: step, learningRate: learningRate, compute: compute, measure: measure, isDigested: seen != nil, verify: verify, accepts: accepts)
         // What ranks update for one another may be half done when one is lost: the copies of the step before hold it.
         if trainingStep.sharesUpdates { try finish(start, problem) }
         return (outcome, carriesGradient, problem)

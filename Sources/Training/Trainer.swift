@@ -458,7 +458,6 @@ public final class Trainer {
             let start = ContinuousClock.now
             // Where ranks compute different bits, what they have computed since the last checkpoint is not worth one either.
             isBetweenSteps = false
-            try verifyNeighbour()
             let metrics = try trainStep()
             isBetweenSteps = true
             unwritten = metrics

@@ -112,23 +112,23 @@ package final class TrainingStep {
         store.clearGradients()
     }
 
-    /// The digest of one micro-batch's loss and gradient, on this rank alone. The gradients are dropped.
+    /// The digest of one micro-batch's loss and gradient, as a step in which it is a rank's last gives it. On this rank alone; the gradients are dropped.
     ///
     /// - Parameter compute: the forward pass.
     func digest(compute: (_ tape: Tape) throws -> SummedLoss) throws -> UInt64 {
         store.clearGradients()
         let tape = Tape()
         let result = try compute(tape)
-        tape.backward(from: result.loss)
+        tape.backward(from: result.loss, seed: weight(tokens: result.count))
         store.zeroMissingGradients()
-        let gradients = store.gradients
-        if Failpoint.crossCheck.isHit { gradients[partition.parts[0].lowerBound] += 1 }
-        var hash = XXHash64()
-        hash.update(UnsafeRawBufferPointer(gradients))
-        withUnsafeBytes(of: result.loss.scalar) { hash.update($0) }
+        var digest = GradientDigest()
+        for range in partition.buckets.buckets { digest.add(store.gradients, range) }
         store.clearGradients()
-        return hash.finalized()
+        return digest.finalized(loss: result.loss.scalar)
     }
+
+    /// What a micro-batch's gradient is multiplied by before it is added to others.
+    private func weight(tokens: Int) -> Float { lanesOfScaledGroup.map { Float(update.scale(tokens: Double(tokens), lanes: $0)) } ?? 1 }
 
     /// Runs one step. Collective.
     ///
@@ -137,19 +137,17 @@ package final class TrainingStep {
     ///   - learningRate: of this step, as the schedule gave it.
     ///   - compute: the forward pass of one micro-batch; returns its summed loss, to be run backwards on the tape.
     ///   - measure: called after the backward pass of a micro-batch; gives squares to be summed for `Outcome.measuredNorm`.
+    ///   - isDigested: whether `verify` is to be given the digest of this rank's last micro-batch, as ``digest(compute:)`` gives it.
     ///   - verify: called on every rank once all micro-batches are computed and before anything is updated; what it throws ends the step.
     ///   - accepts: whether the step is applied; called on every rank with the same outcome. Parameters and optimizer else stay as they were. Without it
     ///     a step is applied when its gradient is finite.
     /// - Throws: `UserError` (.badData), the same on every rank, when the gradient is not finite and nobody else judges it; what `accepts` throws.
     package func run(
         step: Int, learningRate: Double, compute: (_ index: Int, _ tape: Tape) throws -> SummedLoss, measure: (_ index: Int) -> Double = { _ in 0 },
-        verify: () throws -> Void = {}, accepts: ((Outcome) throws -> Bool)? = nil
+        isDigested: Bool = false, verify: (_ digest: UInt64?) throws -> Void = { _ in }, accepts: ((Outcome) throws -> Bool)? = nil
     ) throws -> Outcome {
-        let sums = try reduction.run(
-            step: step, microBatches, compute: compute,
-            weight: { [lanesOfScaledGroup, update] tokens in lanesOfScaledGroup.map { Float(update.scale(tokens: Double(tokens), lanes: $0)) } ?? 1 },
-            measure: measure)
-        try verify()
+        let sums = try reduction.run(step: step, microBatches, isDigested: isDigested, compute: compute, weight: weight, measure: measure)
+        try verify(sums.digest)
         let meanLoss = sums.loss / max(sums.tokens, 1)
         let scale = lanesOfScaledGroup == nil ? update.scale(tokens: sums.tokens, lanes: update.lanes) : 1
         var pieces = partition.pieces

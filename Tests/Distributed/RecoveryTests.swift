@@ -100,7 +100,7 @@ struct RecoveryTests {
                 }
             }
             let run = try run("faulty", in: scratch, "parallel.reproducible=true", "batch.groups=8", "parallel.verify=2")
-            // Each of the two checks of a step passes the place twice on a rank: rank 1's second pass is what it makes of its neighbour's part.
+            // A rank passes the place twice in a checked step: with its neighbour's part, and with its own as it trains.
             let one = try session(run, failpoint: "step.verify:2:error@1", ranks: 2)
             #expect(one.status == 69 && one.standardError.contains("step 4: rank 0"), "\(one.standardError)")
             #expect(one.standardError.contains("compute different bits of the same part"), "\(one.standardError)")
