@@ -120,6 +120,12 @@ let tests: [Target] = [
     .testTarget(name: "HDF5Tests", dependencies: ["HDF5", "CHDF5", "Diagnostics", "TestSupport"]),
 ]
 
+// Tests that call the program and its modules, and compute little themselves, are compiled without optimisation: that takes half the time.
+let computingTests: Set = ["TensorsTests", "KernelsTests", "OptimizersTests", "ModelsTests", "MemoryTests", "VectorSearchTests", "TestSupport", "TestStart"]
+for target in tests where !computingTests.contains(target.name) {
+    target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+}
+
 // A module that may call kernels names the module that declares them too. Without that the build would not notice a change of their protocols: it
 // compiles a module again when one that it names has changed, and Kernels itself looks the same.
 for target in modules + tests {

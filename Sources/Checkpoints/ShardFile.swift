@@ -158,9 +158,9 @@ struct ShardFile {
             let rows = try dataset.integers(CheckpointFormat.Attribute.rows)
             let checksums = try dataset.integers(CheckpointFormat.Attribute.checksum)
             let ranges = stride(from: 0, to: rows.count - 1, by: 2).compactMap { rows[$0] <= rows[$0 + 1] ? Int(rows[$0])..<Int(rows[$0 + 1]) : nil }
-            guard ranges.count * 2 == rows.count, checksums.count == ranges.count,
-                dataset.shape == (shape.isEmpty ? [] : [ranges.reduce(0) { $0 + $1.count }] + shape.dropFirst().map { Int($0) })
-            else {
+            var stored = shape.map { Int($0) }
+            if !stored.isEmpty { stored[0] = ranges.reduce(0) { $0 + $1.count } }
+            guard ranges.count * 2 == rows.count, checksums.count == ranges.count, dataset.shape == stored else {
                 throw UserError(.badData, "dataset '\(name)' does not have the rows that it says it has", at: file.path)
             }
             return ShardEntry(

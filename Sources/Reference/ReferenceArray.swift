@@ -118,8 +118,9 @@ extension ReferenceArray {
     public func slice(_ range: Range<Int>, axis: Int = -1) -> Self {
         let (axis, outer, inner) = parts(axis)
         require(range.lowerBound >= 0 && range.upperBound <= shape[axis], "elements \(range) along axis \(axis) of \(shape)")
-        let result = (0..<outer).flatMap { o in
-            values[(o * shape[axis] + range.lowerBound) * inner..<(o * shape[axis] + range.upperBound) * inner]
+        let result = (0..<outer).flatMap { (o: Int) -> ArraySlice<Double> in
+            let start = o * shape[axis]
+            return values[(start + range.lowerBound) * inner..<(start + range.upperBound) * inner]
         }
         return Self(result, shape[..<axis] + [range.count] + shape[(axis + 1)...])
     }

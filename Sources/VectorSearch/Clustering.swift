@@ -152,7 +152,10 @@ enum Clustering {
         }
         let sizes = (0..<count).map { sums[$0 * stride + dimension] }
         // Of equal sizes the first.
-        var givers = (0..<count).filter { sizes[$0] > 1 }.sorted { sizes[$0] > sizes[$1] || sizes[$0] == sizes[$1] && $0 < $1 }[...]
+        let shared = (0..<count).filter { sizes[$0] > 1 }
+        var givers = shared.sorted { (first: Int, second: Int) -> Bool in
+            sizes[first] == sizes[second] ? first < second : sizes[first] > sizes[second]
+        }[...]
         for empty in 0..<count where sizes[empty] == 0 {
             guard let giver = givers.popFirst() else {
                 // Fewer different rows than centroids: it stays where it was.

@@ -251,7 +251,8 @@ import TestSupport
         gradients.withUnsafeMutableBufferPointer { _ = accumulator.add($0, rounding) }
         let left = Array(residuals.memory(ofParameter: 0))
         #expect(gradients.allSatisfy(\.isFinite) && left.allSatisfy(\.isFinite))
-        #expect(zip(zip(gradients, left), given).allSatisfy { Double($0.0) + Double($0.1) == Double($1) })
+        let isWhole = gradients.indices.allSatisfy { (index: Int) -> Bool in Double(gradients[index]) + Double(left[index]) == Double(given[index]) }
+        #expect(isWhole && left.count == gradients.count && given.count == gradients.count)
         #expect(gradients[64...].allSatisfy { $0 == 0 })
     }
 

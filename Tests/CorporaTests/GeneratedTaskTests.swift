@@ -157,7 +157,8 @@ import Testing
             let batch = one(AddingGenerator(length: 7), step: step)
             let marks = picture(batch, 0, batch.vector)[1]
             #expect(marks.prefix(3).count { $0 == "1" } == 1 && marks.suffix(4).count { $0 == "1" } == 1)
-            let sum = (0..<7).reduce(Float(0)) { $0 + batch.vectors[2 * $1] * batch.vectors[2 * $1 + 1] }
+            var sum: Float = 0
+            for place in 0..<7 { sum += batch.vectors[2 * place] * batch.vectors[2 * place + 1] }
             #expect(batch.targets == [0, 0, 0, 0, 0, 0, sum] && counts(batch, 0) == "......*")
         }
     }

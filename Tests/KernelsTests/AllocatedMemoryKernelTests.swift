@@ -243,12 +243,12 @@ import Testing
         let d = wide(slope)
         expectClose(da, d.map { $0 * Double(writeGate) * Double(allocationGate) }, .relative(1e-6, floor: 0.01), "gradient of allocation")
         expectClose(dc, d.map { $0 * Double(writeGate) * (1 - Double(allocationGate)) }, .relative(1e-6, floor: 0.01), "of content")
-        expectClose(
-            [gates.allocationGate, gates.writeGate],
-            [
-                (0..<stride).reduce(0) { $0 + Double(writeGate) * d[$1] * (Double(a[$1]) - Double(c[$1])) },
-                (0..<stride).reduce(0) { $0 + d[$1] * mixed[$1] },
-            ], .relative(5e-6, floor: 0.1), "of the gates")
+        var ofGates = [0.0, 0.0]
+        for row in 0..<stride {
+            ofGates[0] += Double(writeGate) * d[row] * (Double(a[row]) - Double(c[row]))
+            ofGates[1] += d[row] * mixed[row]
+        }
+        expectClose([gates.allocationGate, gates.writeGate], ofGates, .relative(5e-6, floor: 0.1), "of the gates")
 
         let (givenPrecedence, givenWeights) = (vector(-1...1), vector())
         var (dp, dw) = (givenPrecedence, givenWeights)
@@ -323,7 +323,10 @@ import Testing
             .relative(1e-5, floor: 0.05), "gradient of products")
         expectClose(
             Array(normScale[0..<rows]),
-            (0..<rows).map { Double(scales[$0]) - dCosine[$0] * cosine[$0] * Double(inverseNorms[$0]) * Double(inverseNorms[$0]) },
+            (0..<rows).map { (row: Int) -> Double in
+                let inverseNorm = Double(inverseNorms[row])
+                return Double(scales[row]) - dCosine[row] * cosine[row] * inverseNorm * inverseNorm
+            },
             .relative(1e-5, floor: 0.1), "scales of rows")
         expectClose(
             [both.strength, both.keyScale],

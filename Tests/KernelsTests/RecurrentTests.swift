@@ -5,7 +5,10 @@ import Testing
 /// The gates of recurrent cells on each instruction set against float64.
 @Suite struct RecurrentKernelTests {
     private func values(_ count: Int, _ key: Double) -> [Float] {
-        (0..<count).map { Float(sin(Double($0) * 1.37 + key) * 2.1 + cos(Double($0) * key)) }
+        (0..<count).map { (index: Int) -> Float in
+            let x = Double(index)
+            return Float(sin(x * 1.37 + key) * 2.1 + cos(x * key))
+        }
     }
     private func sigmoid(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
 

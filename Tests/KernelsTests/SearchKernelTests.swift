@@ -44,7 +44,7 @@ import Testing
             for threshold: Float in [-.infinity, -1, 1.5, 2.9, .infinity] {
                 for limit in [1, 5, 64, 2000] {
                     for isAdjusted in [false, true] {
-                        let values = (0..<n).map { isAdjusted ? scores[$0] * scale[$0] + offset[$0] : scores[$0] }
+                        let values: [Float] = (0..<n).map { isAdjusted ? scores[$0] * scale[$0] + offset[$0] : scores[$0] }
                         let wanted = (0..<n).filter { values[$0] >= threshold }
                         var found: [Int] = []
                         var first = 0

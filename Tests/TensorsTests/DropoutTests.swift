@@ -51,7 +51,8 @@ struct DropoutTests {
         #expect(forward([3]) == Array(whole.suffix(queries * 4)))
         let mean = whole.reduce(0) { $0 + Double($1) } / Double(whole.count)
         // 4 lanes x 2 heads x 64 queries x 128 keys of deviation sqrt(1/3)
-        #expect(abs(mean - 1) < 5 * (1.0 / 3).squareRoot() / Double(4 * 2 * queries * keys).squareRoot(), "mean \(mean)")
+        let deviation = (1.0 / 3).squareRoot() / Double(4 * 2 * queries * keys).squareRoot()
+        #expect(abs(mean - 1) < 5 * deviation, "mean \(mean)")
         let heads = stride(from: 0, to: whole.count, by: 4).count { whole[$0] != whole[$0 + 2] }
         #expect(heads > whole.count / 8)
     }

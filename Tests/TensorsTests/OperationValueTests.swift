@@ -68,7 +68,8 @@ struct OperationValueTests {
         let large = randomTensor("large", [2, 37, 50])
         let exchanged = large.permuted(0, 2, 1)
         #expect(exchanged.permuted(0, 2, 1).array == large.array)
-        #expect(exchanged.array[50 * 37 + 3 * 37 + 7] == large.array[50 * 37 + 7 * 50 + 3])
+        let (there, here) = (50 * 37 + 3 * 37 + 7, 50 * 37 + 7 * 50 + 3)
+        #expect(exchanged.array[there] == large.array[here])
     }
 
     @Test("slices and joins put elements where they belong, int32 included")

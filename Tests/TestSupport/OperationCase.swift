@@ -123,7 +123,11 @@ extension OperationCase {
         }
 
         func objective(_ inputs: [String: ReferenceArray]) -> Double {
-            zip(reference(inputs), passes.seeds).reduce(0) { $0 + zip($1.0.values, $1.1).reduce(0) { $0 + $1.0 * $1.1 } }
+            var sum = 0.0
+            for (result, seed) in zip(reference(inputs), passes.seeds) {
+                for (value, factor) in zip(result.values, seed) { sum += value * factor }
+            }
+            return sum
         }
         for (key, gradient) in passes.gradients.sorted(by: { $0.key < $1.key }) {
             let (gradient, start) = (gradient.doubles, arrays[key]!)

@@ -105,7 +105,8 @@ import VectorSearch
             let found = try ExactSearch.nearest(Tensor(asked, [6, dimension]), among: rows.blocks(of: 640, similarity, precision), limit: 30)
             for query in 0..<6 {
                 let expected = rows.nearest(Array(asked[query * dimension..<(query + 1) * dimension]), 30, similarity)
-                #expect(found[query].map(\.score).elementsEqual(expected.map(\.score)) { abs($0 - $1) <= 1e-6 * abs($1) + 2e-38 }, "query \(query)")
+                let isClose = { (score: Float, expected: Float) -> Bool in abs(score - expected) <= 1e-6 * abs(expected) + 2e-38 }
+                #expect(found[query].map(\.score).elementsEqual(expected.map(\.score), by: isClose), "query \(query)")
             }
         }
     }
