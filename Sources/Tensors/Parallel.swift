@@ -25,17 +25,24 @@ func parallelRows(_ rows: Int, columns: Int, _ body: (_ first: Int, _ count: Int
     Workers.parallel(rows, minimum: max(1, elementGrain / max(columns, 1))) { body($0.lowerBound, $0.count) }
 }
 
-/// Runs `body` on ranges of R rows; what it adds to `sums` ([count]) ends up in `target`. Each thread has sums of its own, which are added in the
-/// order of the threads: the result depends on the number of threads, never on timing.
+/// The most chunks of rows that are summed by themselves.
+private let mostChunks = 16
+
+/// Runs `body` on ranges of R rows; what it adds to `sums` ([count]) ends up in `target`. The ranges are cut by R and C alone, each has sums of its own,
+/// and these are added in the order of the rows: the result depends neither on the number of threads nor on timing.
 func parallelRowSums(
     _ rows: Int, columns: Int, into target: UnsafeMutablePointer<Float>, count: Int,
     _ body: (_ first: Int, _ rows: Int, _ sums: UnsafeMutablePointer<Float>) -> Void
 ) {
-    let minimum = max(1, elementGrain / max(columns, 1))
-    guard Workers.count > 1, rows >= 2 * minimum else { return body(0, rows, target) }
-    let threads = Workers.count
-    let partial = Tensor(zeros: [threads, count])
+    let chunks = min(mostChunks, rows / max(1, elementGrain / max(columns, 1)))
+    guard chunks > 1 else { return body(0, rows, target) }
+    let partial = Tensor(zeros: [chunks, count])
     let base = partial.floats
-    Workers.parallel(rows, minimum: minimum) { body($0.lowerBound, $0.count, base + Workers.index * count) }
-    for thread in 0..<threads { kernels.add(target, target, base + thread * count, count) }
+    Workers.parallel(chunks, minimum: 1) {
+        for chunk in $0 {
+            let rows = Workers.range(chunk, of: chunks, count: rows)
+            body(rows.lowerBound, rows.count, base + chunk * count)
+        }
+    }
+    for chunk in 0..<chunks { kernels.add(target, target, base + chunk * count, count) }
 }

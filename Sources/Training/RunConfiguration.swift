@@ -294,7 +294,7 @@ extension ParallelSettings {
             "reproducible", "Sum gradients along one fixed tree, so that every number of ranks computes the same bits.", default: false,
             onResume: .noted)
         threads = try section.optionalInt(
-            "threads", "Threads of a rank.", defaultText: "the node's cores divided among its ranks; 1 where parallel.reproducible",
+            "threads", "Threads of a rank.", defaultText: "the node's cores divided among its ranks",
             in: 1...1024)
         bucketBytes = try section.optionalInt(
             "bucketBytes", "Bytes of gradients that are summed over ranks at a time.",

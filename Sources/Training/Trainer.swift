@@ -316,9 +316,7 @@ public final class Trainer {
         if configuration.parallel.reproducible { items.append(("matrix libraries", BackendAgreement.libraries)) }
         try communicator.agree(on: items + configuration.items)
         guard surroundings.ownsProcess else { return quantity(Workers.count, "thread") }
-        // Where a product is divided may depend on the number of threads, and so its last bits: a reproducible run must not take as many as there
-        // happen to be.
-        let threads = try communicator.workerThreads(requested: configuration.parallel.threads ?? (configuration.parallel.reproducible ? 1 : nil))
+        let threads = try communicator.workerThreads(requested: configuration.parallel.threads)
         Workers.count = threads.threads
         if communicator.size > 1, threads.ownsCores { Workers.pin() }
         return threads.description

@@ -27,10 +27,12 @@ private struct PaddedMatrix {
         Kernels.active.convert(tensor.elements, values.elements, values.count)
     }
 
-    subscript(row: Int, column: Int) -> Double { value(row * leading + column) }
-
-    private func value(_ index: Int) -> Double {
-        tensor.dataType == .float32 ? Double(tensor.floats[index]) : Double(Float(bitPattern: UInt32(tensor.bfloats[index]) << 16))
+    /// Everything in memory, margins included.
+    var all: [Double] {
+        let count = tensor.count
+        return tensor.dataType == .float32
+            ? UnsafeBufferPointer(start: tensor.floats, count: count).map(Double.init)
+            : UnsafeBufferPointer(start: tensor.bfloats, count: count).map { Double(Float(bitPattern: UInt32($0) << 16)) }
     }
 
     func operand(_ transposition: Transposition = .none) -> MatrixOperand { MatrixOperand(tensor, leading: leading, transposition) }
@@ -38,7 +40,10 @@ private struct PaddedMatrix {
     var result: MatrixResult { MatrixResult(tensor, leading: leading) }
 
     /// The bytes beside the rows.
-    var margin: [Double] { (0..<rows).flatMap { row in (columns..<leading).map { value(row * leading + $0) } } }
+    var margin: [Double] {
+        let all = all
+        return (0..<rows).flatMap { all[$0 * leading + columns..<($0 + 1) * leading] }
+    }
 
     var bytes: [UInt8] { Array(UnsafeRawBufferPointer(start: tensor.bytes, count: tensor.count * tensor.dataType.byteCount)) }
 }
@@ -74,15 +79,19 @@ struct MatrixProductTests {
         ] {
             let a = transposeA == .none ? PaddedMatrix(m, k, test.operands, key: 1) : PaddedMatrix(k, m, test.operands, key: 1)
             let b = transposeB == .none ? PaddedMatrix(k, n, test.operands, key: 2) : PaddedMatrix(n, k, test.operands, key: 2)
+            let (valuesOfA, valuesOfB) = (a.all, b.all)
+            let (rowOfA, columnOfA) = transposeA == .none ? (a.leading, 1) : (1, a.leading)
+            let (rowOfB, columnOfB) = transposeB == .none ? (b.leading, 1) : (1, b.leading)
             var (sums, sizes) = ([Double](repeating: 0, count: m * n), [Double](repeating: 0, count: m * n))
             for row in 0..<m {
                 for column in 0..<n {
+                    var (sum, size) = (0.0, 0.0)
                     for index in 0..<k {
-                        let product =
-                            (transposeA == .none ? a[row, index] : a[index, row]) * (transposeB == .none ? b[index, column] : b[column, index])
-                        sums[row * n + column] += product
-                        sizes[row * n + column] += abs(product)
+                        let product = valuesOfA[row * rowOfA + index * columnOfA] * valuesOfB[index * rowOfB + column * columnOfB]
+                        sum += product
+                        size += abs(product)
                     }
+                    (sums[row * n + column], sizes[row * n + column]) = (sum, size)
                 }
             }
             for (alpha, beta, hasBias) in [
@@ -105,15 +114,17 @@ struct MatrixProductTests {
                                 using: backend, into: after.result, a.operand(transposeA), b.operand(transposeB), m: m, n: n, k: k, alpha: alpha,
                                 beta: beta, bias: hasBias ? UnsafePointer(bias.floats) : nil)
                         }
+                        let (valuesBefore, valuesAfter, offsets) = (before.all, after.all, bias.array)
                         var worst = (excess: 0.0, row: 0, column: 0)
                         for row in 0..<m {
                             for column in 0..<n {
-                                let added = Double(beta) * before[row, column] + (hasBias ? Double(bias.floats[column]) : 0)
+                                let place = row * after.leading + column
+                                let added = Double(beta) * valuesBefore[place] + (hasBias ? Double(offsets[column]) : 0)
                                 let expected = Double(alpha) * sums[row * n + column] + added
                                 let size = Double(alpha) * sizes[row * n + column] + abs(added)
                                 // K + 3 additions in float32, and one rounding to the result's type.
                                 let bound = Double(k + 3) * 0x1p-23 * size + (test.result == .bfloat16 ? 0x1p-8 * abs(expected) : 0) + 1e-30
-                                let error = abs(after[row, column] - expected)
+                                let error = abs(valuesAfter[place] - expected)
                                 if !(error <= bound), !(error / bound <= worst.excess) { worst = (error / bound, row, column) }
                             }
                         }
@@ -177,8 +188,10 @@ struct MatrixProductTests {
         #expect((17...20).map(product) == Array(first[16...]), "what was used last is still at hand")
         #expect(cache.compiled == 20)
         #expect((1...20).map(product) == first && cache.count <= 8 && cache.compiled > 20)
+        let (left, right) = (a.all, b.all)
         for (index, value) in first.enumerated() {
-            let expected = (0..<40).reduce(0) { $0 + a[0, $1] * b[$1, index] }
+            var expected = 0.0
+            for row in 0..<40 { expected += left[row] * right[row * b.leading + index] }
             #expect(abs(Double(value) - expected) < 1e-5)
         }
     }

@@ -26,7 +26,7 @@ extension Plan {
     /// - Throws: `UserError` (.configuration) for a run that does not fit into a node's memory, or more ranks than its lanes can be shared by.
     package static func made(_ configuration: RunConfiguration, on cluster: ClusterDescription, _ request: PlanRequest) throws -> Plan {
         let ranksPerNode = request.ranksPerNode ?? cluster.ranksPerNode
-        let threads = request.threads ?? configuration.parallel.threads ?? (configuration.parallel.reproducible ? 1 : max(1, cluster.cores / ranksPerNode))
+        let threads = request.threads ?? configuration.parallel.threads ?? max(1, cluster.cores / ranksPerNode)
         var assumptions = PlanAssumptions(ranksPerNode: ranksPerNode, threads: threads)
         assumptions.nodeMeanTimeBetweenFailures = request.nodeMeanTimeBetweenFailures ?? assumptions.nodeMeanTimeBetweenFailures
         let run = PlannedRun(configuration, try configuration.task.makeTask(configuration, savedIn: nil))
