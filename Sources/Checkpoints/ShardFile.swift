@@ -157,7 +157,10 @@ struct ShardFile {
             let shape = try dataset.integers(CheckpointFormat.Attribute.shape)
             let rows = try dataset.integers(CheckpointFormat.Attribute.rows)
             let checksums = try dataset.integers(CheckpointFormat.Attribute.checksum)
-            let ranges = stride(from: 0, to: rows.count - 1, by: 2).compactMap { rows[$0] <= rows[$0 + 1] ? Int(rows[$0])..<Int(rows[$0 + 1]) : nil }
+            let ranges = stride(from: 0, to: rows.count - 1, by: 2).compactMap { (place: Int) -> Range<Int>? in
+                let (first, end) = (Int(rows[place]), Int(rows[place + 1]))
+                return first <= end ? first..<end : nil
+            }
             var stored = shape.map { Int($0) }
             if !stored.isEmpty { stored[0] = ranges.reduce(0) { $0 + $1.count } }
             guard ranges.count * 2 == rows.count, checksums.count == ranges.count, dataset.shape == stored else {

@@ -75,11 +75,17 @@ public final class JobDeadline {
     /// `Resource_List.walltime` minus `resources_used.walltime`, each `hours:minutes:seconds` or seconds.
     package static func pbsTimeLeft(_ text: String) -> Double? {
         func seconds(_ name: String) -> Double? {
-            text.split(separator: "\n").lazy.map { $0.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) } }
-                .first { $0.count == 2 && $0[0] == name }.flatMap { parts -> Double? in
-                    let numbers = parts[1].split(separator: ":").map { Double($0) }
-                    return numbers.contains(nil) ? nil : numbers.reduce(0) { $0 * 60 + ($1 ?? 0) }
+            for line in text.split(separator: "\n") {
+                let parts = line.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
+                guard parts.count == 2, parts[0] == name else { continue }
+                var sum = 0.0
+                for number in parts[1].split(separator: ":") {
+                    guard let number = Double(number) else { return nil }
+                    sum = sum * 60 + number
                 }
+                return sum
+            }
+            return nil
         }
         return seconds("Resource_List.walltime").map { $0 - (seconds("resources_used.walltime") ?? 0) }
     }

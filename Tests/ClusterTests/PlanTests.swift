@@ -173,8 +173,9 @@ import Training
             #expect(lanes.count > 1 && lanes.last == 16 && lanes == lanes.sorted())
             #expect(zip(lanes, flops).allSatisfy { $1 == $0 * flops[0] / lanes[0] }, "\(points)")
             // Weights of the LSTM and of its output: twice forward, four times backward, at each of 13 or 14 positions of a lane.
-            let weights = 4 * 32.0 * (32 + 10) + 32 * 8
-            #expect(flops[0] / lanes[0] > 6 * 12 * 0.6 * weights && flops[0] / lanes[0] < 6 * 15 * weights, "\(flops), \(weights)")
+            let weights: Double = 4 * 32 * (32 + 10) + 32 * 8
+            let (least, most): (Double, Double) = (6 * 12 * 0.6 * weights, 6 * 15 * weights)
+            #expect(flops[0] / lanes[0] > least && flops[0] / lanes[0] < most, "\(flops), \(weights)")
             let (seconds, products, activations) = try (values("seconds"), values("product_seconds"), values("activation_bytes"))
             #expect(zip(seconds, products).allSatisfy { $0 > 0 && $1 > 0 && $1 <= $0 } && activations == activations.sorted())
             #expect(try #require(rehearsal["update_seconds"] as? Double) >= 0)

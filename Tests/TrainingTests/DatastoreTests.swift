@@ -354,7 +354,8 @@ import Training
 
     @Test func mixturesInLogSpace() {
         let mixture = Mixture(bankWeight: 0.3, cacheWeight: 0.2)
-        let expected = log(0.2 * exp(-1) + 0.8 * (0.3 * exp(-2) + 0.7 * exp(-3)))
+        let ofBankAndModel: Double = 0.3 * exp(-2) + 0.7 * exp(-3)
+        let expected: Double = log(0.2 * exp(-1) + 0.8 * ofBankAndModel)
         #expect(abs(mixture.logProbability(model: -3, bank: -2, cache: -1) - expected) < 1e-14)
         #expect(abs(mixture.logProbability(model: -3, bank: -.infinity, cache: nil) - (log(0.7) - 3)) < 1e-14)
         // Far below what a probability can be as a number of its own.

@@ -12,7 +12,10 @@ import Training
 @Suite("Local steps, and where they meet")
 struct LocalStepTests {
     /// What group g's gradient is made of at a step: its loss is the sum over elements of (value - target)^2, for one answer.
-    private static func target(_ group: Int, _ step: Int, _ element: Int) -> Double { Double((group * 7 + step * 3 + element * 5) % 11) / 4 - 1 }
+    private static func target(_ group: Int, _ step: Int, _ element: Int) -> Double {
+        let draw = (group * 7 + step * 3 + element * 5) % 11
+        return Double(draw) / 4 - 1
+    }
 
     private static let (groups, elements, steps, rate) = (4, 3, 7, 0.1)
     private static let settings = LocalStepSettings(interval: 3, learningRate: 0.7, momentum: 0.9)

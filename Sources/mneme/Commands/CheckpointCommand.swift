@@ -26,7 +26,8 @@ struct CheckpointCommand: ParsableCommand {
 enum CheckpointOutput {
     /// Prints rows as columns. The columns in `right` are set flush right.
     static func print(table rows: [[String]], right: Set<Int> = []) throws {
-        let widths = (0..<(rows.map(\.count).max() ?? 0)).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+        var widths = [Int](repeating: 0, count: rows.map(\.count).max() ?? 0)
+        for row in rows { for (column, text) in row.enumerated() { widths[column] = max(widths[column], text.count) } }
         for row in rows {
             let cells = row.enumerated().map { column, text in
                 let padding = String(repeating: " ", count: widths[column] - text.count)
