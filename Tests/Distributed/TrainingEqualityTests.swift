@@ -102,10 +102,8 @@ struct TrainingEqualityTests {
     func threads(kind: TrainingFixture.Kind, settings: [String]) throws {
         try withScratchDirectory { scratch in
             func trained(_ threads: Int) throws -> TrainingRun {
-                // Each run measures for itself which backend is the fastest.
                 var run = try reproducibleRun(kind, "with\(threads)", in: scratch, "steps=4", "batch.groups=2", "parallel.threads=\(threads)")
                 run.settings += settings
-                run = run.onOneBackend
                 try run.train()
                 return run
             }

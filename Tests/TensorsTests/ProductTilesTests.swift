@@ -4,7 +4,7 @@ import Tensors
 import Testing
 
 @Suite struct ProductTilesTests {
-    @Test("tiles cover each element of C once, and none is far from the others' size")
+    @Test("tiles cover each element of C once")
     func cover() {
         for (m, n, k) in [(1, 1, 1), (1, 5000, 4000), (5000, 1, 4000), (49, 97, 5000), (512, 768, 96), (2049, 385, 384), (300, 32000, 256), (4100, 4100, 1024)] {
             let tiles = ProductTiles(m: m, n: n, k: k, smallest: 1 << 21)
