@@ -40,8 +40,11 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
     public init(_ layout: Layout = .decoderOnly, layers: Int, width: Int, heads: Int, feedForward: Int? = nil) {
         (self.layout, self.layers, self.width, self.heads) = (layout, layers, width, heads)
         self.feedForward = feedForward ?? 4 * width
-        activation = layout == .decoderOnly ? .gelu : .relu
+        activation = Self.standardActivation(isDecoderOnly: layout == .decoderOnly)
     }
+
+    /// What the layouts have as published.
+    private static func standardActivation(isDecoderOnly: Bool) -> Activation { isDecoderOnly ? .gelu : .relu }
 
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
         let width = try section.int("width", "The width of embeddings and of every block.", in: SizeLimits.width)
@@ -53,7 +56,7 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
             "feedForward", "The inner width of the feed-forward blocks.", default: feedForward, defaultText: "4 times model.width",
             in: SizeLimits.positions)
         activation = try section.choice(
-            "activation", "The non-linearity of the feed-forward blocks.", default: kind == .decoderOnly ? .gelu : .relu)
+            "activation", "The non-linearity of the feed-forward blocks.", default: Self.standardActivation(isDecoderOnly: kind == .decoderOnly))
         dropout = try section.rate("dropout", "The rate of all dropouts.", default: dropout)
         context = try section.int("context", "The most positions that a sequence may have.", default: context, in: SizeLimits.positions)
         labelSmoothing = try section.labelSmoothing(default: labelSmoothing)
@@ -62,13 +65,7 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
                 preNorm: try section.bool("preNorm", "Normalise before each sublayer instead of after it.", default: false))
         }
         recompute = try section.recompute(default: recompute)
-        if kind == .decoderOnly {
-            let part = try section.section("memorizing")
-            if part.isPresent || part.fillsIn {
-                let read = try MemorizingConfiguration(part, layers: layers)
-                if !part.fillsIn { memorizing = read }
-            }
-        }
+        if kind == .decoderOnly { memorizing = try section.memorizing(layers: layers) }
     }
 
     public var kind: ModelKind { layout == .decoderOnly ? .decoderOnly : .encoderDecoder }

@@ -4,7 +4,6 @@ import Collectives
 import Diagnostics
 import Models
 import Optimizers
-import Storage
 import Tensors
 
 /// Forward and backward passes of all micro-batches, the all-reduce, clipping by the global norm, and the update.
@@ -122,7 +121,8 @@ package final class TrainingStep {
         tape.backward(from: result.loss, seed: weight(tokens: result.count))
         store.zeroMissingGradients()
         var digest = GradientDigest()
-        for range in partition.buckets.buckets { digest.add(store.gradients, range) }
+        let gradients = store.gradients
+        for range in partition.buckets.buckets { digest.add(gradients, range) }
         store.clearGradients()
         return digest.finalized(loss: result.loss.scalar)
     }
