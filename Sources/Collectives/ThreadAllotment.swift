@@ -16,35 +16,49 @@ public struct ThreadAllotment: Sendable {
 extension Communicator {
     /// Decides how many threads this rank computes with. Collective.
     ///
-    /// A core that several ranks of a node may use counts for each of them as its share. Ranks that a launcher has bound to cores of their
-    /// own therefore keep all of theirs, and ranks that are not bound divide the node.
+    /// A core that several ranks of a machine may use counts for each of them as its share. Ranks that a launcher has bound to cores of their
+    /// own therefore keep all of theirs, and ranks that are not bound divide the machine, also where containers or daemons make several nodes of it.
     ///
     /// - Parameter requested: the number that the user asks for, which always holds; nil to decide here.
     public func workerThreads(requested: Int?) throws -> ThreadAllotment {
         let quota = ControlGroups().quota
-        let own = Neighbour(node: nodeName, mask: affinityMask(), quota: quota?.processors, group: quota?.group)
-        let everyRank = try allGather(Array(try JSONEncoder().encode(own))).map { try JSONDecoder().decode(Neighbour.self, from: Data($0)) }
-        let neighbours = everyRank.filter { $0.node == nodeName }
-        let sharers = neighbours.count { $0.group == own.group }
-        return allotThreads(mask: own.mask, neighbours: neighbours.map(\.mask), requested: requested, quota: own.quota.map { $0 / Double(sharers) })
+        let own = RankPlace(
+            node: nodeName, machine: SystemFiles().bootIdentity ?? nodeName, mask: affinityMask(), quota: quota?.processors, group: quota?.group)
+        let everyRank = try allGather(Array(try JSONEncoder().encode(own))).map { try JSONDecoder().decode(RankPlace.self, from: Data($0)) }
+        return allotThreads(own, among: everyRank, requested: requested)
     }
 }
 
 /// What a rank may use of its node.
-private struct Neighbour: Codable {
-    var node: String
-    /// The cores, one bit each.
-    var mask: [UInt8]
-    /// Cores' worth of time that the control group has, for all ranks in it.
-    var quota: Double?
-    var group: String?
+package struct RankPlace: Codable {
+    /// The node, as the launcher calls it.
+    package var node: String
+    /// The machine, which several nodes may be part of.
+    package var machine: String
+    /// The cores, one bit each, as the machine numbers them.
+    package var mask: [UInt8]
+    /// Cores' worth of time that the control group has, for all ranks of the node that are in it; `nil` for no limit.
+    package var quota: Double?
+    /// The control group, as the node calls it.
+    package var group: String?
+
+    package init(node: String, machine: String, mask: [UInt8], quota: Double? = nil, group: String? = nil) {
+        (self.node, self.machine, self.mask, self.quota, self.group) = (node, machine, mask, quota, group)
+    }
 }
 
-/// Divides cores between the ranks of one node.
+/// The threads of a rank among all.
+package func allotThreads(_ own: RankPlace, among everyRank: [RankPlace], requested: Int?) -> ThreadAllotment {
+    let neighbours = everyRank.filter { $0.machine == own.machine }
+    let sharers = neighbours.count { $0.node == own.node && $0.group == own.group }
+    return allotThreads(mask: own.mask, neighbours: neighbours.map(\.mask), requested: requested, quota: own.quota.map { $0 / Double(max(sharers, 1)) })
+}
+
+/// Divides cores between the ranks of one machine.
 ///
 /// - Parameters:
 ///   - mask: the cores this rank may use, one bit each.
-///   - neighbours: the masks of all ranks of the node, this one's included.
+///   - neighbours: the masks of all ranks of the machine, this one's included.
 ///   - requested: the number of threads that the user asks for.
 ///   - quota: cores' worth of time that this rank's control group leaves it; `nil` for no limit. A thread more would only wait for the others.
 package func allotThreads(mask: [UInt8], neighbours: [[UInt8]], requested: Int?, quota: Double? = nil) -> ThreadAllotment {

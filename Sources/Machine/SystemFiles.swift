@@ -23,6 +23,9 @@ public struct SystemFiles: Sendable {
         text(path).map { $0.trimmingCharacters(in: .whitespacesAndNewlines) }.flatMap { $0.isEmpty ? nil : $0 }
     }
 
+    /// What this start of the machine is known by, the same in all its containers; `nil` where the system does not tell.
+    public var bootIdentity: String? { word("/proc/sys/kernel/random/boot_id") }
+
     /// The whole number that a file holds.
     public func number(_ path: String) -> Int? { word(path).flatMap { Int($0) } }
 

@@ -132,6 +132,18 @@ import Testing
         #expect(threads([0, 1], [[0, 1], [1]]) == 1)
     }
 
+    @Test("nodes that are containers of one machine divide its cores, and keep the time of their own control groups")
+    func nodesOfOneMachine() {
+        func place(_ node: String, _ machine: String, group: String = "/") -> RankPlace {
+            RankPlace(node: node, machine: machine, mask: [0x0f], quota: 2, group: group)
+        }
+        let own = place("pod-1", "boot-a")
+        #expect(!allotThreads(own, among: [own, place("pod-2", "boot-a")], requested: nil).ownsCores)
+        #expect(allotThreads(own, among: [own, place("pod-2", "boot-a")], requested: nil).threads == 2, "each has a group '/' of its own")
+        #expect(allotThreads(own, among: [own, place("pod-1", "boot-a")], requested: nil).threads == 1, "both are in one group")
+        #expect(allotThreads(own, among: [own, place("pod-1", "boot-b")], requested: nil).ownsCores)
+    }
+
     @Test func theDecisionIsExplained() {
         let divided = allotThreads(mask: [0xff], neighbours: [[0xff], [0xff]], requested: nil)
         #expect(divided.description == "4 threads a rank: 8 cores shared by 2 ranks")
