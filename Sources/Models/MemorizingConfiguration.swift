@@ -53,6 +53,17 @@ public struct MemorizingConfiguration: Sendable, Equatable {
     }
 }
 
+extension ConfigurationSection {
+    /// The section `memorizing` of a model of so many layers; `nil` where it is not there.
+    /// - Throws: `UserError` (.configuration) that names the key.
+    func memorizing(layers: Int) throws -> MemorizingConfiguration? {
+        let part = try section("memorizing")
+        guard part.isPresent || part.fillsIn else { return nil }
+        let read = try MemorizingConfiguration(part, layers: layers)
+        return part.fillsIn ? nil : read
+    }
+}
+
 /// A language model one of whose layers may attend to the keys and values of earlier segments.
 public protocol MemorizingModel: TextLanguageModel {
     /// `nil` for a model that sees its segment alone.

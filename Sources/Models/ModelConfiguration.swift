@@ -31,6 +31,8 @@ public enum ModelKind: String, Sendable, CaseIterable {
     case eraseAdd = "erase-add"
     /// Gated DeltaNet: layers whose token mixer is the gated delta rule.
     case gatedDeltaNet = "gated-deltanet"
+    /// The recurrent memory transformer and its associative form: attention within segments, memory tokens between them.
+    case recurrentMemory = "recurrent-memory"
 
     /// What reads the keys of a kind.
     enum Reader {
@@ -50,6 +52,7 @@ public enum ModelKind: String, Sendable, CaseIterable {
         case .neuralComputer: .core(DifferentiableNeuralComputerConfiguration.self)
         case .eraseAdd: .core(EraseAddConfiguration.self)
         case .gatedDeltaNet: .core(GatedDeltaNetConfiguration.self)
+        case .recurrentMemory: .core(RecurrentMemoryConfiguration.self)
         }
     }
 
@@ -57,7 +60,7 @@ public enum ModelKind: String, Sendable, CaseIterable {
     public static let cores = allCases.filter { if case .core = $0.reader { true } else { false } }
 
     /// The kinds that have no core but read tokens from left to right, and may read a task's symbols as such.
-    public static let tokenReaders = [ModelKind.decoderOnly]
+    public static let tokenReaders = [ModelKind.decoderOnly, .transformerXL]
     /// The kinds that read one sequence of tokens from left to right.
     public static let texts = allCases.filter { $0 != .encoderDecoder }
 }
@@ -75,12 +78,15 @@ public protocol ModelConfiguration: Sendable {
     var carriesMemory: Bool { get }
     /// The key of the section that says so, for errors.
     var carryKey: String { get }
+    /// What to do about that key where nothing can be carried.
+    var carryAdvice: String { get }
     /// The model, its parameters declared but not allocated.
     func makeModel(vocabularySize: Int) -> any LanguageModel
 }
 
 extension ModelConfiguration {
     public var carryKey: String { "carry" }
+    public var carryAdvice: String { "leave it out" }
 }
 
 /// The section `model` of a run over a corpus.

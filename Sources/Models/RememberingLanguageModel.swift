@@ -23,8 +23,9 @@ protocol RememberingLanguageModel: TextLanguageModel {
 extension RememberingLanguageModel {
     /// `hidden` from what lanes remember, which then remember what they have read, where the model carries memory.
     private func hiddenFromLanes(_ inputs: Tensor, _ pass: ForwardPass) -> Tensor {
-        let result = hidden(inputs, from: carriesMemory ? pass.remembered(memory, withGradient: learnsFromState) : nil, pass)
-        if carriesMemory { pass.remember(result.state, as: memory) }
+        let carried = carriesMemory ? memory.filter { $0.lifetime != .run } : []
+        let result = hidden(inputs, from: carriesMemory ? pass.remembered(carried, withGradient: learnsFromState) : nil, pass)
+        if carriesMemory { pass.remember(result.state, as: carried) }
         pass.onContextVectors?(result.hidden)
         return result.hidden
     }
@@ -33,6 +34,7 @@ extension RememberingLanguageModel {
 
     public func loss(_ batch: TokenBatch, _ pass: ForwardPass) -> SummedLoss {
         pass.resets = batch.resets
+        pass.pairs?.lanes = batch.lanes
         return output.loss(hiddenFromLanes(batch.inputs, pass), targets: batch.targets, labelSmoothing: labelSmoothing, pass)
     }
 }

@@ -3,6 +3,7 @@
 // Legend: B sequences, T positions, M positions remembered, S = M + T, D width, V vocabulary.
 
 import Diagnostics
+import Memory
 import NeuralNetworks
 import Tensors
 
@@ -12,21 +13,26 @@ import Tensors
 /// lane, without gradient from one segment into the one before; by way of the layers below, layer n thus sees up to n M positions back.
 ///
 /// - Source: Dai et al., "Transformer-XL: Attentive language models beyond a fixed-length context", 2019, section 3.
-public final class TransformerXL: RememberingLanguageModel {
+public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
     public let configuration: TransformerXLConfiguration
     public let vocabularySize: Int
     public let store = ParameterStore()
     public let maximumLength: Int? = nil
     /// `layers.N.memory` [M, D], the inputs of layer N at the latest positions, the latest last, and `remembered`, how many of them are real: the
-    /// others come first. Nothing where M is 0.
+    /// others come first; nothing where M is 0. Then the stored keys and values of the layer that attends to such, where there is one.
     public let memory: [MemoryDeclaration]
     /// What the output layer reads.
     public var contextVectors: ContextVectors? { ContextVectors(layer: configuration.layers - 1, width: configuration.width) }
 
+    public var memorizing: MemorizingConfiguration? { configuration.memorizing }
+    public var pairHeads: Int { configuration.heads }
+    public var pairWidth: Int { configuration.width }
+    public var pairs: (any PairStore)?
+
     let output: OutputProjection
     /// Hidden states are remembered, which no gradient goes to.
     let learnsFromState = false
-    var carriesMemory: Bool { configuration.carriesMemory }
+    var carriesMemory: Bool { configuration.memory > 0 }
     var labelSmoothing: Float { configuration.labelSmoothing }
 
     private let embedding: Embedding
@@ -39,6 +45,8 @@ public final class TransformerXL: RememberingLanguageModel {
 
     private struct Layer {
         let attention: RelativeSelfAttention
+        /// What reads stored pairs beside it.
+        let reader: PairReader?
         let attentionNorm: LayerNorm
         let feedForward: FeedForward
         let feedForwardNorm: LayerNorm
@@ -60,7 +68,14 @@ public final class TransformerXL: RememberingLanguageModel {
             return Layer(
                 attention: RelativeSelfAttention(
                     store, "\(path).attention", width: width, heads: configuration.heads, initializer: .xavierUniform,
-                    dropoutRate: configuration.attentionDropout), attentionNorm: LayerNorm(store, "\(path).attentionNorm", width: width),
+                    dropoutRate: configuration.attentionDropout),
+                reader: configuration.memorizing.flatMap {
+                    $0.layer == index
+                        ? PairReader(
+                            store, "\(path).attention", width: width, heads: configuration.heads, positions: max(configuration.memory, $0.nearest),
+                            nearest: $0.nearest) : nil
+                },
+                attentionNorm: LayerNorm(store, "\(path).attentionNorm", width: width),
                 feedForward: FeedForward(
                     store, "\(path).feedForward", width: width, inner: configuration.feedForward, activation: .relu, initializer: .xavierUniform,
                     outputInitializer: .xavierUniform, dropoutRate: configuration.dropout),
@@ -68,12 +83,16 @@ public final class TransformerXL: RememberingLanguageModel {
         }
         finalNorm = configuration.preNorm ? LayerNorm(store, "finalNorm", width: width) : nil
         output = OutputProjection(embedding.weight)
-        memory =
+        var memory =
             configuration.memory == 0
             ? []
             : (0..<configuration.layers).map {
                 MemoryDeclaration("layers.\($0).memory", [configuration.memory, width], axes: ["position", "unit"], lifetime: .lane)
             } + [MemoryDeclaration("remembered", [], axes: [], lifetime: .lane)]
+        memory += configuration.memorizing.map {
+            [MemoryDeclaration("memorized", [$0.capacity, 2, width], axes: ["pair", "part", "unit"], lifetime: .run)]
+        } ?? []
+        self.memory = memory
     }
 
     // MARK: reading
@@ -88,7 +107,7 @@ public final class TransformerXL: RememberingLanguageModel {
         let past = state.flatMap { $0.tensors.isEmpty ? nil : $0 }
         let view = SegmentView(
             inputs.shape, remembered: past, resets: configuration.resets ? pass.resets : [],
-            window: configuration.sameLength && !pass.isTraining ? capacity : nil)
+            window: configuration.sameLength && !pass.isTraining ? capacity : nil, segmentWindow: configuration.window)
         var left: [Tensor] = []
         let hidden = read(inputs, past: past.map { Array($0.tensors.dropLast()) } ?? [], view, pass) { _, x in
             if carriesMemory { left.append(Self.latest(max(capacity, 1), of: x, after: past?.tensors[left.count])) }
@@ -107,6 +126,7 @@ public final class TransformerXL: RememberingLanguageModel {
     ) -> Tensor {
         var x = embed(inputs, pass)
         let encoded = encodedDistances(view.keys, pass)
+        let stored = storedPairs
         let pictures = pass.trace.map { _ in RelativePictures(view.past) }
         for (index, layer) in layers.enumerated() {
             onInput(index, x)
@@ -114,8 +134,9 @@ public final class TransformerXL: RememberingLanguageModel {
             x = pass.layer([x], recompute: configuration.recompute) { [self] inputs, pass in
                 step(
                     inputs[0], layer, past: remembered.map { layer.attention.keyValue(normalized($0, layer.attentionNorm, pass), pass) },
-                    distances: layer.attention.distance(encoded, pass), firstKeys: view.firstKeys, pass,
-                    onKeysAndValues: onKeysAndValues.map { body in { body(index, $0) } }, onWeights: pass.trace == nil ? nil : pictures?.add)
+                    distances: layer.attention.distance(encoded, pass), firstKeys: view.firstKeys, window: view.segmentWindow,
+                    pairs: layer.reader == nil ? nil : pass.pairs ?? stored, pass, onKeysAndValues: onKeysAndValues.map { body in { body(index, $0) } },
+                    onWeights: pass.trace == nil ? nil : pictures?.add)
             }
         }
         if let trace = pass.trace { pictures?.record(in: trace) }
@@ -133,8 +154,8 @@ public final class TransformerXL: RememberingLanguageModel {
 
     /// One layer over the keys and values of its past.
     private func step(
-        _ x: Tensor, _ layer: Layer, past: Tensor?, distances: Tensor, firstKeys: [Int]?, _ pass: ForwardPass,
-        onKeysAndValues: ((Tensor) -> Void)? = nil, onWeights: ((RelativeWeights) -> Void)? = nil
+        _ x: Tensor, _ layer: Layer, past: Tensor?, distances: Tensor, firstKeys: [Int]?, window: Int? = nil, pairs: PairReading?,
+        _ pass: ForwardPass, onKeysAndValues: ((Tensor) -> Void)? = nil, onWeights: ((RelativeWeights) -> Void)? = nil
     ) -> Tensor {
         let rate = configuration.dropout
         func sublayer(_ x: Tensor, _ norm: LayerNorm, _ body: (Tensor) -> Tensor) -> Tensor {
@@ -143,11 +164,25 @@ public final class TransformerXL: RememberingLanguageModel {
         }
         let x = sublayer(x, layer.attentionNorm) {
             layer.attention(
-                $0, past: past, distances: distances, biases: (pass(contentBias), pass(positionBias)), firstKeys: firstKeys, pass,
-                onKeysAndValues: onKeysAndValues, onWeights: onWeights)
+                $0, past: past, distances: distances, biases: (pass(contentBias), pass(positionBias)), firstKeys: firstKeys, window: window, pass,
+                mixing: layer.reader.map { reader in { self.mixed($0, queries: $1, own: $2, reader, pairs, pass) } }, onKeysAndValues: onKeysAndValues,
+                onWeights: onWeights)
         }
         return sublayer(x, layer.feedForwardNorm) { layer.feedForward($0, pass) }
     }
+
+    /// What a layer attends to, and what it finds among stored pairs; leaves its own.
+    private func mixed(
+        _ attended: Tensor, queries: Tensor, own: Tensor, _ reader: PairReader, _ pairs: PairReading?, _ pass: ForwardPass
+    ) -> Tensor {
+        guard let pairs else { return attended }
+        let width = configuration.width
+        pairs.keep(keys: reader.key(own.slice(0..<width, axis: 2)), values: convert(own.slice(width..<2 * width, axis: 2), to: .float32))
+        return reader.mixed(attended, query: reader.query(queries, pass), pass, pairs)
+    }
+
+    /// The pairs of the run, for a pass that brings none.
+    private var storedPairs: PairReading? { pairs.map { PairReading([$0]) } }
 
     /// The encodings of the distances S - 1 ... 0, [S, D] in the type of activations, dropout applied: the same mask for all lanes, by distance.
     private func encodedDistances(_ count: Int, _ pass: ForwardPass) -> Tensor {
@@ -198,7 +233,9 @@ public final class TransformerXL: RememberingLanguageModel {
             self.model = model
             let (pass, width, type) = (pass, model.configuration.width, model.store.activationType)
             let longest = prompts.map(\.count).max() ?? 0
-            let capacity = model.configuration.evaluationMemory > 0 ? model.configuration.evaluationMemory : max(1, longest + maximumNewTokens)
+            let configuration = model.configuration
+            let limit = configuration.evaluationMemory > 0 ? configuration.evaluationMemory : configuration.window.map { $0 - 1 }
+            let capacity = max(1, limit ?? longest + maximumNewTokens)
             let encoded = model.encodedDistances(capacity + 1, pass)
             let past = model.layers.map { _ in Tensor(zeros: [prompts.count, capacity, 2 * width]).converted(to: type) }
             let last = Tensor(uninitialized: [prompts.count, width], type)
@@ -232,7 +269,8 @@ public final class TransformerXL: RememberingLanguageModel {
                 let remember = { [self] (own: Tensor) in
                     past[index] = Self.shifted(before, own)
                 }
-                x = model.step(x, layer, past: before, distances: distances[index], firstKeys: firstKeys, pass, onKeysAndValues: remember)
+                x = model.step(x, layer, past: before, distances: distances[index], firstKeys: firstKeys,
+                    pairs: layer.reader == nil ? nil : model.storedPairs, pass, onKeysAndValues: remember)
             }
             counts = counts.map { min($0 + 1, capacity) }
             return model.output(model.finalNorm.map { $0(x, pass) } ?? x, pass).viewed(as: [tokens.count, model.vocabularySize])
@@ -264,6 +302,8 @@ private struct SegmentView {
     let keys: Int
     /// The first key that each position sees, [B, T]; `nil` where that is key 0 for all.
     let firstKeys: [Int]?
+    /// How many positions of the segment a position sees; `nil` for all.
+    let segmentWindow: Int?
     private let batch: Int
 
     /// - Parameters:
@@ -271,7 +311,8 @@ private struct SegmentView {
     ///   - state: what is remembered, the numbers of real positions last.
     ///   - resets: [B, T], true where all before is forgotten; empty for nowhere.
     ///   - window: how many positions before it a position sees; `nil` for all.
-    init(_ shape: Shape, remembered state: MemoryState?, resets: [Bool], window: Int?) {
+    ///   - segmentWindow: how many positions of the segment a position sees; `nil` for all.
+    init(_ shape: Shape, remembered state: MemoryState?, resets: [Bool], window: Int?, segmentWindow: Int? = nil) {
         let (batch, positions) = (shape[0], shape[1])
         let past = state?.tensors[0].shape[1] ?? 0
         var first = [Int](repeating: 0, count: batch * positions)
@@ -282,7 +323,7 @@ private struct SegmentView {
                 first[b * positions + t] = max(start, past + t - (window ?? .max))
             }
         }
-        (self.past, keys, self.batch) = (past, past + positions, batch)
+        (self.past, keys, self.batch, self.segmentWindow) = (past, past + positions, batch, segmentWindow)
         firstKeys = first.contains { $0 > 0 } ? first : nil
     }
 

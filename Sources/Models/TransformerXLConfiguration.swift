@@ -20,6 +20,10 @@ public struct TransformerXLConfiguration: ModelConfiguration, Equatable {
     public var clamp: Int?
     /// Whether in evaluation every position sees itself and as many positions before it as a lane remembers, instead of all there are.
     public var sameLength = false
+    /// How many positions of its own segment a position sees, the latest ones, itself among them; `nil` for all.
+    public var window: Int?
+    /// The layer that also attends to stored keys and values; `nil` where none does.
+    public var memorizing: MemorizingConfiguration?
     /// Whether a lane forgets where a document begins.
     public var resets = false
     /// The rate of all dropouts but the next one.
@@ -66,6 +70,11 @@ public struct TransformerXLConfiguration: ModelConfiguration, Equatable {
         guard !sameLength || evaluationMemory > 0 || section.fillsIn else {
             throw section.error("sameLength", "asks for a memory in evaluation", advice: "raise model.evaluationMemory, or leave it out")
         }
+        window = try section.optionalInt(
+            "window",
+            "How many positions of its own segment a position sees, the latest ones, itself among them. What is remembered of earlier segments is seen whole.",
+            defaultText: "all of them", in: 2...SizeLimits.positions.upperBound)
+        memorizing = try section.memorizing(layers: layers)
         resets = try section.bool("resetAtDocuments", "A lane forgets what it remembers where a document begins.", default: resets)
         dropout = try section.rate("dropout", "The rate of dropout on embeddings, encoded distances, sublayers and the last state.", default: dropout)
         attentionDropout = try section.rate(
@@ -77,7 +86,8 @@ public struct TransformerXLConfiguration: ModelConfiguration, Equatable {
 
     public var kind: ModelKind { .transformerXL }
     public var maximumLength: Int? { nil }
-    public var carriesMemory: Bool { memory > 0 }
-    public var carryKey: String { "memory" }
+    public var carriesMemory: Bool { memory > 0 || memorizing != nil }
+    public var carryKey: String { memory > 0 ? "memory" : "memorizing" }
+    public var carryAdvice: String { memory > 0 ? "set it to 0" : "leave it out" }
     public func makeModel(vocabularySize: Int) -> any LanguageModel { TransformerXL(self, vocabularySize: vocabularySize) }
 }

@@ -57,23 +57,26 @@ public struct RelativeSelfAttention {
     ///   - past: the keys and values of the M positions before, [B, M, 2 D], as `keyValue` gives them; `nil` for none.
     ///   - distances: what `distance` makes of the encodings of the distances S - 1 ... 0, in this order, [S, D].
     ///   - biases: u and v, float32 [D] each, which all layers share.
-    ///   - firstKeys: as `relativeAttention` takes it.
+    ///   - firstKeys, window: as `relativeAttention` takes them, the latter as `segmentWindow`.
+    ///   - mixing: makes what the output layer reads of what was attended to, [B, T, D], the queries, [B, T, D], and the keys and values of the segment,
+    ///     [B, T, 2 D]; `nil` for a layer that reads what was attended to.
     ///   - onKeysAndValues: gets those of the segment, [B, T, 2 D], for a cache to copy from.
     ///   - onWeights: gets the weights of the first sequence, for a picture.
     public func callAsFunction(
-        _ x: Tensor, past: Tensor?, distances: Tensor, biases: (content: Tensor, position: Tensor), firstKeys: [Int]?, _ pass: ForwardPass,
+        _ x: Tensor, past: Tensor?, distances: Tensor, biases: (content: Tensor, position: Tensor), firstKeys: [Int]?,
+        window: Int? = nil, _ pass: ForwardPass, mixing: ((_ attended: Tensor, _ queries: Tensor, _ keysAndValues: Tensor) -> Tensor)? = nil,
         onKeysAndValues: ((Tensor) -> Void)? = nil, onWeights: ((RelativeWeights) -> Void)? = nil
     ) -> Tensor {
         let own = keyValue(x, pass)
         onKeysAndValues?(own)
         let all = past.map { concatenate([$0, own], axis: 1) } ?? own
         let queries = query(x, pass)
-        onWeights?(RelativeWeights(queries, all, distances, biases, heads: heads, firstKeys: firstKeys))
+        onWeights?(RelativeWeights(queries, all, distances, biases, heads: heads, firstKeys: firstKeys, window: window))
         let mixed = relativeAttention(
             query: AttentionOperand(queries), key: AttentionOperand(all), value: AttentionOperand(all, column: x.shape[2]), distances: distances,
-            contentBias: biases.content, positionBias: biases.position, heads: heads, firstKeys: firstKeys, dropoutRate: dropoutRate,
-            dropout: pass.dropout)
-        return output(mixed, pass)
+            contentBias: biases.content, positionBias: biases.position, heads: heads, firstKeys: firstKeys, segmentWindow: window,
+            dropoutRate: dropoutRate, dropout: pass.dropout)
+        return output(mixing?(mixed, queries, own) ?? mixed, pass)
     }
 }
 
@@ -87,14 +90,17 @@ public struct RelativeWeights {
     public let values: [Float]
 
     init(
-        _ query: Tensor, _ keysAndValues: Tensor, _ distances: Tensor, _ biases: (content: Tensor, position: Tensor), heads: Int, firstKeys: [Int]?
+        _ query: Tensor, _ keysAndValues: Tensor, _ distances: Tensor, _ biases: (content: Tensor, position: Tensor), heads: Int, firstKeys: [Int]?,
+        window: Int?
     ) {
         let (positions, keys, width) = (query.shape[1], keysAndValues.shape[1], query.shape[2])
         let size = width / heads
         let (q, k, r) = (query.converted(to: .float32), keysAndValues.converted(to: .float32), distances.converted(to: .float32))
         var values = [Float](repeating: 0, count: positions * keys)
         for t in 0..<positions {
-            let seen = (firstKeys?[t] ?? 0)..<keys - positions + t + 1
+            let own = keys - positions + t
+            let hidden = keys - positions..<max(keys - positions, own + 1 - (window ?? positions))
+            let seen = ((firstKeys?[t] ?? 0)..<own + 1).filter { !hidden.contains($0) }
             for head in 0..<heads {
                 let scores = seen.map { key -> Float in
                     var sum: Float = 0

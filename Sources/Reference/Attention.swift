@@ -43,11 +43,12 @@ public func attention(
 ///   - distances: r, [S, D], row c for distance S - 1 - c.
 ///   - contentBias: u, [D]; positionBias: v, [D].
 ///   - firstKeys: the first key that each query sees, [T].
+///   - segmentWindow: how many of the T keys of the segment a query sees, the latest ones, its own among them.
 ///   - mask: [H, T, S] factors of the probabilities, for dropout.
 /// - Returns: [T, D]; 0 for a query that sees no key.
 public func relativeAttention(
     query: ReferenceArray, key: ReferenceArray, value: ReferenceArray, distances: ReferenceArray, contentBias: ReferenceArray,
-    positionBias: ReferenceArray, heads: Int, firstKeys: [Int]? = nil, mask: ReferenceArray? = nil
+    positionBias: ReferenceArray, heads: Int, firstKeys: [Int]? = nil, segmentWindow: Int? = nil, mask: ReferenceArray? = nil
 ) -> ReferenceArray {
     let (queries, keys, size) = (query.shape[0], key.shape[0], query.shape[1] / heads)
     let perHead = (0..<heads).map { head in
@@ -60,7 +61,11 @@ public func relativeAttention(
             (0..<queries).map { t in
                 let seen = (firstKeys?[t] ?? 0)..<keys - queries + t + 1
                 guard !seen.isEmpty else { return ReferenceArray(repeating: 0, [size]) }
-                var p = softmax(scores[t].slice(seen))
+                let past = keys - queries
+                let hidden = past..<max(past, past + t + 1 - (segmentWindow ?? queries))
+                // Whatever a hidden score is, its weight is nothing.
+                let own = ReferenceArray(seen.map { hidden.contains($0) ? -1e30 : 0 }, [seen.count])
+                var p = softmax(scores[t].slice(seen) + own)
                 if let mask { p = p * mask[head][t].slice(seen) }
                 return v.slice(seen, axis: 0).transposed.times(p)
             })

@@ -13,12 +13,16 @@ public struct AttentionMask: Sendable {
     public var keyLengths: [Int]?
     /// The first key that each query sees, [B, T], 0 ... S; `nil` when that is key 0 for all.
     public var firstKeys: [Int]?
+    /// Of a causal mask: how many of the T keys of the segment itself a query sees, the latest ones, its own among them; `nil` for all of them.
+    /// The S - T keys of the past are seen whole.
+    public var segmentWindow: Int?
 
     /// Without arguments: every query sees every key.
-    public init(causal: Bool = false, keyLengths: [Int]? = nil, firstKeys: [Int]? = nil) {
+    public init(causal: Bool = false, keyLengths: [Int]? = nil, firstKeys: [Int]? = nil, segmentWindow: Int? = nil) {
         self.causal = causal
         self.keyLengths = keyLengths
         self.firstKeys = firstKeys
+        self.segmentWindow = segmentWindow
     }
 }
 

@@ -70,6 +70,7 @@ struct AttentionComputation {
         require(
             mask.firstKeys.map { $0.count == batch * queries } ?? true,
             "attention: \(mask.firstKeys?.count ?? 0) first keys for \(batch) sequences of \(queries) queries")
+        require(mask.segmentWindow.map { mask.causal && $0 >= 1 } ?? true, "attention: a window of \(mask.segmentWindow ?? 0) keys")
         positions?.check(self, width: width)
     }
 
@@ -99,12 +100,17 @@ struct AttentionComputation {
         return firstKeys[sequence * queries + first..<sequence * queries + first + rows].min() ?? 0
     }
 
-    /// Takes the keys of a block out of the scores that come before the first one of their query.
-    func hideEarlyKeys(_ block: Block, _ sequence: Int, _ scores: UnsafeMutablePointer<Float>) {
-        guard let firstKeys = mask.firstKeys else { return }
+    /// Takes the keys of a block out of the scores that come before the first one of their query, or before its window in the segment.
+    func hideKeys(_ block: Block, _ sequence: Int, _ scores: UnsafeMutablePointer<Float>) {
+        func hide(_ row: Int, _ hidden: Range<Int>) {
+            let columns = hidden.clamped(to: block.key..<block.key + block.columns)
+            if !columns.isEmpty { kernels.fill(scores + row * block.columns + columns.lowerBound - block.key, -.infinity, columns.count) }
+        }
+        let past = keys - queries
         for row in 0..<block.rows {
-            let hidden = min(block.columns, firstKeys[sequence * queries + block.query + row] - block.key)
-            if hidden > 0 { kernels.fill(scores + row * block.columns, -.infinity, hidden) }
+            let query = block.query + row
+            if let firstKeys = mask.firstKeys { hide(row, 0..<firstKeys[sequence * queries + query]) }
+            if let window = mask.segmentWindow { hide(row, past..<max(past, past + query + 1 - window)) }
         }
     }
 
@@ -180,7 +186,7 @@ struct AttentionComputation {
                         into: MatrixResult(scores, leading: block.columns), packed(queryRows), packed(keyRows, row: block.key, .transposed), m: rows,
                         n: block.columns, k: headSize)
                     if let work { addPositions(block, scores, work) }
-                    hideEarlyKeys(block, b, scores)
+                    hideKeys(block, b, scores)
                     let weights = self.probabilities(
                         block, b, h, scores: scores, probabilities, maximum: maximum, sum: sum, correction: correction)
                     if block.key > 0 {

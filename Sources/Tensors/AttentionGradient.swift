@@ -144,7 +144,7 @@ extension AttentionComputation {
             into: MatrixResult(work.scores, leading: columns), packed(queryRows), packed(keyRows, row: block.key, .transposed), m: rows, n: columns,
             k: headSize)
         if let positionWork { addPositions(block, work.scores, positionWork) }
-        hideEarlyKeys(block, b, work.scores)
+        hideKeys(block, b, work.scores)
         multiplyMatrices(
             into: MatrixResult(work.scoreGradient, leading: columns), packed(outputRows), packed(valueRows, row: block.key, .transposed), m: rows,
             n: columns, k: headSize)

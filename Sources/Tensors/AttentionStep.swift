@@ -10,7 +10,8 @@ extension AttentionComputation {
 
     /// True for the shape of a decoding step: few queries, each sees all real keys, no dropout.
     var isDecodingStep: Bool {
-        queries <= Self.fewQueries && dropout == nil && (!mask.causal || queries == 1) && mask.firstKeys == nil && positions == nil
+        queries <= Self.fewQueries && dropout == nil && (!mask.causal || queries == 1) && mask.firstKeys == nil && mask.segmentWindow == nil
+            && positions == nil
     }
 
     /// Each query by itself. Returns [B, T, D].

@@ -26,6 +26,7 @@ import Kernels
 ///   - positionBias: v, float32 [D].
 ///   - heads: H, a divisor of D.
 ///   - firstKeys: the first key that each query sees, [B, T]; `nil` when that is key 0 for all. A query that sees no key gives zeros.
+///   - segmentWindow: how many keys of the segment each query sees, the latest ones, its own among them; `nil` for all. The past is seen whole.
 ///   - dropoutRate: on the probabilities, during training.
 ///   - dropout: where the masks come from; `nil` in evaluation.
 /// - Returns: [B, T, D] of the query's type. Scores, sums and the gathering of products are float32 for both types.
@@ -34,13 +35,14 @@ import Kernels
 /// - Source: Dai et al., "Transformer-XL: Attentive language models beyond a fixed-length context", 2019, section 3.3 and appendix B.
 public func relativeAttention(
     query: AttentionOperand, key: AttentionOperand, value: AttentionOperand, distances: Tensor, contentBias: Tensor, positionBias: Tensor,
-    heads: Int, firstKeys: [Int]? = nil, dropoutRate: Float = 0, dropout: DropoutContext? = nil
+    heads: Int, firstKeys: [Int]? = nil, segmentWindow: Int? = nil, dropoutRate: Float = 0, dropout: DropoutContext? = nil
 ) -> Tensor {
     let positions = RelativePositions(distances: distances, contentBias: contentBias, positionBias: positionBias)
     let inputs = [query.tensor, key.tensor, value.tensor, distances, contentBias, positionBias]
     let computation = AttentionComputation(
-        query: query, key: key, value: value, width: contentBias.count, heads: heads, mask: AttentionMask(causal: true, firstKeys: firstKeys),
-        scale: nil, dropout: dropoutRate > 0 ? dropout.map { AttentionDropout(rate: DropoutRate(dropoutRate), keys: $0.nextSiteKeys()) } : nil,
+        query: query, key: key, value: value, width: contentBias.count, heads: heads,
+        mask: AttentionMask(causal: true, firstKeys: firstKeys, segmentWindow: segmentWindow), scale: nil,
+        dropout: dropoutRate > 0 ? dropout.map { AttentionDropout(rate: DropoutRate(dropoutRate), keys: $0.nextSiteKeys()) } : nil,
         positions: positions)
     let (output, logSums) = computation.forward(keepsLogSums: inputs.contains { $0.requiresGradient })
     guard let logSums else { return output }

@@ -258,7 +258,7 @@ import Testing
 
     @Test("segment recall: pairs, then questions for those of an earlier segment, each with one answer; streams follow from seed, part and lane")
     func segmentRecall() {
-        let generator = SegmentRecallGenerator(pairs: 5, questions: 4, distance: 2, keys: 6, values: 3)
+        let generator = SegmentRecallGenerator(pairs: 5, questions: 4, groups: [.init(distance: 2)], keys: 6, values: 3)
         #expect(generator.length == 14 && generator.symbols == 39)
         #expect(generator.identity == "segment_recall,_5_of_6_keys,_4_questions,_distance_2,_3_values")
         var said: [[Int32: Int32]] = []
@@ -282,5 +282,35 @@ import Testing
         #expect(Array(batch.inputs[..<14]) == own.inputs && Array(batch.targets[..<14]) == own.targets)
         #expect(own.inputs != generator.segment(1, seed: 4, part: .validation, lane: 3).inputs)
         #expect(throws: UserError.self) { try loader.seek(to: LoaderPosition(global: [-1])) }
+    }
+
+    @Test("segment recall over several distances: each has pairs of its own, and keys that come again are asked for as they were")
+    func segmentRecallOfDistances() {
+        let groups = [(0, 1), (1, 1), (3, 4)].map { SegmentRecallGenerator.Group(distance: $0, recurrence: $1) }
+        let generator = SegmentRecallGenerator(pairs: 2, questions: 9, groups: groups, keys: 3, values: 5)
+        #expect(generator.length == 21 && generator.symbols == 2 * 3 * 6 + 5 && generator.longestDistance == 3)
+        #expect(generator.identity == "segment_recall,_2_of_3_keys,_9_questions,_distance_0+1/1+3,_5_values")
+        // Keys of the groups and the questions for them: 0 ..< 3 and 3 ..< 6, 6 ..< 9 and 9 ..< 12, 12 ..< 24 and 24 ..< 36.
+        let (first, keyCount): ([Int32], [Int32]) = ([0, 6, 12], [3, 3, 12])
+        var said: [[Int32: Int32]] = []
+        var asked = [0, 0, 0]
+        for number in 0..<9 {
+            let (inputs, targets) = generator.segment(number, seed: 4, part: .training, lane: 1)
+            said.append(Dictionary(uniqueKeysWithValues: stride(from: 0, to: 12, by: 2).map { (inputs[$0], inputs[$0 + 1]) }))
+            #expect(said[number].count == 6 && said[number].values.allSatisfy { (36..<41).contains($0) })
+            for group in 0..<3 {
+                #expect(said[number].keys.count { (first[group]..<first[group] + keyCount[group]).contains($0) } == 2)
+            }
+            for place in 12..<21 {
+                let group = generator.group(ofQuestion: inputs[place])
+                let key = inputs[place] - keyCount[group]
+                #expect((first[group]..<first[group] + keyCount[group]).contains(key))
+                let distance = groups[group].distance
+                #expect(targets[place] == (number < distance ? ignoredTarget : said[number - distance][key]))
+                asked[group] += 1
+                if group == 2 { #expect((max(0, number - 2)..<number).allSatisfy { said[$0][key] == nil }, "said again since") }
+            }
+        }
+        #expect(asked.allSatisfy { $0 > 10 })
     }
 }

@@ -34,6 +34,13 @@ import TestSupport
             ["core.0.memory": [48, 16], "core.0.convolution": [3, 144], "core.1.memory": [48, 16], "core.1.convolution": [3, 144]],
             "48 keys x 16 values, lifetime lane, initially 0; 8 lanes hold"
         ),
+        (
+            .carriedAssociations,
+            [
+                "core.0.associations": [48, 48], "core.0.normalizer": [48], "core.1.associations": [48, 48], "core.1.normalizer": [48],
+                "core.pending": [35, 48], "core.pendingCount": [],
+            ], "48 features x 48 units, lifetime lane, initially 0; 8 lanes hold"
+        ),
     ]
 
     @Test("the state of all lanes, written by two ranks, is shown", arguments: states.indices)
@@ -50,7 +57,7 @@ import TestSupport
                 #expect(row["lifetime"] as? String == "lane" && row["lanes"] as? Int == 8)
                 let (minimum, maximum) = (try #require(row["minimum"] as? Double), try #require(row["maximum"] as? Double))
                 // Usage, links and weights are never negative.
-                let signed = ["hidden", "cell", "matrix", "memory", "reads", "convolution"]
+                let signed = ["hidden", "cell", "matrix", "memory", "reads", "convolution", "associations", "pending"]
                 let isSigned = signed.contains { (row["name"] as? String)?.hasSuffix($0) == true }
                 #expect(maximum > 0 && (isSigned ? minimum < 0 : minimum >= 0), "\(row)")
             }

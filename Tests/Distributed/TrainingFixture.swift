@@ -69,6 +69,8 @@ struct TrainingFixture {
         case carriedSegments
         /// A Gated DeltaNet whose matrices and last positions are carried along the stream of each lane, with dropout.
         case carriedDeltaNet
+        /// A recurrent memory transformer whose associations, and what it has read of a segment, are carried along the stream of each lane, with dropout.
+        case carriedAssociations
         /// A GRU on a generated task, sequences of another length each step.
         case generated
         /// A Neural Turing Machine on a generated task.
@@ -108,6 +110,8 @@ struct TrainingFixture {
             case .carriedSegments:
                 "{kind: transformer-xl, layers: 2, width: 48, heads: 4, memory: 64, resetAtDocuments: true, dropout: 0.1, attentionDropout: 0.1}"
             case .carriedDeltaNet: "{kind: gated-deltanet, layers: 2, width: 48, heads: 3, feedForward: 96, carry: true, dropout: 0.1}"
+            case .carriedAssociations:
+                "{kind: recurrent-memory, layers: 2, width: 48, heads: 3, segment: 36, keyWidth: 8, feedForward: 96, carry: true, dropout: 0.1}"
             case .generated: "{kind: gru, layers: 2, width: 160, dropout: 0.1, stateDropout: 0.1}"
             case .turingMachine: "{kind: ntm, rows: 128, width: 20, readHeads: 2, learnsInitialReads: true, controller: {kind: lstm, width: 96}}"
             case .neuralComputer:
@@ -118,7 +122,7 @@ struct TrainingFixture {
             case .windows, .streams, .prompts: "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
             }
         let isStreamed = [
-            .streams, .carried, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedDeltaNet,
+            .streams, .carried, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedDeltaNet, .carriedAssociations,
         ].contains(kind)
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
         let task = kind.task(directory)

@@ -22,8 +22,8 @@ struct MemorizingAttentionTests {
         let gates: [Float] = [0.7, -0.4]
         let scales: [Float] = [3, 5]
         for head in 0..<heads {
-            layer.gate.value.floats[head] = gates[head]
-            layer.scale.value.floats[head] = scales[head]
+            layer.reader.gate.value.floats[head] = gates[head]
+            layer.reader.scale.value.floats[head] = scales[head]
         }
         return (store, layer)
     }

@@ -127,9 +127,9 @@ import Testing
         }
     }
 
-    @Test("without a memory what is written is one segment")
-    func decodingWithoutMemory() throws {
-        let model = model { ($0.memory, $0.evaluationMemory) = (0, 0) }
+    @Test("without a memory what is written is one segment, of which each position sees its window", arguments: [nil, 2, 3])
+    func decodingWithoutMemory(window: Int?) throws {
+        let model = model { ($0.memory, $0.evaluationMemory, $0.window) = (0, 0, window) }
         #expect(model.memory.isEmpty && !model.configuration.carriesMemory)
         let decoder = model.startDecoding([[4, 9]], maximumNewTokens: 3)
         var text: [Int32] = [4, 9]
@@ -138,6 +138,21 @@ import Testing
             let whole = model.logits(Tensor(text, [1, text.count]), ForwardPass()).array.suffix(13)
             #expect(relativeError(decoder.advance([token]).array, Array(whole)) < 1e-5)
         }
+    }
+
+    @Test("a window hides what is further back in the segment, and nothing that is remembered")
+    func window() {
+        let model = model { $0.window = 2 }
+        func last(changing place: Int?) -> [Float] {
+            let inputs = batch(0..<12, lanes: [0]).inputs.copied()
+            if let place { inputs.integers[place] = (inputs.integers[place] + 1) % 13 }
+            let state = model.hidden(inputs.slice(0..<4, axis: 1), ForwardPass()).state
+            return model.hidden(inputs.slice(4..<12, axis: 1), from: state, ForwardPass()).hidden.slice(7..<8, axis: 1).array
+        }
+        let unchanged = last(changing: nil)
+        // Two layers look two positions back.
+        for place in 4..<9 { #expect(last(changing: place) == unchanged, "position \(place)") }
+        for place in [0, 3, 9, 10, 11] { #expect(last(changing: place) != unchanged, "position \(place)") }
     }
 
     /// The loss and the gradients of a segment after another.
@@ -251,10 +266,13 @@ import Testing
         let other = try read("heads: 4, memory: 7, clamp: 20, resetAtDocuments: true, sameLength: true, preNorm: true, attentionDropout: 0.1")
         #expect(other.memory == 7 && other.evaluationMemory == 7 && other.clamp == 20 && other.resets && other.sameLength && other.preNorm)
         #expect(try !read("heads: 2, memory: 0").carriesMemory)
+        let tiers = try read("heads: 2, memory: 0, window: 3, memorizing: {nearest: 4}")
+        #expect(tiers.carriesMemory && tiers.window == 3 && tiers.memorizing == MemorizingConfiguration(layer: 0, nearest: 4))
         for (yaml, part) in [
             ("heads: 3", "model.heads"), ("heads: 2, memory: -1", "model.memory"),
             ("heads: 2, memory: 0, evaluationMemory: 4", "model.evaluationMemory"),
             ("heads: 2, clamp: 0", "model.clamp"), ("heads: 2, memory: 0, sameLength: true", "model.sameLength"),
+            ("heads: 2, window: 1", "model.window"), ("heads: 2, memorizing: {layer: 2}", "model.memorizing.layer"),
         ] {
             #expect("\(yaml) names \(part)") { try read(yaml) } throws: { error in
                 (error as? UserError)?.exitCode == .configuration && "\(error)".contains(part)

@@ -148,7 +148,8 @@ private let attentionCases: [OperationCase] =
 
 /// Sizes of one relative attention: segments alone, after a past, over the edges of blocks, and with keys that some queries do not see.
 private func relativeAttentionCase(
-    _ name: String, golden: String? = nil, batch: Int = 2, queries: Int = 3, keys: Int = 7, width: Int = 6, heads: Int = 2, firstKeys: [Int]? = nil
+    _ name: String, golden: String? = nil, batch: Int = 2, queries: Int = 3, keys: Int = 7, width: Int = 6, heads: Int = 2, firstKeys: [Int]? = nil,
+    window: Int? = nil
 ) -> OperationCase {
     let shapes: [String: Shape] = [
         "query": [batch, queries, width], "pair": [batch, keys, 2 * width], "distances": [keys, width], "contentBias": [width],
@@ -157,14 +158,16 @@ private func relativeAttentionCase(
     var result = OperationCase("relative attention, \(name)", golden: golden, rounded: ["query", "pair", "distances"], normal(shapes)) {
         relativeAttention(
             query: AttentionOperand($0["query"]!), key: AttentionOperand($0["pair"]!), value: AttentionOperand($0["pair"]!, column: width),
-            distances: $0["distances"]!, contentBias: $0["contentBias"]!, positionBias: $0["positionBias"]!, heads: heads, firstKeys: firstKeys)
+            distances: $0["distances"]!, contentBias: $0["contentBias"]!, positionBias: $0["positionBias"]!, heads: heads, firstKeys: firstKeys,
+            segmentWindow: window)
     } reference: { inputs in
         .stacked(
             (0..<batch).map { b in
                 let pair = inputs["pair"]![b].split(2)
                 return relativeAttention(
                     query: inputs["query"]![b], key: pair[0], value: pair[1], distances: inputs["distances"]!, contentBias: inputs["contentBias"]!,
-                    positionBias: inputs["positionBias"]!, heads: heads, firstKeys: firstKeys.map { Array($0[b * queries..<(b + 1) * queries]) })
+                    positionBias: inputs["positionBias"]!, heads: heads, firstKeys: firstKeys.map { Array($0[b * queries..<(b + 1) * queries]) },
+                    segmentWindow: window)
             })
     }
     if batch * queries * keys > 1000 { result.checkedElements = 6 }
@@ -180,6 +183,8 @@ private let relativeAttentionCases: [OperationCase] = [
     relativeAttentionCase("blocks of queries", batch: 1, queries: 70, keys: 83, width: 6),
     relativeAttentionCase(
         "blocks of queries, some keys unseen", batch: 2, queries: 67, keys: 100, width: 10, firstKeys: (0..<134).map { $0 < 67 ? 33 : $0 - 67 }),
+    relativeAttentionCase("a window in the segment, a past", queries: 5, keys: 9, firstKeys: [0, 0, 1, 3, 7, 2, 2, 2, 5, 5], window: 2),
+    relativeAttentionCase("blocks of queries, a window", batch: 1, queries: 70, keys: 83, width: 6, window: 3),
 ]
 
 private let lossCases: [OperationCase] = [(4, 3, 6), (37, 12, 19), (200, 33, 150)].flatMap { rows, width, classes -> [OperationCase] in

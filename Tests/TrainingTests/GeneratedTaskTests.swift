@@ -56,9 +56,10 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
     }
 
     @Test(
-        "keys are recalled: one by attention, which reads symbols as tokens, several by a delta rule",
+        "keys are recalled: one by attention, which reads symbols as tokens, several by attention over distances and by a delta rule",
         arguments: [
             ("decoder-only, layers: 1, width: 32, heads: 2, context: 16, feedForward: 32", "1"),
+            ("transformer-xl, layers: 2, width: 32, heads: 1, feedForward: 32, memory: 0", "[1, 3]"),
             ("gated-deltanet, layers: 1, width: 32, heads: 1, feedForward: 32, embedding: 32", "[1, 3]"),
         ])
     func keyValueRecall(_ kind: String, pairs: String) throws {
@@ -119,6 +120,8 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
             ("kind: copy", "kind: gru, width: 8, forgetBias: 1", "forgetBias"),
             ("kind: priority-sort, length: 4, answers: 5", "kind: gru, width: 8", "answers"),
             ("kind: segment-recall, keys: 4, pairs: 5", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "pairs"),
+            ("kind: segment-recall, distance: [1, 1]", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "names a distance twice"),
+            ("kind: segment-recall, distance: [0, 2], recurrence: 1", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "recurrence"),
             ("kind: segment-recall, keys: 4", "kind: decoder-only, layers: 1, width: 8, heads: 2, context: 5", "context"),
             ("kind: segment-recall", "kind: encoder-decoder, layers: 1, width: 8, heads: 2", "transformer-xl"),
             ("kind: copy", "kind: gru", "width"), ("kind: adding, testLengths: [1]", "kind: gru, width: 8", "testLengths"),
@@ -126,7 +129,9 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
             ("kind: mqar, vocabulary: 40, testLengths: [20]", "kind: lstm, width: 8", "testLengths"),
             ("kind: mqar", "kind: decoder-only, layers: 1, width: 8, heads: 2, context: 63", "context"),
             ("kind: mqar", "kind: decoder-only, layers: 1, width: 8, heads: 2, memorizing: {layer: 0}", "memorizing"),
+            ("kind: mqar", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "set it to 0"),
             ("kind: mqar", "kind: gated-deltanet, layers: 1, width: 8, heads: 2, convolution: 1", "convolution"),
+            ("kind: mqar", "kind: recurrent-memory, layers: 1, width: 8, heads: 2, segment: 1", "segment"),
             ("kind: mqar", "kind: encoder-decoder, layers: 1, width: 8, heads: 2", "decoder-only"),
             ("kind: copy", "kind: decoder-only, layers: 1, width: 8, heads: 2", "lstm"),
         ])
@@ -139,7 +144,7 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
         "the run files of these tasks are complete",
         arguments: [
             "copy-lstm", "delayed-copy", "adding", "associative-recall-lstm", "priority-sort-lstm", "repeat-copy-lstm", "overwrite-lstm", "copy-ntm",
-            "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc", "segment-recall-xl", "mqar-deltanet", "mqar-attention",
+            "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc", "segment-recall-xl", "memory-tiers", "mqar-deltanet", "mqar-attention",
             "mqar-lstm", "mqar-forgetting",
         ])
     func runFiles(_ name: String) throws {

@@ -34,12 +34,15 @@ struct MemorizingRunTests {
         }
     }
 
-    private func configuration(_ directory: String, _ name: String, _ memorizing: String, _ settings: String...) throws -> RunConfiguration {
+    private func configuration(
+        _ directory: String, _ name: String, _ memorizing: String, model: String = "kind: decoder-only, context: 16",
+        _ settings: String...
+    ) throws -> RunConfiguration {
         let yaml = """
             run: \(directory)/\(name)
             seed: 7
             steps: 8
-            model: {kind: decoder-only, layers: 3, width: 24, heads: 3, context: 16, dropout: 0.1, memorizing: \(memorizing)}
+            model: {\(model), layers: 3, width: 24, heads: 3, dropout: 0.1, memorizing: \(memorizing)}
             corpus: {shards: \(directory)/train, validation: \(directory)/valid, order: streams}
             batch: {lanes: 8, length: 12, groups: 8}
             optimizer: {kind: adamw, learningRate: 1e-2, clip: 1.0}
@@ -81,23 +84,28 @@ struct MemorizingRunTests {
 
     @Test(
         "the same bits on 1, 2, 3 and 4 ranks, and in sessions on changing numbers of ranks that were asked to stop",
-        arguments: ["{capacity: 500, nearest: 5}", "{capacity: 160, nearest: 5, lists: 4, probes: 2}", "{capacity: 400, nearest: 5, scope: lane, layer: 2}"])
-    func anyRanks(memorizing: String) throws {
+        arguments: [
+            ("kind: decoder-only, context: 16", "{capacity: 500, nearest: 5}"),
+            ("kind: decoder-only, context: 16", "{capacity: 160, nearest: 5, lists: 4, probes: 2}"),
+            ("kind: decoder-only, context: 16", "{capacity: 400, nearest: 5, scope: lane, layer: 2}"),
+            ("kind: transformer-xl, memory: 10, window: 4", "{capacity: 500, nearest: 5, scope: lane}"),
+        ])
+    func anyRanks(model: String, memorizing: String) throws {
         try withScratchDirectory { scratch in
             try makeCorpora(scratch)
-            try train(configuration(scratch, "whole", memorizing), ranks: 1)
+            try train(configuration(scratch, "whole", memorizing, model: model), ranks: 1)
             let whole = "\(scratch)/whole"
             let lines = try metrics(whole)
             #expect(lines.count == 8 && lines.dropFirst().allSatisfy { $0.contains("\"memory_hit_rate\"") && $0.contains("\"memory_age\"") })
             #expect(!lines[0].contains("memory_"), "nothing is stored before the first step")
             for ranks in [2, 3, 4] {
-                try train(configuration(scratch, "on\(ranks)", memorizing), ranks: ranks)
+                try train(configuration(scratch, "on\(ranks)", memorizing, model: model), ranks: ranks)
                 #expect(try metrics("\(scratch)/on\(ranks)") == lines)
                 #expect(try differences("\(scratch)/on\(ranks)", whole, step: 8).isEmpty)
             }
             for (ranks, limit) in [(3, 3), (1, 2)] {
                 let steps = Mutex(0)
-                let outcomes = try train(configuration(scratch, "changing", memorizing), ranks: ranks) { rank in
+                let outcomes = try train(configuration(scratch, "changing", memorizing, model: model), ranks: ranks) { rank in
                     guard rank == ranks - 1 else { return nil }
                     return steps.withLock {
                         $0 += 1
@@ -106,7 +114,7 @@ struct MemorizingRunTests {
                 }
                 for outcome in outcomes { if case .finished = outcome { Issue.record("finished on \(ranks) ranks") } }
             }
-            try train(configuration(scratch, "changing", memorizing), ranks: 4)
+            try train(configuration(scratch, "changing", memorizing, model: model), ranks: 4)
             #expect(try metrics("\(scratch)/changing") == lines)
             #expect(try differences("\(scratch)/changing", whole, step: 8).isEmpty)
         }

@@ -1,68 +1,106 @@
 // Pairs that are said in one segment of a stream and asked for some segments later: nothing but what a model remembers can tell them.
 //
-// Legend: P pairs and Q questions of a segment, T = 2 P + Q positions, D segments between a pair and its question, K keys of a segment, V values.
+// Legend: G groups, of each P pairs of a segment; Q questions of a segment, T = 2 G P + Q positions; of a group D segments between a pair and its
+// question, K keys of a segment, R segments after which its keys come again; V values.
 
 import Diagnostics
 
-/// Streams of segments without end, one a lane. A segment holds P pairs of a key and a value, one position each, and then Q questions, each for a key
-/// that was said D segments earlier in the same stream; the answer is the value that stood behind the key.
+/// Streams of segments without end, one a lane. A segment holds P pairs of a key and a value of each group, one position each, and then Q questions,
+/// each for a key of some group that was said D segments earlier in the same stream; the answer is the value that stood behind the key.
 ///
-/// D + 1 segments that follow one another have K keys each for themselves, so that a question has one answer; which value goes with a key is drawn
-/// anew each time. Symbols: (D + 1) K keys, then as many questions for them, then V values. In the first D segments of a stream nothing is answered.
+/// R segments that follow one another have K keys each for themselves; which value goes with a key is drawn anew each time. Where R is more than D,
+/// a question has one answer among what was said since: it can be found by its key alone. Where R is less, the same keys have come again, and the
+/// question is for the value that they had D segments ago. Symbols: of each group R K keys and as many questions for them, then V values. In the
+/// first D segments of a stream a group's questions are not answered.
 public struct SegmentRecallGenerator: Sendable, Equatable {
+    /// Pairs that are asked for after so many segments.
+    public struct Group: Sendable, Equatable {
+        /// D.
+        public var distance: Int
+        /// R.
+        public var recurrence: Int
+
+        /// Pairs whose keys come again when they were asked for, or after so many segments.
+        /// - Precondition: D is at least 0, R at least 1.
+        public init(distance: Int, recurrence: Int? = nil) {
+            self.distance = distance
+            self.recurrence = recurrence ?? distance + 1
+            precondition(distance >= 0 && self.recurrence >= 1, "pairs of \(distance) segments before, after \(self.recurrence) again")
+        }
+    }
+
+    /// G.
+    public var groups: [Group]
     /// P, at most K.
     public var pairs: Int
     /// Q.
     public var questions: Int
-    /// D.
-    public var distance: Int
     /// K.
     public var keys: Int
     /// V.
     public var values: Int
 
     /// 16 pairs of a segment, as many questions, two segments later.
-    /// - Precondition: P is in 1 ... K, Q and D are at least 1, V at least 2.
-    public init(pairs: Int = 16, questions: Int = 16, distance: Int = 2, keys: Int = 16, values: Int = 16) {
-        precondition(1...keys ~= pairs && questions >= 1 && distance >= 1 && values >= 2, "\(pairs) pairs of \(keys) keys, \(questions) questions")
-        (self.pairs, self.questions, self.distance, self.keys, self.values) = (pairs, questions, distance, keys, values)
+    /// - Precondition: there is a group, P is in 1 ... K, Q at least 1, V at least 2.
+    public init(pairs: Int = 16, questions: Int = 16, groups: [Group] = [Group(distance: 2)], keys: Int = 16, values: Int = 16) {
+        precondition(1...keys ~= pairs && questions >= 1 && !groups.isEmpty && values >= 2, "\(pairs) pairs of \(keys) keys, \(questions) questions")
+        (self.pairs, self.questions, self.groups, self.keys, self.values) = (pairs, questions, groups, keys, values)
     }
 
     /// T.
-    public var length: Int { 2 * pairs + questions }
+    public var length: Int { 2 * groups.count * pairs + questions }
+    /// The first symbol of a group's keys.
+    private func firstSymbol(_ group: Int) -> Int { 2 * keys * groups[..<group].reduce(0) { $0 + $1.recurrence } }
+    private var firstValue: Int { firstSymbol(groups.count) }
     /// Symbols that are read, of which the last V are answers too.
-    public var symbols: Int { 2 * (distance + 1) * keys + values }
+    public var symbols: Int { firstValue + values }
+    /// Segments after which every question is answered.
+    public var longestDistance: Int { groups.reduce(0) { max($0, $1.distance) } }
+    private var distances: String { groups.map(\.distance.description).joined(separator: ", ") }
     /// The task in a few words.
-    public var summary: String { "segments of \(pairs) pairs, \(questions) questions for those of \(distance) segments before, \(values) values" }
+    public var summary: String {
+        "segments of \(pairs * groups.count) pairs, \(questions) questions for those of \(distances) segments before, \(values) values"
+    }
     /// The task in checkpoints. Never reworded.
-    public var identity: String { "segment_recall,_\(pairs)_of_\(keys)_keys,_\(questions)_questions,_distance_\(distance),_\(values)_values" }
+    public var identity: String {
+        let distances = groups.map { $0.recurrence == $0.distance + 1 ? "\($0.distance)" : "\($0.distance)/\($0.recurrence)" }.joined(separator: "+")
+        return "segment_recall,_\(pairs)_of_\(keys)_keys,_\(questions)_questions,_distance_\(distances),_\(values)_values"
+    }
 
-    /// The pairs of a segment: keys among all, and values.
-    private func pairs(seed: UInt64, part: GeneratedPart, segment: Int, lane: Int) -> [(key: Int, value: Int)] {
-        var choices = SeededChoices(seed: seed, path: [part.rawValue, UInt64(segment), UInt64(lane), 0])
-        let first = segment % (distance + 1) * keys
+    /// The pairs of a group in a segment: keys as symbols, and values.
+    private func pairs(seed: UInt64, part: GeneratedPart, segment: Int, group: Int, lane: Int) -> [(key: Int, value: Int)] {
+        let path = [part.rawValue, UInt64(segment), UInt64(lane), 0] + (group == 0 ? [] : [UInt64(group)])
+        var choices = SeededChoices(seed: seed, path: path)
+        let first = firstSymbol(group) + segment % groups[group].recurrence * keys
         return choices.sample(Array(first..<first + keys), pairs).map { ($0, choices.below(values)) }
     }
 
     /// A segment of a lane's stream: T symbols, and the answer at each question, `ignoredTarget` elsewhere.
     public func segment(_ segment: Int, seed: UInt64, part: GeneratedPart, lane: Int) -> (inputs: [Int32], targets: [Int32]) {
-        let firstValue = 2 * (distance + 1) * keys
         var (inputs, targets): ([Int32], [Int32]) = ([], [])
-        for pair in pairs(seed: seed, part: part, segment: segment, lane: lane) {
-            inputs += [Int32(pair.key), Int32(firstValue + pair.value)]
-            targets += [ignoredTarget, ignoredTarget]
+        for group in groups.indices {
+            for pair in pairs(seed: seed, part: part, segment: segment, group: group, lane: lane) {
+                inputs += [Int32(pair.key), Int32(firstValue + pair.value)]
+                targets += [ignoredTarget, ignoredTarget]
+            }
         }
-        let isAnswered = segment >= distance
-        // What is asked in the first segments was never said.
-        let known = pairs(seed: seed, part: part, segment: isAnswered ? segment - distance : segment + 1, lane: lane)
+        let known = groups.enumerated().map { number, group in
+            // What is asked in the first segments was never said.
+            pairs(
+                seed: seed, part: part, segment: segment >= group.distance ? segment - group.distance : segment + 1, group: number, lane: lane)
+        }
         var choices = SeededChoices(seed: seed, path: [part.rawValue, UInt64(segment), UInt64(lane), 1])
         for _ in 0..<questions {
-            let pair = choices.pick(known)
-            inputs.append(Int32((distance + 1) * keys + pair.key))
-            targets.append(isAnswered ? Int32(firstValue + pair.value) : ignoredTarget)
+            let group = groups.count == 1 ? 0 : choices.below(groups.count)
+            let pair = choices.pick(known[group])
+            inputs.append(Int32(groups[group].recurrence * keys + pair.key))
+            targets.append(segment >= groups[group].distance ? Int32(firstValue + pair.value) : ignoredTarget)
         }
         return (inputs, targets)
     }
+
+    /// The group that a question is for.
+    public func group(ofQuestion symbol: Int32) -> Int { groups.indices.last { firstSymbol($0) <= Int(symbol) } ?? 0 }
 
     /// A segment of some lanes, one after the other.
     public func segments(_ segment: Int, seed: UInt64, part: GeneratedPart, lanes: [Int]) -> SegmentRecallBatch {

@@ -37,7 +37,7 @@ extension GeneratedTaskSettings {
         let model = try readModelConfiguration(kind, section)
         guard section.fillsIn || !model.carriesMemory else {
             throw section.error(
-                model.carryKey, "goes with a corpus: the sequences of a generated task do not follow one another", advice: "leave it out")
+                model.carryKey, "goes with a corpus: the sequences of a generated task do not follow one another", advice: model.carryAdvice)
         }
         if let most = model.maximumLength, most < longest, !section.fillsIn {
             throw section.error("context", "is \(most), and sequences of the task have up to \(longest) steps")

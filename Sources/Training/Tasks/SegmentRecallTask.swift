@@ -29,14 +29,26 @@ public struct SegmentRecallTaskSettings: TaskSettings {
         let pairs = try section.int(
             "pairs", "Pairs of a key and a value that a segment says.", default: keys, defaultText: "task.keys", in: SizeLimits.generatedWidth)
         guard pairs <= keys else { throw section.error("pairs", "is \(pairs), more than task.keys, \(keys)") }
+        let questions = try section.int(
+            "questions", "Questions of a segment, for pairs of an earlier one.", default: pairs, defaultText: "task.pairs",
+            in: SizeLimits.generatedWidth)
+        let distances = try section.ints(
+            "distance", "How many segments after its pair a question stands. Of several each has pairs of its own in every segment.",
+            default: [standard.longestDistance], in: 0...SizeLimits.generatedWidth.upperBound)
+        guard !distances.isEmpty, Set(distances).count == distances.count else {
+            throw section.error("distance", "is \(distances), which is empty or names a distance twice")
+        }
+        let recurrences = try section.ints(
+            "recurrence",
+            "After how many segments the keys of a distance come again, for each of task.distance; up to the distance itself they have come again when "
+                + "they are asked for, with other values.",
+            default: distances.map { $0 + 1 }, defaultText: "one more than the distance", in: SizeLimits.generatedWidth)
+        guard recurrences.count == distances.count || section.fillsIn else {
+            throw section.error("recurrence", "has \(recurrences.count) numbers, and task.distance has \(distances.count)")
+        }
         generator = SegmentRecallGenerator(
-            pairs: pairs,
-            questions: try section.int(
-                "questions", "Questions of a segment, for pairs of an earlier one.", default: pairs, defaultText: "task.pairs",
-                in: SizeLimits.generatedWidth),
-            distance: try section.int(
-                "distance", "How many segments after its pair a question stands.", default: standard.distance, in: SizeLimits.generatedWidth),
-            keys: keys,
+            pairs: pairs, questions: questions,
+            groups: zip(distances, recurrences).map { SegmentRecallGenerator.Group(distance: $0, recurrence: $1) }, keys: keys,
             values: try section.int("values", "Different values.", default: standard.values, in: 2...SizeLimits.generatedLength.upperBound))
         examples = try section.int("examples", "Segments of each of 16 streams that one evaluation reads.", default: 32, in: 1..., onResume: .free)
         self.model = try readModelConfiguration(model, of: ModelKind.texts)
@@ -78,38 +90,58 @@ public final class SegmentRecallTask: LearningTask {
         SegmentRecallLoader(generator, lanes: configuration.batch.lanes, seed: configuration.seed).loader(for: languageModel)
     }
 
-    /// Reads streams that training never sees, from their beginning.
+    /// Reads streams that training never sees, from their beginning. Of several distances each has an accuracy, too.
     public func evaluate(_ part: EvaluationPart, _ communicator: any Communicator) throws -> TaskScores? {
-        let segments = generator.distance + min(examples, configuration.evaluationBatches ?? .max)
-        let sums = try communicator.orderedSum(parts: Self.streams / Self.streamsAtOnce, width: 3) { group in
-            var sums = [0.0, 0.0, 0.0]
-            read(segments, part, lanes: Array(group * Self.streamsAtOnce..<(group + 1) * Self.streamsAtOnce)) { batch, logits in
+        let segments = generator.longestDistance + min(examples, configuration.evaluationBatches ?? .max)
+        let groups = generator.groups
+        // Answers, nats and right answers of all, then answers and right answers of each group.
+        let width = 3 + 2 * groups.count
+        let sums = try communicator.orderedSum(parts: Self.streams / Self.streamsAtOnce, width: width) { group in
+            var sums = [Double](repeating: 0, count: width)
+            try read(segments, part, lanes: Array(group * Self.streamsAtOnce..<(group + 1) * Self.streamsAtOnce)) { batch, logits in
                 let loss = crossEntropy(logits, targets: batch.targets.viewed(as: [batch.targets.count]))
                 sums[0] += Double(loss.count)
                 sums[1] += loss.negativeLogLikelihood
+                let inputs = batch.inputs.integerArray
                 for (row, target) in batch.targets.integerArray.enumerated() where target >= 0 {
-                    if logits.largest(inRow: row) == Int(target) { sums[2] += 1 }
+                    let own = 3 + 2 * generator.group(ofQuestion: inputs[row])
+                    sums[own] += 1
+                    guard logits.largest(inRow: row) == Int(target) else { continue }
+                    sums[2] += 1
+                    sums[own + 1] += 1
                 }
             }
             return sums
         }
         let answers = max(sums[0], 1)
-        return TaskScores(examples: Int(sums[0]), loss: sums[1] / answers, scores: [.init("accuracy", sums[2] / answers)])
+        let byDistance = groups.count == 1 ? [] : groups.indices.map { group in
+            TaskScores.Score("accuracy_distance_\(groups[group].distance)", sums[4 + 2 * group] / max(sums[3 + 2 * group], 1))
+        }
+        return TaskScores(examples: Int(sums[0]), loss: sums[1] / answers, scores: [.init("accuracy", sums[2] / answers)] + byDistance)
     }
 
-    /// Reads segments of some streams one after the other, the memory going on.
+    /// Reads segments of some streams one after the other, the memory going on. Stored keys and values begin with the streams, as many of each as in
+    /// training.
     /// - Parameter onSegment: gets each with its logits, [B T, V].
     private func read(
         _ segments: Int, _ part: EvaluationPart, lanes: [Int], trace: MemoryTrace? = nil, _ onSegment: (TokenBatch, Tensor) -> Void
-    ) {
+    ) throws {
         var memory = CarriedMemory([:])
+        let memorizing = languageModel as? any MemorizingModel
+        let own = memorizing?.memorizing.map { settings in
+            let capacity = max(1, settings.capacity / configuration.batch.lanes * lanes.count)
+            return MemorizedPairs(settings, heads: memorizing?.pairHeads ?? 1, width: memorizing?.pairWidth ?? 1, capacity: capacity)
+        }
         for number in 0..<segments {
             let batch = TokenBatch(
                 generator.segments(number, seed: configuration.seed, part: part == .validation ? .validation : .test, lanes: lanes))
-            let pass = ForwardPass(memory: memory, trace: number == segments - 1 ? trace : nil)
+            let pairs = own.map { PairReading([$0], collects: true) }
+            pairs?.lanes = lanes
+            let pass = ForwardPass(memory: memory, pairs: pairs, trace: number == segments - 1 ? trace : nil)
             pass.resets = batch.resets
             let logits = languageModel.logits(batch.inputs, pass)
             onSegment(batch, logits.viewed(as: [batch.inputs.count, languageModel.vocabularySize]))
+            if let left = pairs?.segment { try own?.append([(lanes, left)]) }
             memory = CarriedMemory(memory.after)
         }
     }
@@ -119,14 +151,14 @@ public final class SegmentRecallTask: LearningTask {
         guard number >= 0 else { throw UserError(.usage, "there is no example \(number)", at: summary, advice: "give a number from 0") }
         let trace = MemoryTrace()
         var (input, answer, expected): ([String], [String], [String]) = ([], [], [])
-        read(number + generator.distance + 1, .test, lanes: [0], trace: trace) { batch, logits in
+        try read(number + generator.longestDistance + 1, .test, lanes: [0], trace: trace) { batch, logits in
             input.append(batch.inputs.integerArray.map(\.description).joined(separator: " "))
             let asked = batch.targets.integerArray.enumerated().filter { $0.element >= 0 }
             answer = asked.map { logits.largest(inRow: $0.offset).description }
             expected = asked.map(\.element.description)
         }
         return Explanation(
-            input: input.suffix(generator.distance + 1), answer: answer.joined(separator: " "), expected: expected.joined(separator: " "),
+            input: input.suffix(generator.longestDistance + 1), answer: answer.joined(separator: " "), expected: expected.joined(separator: " "),
             pictures: trace.pictures)
     }
 }
