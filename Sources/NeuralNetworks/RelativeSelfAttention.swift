@@ -60,9 +60,10 @@ public struct RelativeSelfAttention {
     ///   - firstKeys: as `relativeAttention` takes it.
     ///   - onKeysAndValues: gets those of the segment, [B, T, 2 D], for a cache to copy from.
     ///   - onWeights: gets the weights of the first sequence, for a picture.
+    ///   - onReceived: as `relativeAttention` takes it.
     public func callAsFunction(
         _ x: Tensor, past: Tensor?, distances: Tensor, biases: (content: Tensor, position: Tensor), firstKeys: [Int]?, _ pass: ForwardPass,
-        onKeysAndValues: ((Tensor) -> Void)? = nil, onWeights: ((RelativeWeights) -> Void)? = nil
+        onKeysAndValues: ((Tensor) -> Void)? = nil, onWeights: ((RelativeWeights) -> Void)? = nil, onReceived: ((Tensor) -> Void)? = nil
     ) -> Tensor {
         let own = keyValue(x, pass)
         onKeysAndValues?(own)
@@ -72,8 +73,26 @@ public struct RelativeSelfAttention {
         let mixed = relativeAttention(
             query: AttentionOperand(queries), key: AttentionOperand(all), value: AttentionOperand(all, column: x.shape[2]), distances: distances,
             contentBias: biases.content, positionBias: biases.position, heads: heads, firstKeys: firstKeys, dropoutRate: dropoutRate,
-            dropout: pass.dropout)
+            dropout: pass.dropout, onReceived: onReceived)
         return output(mixed, pass)
+    }
+
+    /// What positions read of several memories by content alone, softmax(q k / sqrt(K)) v: without distances and their biases, without the output
+    /// projection. The matrices are constants: no gradient reaches them.
+    ///
+    /// - Parameters:
+    ///   - x: [B, T, D] in the type of activations, as `callAsFunction` takes it.
+    ///   - memories: rows [B, R, D] likewise, and the first of them that the positions of each sequence see, [B]; R for none.
+    /// - Returns: [B, T, D] for each memory, zeros where nothing is seen.
+    public func contentReadings(_ x: Tensor, of memories: [(rows: Tensor, first: [Int])]) -> [Tensor] {
+        let (positions, width) = (x.shape[1], x.shape[2])
+        let queries = linear(x, weight: query.weight.operand)
+        return memories.map { memory in
+            let pairs = linear(memory.rows, weight: keyValue.weight.operand)
+            return attention(
+                query: AttentionOperand(queries), key: AttentionOperand(pairs), value: AttentionOperand(pairs, column: width), width: width,
+                heads: heads, mask: AttentionMask(firstKeys: memory.first.flatMap { [Int](repeating: $0, count: positions) }))
+        }
     }
 }
 

@@ -67,6 +67,8 @@ struct TrainingFixture {
         case carriedComputer
         /// A Transformer-XL whose hidden states are carried along the stream of each lane, which forgets where a document begins, with all dropouts.
         case carriedSegments
+        /// A Transformer-XL that compresses what leaves its memory, carried along the stream of each lane, with all dropouts.
+        case carriedCompression
         /// A Gated DeltaNet whose matrices and last positions are carried along the stream of each lane, with dropout.
         case carriedDeltaNet
         /// A GRU on a generated task, sequences of another length each step.
@@ -107,6 +109,9 @@ struct TrainingFixture {
                 "{kind: dnc, rows: 24, width: 12, readHeads: 2, bypassDropout: 0.2, carry: true, controller: {width: 48, layers: 2}}"
             case .carriedSegments:
                 "{kind: transformer-xl, layers: 2, width: 48, heads: 4, memory: 64, resetAtDocuments: true, dropout: 0.1, attentionDropout: 0.1}"
+            case .carriedCompression:
+                "{kind: compressive-transformer, layers: 2, width: 48, heads: 4, memory: 40, dropout: 0.1, attentionDropout: 0.1, "
+                    + "compression: {slots: 20, rate: 3}}"
             case .carriedDeltaNet: "{kind: gated-deltanet, layers: 2, width: 48, heads: 3, feedForward: 96, carry: true, dropout: 0.1}"
             case .generated: "{kind: gru, layers: 2, width: 160, dropout: 0.1, stateDropout: 0.1}"
             case .turingMachine: "{kind: ntm, rows: 128, width: 20, readHeads: 2, learnsInitialReads: true, controller: {kind: lstm, width: 96}}"
@@ -118,7 +123,7 @@ struct TrainingFixture {
             case .windows, .streams, .prompts: "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
             }
         let isStreamed = [
-            .streams, .carried, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedDeltaNet,
+            .streams, .carried, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedCompression, .carriedDeltaNet,
         ].contains(kind)
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
         let task = kind.task(directory)
