@@ -13,6 +13,8 @@ public enum ModelKind: String, Sendable, CaseIterable {
     case encoderDecoder = "encoder-decoder"
     /// A Transformer that remembers the hidden states of earlier segments.
     case transformerXL = "transformer-xl"
+    /// The same, which compresses the states that leave its memory instead of forgetting them.
+    case compressiveTransformer = "compressive-transformer"
     /// The end-to-end memory network over the latest words.
     case memoryNetwork = "memory-network"
     /// Elman's simple recurrent layers.
@@ -45,7 +47,7 @@ public enum ModelKind: String, Sendable, CaseIterable {
     var reader: Reader {
         switch self {
         case .decoderOnly, .encoderDecoder: .model(TransformerConfiguration.self)
-        case .transformerXL: .model(TransformerXLConfiguration.self)
+        case .transformerXL, .compressiveTransformer: .model(TransformerXLConfiguration.self)
         case .memoryNetwork: .model(MemoryNetworkLanguageModel.Configuration.self)
         case .elman, .lstm, .gru, .gruResetBefore: .core(RecurrentLayersConfiguration.self)
         case .turingMachine: .core(NeuralTuringMachineConfiguration.self)

@@ -105,18 +105,5 @@ public final class RecurrentLanguageModel: RememberingLanguageModel {
         return (variationalDropout(dropped, rate: configuration.core.layerOptions?.inputDropout ?? 0, pass.dropout), next)
     }
 
-    public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder {
-        let pass = ForwardPass()
-        let last = Tensor(uninitialized: [prompts.count, core.outputWidth], store.activationType)
-        let state = MemoryState(memory.map { Tensor(uninitialized: Shape([prompts.count] + $0.shape.array)) })
-        // Prompts of one length are read together: no padding reaches the state.
-        for (length, places) in Dictionary(grouping: prompts.indices, by: { prompts[$0].count }).sorted(by: { $0.key < $1.key }) {
-            require(length > 0, "decoding starts from at least one token")
-            let part = hidden(Tensor(places.flatMap { prompts[$0] }, [places.count, length]), pass)
-            let rows = part.hidden.viewed(as: [places.count * length, core.outputWidth])
-            last.storeRows(places, from: rows.rows(places.indices.map { $0 * length + length - 1 }))
-            for (target, source) in zip(state.tensors, part.state.tensors) { target.storeRows(places, from: source) }
-        }
-        return RememberingDecoder(self, state, firstLogits: output(last, pass))
-    }
+    public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder { rememberingDecoder(prompts) }
 }

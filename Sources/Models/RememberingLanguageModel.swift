@@ -2,6 +2,7 @@
 //
 // Legend: B sequences, T positions, F width of the hidden states, V vocabulary.
 
+import Diagnostics
 import NeuralNetworks
 import Tensors
 
@@ -35,7 +36,30 @@ extension RememberingLanguageModel {
     public func loss(_ batch: TokenBatch, _ pass: ForwardPass) -> SummedLoss {
         pass.resets = batch.resets
         pass.pairs?.lanes = batch.lanes
-        return output.loss(hiddenFromLanes(batch.inputs, pass), targets: batch.targets, labelSmoothing: labelSmoothing, pass)
+        var result = output.loss(hiddenFromLanes(batch.inputs, pass), targets: batch.targets, labelSmoothing: labelSmoothing, pass)
+        result.auxiliary = pass.auxiliaryLoss
+        return result
+    }
+
+    /// Starts generating from the state that prompts leave. Those of one length are read together: no padding reaches the state.
+    func rememberingDecoder(_ prompts: [[Int32]]) -> RememberingDecoder {
+        let pass = ForwardPass()
+        var last: Tensor?
+        var state: [Tensor]?
+        for (length, places) in Dictionary(grouping: prompts.indices, by: { prompts[$0].count }).sorted(by: { $0.key < $1.key }) {
+            require(length > 0, "decoding starts from at least one token")
+            let part = hidden(Tensor(places.flatMap { prompts[$0] }, [places.count, length]), from: nil, pass)
+            func all(_ part: Tensor) -> Tensor {
+                Tensor(uninitialized: Shape([prompts.count] + part.shape.array.dropFirst()), part.dataType)
+            }
+            let rows = part.hidden.viewed(as: [places.count * length, part.hidden.shape[2]]).rows(places.indices.map { ($0 + 1) * length - 1 })
+            let (lastOfAll, stateOfAll) = (last ?? all(rows), state ?? part.state.tensors.map(all))
+            lastOfAll.storeRows(places, from: rows)
+            for (target, source) in zip(stateOfAll, part.state.tensors) { target.storeRows(places, from: source) }
+            (last, state) = (lastOfAll, stateOfAll)
+        }
+        guard let last, let state else { fatalError("decoding starts from at least one prompt") }
+        return RememberingDecoder(self, MemoryState(state), firstLogits: output(last, pass))
     }
 }
 

@@ -1,4 +1,5 @@
-// Transformer-XL (Dai et al. 2019): a Transformer whose layers also see the hidden states that earlier segments have left.
+// Transformer-XL (Dai et al. 2019): a Transformer whose layers also see the hidden states that earlier segments have left. Where those that leave its
+// memory are compressed, the Compressive Transformer (Rae et al. 2019).
 //
 // Legend: B sequences, T positions, M positions remembered, S = M + T, D width, V vocabulary.
 
@@ -12,14 +13,20 @@ import Tensors
 /// Each layer attends to what it remembers and to the segment, by distance: there are no absolute positions. What is remembered goes on with its
 /// lane, without gradient from one segment into the one before; by way of the layers below, layer n thus sees up to n M positions back.
 ///
-/// - Source: Dai et al., "Transformer-XL: Attentive language models beyond a fixed-length context", 2019, section 3.
+/// With `configuration.compression` positions that leave the memory are not forgotten: each layer makes one of every few, and attends to the latest
+/// of these as well. They stand before the memory, a distance of 1 apart.
+///
+/// - Source: Dai et al., "Transformer-XL: Attentive language models beyond a fixed-length context", 2019, section 3; Rae et al., "Compressive
+///   Transformers for Long-Range Sequence Modelling", 2019, section 3.
 public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
     public let configuration: TransformerXLConfiguration
     public let vocabularySize: Int
     public let store = ParameterStore()
     public let maximumLength: Int? = nil
     /// `layers.N.memory` [M, D], the inputs of layer N at the latest positions, the latest last, and `remembered`, how many of them are real: the
-    /// others come first; nothing where M is 0. Then the stored keys and values of the layer that attends to such, where there is one.
+    /// others come first. With compression `layers.N.compressed` [C, D] besides, and `slots`, how many of them are real; the memory then has
+    /// room for the positions that do not yet make a group. Where the most used are kept, `layers.N.use` says how much attention each position of
+    /// the memory has received. Nothing where M is 0. Then the stored keys and values of the layer that attends to such, where there is one.
     public let memory: [MemoryDeclaration]
     /// What the output layer reads.
     public var contextVectors: ContextVectors? { ContextVectors(layer: configuration.layers - 1, width: configuration.width) }
@@ -38,18 +45,19 @@ public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
     private let embedding: Embedding
     private let contentBias: Parameter
     private let positionBias: Parameter
-    private let layers: [Layer]
+    let layers: [Layer]
     private let finalNorm: LayerNorm?
     /// The encodings of the distances from 0 on, as many as were needed so far.
     private var encodings: Tensor?
 
-    private struct Layer {
+    struct Layer {
         let attention: RelativeSelfAttention
         /// What reads stored pairs beside it.
         let reader: PairReader?
         let attentionNorm: LayerNorm
         let feedForward: FeedForward
         let feedForwardNorm: LayerNorm
+        let compression: MemoryCompression?
     }
 
     /// Declares the parameters: Xavier-uniform matrices, N(0, 1 / sqrt(D)) embeddings, which the output layer shares, u and v N(0, 0.02). The caller
@@ -79,20 +87,33 @@ public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
                 feedForward: FeedForward(
                     store, "\(path).feedForward", width: width, inner: configuration.feedForward, activation: .relu, initializer: .xavierUniform,
                     outputInitializer: .xavierUniform, dropoutRate: configuration.dropout),
-                feedForwardNorm: LayerNorm(store, "\(path).feedForwardNorm", width: width))
+                feedForwardNorm: LayerNorm(store, "\(path).feedForwardNorm", width: width),
+                compression: configuration.compression.map {
+                    MemoryCompression(store, "\(path).compression", width: width, rate: $0.rate, function: $0.function, loss: $0.loss)
+                })
         }
         finalNorm = configuration.preNorm ? LayerNorm(store, "finalNorm", width: width) : nil
         output = OutputProjection(embedding.weight)
-        var memory =
-            configuration.memory == 0
-            ? []
-            : (0..<configuration.layers).map {
-                MemoryDeclaration("layers.\($0).memory", [configuration.memory, width], axes: ["position", "unit"], lifetime: .lane)
-            } + [MemoryDeclaration("remembered", [], axes: [], lifetime: .lane)]
-        memory += configuration.memorizing.map {
+        memory = (configuration.memory == 0 ? [] : Self.declarations(configuration)) + (configuration.memorizing.map {
             [MemoryDeclaration("memorized", [$0.capacity, 2, width], axes: ["pair", "part", "unit"], lifetime: .run)]
-        } ?? []
-        self.memory = memory
+        } ?? [])
+    }
+
+    private static func declarations(_ configuration: TransformerXLConfiguration) -> [MemoryDeclaration] {
+        let (compression, width) = (configuration.compression, configuration.width)
+        let positions = configuration.memory + (compression.map { $0.rate - 1 } ?? 0)
+        let layers = (0..<configuration.layers).flatMap { layer -> [MemoryDeclaration] in
+            var parts = [MemoryDeclaration("layers.\(layer).memory", [positions, width], axes: ["position", "unit"], lifetime: .lane)]
+            if let compression {
+                parts.append(MemoryDeclaration("layers.\(layer).compressed", [compression.slots, width], axes: ["slot", "unit"], lifetime: .lane))
+                if compression.function == .mostUsed {
+                    parts.append(MemoryDeclaration("layers.\(layer).use", [positions], axes: ["position"], lifetime: .lane))
+                }
+            }
+            return parts
+        }
+        let counts = (compression == nil ? [] : ["slots"]) + ["remembered"]
+        return layers + counts.map { MemoryDeclaration($0, [], axes: [], lifetime: .lane) }
     }
 
     // MARK: reading
@@ -103,31 +124,41 @@ public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
     /// - Returns: the states, and what is remembered after the last position: `configuration.memory` positions in training, else
     ///   `configuration.evaluationMemory`; nothing where the model carries no memory.
     public func hidden(_ inputs: Tensor, from state: MemoryState? = nil, _ pass: ForwardPass) -> (hidden: Tensor, state: MemoryState) {
-        let capacity = pass.isTraining ? configuration.memory : configuration.evaluationMemory
+        if let compression = configuration.compression { return compressedHidden(inputs, from: state, compression, pass) }
         let past = state.flatMap { $0.tensors.isEmpty ? nil : $0 }
-        let view = SegmentView(
-            inputs.shape, remembered: past, resets: configuration.resets ? pass.resets : [],
-            window: configuration.sameLength && !pass.isTraining ? capacity : nil, segmentWindow: configuration.window)
+        var view = SegmentView(
+            inputs.shape, past: past?.tensors[0].shape[1] ?? 0, remembered: past.map { Self.counts($0.tensors[$0.tensors.count - 1]) },
+            resets: configuration.resets ? pass.resets : [], window: configuration.sameLength && !pass.isTraining ? capacity(pass) : nil)
+        view.segmentWindow = configuration.window
         var left: [Tensor] = []
-        let hidden = read(inputs, past: past.map { Array($0.tensors.dropLast()) } ?? [], view, pass) { _, x in
-            if carriesMemory { left.append(Self.latest(max(capacity, 1), of: x, after: past?.tensors[left.count])) }
+        let hidden = read(inputs, past: past.map { Array($0.tensors.dropLast()) } ?? [], view, pass) { [capacity = max(capacity(pass), 1)] _, x in
+            guard carriesMemory else { return }
+            let parts = [past?.tensors[left.count], x].compactMap { $0 }
+            left.append(latestRows(capacity, of: parts.map { ($0, [Int](repeating: $0.shape[1], count: $0.shape[0])) }))
         }
-        return (hidden, MemoryState(carriesMemory ? left + [view.remembered(capacity)] : []))
+        return (hidden, MemoryState(carriesMemory ? left + [view.remembered(capacity(pass))] : []))
     }
+
+    /// The latest positions that are remembered after a pass.
+    func capacity(_ pass: ForwardPass) -> Int { pass.isTraining ? configuration.memory : configuration.evaluationMemory }
+
+    /// Numbers that are carried as float32 [B].
+    static func counts(_ tensor: Tensor) -> [Int] { tensor.array.map { Int($0) } }
 
     /// The layers, one after the other.
     /// - Parameters:
     ///   - past: what each layer remembers, float32 [B, M, D]; empty for nothing.
     ///   - onInput: gets the number of each layer and its input, [B, T, D].
     ///   - onKeysAndValues: likewise those of the segment, [B, T, 2 D].
-    private func read(
+    ///   - onReceived: likewise the attention that each key has received, float32 [B, S].
+    func read(
         _ inputs: Tensor, past: [Tensor], _ view: SegmentView, _ pass: ForwardPass, onInput: (Int, Tensor) -> Void = { _, _ in },
-        onKeysAndValues: ((Int, Tensor) -> Void)? = nil
+        onKeysAndValues: ((Int, Tensor) -> Void)? = nil, onReceived: ((Int, Tensor) -> Void)? = nil
     ) -> Tensor {
         var x = embed(inputs, pass)
         let encoded = encodedDistances(view.keys, pass)
         let stored = storedPairs
-        let pictures = pass.trace.map { _ in RelativePictures(view.past) }
+        let pictures = pass.trace.map { _ in RelativePictures(view.past, compressed: view.compressed) }
         for (index, layer) in layers.enumerated() {
             onInput(index, x)
             let remembered = past.isEmpty ? nil : past[index].converted(to: x.dataType)
@@ -135,8 +166,9 @@ public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
                 step(
                     inputs[0], layer, past: remembered.map { layer.attention.keyValue(normalized($0, layer.attentionNorm, pass), pass) },
                     distances: layer.attention.distance(encoded, pass), firstKeys: view.firstKeys, window: view.segmentWindow,
-                    pairs: layer.reader == nil ? nil : pass.pairs ?? stored, pass, onKeysAndValues: onKeysAndValues.map { body in { body(index, $0) } },
-                    onWeights: pass.trace == nil ? nil : pictures?.add)
+                    pairs: layer.reader == nil ? nil : pass.pairs ?? stored, pass,
+                    onKeysAndValues: onKeysAndValues.map { body in { body(index, $0) } }, onWeights: pass.trace == nil ? nil : pictures?.add,
+                    onReceived: onReceived.map { body in { body(index, $0) } })
             }
         }
         if let trace = pass.trace { pictures?.record(in: trace) }
@@ -155,7 +187,8 @@ public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
     /// One layer over the keys and values of its past.
     private func step(
         _ x: Tensor, _ layer: Layer, past: Tensor?, distances: Tensor, firstKeys: [Int]?, window: Int? = nil, pairs: PairReading?,
-        _ pass: ForwardPass, onKeysAndValues: ((Tensor) -> Void)? = nil, onWeights: ((RelativeWeights) -> Void)? = nil
+        _ pass: ForwardPass, onKeysAndValues: ((Tensor) -> Void)? = nil, onWeights: ((RelativeWeights) -> Void)? = nil,
+        onReceived: ((Tensor) -> Void)? = nil
     ) -> Tensor {
         let rate = configuration.dropout
         func sublayer(_ x: Tensor, _ norm: LayerNorm, _ body: (Tensor) -> Tensor) -> Tensor {
@@ -165,8 +198,8 @@ public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
         let x = sublayer(x, layer.attentionNorm) {
             layer.attention(
                 $0, past: past, distances: distances, biases: (pass(contentBias), pass(positionBias)), firstKeys: firstKeys, window: window, pass,
-                mixing: layer.reader.map { reader in { self.mixed($0, queries: $1, own: $2, reader, pairs, pass) } }, onKeysAndValues: onKeysAndValues,
-                onWeights: onWeights)
+                mixing: layer.reader.map { reader in { self.mixed($0, queries: $1, own: $2, reader, pairs, pass) } },
+                onKeysAndValues: onKeysAndValues, onWeights: onWeights, onReceived: onReceived)
         }
         return sublayer(x, layer.feedForwardNorm) { layer.feedForward($0, pass) }
     }
@@ -195,25 +228,11 @@ public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
         return dropped.viewed(as: [count, width]).rows((0..<count).reversed()).converted(to: store.activationType)
     }
 
-    /// The latest positions of [B, T, D] and of what was remembered before, float32 [B, capacity, D]; zeros first where there are too few.
-    private static func latest(_ capacity: Int, of x: Tensor, after past: Tensor?) -> Tensor {
-        let result = Tensor(zeros: [x.shape[0], capacity, x.shape[2]])
-        var end = capacity
-        for part in [x, past].compactMap({ $0?.converted(to: .float32) }) {
-            let (length, row) = (part.shape[1], x.shape[2])
-            let count = min(length, end)
-            for b in 0..<x.shape[0] {
-                (result.floats + (b * capacity + end - count) * row).update(from: part.floats + ((b + 1) * length - count) * row, count: count * row)
-            }
-            end -= count
-        }
-        return result
-    }
-
     // MARK: writing
 
     public func startDecoding(_ prompts: [[Int32]], maximumNewTokens: Int) -> any IncrementalDecoder {
-        Decoder(self, prompts, maximumNewTokens)
+        if configuration.compression != nil { return rememberingDecoder(prompts) }
+        return Decoder(self, prompts, maximumNewTokens)
     }
 
     /// Every position sees itself and as many positions before it as the model remembers in evaluation; where that is none, all of them.
@@ -243,7 +262,7 @@ public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
             for (length, places) in Dictionary(grouping: prompts.indices, by: { prompts[$0].count }).sorted(by: { $0.key < $1.key }) {
                 require(length > 0, "decoding starts from at least one token")
                 let inputs = Tensor(places.flatMap { prompts[$0] }, [places.count, length])
-                let view = SegmentView(inputs.shape, remembered: nil, resets: [], window: capacity)
+                let view = SegmentView(inputs.shape, past: 0, remembered: nil, resets: [], window: capacity)
                 let store = { (index: Int, keysAndValues: Tensor) in
                     let kept = min(length, capacity)
                     for (row, place) in places.enumerated() {
@@ -269,7 +288,8 @@ public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
                 let remember = { [self] (own: Tensor) in
                     past[index] = Self.shifted(before, own)
                 }
-                x = model.step(x, layer, past: before, distances: distances[index], firstKeys: firstKeys,
+                x = model.step(
+                    x, layer, past: before, distances: distances[index], firstKeys: firstKeys,
                     pairs: layer.reader == nil ? nil : model.storedPairs, pass, onKeysAndValues: remember)
             }
             counts = counts.map { min($0 + 1, capacity) }
@@ -292,91 +312,5 @@ public final class TransformerXL: RememberingLanguageModel, MemorizingModel {
             past = past.map { $0.rows(parents) }
             counts = parents.map { counts[$0] }
         }
-    }
-}
-
-/// What the positions of a segment see of it and of what is remembered.
-private struct SegmentView {
-    /// M and S.
-    let past: Int
-    let keys: Int
-    /// The first key that each position sees, [B, T]; `nil` where that is key 0 for all.
-    let firstKeys: [Int]?
-    /// How many positions of the segment a position sees; `nil` for all.
-    let segmentWindow: Int?
-    private let batch: Int
-
-    /// - Parameters:
-    ///   - shape: [B, T].
-    ///   - state: what is remembered, the numbers of real positions last.
-    ///   - resets: [B, T], true where all before is forgotten; empty for nowhere.
-    ///   - window: how many positions before it a position sees; `nil` for all.
-    ///   - segmentWindow: how many positions of the segment a position sees; `nil` for all.
-    init(_ shape: Shape, remembered state: MemoryState?, resets: [Bool], window: Int?, segmentWindow: Int? = nil) {
-        let (batch, positions) = (shape[0], shape[1])
-        let past = state?.tensors[0].shape[1] ?? 0
-        var first = [Int](repeating: 0, count: batch * positions)
-        for b in 0..<batch {
-            var start = past - (state.map { Int($0.tensors[$0.tensors.count - 1].floats[b]) } ?? 0)
-            for t in 0..<positions {
-                if !resets.isEmpty, resets[b * positions + t] { start = past + t }
-                first[b * positions + t] = max(start, past + t - (window ?? .max))
-            }
-        }
-        (self.past, keys, self.batch, self.segmentWindow) = (past, past + positions, batch, segmentWindow)
-        firstKeys = first.contains { $0 > 0 } ? first : nil
-    }
-
-    /// How many of the latest positions are real after the segment, at most `capacity`, of which no window is smaller: float32 [B].
-    func remembered(_ capacity: Int) -> Tensor {
-        let positions = keys - past
-        return Tensor((0..<batch).map { b in Float(min(capacity, keys - (firstKeys?[(b + 1) * positions - 1] ?? 0))) }, [batch])
-    }
-}
-
-/// How far back the layers looked, and how much of that before the segment.
-private final class RelativePictures {
-    private let past: Int
-    private var weights: [RelativeWeights] = []
-
-    init(_ past: Int) { self.past = past }
-
-    func add(_ weights: RelativeWeights) { self.weights.append(weights) }
-
-    /// Two pictures: the mean weight of distances 0, 1, 2-3, 4-7 and so on, and the weight of what came before the segment at each position.
-    func record(in trace: MemoryTrace) {
-        guard let first = weights.first else { return }
-        var ranges = [0...0]
-        while let last = ranges.last, last.upperBound < first.keys - 1 {
-            ranges.append(last.upperBound + 1...min(first.keys - 1, max(1, 2 * last.upperBound + 1)))
-        }
-        let labels = weights.indices.map { "layer \($0)" }
-        let byDistance = weights.flatMap { layer in ranges.map(layer.meanWeight) }
-        trace.record(
-            "attention by distance", rowAxis: "layer", columnAxis: "distance", rowLabels: labels,
-            columnLabels: ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }, rows: weights.count,
-            columns: ranges.count, values: byDistance)
-        guard past > 0 else { return }
-        trace.record(
-            "attention to what came before the segment", rowAxis: "layer", columnAxis: "step", rowLabels: labels, rows: weights.count,
-            columns: first.positions,
-            values: weights.flatMap { layer in (0..<layer.positions).map { layer.weight(of: 0..<past, at: $0) } })
-    }
-}
-
-extension RelativeWeights {
-    /// What a position gives to some keys.
-    fileprivate func weight(of range: Range<Int>, at position: Int) -> Float {
-        range.reduce(0) { $0 + values[position * keys + $1] }
-    }
-
-    /// What positions give to the keys that are so far from them, on average.
-    fileprivate func meanWeight(of distances: ClosedRange<Int>) -> Float {
-        var sum: Float = 0
-        for position in 0..<positions {
-            let own = keys - positions + position
-            sum += weight(of: max(0, own - distances.upperBound)..<max(0, own - distances.lowerBound + 1), at: position)
-        }
-        return sum / Float(positions)
     }
 }

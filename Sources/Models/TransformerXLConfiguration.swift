@@ -1,8 +1,8 @@
-// What a Transformer-XL is made of.
+// What a Transformer-XL and a Compressive Transformer are made of.
 
 import Configuration
 
-/// The section `model` of `kind: transformer-xl`.
+/// The section `model` of `kind: transformer-xl` and `kind: compressive-transformer`.
 public struct TransformerXLConfiguration: ModelConfiguration, Equatable {
     /// Blocks.
     public var layers: Int
@@ -16,6 +16,8 @@ public struct TransformerXLConfiguration: ModelConfiguration, Equatable {
     public var memory = 128
     /// The same while it is evaluated, and while it writes.
     public var evaluationMemory = 128
+    /// What becomes of positions that leave the memory; `nil` where they are forgotten.
+    public var compression: CompressionConfiguration?
     /// Distances above this are encoded as this one; `nil` where each is encoded as itself.
     public var clamp: Int?
     /// Whether in evaluation every position sees itself and as many positions before it as a lane remembers, instead of all there are.
@@ -62,11 +64,20 @@ public struct TransformerXLConfiguration: ModelConfiguration, Equatable {
                 "evaluationMemory", "is \(evaluationMemory), and a model that was trained with model.memory 0 remembers nothing",
                 advice: "leave it out, or raise model.memory")
         }
+        if kind == .compressiveTransformer {
+            if let key = [("memory", memory), ("evaluationMemory", evaluationMemory)].first(where: { $0.1 == 0 })?.0, !section.fillsIn {
+                throw section.error(
+                    key, "is 0, and nothing leaves such a memory to be compressed", advice: "raise it, or choose kind: transformer-xl")
+            }
+            compression = try CompressionConfiguration(section.section("compression"), memory: memory, evaluationMemory: evaluationMemory)
+        }
         clamp = try section.optionalInt(
             "clamp", "Distances above this one share its encoding.", defaultText: "each distance has its own", in: SizeLimits.positions)
-        sameLength = try section.bool(
-            "sameLength", "In evaluation every position sees as many positions before it as a lane remembers, instead of all there are.",
-            default: sameLength, onResume: .free)
+        if kind == .transformerXL {
+            sameLength = try section.bool(
+                "sameLength", "In evaluation every position sees as many positions before it as a lane remembers, instead of all there are.",
+                default: sameLength, onResume: .free)
+        }
         guard !sameLength || evaluationMemory > 0 || section.fillsIn else {
             throw section.error("sameLength", "asks for a memory in evaluation", advice: "raise model.evaluationMemory, or leave it out")
         }
@@ -84,7 +95,7 @@ public struct TransformerXLConfiguration: ModelConfiguration, Equatable {
         recompute = try section.recompute(default: recompute)
     }
 
-    public var kind: ModelKind { .transformerXL }
+    public var kind: ModelKind { compression == nil ? .transformerXL : .compressiveTransformer }
     public var maximumLength: Int? { nil }
     public var carriesMemory: Bool { memory > 0 || memorizing != nil }
     public var carryKey: String { memory > 0 ? "memory" : "memorizing" }

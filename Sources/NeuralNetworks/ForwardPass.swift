@@ -30,6 +30,9 @@ public final class ForwardPass {
     /// Receives the context vectors of the batch, [B, T, F] in the type of activations, once, from a model that gives them; `nil` when nobody asked.
     /// For passes without a tape.
     public var onContextVectors: ((Tensor) -> Void)?
+    /// What layers are to learn beside the model's loss, summed over the batch like it: a scalar on the tape; `nil` where there is nothing such. The
+    /// model's loss hands it on.
+    public private(set) var auxiliaryLoss: Tensor?
 
     /// A pass that trains (tape and dropout given), or evaluates (neither). With a tape it trains unless `isTraining` says otherwise.
     public init(
@@ -79,6 +82,9 @@ public final class ForwardPass {
     public func remember(_ state: MemoryState, as declarations: [MemoryDeclaration]) {
         if lent == nil { memory?.keep(state, of: declarations) } else { kept.append((declarations, state)) }
     }
+
+    /// Adds what a layer is to learn beside the model's loss. Not within a part that is computed again.
+    public func addAuxiliaryLoss(_ loss: Tensor) { auxiliaryLoss = auxiliaryLoss.map { $0 + loss } ?? loss }
 
     /// Runs a layer; with `recompute` and a tape its activations are not kept but computed again in the backward pass, with the same dropout. What the
     /// layer remembers from batch to batch goes in and out as without `recompute`, gradients included.

@@ -46,6 +46,11 @@ public struct LayerNorm {
     public func callAsFunction(_ x: Tensor, _ pass: ForwardPass) -> Tensor {
         pass.checked(layerNorm(x, gain: pass(weight), bias: pass(bias), epsilon: epsilon, outputType: weight.activationType), weight)
     }
+
+    /// The same with gain and bias as constants: no gradient reaches them.
+    public func withConstantParameters(_ x: Tensor) -> Tensor {
+        layerNorm(x, gain: weight.value, bias: bias.value, epsilon: epsilon, outputType: weight.activationType)
+    }
 }
 
 /// A table of vectors, one for each token or position.

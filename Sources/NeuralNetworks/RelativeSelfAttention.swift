@@ -58,14 +58,15 @@ public struct RelativeSelfAttention {
     ///   - distances: what `distance` makes of the encodings of the distances S - 1 ... 0, in this order, [S, D].
     ///   - biases: u and v, float32 [D] each, which all layers share.
     ///   - firstKeys, window: as `relativeAttention` takes them, the latter as `segmentWindow`.
-    ///   - mixing: makes what the output layer reads of what was attended to, [B, T, D], the queries, [B, T, D], and the keys and values of the segment,
-    ///     [B, T, 2 D]; `nil` for a layer that reads what was attended to.
+    ///   - mixing: makes what the output layer reads of what was attended to, [B, T, D], the queries, [B, T, D], and the keys and values of the
+    ///     segment, [B, T, 2 D]; `nil` for a layer that reads what was attended to.
     ///   - onKeysAndValues: gets those of the segment, [B, T, 2 D], for a cache to copy from.
     ///   - onWeights: gets the weights of the first sequence, for a picture.
+    ///   - onReceived: as `relativeAttention` takes it.
     public func callAsFunction(
         _ x: Tensor, past: Tensor?, distances: Tensor, biases: (content: Tensor, position: Tensor), firstKeys: [Int]?,
         window: Int? = nil, _ pass: ForwardPass, mixing: ((_ attended: Tensor, _ queries: Tensor, _ keysAndValues: Tensor) -> Tensor)? = nil,
-        onKeysAndValues: ((Tensor) -> Void)? = nil, onWeights: ((RelativeWeights) -> Void)? = nil
+        onKeysAndValues: ((Tensor) -> Void)? = nil, onWeights: ((RelativeWeights) -> Void)? = nil, onReceived: ((Tensor) -> Void)? = nil
     ) -> Tensor {
         let own = keyValue(x, pass)
         onKeysAndValues?(own)
@@ -75,8 +76,26 @@ public struct RelativeSelfAttention {
         let mixed = relativeAttention(
             query: AttentionOperand(queries), key: AttentionOperand(all), value: AttentionOperand(all, column: x.shape[2]), distances: distances,
             contentBias: biases.content, positionBias: biases.position, heads: heads, firstKeys: firstKeys, segmentWindow: window,
-            dropoutRate: dropoutRate, dropout: pass.dropout)
+            dropoutRate: dropoutRate, dropout: pass.dropout, onReceived: onReceived)
         return output(mixing?(mixed, queries, own) ?? mixed, pass)
+    }
+
+    /// What positions read of several memories by content alone, softmax(q k / sqrt(K)) v: without distances and their biases, without the output
+    /// projection. The matrices are constants: no gradient reaches them.
+    ///
+    /// - Parameters:
+    ///   - x: [B, T, D] in the type of activations, as `callAsFunction` takes it.
+    ///   - memories: rows [B, R, D] likewise, and the first of them that the positions of each sequence see, [B]; R for none.
+    /// - Returns: [B, T, D] for each memory, zeros where nothing is seen.
+    public func contentReadings(_ x: Tensor, of memories: [(rows: Tensor, first: [Int])]) -> [Tensor] {
+        let (positions, width) = (x.shape[1], x.shape[2])
+        let queries = linear(x, weight: query.weight.operand)
+        return memories.map { memory in
+            let pairs = linear(memory.rows, weight: keyValue.weight.operand)
+            return attention(
+                query: AttentionOperand(queries), key: AttentionOperand(pairs), value: AttentionOperand(pairs, column: width), width: width,
+                heads: heads, mask: AttentionMask(firstKeys: memory.first.flatMap { [Int](repeating: $0, count: positions) }))
+        }
     }
 }
 

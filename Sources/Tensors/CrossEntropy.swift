@@ -15,6 +15,11 @@ public struct SummedLoss {
     public let count: Int
     /// -log p(target) of each position, 0 where there is no target.
     public let perPosition: [Float]
+    /// What parts of the model learn besides, a sum like `loss`, of which it is no part; a scalar on the tape. `nil` where there is nothing such.
+    public var auxiliary: Tensor?
+
+    /// What is run backwards: the loss, and what is learned besides.
+    public var objective: Tensor { auxiliary.map { loss + $0 } ?? loss }
 
     /// Sums that another loss than the cross-entropy of classes has made; `count` is what the loss is divided by for a mean.
     public init(loss: Tensor, negativeLogLikelihood: Double, count: Int, perPosition: [Float]) {

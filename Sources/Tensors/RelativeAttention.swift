@@ -29,13 +29,16 @@ import Kernels
 ///   - segmentWindow: how many keys of the segment each query sees, the latest ones, its own among them; `nil` for all. The past is seen whole.
 ///   - dropoutRate: on the probabilities, during training.
 ///   - dropout: where the masks come from; `nil` in evaluation.
+///   - onReceived: gets the weights that each key receives, summed over the queries, the mean of the heads, before dropout: float32 [B, S], off the
+///     tape. They are computed apart, for 4 B T S D flops.
 /// - Returns: [B, T, D] of the query's type. Scores, sums and the gathering of products are float32 for both types.
 /// - Complexity: 2 B T S D flops forward more than `attention`, 6 backward; the backward pass holds another B S D numbers. No bit of the result or of
 ///   a gradient depends on the number of threads.
 /// - Source: Dai et al., "Transformer-XL: Attentive language models beyond a fixed-length context", 2019, section 3.3 and appendix B.
 public func relativeAttention(
     query: AttentionOperand, key: AttentionOperand, value: AttentionOperand, distances: Tensor, contentBias: Tensor, positionBias: Tensor,
-    heads: Int, firstKeys: [Int]? = nil, segmentWindow: Int? = nil, dropoutRate: Float = 0, dropout: DropoutContext? = nil
+    heads: Int, firstKeys: [Int]? = nil, segmentWindow: Int? = nil, dropoutRate: Float = 0, dropout: DropoutContext? = nil,
+    onReceived: ((Tensor) -> Void)? = nil
 ) -> Tensor {
     let positions = RelativePositions(distances: distances, contentBias: contentBias, positionBias: positionBias)
     let inputs = [query.tensor, key.tensor, value.tensor, distances, contentBias, positionBias]
@@ -44,8 +47,9 @@ public func relativeAttention(
         mask: AttentionMask(causal: true, firstKeys: firstKeys, segmentWindow: segmentWindow), scale: nil,
         dropout: dropoutRate > 0 ? dropout.map { AttentionDropout(rate: DropoutRate(dropoutRate), keys: $0.nextSiteKeys()) } : nil,
         positions: positions)
-    let (output, logSums) = computation.forward(keepsLogSums: inputs.contains { $0.requiresGradient })
+    let (output, logSums) = computation.forward(keepsLogSums: onReceived != nil || inputs.contains { $0.requiresGradient })
     guard let logSums else { return output }
+    onReceived?(computation.received(logSums))
     return Operation("relative attention").record(output, from: inputs) { gradient in
         computation.backward(gradient, output: output, logSums: logSums)
     }

@@ -11,6 +11,8 @@ struct StepSums {
     var tokens = 0.0
     /// What was measured of each micro-batch after its backward pass.
     var measure = 0.0
+    /// What parts of the model have learned from besides.
+    var auxiliary = 0.0
     /// Of this rank's last micro-batch, where it was asked for.
     var digest: UInt64?
 }
@@ -77,9 +79,9 @@ final class GradientReduction {
             let isLast = index == count - 1
             let travel = isLast ? buckets.map(begin) : nil
             tape.onProgress = travel?.progress
-            tape.backward(from: result.loss, seed: weight(result.count))
+            tape.backward(from: result.objective, seed: weight(result.count))
             if let failure = travel?.failure { throw failure }
-            sums.append([Double(result.loss.scalar), Double(result.count), measure(index)])
+            sums.append([Double(result.loss.scalar), Double(result.count), measure(index), Double(result.auxiliary?.scalar ?? 0)])
             if isLast || tree != nil { store.zeroMissingGradients() }
             if isLast, buckets == nil { for range in partition.buckets.buckets { digest?.add(store.gradients, range) } }
             if let accumulator, !isLast || buckets == nil { accumulator.add(store.gradients, rounding) }
@@ -90,7 +92,8 @@ final class GradientReduction {
             accumulator?.endStep()
         }
         let totals = try total(sums)
-        return StepSums(loss: totals[0], tokens: totals[1], measure: totals[2], digest: digest?.finalized(loss: Float(sums.last?[0] ?? 0)))
+        return StepSums(
+            loss: totals[0], tokens: totals[1], measure: totals[2], auxiliary: totals[3], digest: digest?.finalized(loss: Float(sums.last?[0] ?? 0)))
     }
 
     /// Leaves in the store's gradients, which are all dense then, the sum over all groups of what `fill` writes there for each of this rank's. Collective.

@@ -127,14 +127,14 @@ package final class LocalSteps: RunState {
             copy(store.values, to: group.values)
             rows.append([
                 outcome.loss * Double(outcome.tokens), Double(outcome.tokens), measured * outcome.gradientScale * outcome.gradientScale,
-                outcome.gradientNorm * outcome.gradientNorm, outcome.notFinite == nil ? 0 : 1,
+                outcome.gradientNorm * outcome.gradientNorm, outcome.notFinite == nil ? 0 : 1, outcome.auxiliaryLoss * Double(outcome.tokens),
             ])
         }
         try verify(nil)
         let sums = try tree.sum(rows, communicator: communicator)
         let count = Double(tree.groupCount)
         var outcome = TrainingStep.Outcome(
-            loss: sums[0] / max(sums[1], 1), tokens: Int(sums[1]), gradientNorm: (sums[3] / count).squareRoot(), measuredNorm: (sums[2] / count).squareRoot(),
+            loss: sums[0] / max(sums[1], 1), auxiliaryLoss: sums[5] / max(sums[1], 1), tokens: Int(sums[1]), gradientNorm: (sums[3] / count).squareRoot(), measuredNorm: (sums[2] / count).squareRoot(),
             gradientScale: 1)
         if sums[4] > 0 { outcome.notFinite = "the gradient of \(Int(sums[4])) of \(tree.groupCount) groups is not finite" }
         let meets = step % settings.interval == 0

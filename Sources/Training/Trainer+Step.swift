@@ -71,6 +71,7 @@ extension Trainer {
         var metrics = StepMetrics(step: step)
         metrics[.tokens] = Double(counters.tokens)
         metrics[.loss] = outcome.loss
+        metrics[.auxiliaryLoss] = outcome.auxiliaryLoss == 0 ? nil : outcome.auxiliaryLoss
         metrics[.gradientNorm] = outcome.gradientNorm
         metrics[.carriedGradientNorm] = carriesGradient ? outcome.measuredNorm : nil
         metrics.set(read)

@@ -12,6 +12,8 @@ package final class TrainingStep {
     package struct Outcome: Sendable {
         /// The mean loss of a token, nats, before the update.
         package var loss: Double
+        /// What parts of the model have learned from besides, the mean of a token; 0 where there is nothing such.
+        package var auxiliaryLoss = 0.0
         /// Predicted tokens.
         package var tokens: Int
         /// The gradient's global norm before clipping.
@@ -106,7 +108,7 @@ package final class TrainingStep {
         for index in 0..<microBatches {
             store.clearGradients()
             let tape = Tape()
-            tape.backward(from: try compute(index, tape).loss)
+            tape.backward(from: try compute(index, tape).objective)
         }
         store.clearGradients()
     }
@@ -118,7 +120,7 @@ package final class TrainingStep {
         store.clearGradients()
         let tape = Tape()
         let result = try compute(tape)
-        tape.backward(from: result.loss, seed: weight(tokens: result.count))
+        tape.backward(from: result.objective, seed: weight(tokens: result.count))
         store.zeroMissingGradients()
         var digest = GradientDigest()
         let gradients = store.gradients
@@ -160,7 +162,7 @@ package final class TrainingStep {
         let squares = try partition.squares(of: UnsafeBufferPointer(store.gradientMemory), rows: pieces.map(\.range), communicator)
         let norm = squares.reduce(0, +).squareRoot() * abs(scale)
         var outcome = Outcome(
-            loss: meanLoss, tokens: Int(sums.tokens), gradientNorm: norm, measuredNorm: sums.measure.squareRoot() * scale, gradientScale: scale)
+            loss: meanLoss, auxiliaryLoss: sums.auxiliary / max(sums.tokens, 1), tokens: Int(sums.tokens), gradientNorm: norm, measuredNorm: sums.measure.squareRoot() * scale, gradientScale: scale)
         if !norm.isFinite {
             let first = squares.firstIndex { !$0.isFinite }.map { ", first that of \(store.parameters[partition.parameterOfPart[$0]].name)" } ?? ""
             outcome.notFinite = "the gradient is not finite\(first), with a loss of \(meanLoss.isNaN ? "nan" : "\(meanLoss)")"

@@ -30,6 +30,13 @@ import TestSupport
             "64 positions x 48 units, lifetime lane, initially 0; 8 lanes hold"
         ),
         (
+            .carriedCompression,
+            [
+                "layers.0.memory": [42, 48], "layers.0.compressed": [20, 48], "layers.1.memory": [42, 48], "layers.1.compressed": [20, 48],
+                "slots": [], "remembered": [],
+            ], "20 slots x 48 units, lifetime lane, initially 0; 8 lanes hold"
+        ),
+        (
             .carriedDeltaNet,
             ["core.0.memory": [48, 16], "core.0.convolution": [3, 144], "core.1.memory": [48, 16], "core.1.convolution": [3, 144]],
             "48 keys x 16 values, lifetime lane, initially 0; 8 lanes hold"
@@ -57,14 +64,14 @@ import TestSupport
                 #expect(row["lifetime"] as? String == "lane" && row["lanes"] as? Int == 8)
                 let (minimum, maximum) = (try #require(row["minimum"] as? Double), try #require(row["maximum"] as? Double))
                 // Usage, links and weights are never negative.
-                let signed = ["hidden", "cell", "matrix", "memory", "reads", "convolution", "associations", "pending"]
+                let signed = ["hidden", "cell", "matrix", "memory", "reads", "convolution", "associations", "pending", "compressed"]
                 let isSigned = signed.contains { (row["name"] as? String)?.hasSuffix($0) == true }
                 #expect(maximum > 0 && (isSigned ? minimum < 0 : minimum >= 0), "\(row)")
             }
             let text = try MPIRun.runAlone(executable: "mneme", arguments: ["memory", "inspect", run.directory]).standardOutput
             #expect(text.contains(line), "\(text)")
             // What flows back to the start of a batch is logged; into remembered segments nothing flows.
-            #expect(run.metrics.allSatisfy { $0.contains("\"carried_gradient_norm\":") == (kind != .carriedSegments) })
+            #expect(run.metrics.allSatisfy { $0.contains("\"carried_gradient_norm\":") == ![.carriedSegments, .carriedCompression].contains(kind) })
         }
     }
 }

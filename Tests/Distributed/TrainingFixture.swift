@@ -67,6 +67,8 @@ struct TrainingFixture {
         case carriedComputer
         /// A Transformer-XL whose hidden states are carried along the stream of each lane, which forgets where a document begins, with all dropouts.
         case carriedSegments
+        /// A Transformer-XL that compresses what leaves its memory, carried along the stream of each lane, with all dropouts.
+        case carriedCompression
         /// A Gated DeltaNet whose matrices and last positions are carried along the stream of each lane, with dropout.
         case carriedDeltaNet
         /// A recurrent memory transformer whose associations, and what it has read of a segment, are carried along the stream of each lane, with dropout.
@@ -109,6 +111,9 @@ struct TrainingFixture {
                 "{kind: dnc, rows: 24, width: 12, readHeads: 2, bypassDropout: 0.2, carry: true, controller: {width: 48, layers: 2}}"
             case .carriedSegments:
                 "{kind: transformer-xl, layers: 2, width: 48, heads: 4, memory: 64, resetAtDocuments: true, dropout: 0.1, attentionDropout: 0.1}"
+            case .carriedCompression:
+                "{kind: compressive-transformer, layers: 2, width: 48, heads: 4, memory: 40, dropout: 0.1, attentionDropout: 0.1, "
+                    + "compression: {slots: 20, rate: 3}}"
             case .carriedDeltaNet: "{kind: gated-deltanet, layers: 2, width: 48, heads: 3, feedForward: 96, carry: true, dropout: 0.1}"
             case .carriedAssociations:
                 "{kind: recurrent-memory, layers: 2, width: 48, heads: 3, segment: 36, keyWidth: 8, feedForward: 96, carry: true, dropout: 0.1}"
@@ -122,7 +127,8 @@ struct TrainingFixture {
             case .windows, .streams, .prompts: "{kind: decoder-only, layers: 2, width: 64, heads: 4, context: 96, dropout: 0.1}"
             }
         let isStreamed = [
-            .streams, .carried, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedDeltaNet, .carriedAssociations,
+            .streams, .carried, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedCompression, .carriedDeltaNet,
+            .carriedAssociations,
         ].contains(kind)
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
         let task = kind.task(directory)

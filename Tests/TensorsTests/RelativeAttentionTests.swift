@@ -110,6 +110,40 @@ struct RelativeAttentionTests {
         #expect(abs(along - (ends[0] - ends[1]) / 2e-6) < tolerance * 5 * size.squareRoot(), "\(along), \((ends[0] - ends[1]) / 2e-6)")
     }
 
+    @Test("the attention that keys receive is the sum of the reference's weights", arguments: [DataType.float32, .bfloat16])
+    func received(_ type: DataType) {
+        // Values that are unit vectors bring the weights out: key s of a head in column s of it.
+        func unitValues(_ x: Inputs) -> Tensor {
+            let values = Tensor(zeros: [x.batch, x.keys, x.width])
+            for row in 0..<x.batch * x.keys { for head in 0..<x.heads { values.floats[row * x.width + head * x.size + row % x.keys] = 1 } }
+            return values.converted(to: type)
+        }
+        for (queries, keys, size) in [(3, 7, 7), (5, 5, 6), (70, 75, 80)] {
+            var inputs = Inputs(batch: 2, queries: queries, keys: keys, heads: 2, size: size)
+            inputs.firstKeys = (0..<2 * queries).map { $0 < queries ? 0 : keys - queries + 2 }
+            var x = inputs.tensors(type)
+            x[2] = unitValues(inputs)
+            var received: [Tensor] = []
+            _ = relativeAttention(
+                query: AttentionOperand(x[0]), key: AttentionOperand(x[1]), value: AttentionOperand(x[2]), distances: x[3], contentBias: x[4],
+                positionBias: x[5], heads: 2, firstKeys: inputs.firstKeys, dropoutRate: 0.5,
+                dropout: DropoutContext(seed: 1, step: 1, lanes: [0, 1]), onReceived: { received.append($0) })
+            #expect(received.count == 1 && received[0].shape == [2, keys])
+            let arrays = x.map { ReferenceArray($0) }
+            for b in 0..<2 {
+                let weights = Reference.relativeAttention(
+                    query: arrays[0][b], key: arrays[1][b], value: arrays[2][b], distances: arrays[3], contentBias: arrays[4],
+                    positionBias: arrays[5], heads: 2, firstKeys: Array(inputs.firstKeys![b * queries..<(b + 1) * queries])
+                ).values
+                for key in 0..<keys {
+                    let expected = (0..<2 * queries).reduce(0) { $0 + weights[$1 * size + key] } / 2
+                    let error = abs(Double(received[0].floats[b * keys + key]) - expected)
+                    #expect(error < (type == .float32 ? 1e-5 : 2e-2) * max(1, expected), "key \(key) of \(keys): \(error)")
+                }
+            }
+        }
+    }
+
     @Test("what a query does not see changes no bit of it, forwards and backwards")
     func unseen() {
         var inputs = Inputs(batch: 2, queries: 5, keys: 12, heads: 2, size: 3)

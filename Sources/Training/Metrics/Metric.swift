@@ -58,6 +58,9 @@ public struct Metric: Sendable {
     public static let tokens = Metric("tokens", .tokens, "predicted tokens, or answers, since the start of the run", isCount: true)
     /// The mean training loss of the step's tokens.
     public static let loss = Metric("loss", .nats, "mean training loss of the step's tokens", display: .fixed("loss"), better: .smaller)
+    /// What parts of the model learn from beside the loss, such as the compression of a memory. Absent where there is nothing such.
+    public static let auxiliaryLoss = Metric(
+        "auxiliary_loss", .none, "mean over the step's tokens of what parts of the model learn from beside the loss, such as a memory's compression")
     /// The gradient's global norm before clipping.
     public static let gradientNorm = Metric("gradient_norm", .none, "norm of the gradient before clipping", display: .fixed("gradient norm"))
     /// The norm of the loss's gradient by what the lanes brought with them from their last batches, all lanes together, scaled as the gradient. Absent
@@ -87,8 +90,8 @@ public struct Metric: Sendable {
 
     /// Every figure of a step, in the order of metrics.jsonl.
     public static let all = [
-        step, tokens, loss, gradientNorm, carriedGradientNorm, memoryHitRate, memoryGate, memoryEntropy, memoryAge, parameterNorm, learningRate,
-        cutPairs, skippedSteps, seconds, tokensPerSecond,
+        step, tokens, loss, auxiliaryLoss, gradientNorm, carriedGradientNorm, memoryHitRate, memoryGate, memoryEntropy, memoryAge, parameterNorm,
+        learningRate, cutPairs, skippedSteps, seconds, tokensPerSecond,
     ]
 
     // MARK: What an evaluation reports
