@@ -105,6 +105,9 @@ public final class DecoderOnlyTransformer: MemorizingModel {
         output(hidden(inputs, pass), pass)
     }
 
+    /// The logits of hidden states [.., D], float32 [.., V].
+    func logits(ofHidden hidden: Tensor, _ pass: ForwardPass) -> Tensor { output(hidden, pass) }
+
     public func loss(_ batch: TokenBatch, _ pass: ForwardPass) -> SummedLoss {
         pass.resets = batch.resets
         pass.pairs?.lanes = batch.lanes

@@ -25,6 +25,14 @@ public struct LookupBatch {
     }
 }
 
+/// What teaches a model which record to choose.
+private enum LookupLoss: String, CaseIterable {
+    /// The right key among those of the batch.
+    case contrastive
+    /// Answers alone; see ``MarginalForm``.
+    case sequence, token
+}
+
 /// What a lookup model has beside its Transformer.
 public struct LookupConfiguration: Sendable, Equatable {
     /// W.
@@ -33,21 +41,31 @@ public struct LookupConfiguration: Sendable, Equatable {
     public var temperature: Float
     /// The weight of choosing keys beside that of predicting tokens.
     public var weight: Float
+    /// How the choice is learned from answers alone; `nil` where the right key is told.
+    public var marginal: MarginalConfiguration?
 
     /// Keys of `keyWidth` numbers; the rest as published or usual.
-    public init(keyWidth: Int, temperature: Float = 0.05, weight: Float = 0.25) {
-        (self.keyWidth, self.temperature, self.weight) = (keyWidth, temperature, weight)
+    public init(keyWidth: Int, temperature: Float = 0.05, weight: Float = 0.25, marginal: MarginalConfiguration? = nil) {
+        (self.keyWidth, self.temperature, self.weight, self.marginal) = (keyWidth, temperature, weight, marginal)
     }
 
     /// Reads the section `model`'s keys of lookups.
     /// - Throws: `UserError` (.configuration).
     public init(_ section: ConfigurationSection, width: Int) throws {
+        let loss = try section.choice(
+            "lookupLoss",
+            "What teaches which record to choose: the right one among the keys of the batch, or answers alone, with the records summed out of whole answers "
+                + "(sequence) or of each token (token).", default: LookupLoss.contrastive)
         self.init(
             keyWidth: try section.int("keyWidth", "Numbers of a key.", default: width, defaultText: "model.width", in: SizeLimits.width),
             temperature: try section.float(
-                "temperature", "What the cosines of a query and keys are divided by.", default: 0.05, in: 0.001...1000),
-            weight: try section.float(
-                "lookupWeight", "The weight of choosing the right key beside that of predicting the next token.", default: 0.25, in: 0...1000))
+                "temperature", "What the cosines of a query and keys are divided by.", default: 0.05, in: 0.001...1000))
+        if let form = MarginalForm(rawValue: loss.rawValue) {
+            marginal = try MarginalConfiguration(section, form)
+        } else {
+            weight = try section.float(
+                "lookupWeight", "The weight of choosing the right key beside that of predicting the next token.", default: 0.25, in: 0...1000)
+        }
     }
 }
 
@@ -65,48 +83,25 @@ public final class LookupLanguageModel: TrainableModel {
     public let configuration: LookupConfiguration
     public var store: ParameterStore { decoder.store }
 
-    private let query: Linear
-    private let key: Linear
-    /// What brings vectors whose mean square is 1 to length 1, [W].
-    private let unitGain: Tensor
+    private let query: UnitProjection
+    private let key: UnitProjection
 
     /// Declares the decoder's parameters, then `query` and `key`. The caller allocates.
     public init(_ transformer: TransformerConfiguration, _ configuration: LookupConfiguration, vocabularySize: Int) {
         decoder = DecoderOnlyTransformer(transformer, vocabularySize: vocabularySize)
         self.configuration = configuration
-        let (width, keyWidth) = (transformer.width, configuration.keyWidth)
-        let uniform = Initializer.uniform(bound: 1 / Float(width).squareRoot())
-        query = Linear(decoder.store, "query", inputs: width, outputs: keyWidth, initializer: uniform, hasBias: false)
-        key = Linear(decoder.store, "key", inputs: width, outputs: keyWidth, initializer: uniform, hasBias: false)
-        unitGain = Tensor([Float](repeating: 1 / Float(keyWidth).squareRoot(), count: keyWidth), [keyWidth])
-    }
-
-    /// [n, D] to vectors of length 1: float32 [n, W].
-    private func unit(_ hidden: Tensor, _ map: Linear, _ pass: ForwardPass) -> Tensor {
-        rmsNorm(map(hidden, pass), gain: unitGain, epsilon: 1e-12, outputType: .float32)
-    }
-
-    /// Rows of hidden states [.., D] by their numbers, in the type of activations: [n, D].
-    private func rows(_ hidden: Tensor, _ indices: [Int]) -> Tensor {
-        let width = hidden.shape.columns
-        let table = convert(hidden, to: .float32).reshaped(to: [hidden.count / width, width])
-        return convert(embedding(table, Tensor(indices.map { Int32($0) }, [indices.count])), to: hidden.dataType)
+        query = UnitProjection(decoder.store, "query", inputs: transformer.width, outputs: configuration.keyWidth)
+        key = UnitProjection(decoder.store, "key", inputs: transformer.width, outputs: configuration.keyWidth)
     }
 
     /// The queries at some positions of hidden states [B, T, D]: float32 [F, W], of length 1.
-    public func queries(_ hidden: Tensor, at positions: [Int], _ pass: ForwardPass) -> Tensor { unit(rows(hidden, positions), query, pass) }
+    public func queries(_ hidden: Tensor, at positions: [Int], _ pass: ForwardPass) -> Tensor { query(hidden, at: positions, pass) }
 
     /// The keys of texts, all of U tokens: int32 [K, U] to float32 [K, W], of length 1.
-    public func keys(_ texts: Tensor, _ pass: ForwardPass) -> Tensor {
-        let last = texts.shape[1] - 1
-        return unit(rows(decoder.hidden(texts, pass), (0..<texts.shape[0]).map { $0 * texts.shape[1] + last }), key, pass)
-    }
+    public func keys(_ texts: Tensor, _ pass: ForwardPass) -> Tensor { key(decoder.hidden(texts, pass), at: texts.lastPositions, pass) }
 
     /// The queries at the ends of texts, all of U tokens: int32 [F, U] to float32 [F, W].
-    public func queries(atEndsOf texts: Tensor, _ pass: ForwardPass) -> Tensor {
-        let last = texts.shape[1] - 1
-        return queries(decoder.hidden(texts, pass), at: (0..<texts.shape[0]).map { $0 * texts.shape[1] + last }, pass)
-    }
+    public func queries(atEndsOf texts: Tensor, _ pass: ForwardPass) -> Tensor { query(decoder.hidden(texts, pass), at: texts.lastPositions, pass) }
 
     /// The loss of tokens and lookups; `negativeLogLikelihood`, `count` and `perPosition` are of tokens alone.
     public func loss(_ batch: LookupBatch, _ pass: ForwardPass) -> SummedLoss {

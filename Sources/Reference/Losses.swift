@@ -32,3 +32,35 @@ public func candidateCrossEntropy(_ query: ReferenceArray, _ table: ReferenceArr
     }
     return loss
 }
+
+/// -log of the probability of answers, summed over questions: p(z) = softmax(scores) of K records and p(y_t | z, y_<t) = softmax(logits), the records summed out
+/// of a whole answer, or of each token by itself (Lewis et al. 2020, section 2.1, RAG-Sequence and RAG-Token).
+///
+/// - Parameters:
+///   - logits: [R, V]: question by question, record by record, a row for each target.
+///   - scores: [Q, K].
+///   - targets: Q answers; a negative target does not count.
+public func marginalCrossEntropy(_ logits: ReferenceArray, scores: ReferenceArray, targets: [[Int]], isPerToken: Bool) -> ReferenceArray {
+    var (loss, first): (ReferenceArray, Int) = (0, 0)
+    for (question, answer) in targets.enumerated() {
+        let answer = answer.filter { $0 >= 0 }
+        guard !answer.isEmpty else { continue }
+        let prior = scores[question] - logSumExponential(scores[question])
+        // log p(y_t | z, y_<t): [K, T].
+        let likelihoods = ReferenceArray.stacked(
+            (0..<scores.shape[1]).map { record in
+                ReferenceArray.stacked(
+                    answer.enumerated().map { token, target in
+                        let row = logits[first + record * answer.count + token]
+                        return (row - logSumExponential(row))[target]
+                    })
+            })
+        first += scores.shape[1] * answer.count
+        if isPerToken {
+            for token in answer.indices { loss = loss - logSumExponential(prior + likelihoods.transposed[token])[0] }
+        } else {
+            loss = loss - logSumExponential(prior + likelihoods.sum().flattened)[0]
+        }
+    }
+    return loss
+}

@@ -18,7 +18,7 @@ struct FusedOperationTests {
 
     @Test("the vectors of an independent program that the table names are there")
     func golden() throws {
-        let known = Set(try ["operations", "recurrent", "relative_attention"].flatMap { try GoldenFile.read($0).cases.map(\.name) })
+        let known = Set(try ["operations", "recurrent", "relative_attention", "marginal"].flatMap { try GoldenFile.read($0).cases.map(\.name) })
         for case let name? in fusedOperations.map(\.golden) { #expect(known.contains(name), "\(name)") }
     }
 

@@ -6,7 +6,8 @@ import Tensors
 
 /// Fused operations at small and odd sizes, and at sizes where rows are divided between threads.
 let fusedOperations: [OperationCase] =
-    linearCases + normalizationCases + lookupCases + attentionCases + relativeAttentionCases + lossCases + recurrentCases
+    linearCases + normalizationCases + lookupCases + attentionCases + relativeAttentionCases + lossCases + marginalCases
+    + recurrentCases
 
 private func normal(_ shapes: [String: Shape], deviation: Float = 1) -> [String: Tensor] {
     shapes.reduce(into: [:]) { $0[$1.key] = randomTensor($1.key, $1.value, deviation: deviation) }
@@ -211,6 +212,23 @@ private let lossCases: [OperationCase] = [(4, 3, 6), (37, 12, 19), (200, 33, 150
                     linear($0["hidden"]!, weight: $0["weight"]!, bias: $0["bias"]!), targets: targets, labelSmoothing: smoothing)
             },
         ]
+    }
+}
+
+/// Answers of 0 to 3 tokens, padded; R is K times the tokens of all.
+private let marginalCases: [OperationCase] = [(1, 1, 5), (5, 3, 7), (9, 6, 67)].flatMap { questions, records, classes -> [OperationCase] in
+    let answers = (0..<questions).map { question in (0..<3).map { $0 < (question + 2) % 4 ? (question * 5 + $0 * 3) % classes : -1 } }
+    let rows = records * answers.joined().count { $0 >= 0 }
+    let targets = { @Sendable in Tensor(answers.joined().map { Int32($0) }, [questions, 3]) }
+    return MarginalForm.allCases.map { form in
+        OperationCase(
+            "marginal cross-entropy by \(form), \(questions) questions, \(records) records", golden: "marginal-\(form)",
+            normal(["logits": [rows, classes], "scores": [questions, records]])
+        ) {
+            marginalCrossEntropy($0["logits"]!, scores: $0["scores"]!, targets: targets(), form: form).loss
+        } reference: {
+            marginalCrossEntropy($0["logits"]!, scores: $0["scores"]!, targets: answers, isPerToken: form == .token)
+        }
     }
 }
 

@@ -125,4 +125,11 @@ public struct Biographies: Sendable, Equatable {
         }
         return [BiographySymbols.begin] + name + [attribute]
     }
+
+    /// The symbols of an attribute's value in words; `nil` where it has none of that name.
+    public static func value(_ text: String, of attribute: BiographyAttribute) -> [Int32]? {
+        let words = text.split(whereSeparator: \.isWhitespace)
+        let symbols = zip(attribute.kinds, words).compactMap { BiographySymbols.symbol($0, named: $1) }
+        return symbols.count == attribute.kinds.count && words.count == symbols.count ? symbols : nil
+    }
 }

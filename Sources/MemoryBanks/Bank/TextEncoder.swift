@@ -20,14 +20,17 @@ extension TextEncoder {
 /// The encoders that a bank can name.
 public enum TextEncoders {
     /// Their names.
-    public static let names = ["hashed-ngrams", run]
+    public static let names = [hashedNGrams, run]
+
+    /// ``HashedNGrams``, which needs no model.
+    public static let hashedNGrams = "hashed-ngrams"
 
     /// The model of the run that the bank belongs to; see ``MemoryBank/runEncoder``.
     public static let run = "run"
 
     /// An encoder that needs no model, by its name; `nil` where there is none.
     public static func named(_ name: String, width: Int) -> (any TextEncoder)? {
-        name == "hashed-ngrams" ? HashedNGrams(width: width) : nil
+        name == hashedNGrams ? HashedNGrams(width: width) : nil
     }
 }
 
@@ -44,7 +47,7 @@ public struct HashedNGrams: TextEncoder, Sendable {
     /// An encoder whose keys have `width` elements.
     public init(width: Int) { self.width = width }
 
-    public var generation: BankGeneration { BankGeneration(model: "hashed-ngrams", normalization: "l2", width: width) }
+    public var generation: BankGeneration { BankGeneration(model: TextEncoders.hashedNGrams, normalization: "l2", width: width) }
 
     public func keys(_ texts: [String]) -> [[Float]] { texts.map(key) }
 

@@ -19,6 +19,7 @@ extension BiographyTask: AnsweringTask {
         let question = try Biographies.question(String(line))
         switch learner {
         case .byHeart(let model): return answerByHeart(question, String(line), model)
+        case .byMarginal(let model): return try answerByMarginal(question, String(line), model)
         case .byLookup(let model):
             let path = FactBank.directory(ofRun: directory ?? configuration.directory)
             let bank = try MemoryBank(path)
@@ -32,6 +33,17 @@ extension BiographyTask: AnsweringTask {
             return Explanation(
                 input: [String(line)], answer: value, notes: ["\(record.id), version \(record.version), likeness \(String(format: "%.4f", best.score))"], pictures: [])
         }
+    }
+
+    /// The answer of a model that sums the records of the run's bank out. The best of them, and how alike its key is, stands in the notes.
+    private func answerByMarginal(_ question: [Int32], _ line: String, _ model: MarginalLanguageModel) throws -> Explanation {
+        let path = FactBank.directory(ofRun: directory ?? configuration.directory)
+        guard let (value, nats, best) = try answer(question, model, MemoryBank(path)) else {
+            throw UserError(.missingInput, "holds no facts in words of biographies", at: path, advice: "put some, or build it with mneme memory build")
+        }
+        let (name, attribute) = (Biographies.text(best.question.dropFirst().dropLast()), Biographies.text(best.question.suffix(1)))
+        let note = "\(name) | \(attribute) -> \(Biographies.text(best.value)), likeness \(String(format: "%.4f", best.likeness))"
+        return Explanation(input: [line], answer: Biographies.text(value), probability: exp(-nats), notes: [note], pictures: [])
     }
 
     /// The likeliest symbols of the value, one after the other.

@@ -18,28 +18,34 @@ public final class BiographyTask: LearningTask {
     enum Learner {
         case byHeart(DecoderOnlyTransformer)
         case byLookup(LookupLanguageModel)
+        /// Looked up, and learned from answers alone.
+        case byMarginal(MarginalLanguageModel)
     }
 
     /// The people.
     public let biographies: Biographies
-    private let settings: BiographyTaskSettings
+    let settings: BiographyTaskSettings
     let configuration: RunConfiguration
     let learner: Learner
     /// The run directory, where the run is used.
     let directory: String?
+    /// The facts that a model which learns from answers alone finds in training, once they are needed.
+    var knownFacts: FactIndex?
 
     init(_ configuration: RunConfiguration, _ settings: BiographyTaskSettings, savedIn directory: String?) {
         (self.configuration, self.settings, self.directory) = (configuration, settings, directory)
         biographies = Biographies(people: settings.people, seed: settings.seed ?? configuration.seed)
-        learner = settings.lookup.map {
-            .byLookup(LookupLanguageModel(settings.transformer, $0, vocabularySize: BiographySymbols.count))
-        } ?? .byHeart(DecoderOnlyTransformer(settings.transformer, vocabularySize: BiographySymbols.count))
+        let vocabulary = BiographySymbols.count
+        learner = settings.lookup.map { lookup in
+            lookup.marginal.map { .byMarginal(MarginalLanguageModel(settings.transformer, lookup, $0, vocabularySize: vocabulary)) }
+                ?? .byLookup(LookupLanguageModel(settings.transformer, lookup, vocabularySize: vocabulary))
+        } ?? .byHeart(DecoderOnlyTransformer(settings.transformer, vocabularySize: vocabulary))
     }
 
     public var summary: String {
         let bits = Double(settings.people) * Biographies.bitsPerPerson
         return "biographies of \(settings.people) people, \(String(format: "%.4g", bits / 1e6)) million bits of facts"
-            + (lookupModel == nil ? "" : ", looked up in a bank")
+            + (settings.lookup == nil ? "" : ", looked up in a bank")
     }
 
     public var laneBytes: Int { 8 * Biographies.length }
@@ -50,31 +56,38 @@ public final class BiographyTask: LearningTask {
         switch learner {
         case .byHeart(let model): model
         case .byLookup(let model): model
+        case .byMarginal(let model): model
         }
     }
-    /// The model, where it looks its facts up.
-    public var lookupModel: LookupLanguageModel? { if case .byLookup(let model) = learner { model } else { nil } }
+    /// The encoder of the keys of the task's facts; `nil` for a model that knows them by heart.
+    var encoderName: String? { settings.lookup.map { $0.marginal == nil ? TextEncoders.run : TextEncoders.hashedNGrams } }
 
     public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
         let loader = BiographyLoader(biographies, lanes: configuration.batch.lanes, seed: configuration.seed)
         switch learner {
         case .byHeart(let model): return loader.prepared(for: model) { $0.batch(lanes: $1).textBatch(withValues: true) }
         case .byLookup(let model): return loader.prepared(for: model) { $0.batch(lanes: $1).lookupBatch }
+        case .byMarginal(let model):
+            let facts = try factIndex()
+            return loader.prepared(for: model) { $0.batch(lanes: $1).questionBatch(facts) }
         }
     }
 
     /// What makes keys of texts such as `First Middle Last | birth city`.
     /// - Throws: `UserError` (.configuration) for a model that knows its facts by heart.
     func makeEncoder() throws -> any TextEncoder {
-        guard let lookupModel else {
+        switch learner {
+        case .byHeart:
             throw UserError(.configuration, "its model looks no facts up", at: configuration.directory, advice: "train one whose model.kind is lookup")
+        case .byLookup(let model): return LookupEncoder(model) { try Biographies.question($0) }
+        case .byMarginal(let model): return HashedNGrams(width: model.configuration.keyWidth)
         }
-        return LookupEncoder(lookupModel) { try Biographies.question($0) }
     }
 
     public var bank: KeptBank? {
-        guard settings.keepsBank, let lookupModel else { return nil }
-        return KeptBank(name: FactBank.name, rules: FactBank.rules(keyWidth: lookupModel.configuration.keyWidth), encoder: makeEncoder) { [biographies] bank, edit in
+        guard settings.keepsBank, let keyWidth = settings.lookup?.keyWidth, let encoderName else { return nil }
+        let rules = FactBank.rules(keyWidth: keyWidth, encoder: encoderName)
+        return KeptBank(name: FactBank.name, rules: rules, encoder: makeEncoder) { [biographies] bank, edit in
             try FactBank.fill(bank, of: biographies, 0..<biographies.people, edit)
         }
     }
@@ -82,7 +95,7 @@ public final class BiographyTask: LearningTask {
     // MARK: Evaluation
 
     /// People whose facts are asked for together.
-    private static let peopleAtOnce = 32
+    static let peopleAtOnce = 32
 
     /// Validation asks for the facts of the first `task.examples` people, test for those of all. A model in training has keys of its own for each
     /// evaluation: those of a bank would be an earlier model's.
@@ -98,6 +111,9 @@ public final class BiographyTask: LearningTask {
         case .byLookup(let model):
             let facts = try FactKeys(of: 0..<settings.people, biographies, model, communicator)
             return try recallByLookup(of: people, model, communicator) { try facts.values(of: $0, biographies, communicator) }
+        case .byMarginal(let model):
+            let facts = try communicator.onEveryRank { try factIndex() }
+            return try recallByMarginal(of: people, model, communicator) { try facts.facts(nearest: $0, $1) }
         }
     }
 
@@ -108,23 +124,34 @@ public final class BiographyTask: LearningTask {
         let people = request.people ?? people(of: part)
         let directory = FactBank.directory(ofRun: request.directory)
         let hasBank = try communicator.agreeOnFlag(communicator.rank == 0 && MemoryBank.exists(directory) ? 1 : 0) > 0
-        guard let model = lookupModel, hasBank else {
+        guard encoderName != nil, hasBank else {
             return EvaluationReport(task: summary, part: part, try recall(of: people, communicator).scores(of: settings.people))
         }
         let bank = try MemoryBank(directory, communicator: communicator)
-        let encoder = try communicator.onEveryRank { try makeEncoder() }
-        let filter = BankFilter(.one(Biographies.namespace))
-        let recall = try recallByLookup(of: people, model, communicator, isKept: kept(people, in: bank)) { queries in
-            let found = try bank.nearest(queries, count: 1, in: filter, generation: encoder.generation)
-            return try bank.records(ofRows: found.rows.map { $0.first?.id ?? -1 }).map { record in
-                if case .text(let text) = record?.value { text } else { nil }
-            }
-        }
+        let generation = try communicator.onEveryRank { try makeEncoder().generation }
+        let recall = try recall(of: people, in: bank, generation)
         var report = EvaluationReport(task: summary, part: part, recall.scores(of: settings.people))
         report.set("bank", .text(directory))
         report.set("bank_commit", .count(bank.commit))
         report.say("bank", "\(directory), commit \(bank.commit)")
         return report
+    }
+
+    private func recall(of people: Range<Int>, in bank: MemoryBank, _ generation: BankGeneration) throws -> FactRecall {
+        let isKept = try kept(people, in: bank)
+        switch learner {
+        case .byHeart(let model): return try recallByHeart(of: people, model, bank.communicator)
+        case .byLookup(let model):
+            let filter = BankFilter(.one(Biographies.namespace))
+            return try recallByLookup(of: people, model, bank.communicator, isKept: isKept) { queries in
+                let found = try bank.nearest(queries, count: 1, in: filter, generation: generation)
+                return try bank.records(ofRows: found.rows.map { $0.first?.id ?? -1 }).map { record in
+                    if case .text(let text) = record?.value { text } else { nil }
+                }
+            }
+        case .byMarginal(let model):
+            return try recallByMarginal(of: people, model, bank.communicator, isKept: isKept) { try bank.facts(nearest: $0, $1, generation) }
+        }
     }
 
     /// Which facts of some people a bank has, person by person. Collective.
@@ -137,7 +164,7 @@ public final class BiographyTask: LearningTask {
         return try bank.communicator.allReduced(own, .maximum).map { $0 > 0 }
     }
 
-    private func chunks(of people: Range<Int>) -> [Range<Int>] {
+    func chunks(of people: Range<Int>) -> [Range<Int>] {
         stride(from: people.lowerBound, to: people.upperBound, by: Self.peopleAtOnce).map {
             $0..<min($0 + Self.peopleAtOnce, people.upperBound)
         }
@@ -268,86 +295,6 @@ private struct FactKeys {
         return found.rows.map { rows in
             rows.first.map { Biographies.text(biographies.value(of: attributes[$0.id % attributes.count], $0.id / attributes.count)) }
         }
-    }
-}
-
-/// How many facts are recalled, by attribute; sums that ranks can add up.
-private struct FactRecall {
-    /// People who were asked about.
-    var people: Int
-    /// By attribute: questions, right answers, right answers to questions in other words, nats of the values.
-    private var sums: [SIMD4<Double>]
-    /// Questions for facts that the bank has, those answered right; questions for facts that it has not, those answered right all the same.
-    private var bank = SIMD4<Double>.zero
-    /// Whether values have a loss.
-    private var hasLoss = false
-    /// The predicted tokens of text, where values are not.
-    var (textNats, textTokens) = (0.0, 0.0)
-
-    static let width = 4 * BiographyAttribute.allCases.count + 5
-
-    init(people: Int) {
-        self.people = people
-        sums = Array(repeating: .zero, count: BiographyAttribute.allCases.count)
-    }
-
-    init(people: Int, encoded: [Double]) {
-        self.init(people: people)
-        for place in sums.indices { for part in 0..<4 { sums[place][part] = encoded[4 * place + part] } }
-        for part in 0..<4 { bank[part] = encoded[4 * sums.count + part] }
-        hasLoss = encoded[Self.width - 1] > 0
-    }
-
-    var encoded: [Double] { (sums + [bank]).flatMap { sum in (0..<4).map { sum[$0] } } + [hasLoss ? 1 : 0] }
-
-    mutating func add(_ attribute: BiographyAttribute, isParaphrased: Bool, isRight: Bool, nats: Double? = nil, isKept: Bool? = nil) {
-        let (place, right) = (attribute.rawValue, isRight ? 1.0 : 0)
-        if isParaphrased {
-            sums[place][2] += right
-            return
-        }
-        sums[place][0] += 1
-        sums[place][1] += right
-        if let nats {
-            sums[place][3] += nats
-            hasLoss = true
-        }
-        if let isKept {
-            bank[isKept ? 0 : 2] += 1
-            bank[isKept ? 1 : 3] += right
-        }
-    }
-
-    private func share(_ place: Int, _ part: Int) -> Double { sums[place][0] == 0 ? 0 : sums[place][part] / sums[place][0] }
-    private func mean(_ part: Int) -> Double { sums.indices.reduce(0) { $0 + share($1, part) } / Double(sums.count) }
-
-    /// Bits of a person's facts that are recalled: of an attribute its bits less the mean cross-entropy of its value, at least 0; where values are looked up, its
-    /// bits times the share that is right.
-    private var bitsPerPerson: Double {
-        BiographyAttribute.allCases.reduce(0) { bits, attribute in
-            let place = attribute.rawValue
-            return bits + (hasLoss ? max(0, attribute.bits - share(place, 3) / log(2)) : attribute.bits * share(place, 1))
-        }
-    }
-
-    /// Recall of facts that the bank has, and of those that it has not.
-    private var bankScores: [TaskScores.Score] {
-        [("of_facts_in_the_bank", 0), ("of_facts_not_in_the_bank", 2)].flatMap { name, part -> [TaskScores.Score] in
-            bank[part] == 0 ? [] : [.init("recall_\(name)", bank[part + 1] / bank[part]), .init("questions_\(name)", bank[part])]
-        }
-    }
-
-    /// - Parameter all: N.
-    func scores(of all: Int) -> TaskScores {
-        let names = BiographyAttribute.allCases.map { $0.name.replacing(" ", with: "_") }
-        let values = sums.reduce(0) { $0 + $1[3] } / max(1, sums.reduce(0) { $0 + $1[0] })
-        return TaskScores(
-            examples: people, loss: hasLoss ? values : textTokens > 0 ? textNats / textTokens : nil,
-            scores: [
-                .init("recall", mean(1)), .init("recall_in_other_words", mean(2)), .init("bits_per_person", bitsPerPerson),
-                .init("bits_recalled", bitsPerPerson * Double(all)),
-            ],
-            details: names.enumerated().map { .init("recall_\($1)", share($0, 1)) } + bankScores)
     }
 }
 

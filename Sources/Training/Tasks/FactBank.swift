@@ -15,9 +15,9 @@ public enum FactBank {
     /// Where a run's bank of facts is.
     public static func directory(ofRun directory: String) -> String { "\(directory)/banks/\(name)" }
 
-    /// The rules of a bank of facts.
-    static func rules(keyWidth: Int) -> BankConfiguration {
-        BankConfiguration(keyWidth: keyWidth, value: .text, metric: .dot, encoder: TextEncoders.run)
+    /// The rules of a bank of facts whose keys an encoder makes.
+    static func rules(keyWidth: Int, encoder: String) -> BankConfiguration {
+        BankConfiguration(keyWidth: keyWidth, value: .text, metric: .dot, encoder: encoder)
     }
 
     /// The run directory that a bank belongs to, by its path: the one above `banks`.
@@ -36,7 +36,7 @@ public enum FactBank {
     }
 
     private static func task(of run: LoadedRun) throws -> BiographyTask {
-        guard let task = run.task as? BiographyTask, task.lookupModel != nil else {
+        guard let task = run.task as? BiographyTask, task.encoderName != nil else {
             throw UserError(
                 .configuration, "its model, \(run.configuration.task.modelKind), looks no facts up", at: run.directory,
                 advice: "name a run whose model.kind is lookup")
@@ -59,7 +59,8 @@ public enum FactBank {
         let task = try communicator.onEveryRank { try Self.task(of: run) }
         let encoder = try communicator.onEveryRank { try task.makeEncoder() }
         let bank = try MemoryBank.openedOrMade(
-            directory, rules(keyWidth: encoder.generation.width), generation: encoder.generation, identity, communicator: communicator)
+            directory, rules(keyWidth: encoder.generation.width, encoder: task.encoderName ?? TextEncoders.run), generation: encoder.generation, identity,
+            communicator: communicator)
         defer { bank.close() }
         bank.runEncoder = { encoder }
         let people = people ?? 0..<task.biographies.people
