@@ -248,7 +248,10 @@ private struct GoldenCompression: Decodable {
             tape.backward(from: own)
             model.store.zeroMissingGradients()
             (first, last) = (step == 0 ? own.scalar : first, own.scalar)
-            for i in 0..<model.store.flatCount { model.store.values[i] -= 0.02 * model.store.gradients[i] }
+            // Steps of one length, whatever the loss.
+            let gradients = Array(model.store.gradients)
+            let norm = gradients.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            for (i, gradient) in gradients.enumerated() { model.store.values[i] -= 0.1 * gradient / norm }
         }
         #expect(last < first / 2, "\(first) to \(last)")
         #expect(others.map(\.value.array) == before, "the compression's loss reaches nothing else")

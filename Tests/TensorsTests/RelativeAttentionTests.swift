@@ -120,7 +120,9 @@ struct RelativeAttentionTests {
         }
         for (queries, keys, size) in [(3, 7, 7), (5, 5, 6), (70, 75, 80)] {
             var inputs = Inputs(batch: 2, queries: queries, keys: keys, heads: 2, size: size)
-            inputs.firstKeys = (0..<2 * queries).map { $0 < queries ? 0 : keys - queries + 2 }
+            // The second sequence sees nothing before a place, and its first query nothing at all.
+            let past = keys - queries
+            inputs.firstKeys = (0..<2 * queries).map { $0 < queries ? 0 : min(past + 2, past + 1 + $0 - queries) }
             var x = inputs.tensors(type)
             x[2] = unitValues(inputs)
             var received: [Tensor] = []
