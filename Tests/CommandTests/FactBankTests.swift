@@ -139,7 +139,7 @@ import Testing
     @Test("which record is right is learned from answers alone, and what the bank says is answered at once")
     func answersAlone() throws {
         try withScratchDirectory { directory in
-            let file = try runFile(directory, steps: 260, people: 300, more: "checkpoint: {every: 260}")
+            let file = try runFile(directory, steps: 300, people: 1000, more: "checkpoint: {every: 300}")
             let settings = [
                 "model.lookupLoss=sequence", "model.records=4", "model.keyWidth=128", "model.wordWeight=2", "model.width=32", "model.layers=1",
                 "batch.lanes=8", "batch.groups=1", "optimizer.learningRate=1e-2", "evaluation.every=20", "log.every=20",
@@ -164,20 +164,27 @@ import Testing
             let bank = "\(directory)/run/banks/facts"
             try mneme(["corpus", "simulate", "biographies", "--people", "0-9", "--seed", "5", "--output", "\(directory)/known"])
             let records = try String(contentsOfFile: "\(directory)/known/records.jsonl", encoding: .utf8).split(separator: "\n").map { try jsonObject(String($0)) }
-            // Somebody whose birth city is answered, and another city to come from.
             let cities = records.filter { ($0["id"] as? String)?.hasSuffix("| birth city") == true }
             let texts = try cities.map { (try #require($0["id"] as? String), try #require($0["text"] as? String)) }
-            func answer(_ asked: String) throws -> String {
+            /// The answer, and the record that is most like the question.
+            func answer(_ asked: String) throws -> (value: String, record: String) {
                 try "\(asked)\n".write(toFile: "\(directory)/question.txt", atomically: true, encoding: .utf8)
-                let line = try mneme(["answer", "\(directory)/run", "\(directory)/question.txt", "--plain"]).standardOutput
-                return line.replacing("\(asked) ", with: "").trimmingCharacters(in: .whitespacesAndNewlines)
+                let run = try mneme(["answer", "\(directory)/run", "\(directory)/question.txt", "--plain"])
+                return (run.standardOutput.replacing("\(asked) ", with: "").trimmingCharacters(in: .whitespacesAndNewlines), run.standardError)
             }
-            let (asked, old) = try #require(try texts.first { try answer($0.0) == $0.1 })
-            let other = try #require(texts.first { $0.1 != old }).1
-            try mneme(["memory", "update", bank, asked, "--namespace", "people", "--text", other])
-            #expect(try answer(asked) == other)
+            var followed = 0
+            for (asked, old) in texts.prefix(3) {
+                #expect(try answer(asked).record.contains("\(asked) -> \(old)"))
+                let other = try #require(texts.last { $0.1 != old }).1
+                try mneme(["memory", "update", bank, asked, "--namespace", "people", "--text", other])
+                let answered = try answer(asked)
+                #expect(answered.record.contains("\(asked) -> \(other)"), "\(answered)")
+                followed += answered.value == other ? 1 : 0
+            }
+            #expect(followed >= 2, "so short a run says most of what it reads")
+            let asked = texts[0].0
             try mneme(["memory", "update", bank, asked, "--namespace", "people", "--text", "Atlantis"])
-            #expect(try answer(asked) != other)
+            #expect(try !answer(asked).record.contains("\(asked) ->"))
             try mneme(["memory", "delete", bank, asked, "--namespace", "people"])
             let after = try evaluation(directory, people[0], people[1])
             #expect(try figure(after, "questions_of_facts_not_in_the_bank") == 1 && figure(after, "record_found") <= figure(before, "record_found"))
