@@ -66,7 +66,11 @@ import Testing
         let (priors, likelihoods) = parts(model, question, answer)
         switch model.marginal.form {
         case .sequence: return zip(priors, likelihoods).reduce(0) { $0 + $1.0 * exp($1.1.reduce(0, +)) }
-        case .token: return answer.indices.reduce(1) { product, token in product * zip(priors, likelihoods).reduce(0) { $0 + $1.0 * exp($1.1[token]) } }
+        case .token:
+            return answer.indices.reduce(1.0) { (product: Double, token: Int) -> Double in
+                let sum: Double = priors.indices.reduce(0.0) { $0 + priors[$1] * exp(likelihoods[$1][token]) }
+                return product * sum
+            }
         }
     }
 

@@ -16,7 +16,7 @@ import Training
             model: {kind: lookup, lookupLoss: sequence, records: 6, keyWidth: 64, layers: 2, width: 32, heads: 4, context: 24}
             batch: {lanes: 4, groups: 2}
             optimizer: {kind: adamw, learningRate: 6e-3, weightDecay: 0, clip: 1.0}
-            schedule: {kind: cosine, warmup: 10}
+            schedule: {kind: cosine, warmup: 2}
             parallel: {reproducible: true, threads: 1}
             checkpoint: {every: 4}
             evaluation: {every: 4}
