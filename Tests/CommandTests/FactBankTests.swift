@@ -163,7 +163,8 @@ import Testing
             // Another value is answered at the next question, a deleted one is not, and a word that the model does not know is passed over.
             let bank = "\(directory)/run/banks/facts"
             try mneme(["corpus", "simulate", "biographies", "--people", "0-9", "--seed", "5", "--output", "\(directory)/known"])
-            let records = try String(contentsOfFile: "\(directory)/known/records.jsonl", encoding: .utf8).split(separator: "\n").map { try jsonObject(String($0)) }
+            let known = try String(contentsOfFile: "\(directory)/known/records.jsonl", encoding: .utf8).split(separator: "\n")
+            let records = try known.map { try jsonObject(String($0)) }
             let cities = records.filter { ($0["id"] as? String)?.hasSuffix("| birth city") == true }
             let texts = try cities.map { (try #require($0["id"] as? String), try #require($0["text"] as? String)) }
             /// The answer, and the record that is most like the question.
