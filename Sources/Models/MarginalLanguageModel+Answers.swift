@@ -9,9 +9,9 @@ import Tensors
 extension MarginalLanguageModel {
     /// The answers to questions, by the form that the model learns with.
     ///
-    /// By token, the likeliest one of sum over z of p(z | x) p(y_t | x, z, y_<t), one after the other. By sequence, the likeliest answer beside each record
-    /// is a candidate, and the one with the largest marginal is given: the paper's thorough decoding, its beam of one. Answers of one token need no
-    /// candidates, since there both forms agree.
+    /// By token, the likeliest one of sum over z of p(z | x) p(y_t | x, z, y_<t), one after the other. By sequence, the likeliest answer beside each
+    /// record is a candidate, and the one with the largest marginal is given: the paper's thorough decoding, its beam of one. Answers of one token need
+    /// no candidates, since there both forms agree.
     ///
     /// - Parameters:
     ///   - records: the tokens of Q K records, question by question.

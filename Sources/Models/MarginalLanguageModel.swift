@@ -30,7 +30,8 @@ public struct MarginalConfiguration: Sendable, Equatable {
             form: form,
             records: try section.int("records", "The best records for a question, with each of which it is answered.", default: 8, in: 1...1024),
             wordWeight: try section.float(
-                "wordWeight", "The weight of the key of a question's own words in its query, beside what the model makes of it; 0 for the model alone.",
+                "wordWeight",
+                "The weight of the key of a question's own words in its query, beside what the model makes of it; 0 for the model alone.",
                 default: 1, in: 0...1000))
     }
 }
@@ -71,10 +72,10 @@ public struct QuestionBatch {
 
 /// A decoder that finds records by a query and answers with each of them before it: the probability of an answer is the sum over records.
 ///
-/// The query is a linear map of the decoder's last hidden state at the end of the question, of length 1, to which the key of the question's own words may be
-/// added. p(z | x) = softmax(q . k / temperature) over the K records that score best; p(y | x, z) is the decoder's, which reads the record, the question
-/// and the answer as one text. The loss is -log of the marginal p(y | x): whether a record was right is told by nothing but how well the answer is said
-/// with it. Gradients reach the query and the decoder; the records' keys stay as they are.
+/// The query is a linear map of the decoder's last hidden state at the end of the question, of length 1, to which the key of the question's own
+/// words may be added. p(z | x) = softmax(q . k / temperature) over the K records that score best; p(y | x, z) is the decoder's, which reads the
+/// record, the question and the answer as one text. The loss is -log of the marginal p(y | x): whether a record was right is told by nothing but how
+/// well the answer is said with it. Gradients reach the query and the decoder; the records' keys stay as they are.
 ///
 /// - Source: Lewis et al. 2020, "Retrieval-augmented generation for knowledge-intensive NLP tasks" (arXiv 2005.11401), sections 2.1 to 2.4.
 public final class MarginalLanguageModel: TrainableModel {

@@ -33,8 +33,8 @@ public func candidateCrossEntropy(_ query: ReferenceArray, _ table: ReferenceArr
     return loss
 }
 
-/// -log of the probability of answers, summed over questions: p(z) = softmax(scores) of K records and p(y_t | z, y_<t) = softmax(logits), the records summed out
-/// of a whole answer, or of each token by itself (Lewis et al. 2020, section 2.1, RAG-Sequence and RAG-Token).
+/// -log of the probability of answers, summed over questions: p(z) = softmax(scores) of K records and p(y_t | z, y_<t) = softmax(logits), the
+/// records summed out of a whole answer, or of each token by itself (Lewis et al. 2020, section 2.1, RAG-Sequence and RAG-Token).
 ///
 /// - Parameters:
 ///   - logits: [R, V]: question by question, record by record, a row for each target.

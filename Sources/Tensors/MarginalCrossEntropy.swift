@@ -1,6 +1,7 @@
 // The loss of answers that a model gives with any of several records: the records are summed out.
 //
-// Legend: Q questions, K records of each, T tokens of the longest answer, R rows of logits, V classes (vocabulary); z a record, y_t token t of an answer.
+// Legend: Q questions, K records of each, T tokens of the longest answer, R rows of logits, V classes (vocabulary); z a record, y_t token t of an
+// answer.
 
 import Diagnostics
 import Foundation
@@ -20,8 +21,8 @@ public enum MarginalForm: String, Sendable, CaseIterable {
 /// cross-entropy's times the posterior. With one record this is ordinary cross-entropy, and answers of one token are the same in both forms.
 ///
 /// - Parameters:
-///   - logits: [R, V], float32: a row for each token of an answer beside each record, question by question, in it record by record. Tokens that do not count have
-///     none, so R is K times the number of targets.
+///   - logits: [R, V], float32: a row for each token of an answer beside each record, question by question, in it record by record. Tokens that do
+///     not count have none, so R is K times the number of targets.
 ///   - scores: [Q, K], float32; -infinity stands for no record, and each question with an answer has one at least.
 ///   - targets: int32 [Q, T]; a negative target does not count. A question without targets has no part in the loss.
 ///   - form: how tokens and records are put together.
@@ -45,7 +46,8 @@ public func marginalCrossEntropy(_ logits: Tensor, scores: Tensor, targets: Tens
         let answer = (0..<targets.shape[1]).map { Int(own[$0]) }.filter { $0 >= 0 }
         guard !answer.isEmpty else { continue }
         operation.require(answer.allSatisfy { $0 < classes }, "an answer \(answer) of \(classes) classes")
-        perQuestion[question] = Float(sums.add(answer, scores: UnsafeBufferPointer(start: scores.floats + question * records, count: records), question))
+        let ownScores = UnsafeBufferPointer(start: scores.floats + question * records, count: records)
+        perQuestion[question] = Float(sums.add(answer, scores: ownScores, question))
     }
     let loss = operation.record(Tensor(Float(sums.total)), from: logits, scores) { gradient in
         let scale = gradient.scalar

@@ -1,4 +1,5 @@
-// The marginal cross-entropy against an independent program, and what both of its forms have in common. Golden/generate_marginal.py made Golden/marginal.json.
+// The marginal cross-entropy against an independent program, and what both of its forms have in common. Golden/generate_marginal.py made
+// Golden/marginal.json.
 
 import TestSupport
 import Tensors

@@ -96,8 +96,9 @@ extension HashedNGrams {
 }
 
 extension MemoryBank {
-    /// The facts nearest to queries [Q, W], at most `count` of each. A record whose words are none of a biography's is passed over: the model could not read it.
-    /// Collective.
+    /// The facts nearest to queries [Q, W], at most `count` of each. Collective.
+    ///
+    /// A record whose words are none of a biography's is passed over: the model could not read it.
     func facts(nearest queries: Tensor, _ count: Int, _ generation: BankGeneration) throws -> [[FoundFact]] {
         let found = try nearest(queries, count: count, in: BankFilter(.one(Biographies.namespace)), generation: generation)
         var records = try records(ofRows: found.rows.flatMap { $0.map(\.id) })[...]
