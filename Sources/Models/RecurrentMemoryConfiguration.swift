@@ -17,7 +17,7 @@ extension RecurrentMemoryConfiguration: SequenceCoreConfiguration {
             segment: try section.int(
                 "segment",
                 "Positions of a segment. A gradient reaches what a memory took along from one segment to the next only where sequences, or batch.length, "
-                    + "are longer than one.", in: 2...SizeLimits.positions.upperBound))
+                    + "are longer than one.", default: 64, in: 2...SizeLimits.positions.upperBound))
         memoryTokens = try section.int(
             "memoryTokens", "Tokens at a segment's end that take along what is remembered of it.", default: memoryTokens,
             in: SizeLimits.memoryHeads)

@@ -312,5 +312,18 @@ import Testing
             }
         }
         #expect(asked.allSatisfy { $0 > 10 })
+        var unmarked = generator
+        unmarked.marksQuestions = false
+        #expect(unmarked.symbols == 3 * 6 + 5 && unmarked.identity.contains("_9_questions_by_key,"))
+        let (marked, plain) = (
+            generator.segment(5, seed: 4, part: .test, lane: 0), unmarked.segment(5, seed: 4, part: .test, lane: 0)
+        )
+        // The same keys by other numbers, and the same answers.
+        for place in 12..<21 {
+            let group = generator.group(ofQuestion: marked.inputs[place])
+            #expect(unmarked.group(ofQuestion: plain.inputs[place]) == group)
+            #expect(plain.inputs[place] - [0, 3, 6][group] == marked.inputs[place] - first[group] - keyCount[group])
+            #expect((plain.targets[place] < 0) == (marked.targets[place] < 0) && (plain.targets[place] < 0 || plain.targets[place] - 18 == marked.targets[place] - 36))
+        }
     }
 }

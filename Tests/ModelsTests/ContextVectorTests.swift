@@ -11,7 +11,7 @@ import Testing
     private static let targets: [Int32] = [1, 4, 1, 5, -1, 2, 6, 5, 3, 5]
 
     private func model(_ kind: ModelKind) throws -> (any TextLanguageModel)? {
-        let model = try modelConfiguration(kind, "layers: 2, width: 8, heads: 2, rows: 4").makeModel(vocabularySize: 11)
+        let model = try modelConfiguration(kind, "layers: 2, width: 8, heads: 2, rows: 4, segment: 3").makeModel(vocabularySize: 11)
         guard case .text(let text) = model.form else { return nil }
         text.store.allocate(seed: 5)
         return text

@@ -11,7 +11,7 @@ func makeSmallModel(
     _ kind: ModelKind, preNorm: Bool = false, dropout: Float = 0, labelSmoothing: Float = 0, attentionGain: Float = 4
 ) -> any LanguageModel {
     let keys = "layers: 2, width: 24, heads: 3, feedForward: 40, dropout: \(dropout), context: 20, labelSmoothing: \(labelSmoothing)"
-    guard let configuration = try? modelConfiguration(kind, keys + ", preNorm: \(preNorm), controller: {layers: 2, width: 24}") else {
+    guard let configuration = try? modelConfiguration(kind, keys + ", preNorm: \(preNorm), controller: {layers: 2, width: 24}, segment: 6") else {
         fatalError("no small model of kind \(kind)")
     }
     let model = configuration.makeModel(vocabularySize: 31)

@@ -56,10 +56,10 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
     }
 
     @Test(
-        "keys are recalled: one by attention, which reads symbols as tokens, several by attention over distances and by a delta rule",
+        "keys are recalled: one by attention, which reads symbols as tokens, several by a delta rule",
         arguments: [
             ("decoder-only, layers: 1, width: 32, heads: 2, context: 16, feedForward: 32", "1"),
-            ("transformer-xl, layers: 2, width: 32, heads: 1, feedForward: 32, memory: 0", "[1, 3]"),
+            ("transformer-xl, layers: 2, width: 32, heads: 1, feedForward: 32, memory: 0, preNorm: true", "1"),
             ("gated-deltanet, layers: 1, width: 32, heads: 1, feedForward: 32, embedding: 32", "[1, 3]"),
         ])
     func keyValueRecall(_ kind: String, pairs: String) throws {

@@ -10,8 +10,8 @@ import Diagnostics
 ///
 /// R segments that follow one another have K keys each for themselves; which value goes with a key is drawn anew each time. Where R is more than D,
 /// a question has one answer among what was said since: it can be found by its key alone. Where R is less, the same keys have come again, and the
-/// question is for the value that they had D segments ago. Symbols: of each group R K keys and as many questions for them, then V values. In the
-/// first D segments of a stream a group's questions are not answered.
+/// question is for the value that they had D segments ago. Symbols: of each group R K keys and as many questions for them, then V values; or keys
+/// are asked for by themselves. In the first D segments of a stream a group's questions are not answered.
 public struct SegmentRecallGenerator: Sendable, Equatable {
     /// Pairs that are asked for after so many segments.
     public struct Group: Sendable, Equatable {
@@ -39,6 +39,8 @@ public struct SegmentRecallGenerator: Sendable, Equatable {
     public var keys: Int
     /// V.
     public var values: Int
+    /// Whether a question for a key is a symbol of its own, instead of the key.
+    public var marksQuestions = true
 
     /// 16 pairs of a segment, as many questions, two segments later.
     /// - Precondition: there is a group, P is in 1 ... K, Q at least 1, V at least 2.
@@ -50,7 +52,7 @@ public struct SegmentRecallGenerator: Sendable, Equatable {
     /// T.
     public var length: Int { 2 * groups.count * pairs + questions }
     /// The first symbol of a group's keys.
-    private func firstSymbol(_ group: Int) -> Int { 2 * keys * groups[..<group].reduce(0) { $0 + $1.recurrence } }
+    private func firstSymbol(_ group: Int) -> Int { (marksQuestions ? 2 : 1) * keys * groups[..<group].reduce(0) { $0 + $1.recurrence } }
     private var firstValue: Int { firstSymbol(groups.count) }
     /// Symbols that are read, of which the last V are answers too.
     public var symbols: Int { firstValue + values }
@@ -64,7 +66,7 @@ public struct SegmentRecallGenerator: Sendable, Equatable {
     /// The task in checkpoints. Never reworded.
     public var identity: String {
         let distances = groups.map { $0.recurrence == $0.distance + 1 ? "\($0.distance)" : "\($0.distance)/\($0.recurrence)" }.joined(separator: "+")
-        return "segment_recall,_\(pairs)_of_\(keys)_keys,_\(questions)_questions,_distance_\(distances),_\(values)_values"
+        return "segment_recall,_\(pairs)_of_\(keys)_keys,_\(questions)_questions\(marksQuestions ? "" : "_by_key"),_distance_\(distances),_\(values)_values"
     }
 
     /// The pairs of a group in a segment: keys as symbols, and values.
@@ -93,7 +95,7 @@ public struct SegmentRecallGenerator: Sendable, Equatable {
         for _ in 0..<questions {
             let group = groups.count == 1 ? 0 : choices.below(groups.count)
             let pair = choices.pick(known[group])
-            inputs.append(Int32(groups[group].recurrence * keys + pair.key))
+            inputs.append(Int32((marksQuestions ? groups[group].recurrence * keys : 0) + pair.key))
             targets.append(segment >= groups[group].distance ? Int32(firstValue + pair.value) : ignoredTarget)
         }
         return (inputs, targets)

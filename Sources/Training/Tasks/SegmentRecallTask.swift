@@ -50,6 +50,8 @@ public struct SegmentRecallTaskSettings: TaskSettings {
             pairs: pairs, questions: questions,
             groups: zip(distances, recurrences).map { SegmentRecallGenerator.Group(distance: $0, recurrence: $1) }, keys: keys,
             values: try section.int("values", "Different values.", default: standard.values, in: 2...SizeLimits.generatedLength.upperBound))
+        generator.marksQuestions = try section.bool(
+            "marksQuestions", "A question for a key is a symbol of its own, instead of the key.", default: generator.marksQuestions)
         examples = try section.int("examples", "Segments of each of 16 streams that one evaluation reads.", default: 32, in: 1..., onResume: .free)
         self.model = try readModelConfiguration(model, of: ModelKind.texts)
         guard model.fillsIn || self.model.maximumLength ?? .max >= generator.length else {
