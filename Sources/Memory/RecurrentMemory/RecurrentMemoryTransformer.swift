@@ -60,6 +60,9 @@ public struct RecurrentMemoryTransformer: SequenceCore {
     private let layers: [Layer]
     private let finalNorm: LayerNorm
 
+    /// More sites of dropout than a segment or a call has.
+    private static let (sitesOfSegment, sitesOfCall) = (UInt64(1) << 12, UInt64(1) << 40)
+
     private struct Layer {
         let attentionNorm: LayerNorm
         let attention: SelfAttention
@@ -166,11 +169,17 @@ public struct RecurrentMemoryTransformer: SequenceCore {
         }
         var (place, parts): (Int, [Tensor]) = (0, [])
         var pictures = pass.trace.map { _ in RecurrentMemoryPictures(layers: layers.count) }
+        let firstSite = pass.dropout?.site ?? 0
         while place < count + steps {
             let end = min(place + segment, count + steps)
-            parts.append(read(all.slice(place..<end, axis: 1), &remembered, isComplete: end == place + segment, pass, &pictures))
+            // Every segment has sites of its own: what is dropped does not depend on how many follow, such as those of padding.
+            let dropout = pass.dropout?.copy(at: firstSite + UInt64(parts.count) * Self.sitesOfSegment)
+            let part = ForwardPass(
+                tape: pass.tape, dropout: dropout, numerics: pass.numerics, isTraining: pass.isTraining, stepsDone: pass.stepsDone)
+            parts.append(read(all.slice(place..<end, axis: 1), &remembered, isComplete: end == place + segment, part, &pictures))
             place = end
         }
+        pass.dropout?.skip(to: firstSite + Self.sitesOfCall)
         let joined = parts.count == 1 ? parts[0] : concatenate(parts, axis: 1)
         if let trace = pass.trace { pictures?.record(in: trace) }
         let outputs = finalNorm(count == 0 ? joined : joined.slice(count..<count + steps, axis: 1), pass)
