@@ -17,7 +17,7 @@ public struct AttentionMask: Sendable {
     /// The S - T keys of the past are seen whole.
     public var segmentWindow: Int?
 
-    /// Without arguments: every query sees every key.
+    /// Without arguments: every query sees every key. A window asks for a causal mask.
     public init(causal: Bool = false, keyLengths: [Int]? = nil, firstKeys: [Int]? = nil, segmentWindow: Int? = nil) {
         self.causal = causal
         self.keyLengths = keyLengths
