@@ -16,7 +16,7 @@
     F(Allgatherv, const void *, int, abi_handle, void *, const int *, const int *, abi_handle, abi_handle)                                   \
     F(Isend, const void *, int, abi_handle, int, int, abi_handle, abi_handle *)                                                              \
     F(Irecv, void *, int, abi_handle, int, int, abi_handle, abi_handle *) F(Testall, int, abi_handle *, int *, abi_status *)                 \
-    F(Waitall, int, abi_handle *, abi_status *) F(Request_get_status, abi_handle, int *, abi_status *)
+    F(Wait, abi_handle *, abi_status *) F(Request_get_status, abi_handle, int *, abi_status *)
 
 #define EXTENSIONS(F) F(Comm_revoke, abi_handle) F(Comm_is_revoked, abi_handle, int *) F(Comm_agree, abi_handle, int *) F(Comm_shrink, abi_handle, abi_handle *)
 
@@ -94,7 +94,10 @@ static int error_of(int code, const abi_status *statuses, int count) {
 static int test_all(int count, void *requests, void *statuses, int *flag) {
     return error_of(mpi.Testall(count, requests, flag, statuses), statuses, count);
 }
-static int wait_all(int count, void *requests, void *statuses) { return error_of(mpi.Waitall(count, requests, statuses), statuses, count); }
+static int wait_for(void *requests, int index) {
+    abi_status status;
+    return mpi.Wait((abi_handle *)requests + index, &status);
+}
 
 static int look_at(void *requests, int index, int *flag, int *error) {
     abi_status status = {0};
@@ -130,7 +133,7 @@ static const char *fill(mneme_mpi_calls *calls) {
         (intptr_t)mpi.COMM_WORLD, (intptr_t)mpi.FLOAT, (intptr_t)mpi.DOUBLE, (intptr_t)mpi.INT64_T, (intptr_t)mpi.SUM, (intptr_t)mpi.MIN, (intptr_t)mpi.MAX,
         initialized, init_thread, finalize, abort_all, error_string, get_processor_name, get_library_version, comm_return_errors, comm_rank, comm_size,
         comm_dup, comm_free, comm_split_by_node, barrier, all_reduce_in_place, start_all_reduce_in_place, broadcast, all_gather_int64,
-        all_gather_bytes, start_send, start_receive, test_all, wait_all, look_at,
+        all_gather_bytes, start_send, start_receive, test_all, wait_for, look_at,
         hasExtensions ? comm_revoke : NULL, hasExtensions ? comm_is_revoked : NULL, hasExtensions ? comm_agree : NULL, hasExtensions ? comm_shrink : NULL,
     };
     return NULL;

@@ -375,7 +375,7 @@ private final class MPIPendingCollective: PendingCollective {
     func wait() throws {
         guard !requests.isEmpty else { return }
         if let tolerance { while try !isOver(tolerance) {} }
-        try library.check("MPI_Waitall", library.calls.pointee.wait_all(Int32(requests.count), &requests, &statuses), rank: rank)
+        for index in requests.indices { try library.check("MPI_Wait", library.calls.pointee.wait_for(&requests, Int32(index)), rank: rank) }
         requests = []
     }
 }

@@ -35,8 +35,9 @@ struct CollectivesUnderMPITests {
         #expect(run.standardError.contains(message), "\(run.standardError)")
     }
 
-    @Test func errorsOfTheLibraryNameCallAndRank() throws {
-        let run = try run("truncated", ranks: 2)
+    @Test(arguments: ["truncated", "truncated-before"])
+    func errorsOfTheLibraryNameCallAndRank(check: String) throws {
+        let run = try run(check, ranks: 2)
         #expect(run.status == 69, "\(run.standardError)")
     }
 

@@ -20,7 +20,8 @@ struct DistributedChecks {
         "disagree": { communicator in
             try communicator.agree(on: [("configuration key model.width", communicator.rank == 1 ? "512" : "256")])
         },
-        "truncated": exchangeOfUnequalLengths,
+        "truncated": { try exchangeOfUnequalLengths($0) },
+        "truncated-before": { try exchangeOfUnequalLengths($0, delay: 500_000) },
         "abort": abortOnRankOne,
         "kill-while-blocked": { try killRankOne($0) { try sumForever($0) } },
         "kill-while-computing": { try killRankOne($0) { _ in computeForAMinute() } },
@@ -85,17 +86,20 @@ struct DistributedChecks {
     }
 
     /// An error of the library: rank 0 expects less than rank 1 sends.
-    static func exchangeOfUnequalLengths(_ communicator: any Communicator) throws {
+    ///
+    /// - Parameter delay: microseconds after which rank 0 begins; what rank 1 sends is there before, and the receive fails at once.
+    static func exchangeOfUnequalLengths(_ communicator: any Communicator, delay: UInt32 = 0) throws {
         let outgoing = [UInt8](repeating: 1, count: 64)
         var incoming = [UInt8](repeating: 0, count: communicator.rank == 0 ? 32 : 64)
         guard communicator.rank < 2 else { return }
+        if communicator.rank == 0 { usleep(delay) }
         do {
             try outgoing.withUnsafeBytes { outgoing in
                 try incoming.withUnsafeMutableBytes { try communicator.exchange(outgoing, $0, with: 1 - communicator.rank) }
             }
             try check(communicator.rank != 0, "a message longer than its buffer gave no error")
         } catch let error as UserError {
-            try check(error.exitCode == .unavailable && error.description.hasPrefix("rank 0: MPI_Waitall failed: "), "\(error)")
+            try check(error.exitCode == .unavailable && error.description.hasPrefix("rank 0: MPI_Wait failed: "), "\(error)")
             try check(error.what.lowercased().contains("trunc"), "the library's text is missing: \(error)")
             // What becomes of the other message, nobody promises: the rank that sees the error ends all, as the program does.
             communicator.abort(ExitCode.unavailable.rawValue)

@@ -53,7 +53,8 @@ typedef struct {
     int (*start_receive)(void *bytes, int count, int partner, int tag, mneme_mpi_handle comm, void *requests, int index);
     /// Requests that are looked at together; an error of one of them comes back as itself, not as MPI_ERR_IN_STATUS.
     int (*test_all)(int count, void *requests, void *statuses, int *flag);
-    int (*wait_all)(int count, void *requests, void *statuses);
+    /// One at a time: Open MPI 4.1's MPI_Waitall never comes back where a request of several had failed before the call.
+    int (*wait_for)(void *requests, int index);
     /// Looks at one request, which stays as it is: whether it is over, and with which error. It does not see that the partner of one was lost.
     int (*look_at)(void *requests, int index, int *flag, int *error);
 
