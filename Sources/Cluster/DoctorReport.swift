@@ -83,12 +83,15 @@ package struct DoctorReport: Encodable {
         self.hint = hint
         let allotment = try communicator.workerThreads(requested: nil)
         (threads, threadAllotment, ranks) = (allotment.threads, allotment.description, communicator.size)
-        func speeds(_ measure: (() throws -> Void) throws -> Double) throws -> Speeds {
-            try Speeds.measured(communicator, threads: allotment.threads, measure)
-        }
-        float32GflopsPerSecond = try speeds { try ProcessorMeasurement.sustainedMatrixMultiplyRate(together: $0) }
-        bfloat16GflopsPerSecond = try speeds { try ProcessorMeasurement.sustainedMatrixMultiplyRate(.bfloat16, together: $0) }
-        memoryGigabytesPerSecond = try speeds { try ProcessorMeasurement.sustainedMemoryBandwidth(together: $0) }
+        let seconds = 0.25
+        let speeds = try Speeds.measured(
+            communicator, threads: allotment.threads,
+            [
+                { try ProcessorMeasurement.sustainedMatrixMultiplyRate(seconds: seconds, together: $0) },
+                { try ProcessorMeasurement.sustainedMatrixMultiplyRate(.bfloat16, seconds: seconds, together: $0) },
+                { try ProcessorMeasurement.sustainedMemoryBandwidth(seconds: seconds, together: $0) },
+            ])
+        (float32GflopsPerSecond, bfloat16GflopsPerSecond, memoryGigabytesPerSecond) = (speeds[0], speeds[1], speeds[2])
         MemoryPool.shared.trim()
 
         let facts = try RankFacts.gathered(communicator, environment: environment, loadAverage: loadAverage)

@@ -22,7 +22,7 @@ public final class MemoryPool: @unchecked Sendable {
         public var reservedBytes = 0
         /// Bytes in blocks that are handed out.
         public var usedBytes = 0
-        /// The largest `usedBytes` so far.
+        /// The largest `usedBytes` so far, or since ``MemoryPool/restartPeak()``.
         public var peakUsedBytes = 0
     }
 
@@ -42,6 +42,9 @@ public final class MemoryPool: @unchecked Sendable {
 
     /// The counters now.
     public var statistics: Statistics { blocks.pointee.currentStatistics }
+
+    /// Lets `peakUsedBytes` count from now on.
+    public func restartPeak() { blocks.pointee.restartPeak() }
 
     /// Gives every unused block back to the system.
     public func trim() { blocks.pointee.trim() }
@@ -139,6 +142,12 @@ struct FreeBlocks: ~Copyable {
     private static func classBytes(_ index: Int) -> Int {
         let base = 1 << (index >> 2)
         return base + ((index & 3) + 1) * max(base >> 2, 1)
+    }
+
+    func restartPeak() {
+        lock()
+        defer { unlock() }
+        statistics.pointee.peakUsedBytes = statistics.pointee.usedBytes
     }
 
     /// A block of at least `bytes` bytes, contents undefined.

@@ -46,9 +46,10 @@ package struct StepRehearsal: Codable, Sendable, Equatable {
     ///   - lanes: sizes of micro-batches, at most the run's lanes.
     ///   - cacheDirectory: where this machine's choices of matrix backends are kept.
     ///   - seconds: about how long a size is measured; three batches are computed in any case.
+    ///   - beside: is called before the first size and after each: what is to be measured on the same machine, whose speed changes.
     /// - Throws: `UserError` where the data cannot be read.
     package init(
-        _ configuration: RunConfiguration, _ task: any LearningTask, lanes: [Int], cacheDirectory: String?, seconds: Double = 2
+        _ configuration: RunConfiguration, _ task: any LearningTask, lanes: [Int], cacheDirectory: String?, seconds: Double = 2, beside: () -> Void = {}
     ) throws {
         let sizes = Set(lanes).sorted()
         require(!sizes.isEmpty && sizes[0] > 0 && (sizes.last ?? 0) <= configuration.batch.lanes, "\(lanes) of \(configuration.batch.lanes) lanes")
@@ -76,6 +77,8 @@ package struct StepRehearsal: Codable, Sendable, Equatable {
                 try BackendAgreement(ranks, directory: nil, cache: cache, measures: !configuration.parallel.reproducible) { _ in }
                     .prepare(rehearse: { try step.rehearse(compute: compute) }, report: { _ in })
             }
+            if points.isEmpty { beside() }
+            MemoryPool.shared.restartPeak()
             try step.rehearse(compute: compute)
             var times: [Double] = []
             ProductCount.begin()
@@ -108,6 +111,7 @@ package struct StepRehearsal: Codable, Sendable, Equatable {
                 }
                 updateSeconds = max(0, differences.sorted()[differences.count / 2])
             }
+            beside()
         }
     }
 

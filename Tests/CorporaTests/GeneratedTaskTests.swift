@@ -302,7 +302,7 @@ import Testing
                 #expect(said[number].keys.count { (first[group]..<first[group] + keyCount[group]).contains($0) } == 2)
             }
             for place in 12..<21 {
-                let group = generator.group(ofQuestion: inputs[place])
+                let group = generator.group(ofQuestion: inputs[place], segment: number)
                 let key = inputs[place] - keyCount[group]
                 #expect((first[group]..<first[group] + keyCount[group]).contains(key))
                 let distance = groups[group].distance
@@ -320,10 +320,36 @@ import Testing
         )
         // The same keys by other numbers, and the same answers.
         for place in 12..<21 {
-            let group = generator.group(ofQuestion: marked.inputs[place])
-            #expect(unmarked.group(ofQuestion: plain.inputs[place]) == group)
+            let group = generator.group(ofQuestion: marked.inputs[place], segment: 5)
+            #expect(unmarked.group(ofQuestion: plain.inputs[place], segment: 5) == group)
             #expect(plain.inputs[place] - [0, 3, 6][group] == marked.inputs[place] - first[group] - keyCount[group])
             #expect((plain.targets[place] < 0) == (marked.targets[place] < 0) && (plain.targets[place] < 0 || plain.targets[place] - 18 == marked.targets[place] - 36))
         }
+    }
+
+    @Test("segment recall where the distances share their pairs: each may be asked for at once, soon and late", arguments: [true, false])
+    func segmentRecallOfSharedPairs(marksQuestions: Bool) {
+        let groups = [0, 1, 3].map { SegmentRecallGenerator.Group(distance: $0, recurrence: 5) }
+        var generator = SegmentRecallGenerator(pairs: 2, questions: 9, groups: groups, keys: 3, values: 4)
+        (generator.sharesPairs, generator.marksQuestions) = (true, marksQuestions)
+        let firstValue: Int32 = marksQuestions ? 30 : 15
+        #expect(generator.length == 13 && generator.symbols == Int(firstValue) + 4)
+        #expect(generator.identity.hasPrefix("segment_recall,_2_of_3_keys_for_all_distances,_9_questions"))
+        var said: [[Int32: Int32]] = []
+        var asked = [0, 0, 0]
+        for number in 0..<11 {
+            let (inputs, targets) = generator.segment(number, seed: 4, part: .training, lane: 1)
+            said.append([inputs[0]: inputs[1], inputs[2]: inputs[3]])
+            #expect(said[number].keys.allSatisfy { Int($0) / 3 == number % 5 } && said[number].values.allSatisfy { $0 >= firstValue })
+            for place in 4..<13 {
+                let key = inputs[place] - (marksQuestions ? 15 : 0)
+                let group = generator.group(ofQuestion: inputs[place], segment: number)
+                let distance = groups[group].distance
+                #expect(targets[place] == (number < distance ? ignoredTarget : said[number - distance][key]))
+                asked[group] += 1
+                #expect(number < distance || (number - distance + 1..<number + 1).allSatisfy { said[$0][key] == nil }, "said again since")
+            }
+        }
+        #expect(asked.allSatisfy { $0 > 15 })
     }
 }

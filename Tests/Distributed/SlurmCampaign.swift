@@ -13,7 +13,7 @@ struct SlurmCampaign {
         var stop: String
         var tried = 0
         var goneOn = 0
-        /// Starts again that nobody asked for: a rank was lost.
+        /// Starts again that nobody asked for: Slurm signals a requeued job whose limit is near, or a rank was lost.
         var others = 0
         /// Steps that were finished and not in the checkpoint that the stop left.
         var lost = 0
@@ -113,7 +113,7 @@ struct SlurmCampaign {
             finished and is not in the checkpoint that the stop left. The bits are metrics.jsonl without times, and `mneme checkpoint diff` of the last
             checkpoint, against one session of the same run.
 
-            | stopped by | stops | went on | restarts after a lost rank | finished steps lost | bits of one session | seconds in all |
+            | stopped by | stops | went on | restarts that nobody asked for | finished steps lost | bits of one session | seconds in all |
             | --- | --- | --- | --- | --- | --- | --- |
             \(rows.map { "| \($0.stop) | \($0.tried) | \($0.goneOn) | \($0.others) | \($0.lost) | \($0.isSame ? "equal" : "**different**") | \(Int($0.seconds)) |" }.joined(separator: "\n"))
 

@@ -122,6 +122,8 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
             ("kind: segment-recall, keys: 4, pairs: 5", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "pairs"),
             ("kind: segment-recall, distance: [1, 1]", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "names a distance twice"),
             ("kind: segment-recall, distance: [0, 2], recurrence: 1", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "recurrence"),
+            ("kind: segment-recall, distance: [0, 2], sharesPairs: true, recurrence: 2", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "recurrence"),
+            ("kind: segment-recall, distance: [0, 2], sharesPairs: true, recurrence: [3, 3]", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "asks for one"),
             ("kind: segment-recall, keys: 4", "kind: decoder-only, layers: 1, width: 8, heads: 2, context: 5", "context"),
             ("kind: segment-recall", "kind: encoder-decoder, layers: 1, width: 8, heads: 2", "transformer-xl"),
             ("kind: copy", "kind: gru", "width"), ("kind: adding, testLengths: [1]", "kind: gru, width: 8", "testLengths"),

@@ -39,12 +39,16 @@ extension Plan {
         Workers.count = min(threads, max(1, Workers.usableProcessors))
         let sizes = rehearsed(run, ranksPerNode: ranksPerNode)
         // The task's model is allocated now; a plan asks it for shapes alone from here on.
-        let rehearsal = try StepRehearsal(configuration, run.task, lanes: sizes, cacheDirectory: request.cacheDirectory)
-        let flops = ProcessorMeasurement.sustainedMatrixMultiplyRate(configuration.precision.activations) {}
-        let bandwidth = ProcessorMeasurement.sustainedMemoryBandwidth {}
+        var (flops, bandwidth): ([Double], [Double]) = ([], [])
+        let rehearsal = try StepRehearsal(configuration, run.task, lanes: sizes, cacheDirectory: request.cacheDirectory) {
+            flops.append(ProcessorMeasurement.sustainedMatrixMultiplyRate(configuration.precision.activations, seconds: 0.25) {})
+            bandwidth.append(ProcessorMeasurement.sustainedMemoryBandwidth(seconds: 0.25) {})
+            MemoryPool.shared.trim()
+        }
+        func mean(_ speeds: [Double]) -> Double { speeds.reduce(0, +) / Double(speeds.count) }
         var plan = Plan(
-            model: configuration.task.modelKind, parameters: need.parameters, rehearsal: rehearsal, localFlopsPerSecond: flops,
-            localMemoryBytesPerSecond: bandwidth, cluster: cluster, assumptions: assumptions)
+            model: configuration.task.modelKind, parameters: need.parameters, rehearsal: rehearsal, localFlopsPerSecond: mean(flops),
+            localMemoryBytesPerSecond: mean(bandwidth), cluster: cluster, assumptions: assumptions)
         plan.localLoadAverage = load
         plan.isBFloat16 = configuration.precision == .bfloat16
         try plan.fill(run, nodes: request.nodes)

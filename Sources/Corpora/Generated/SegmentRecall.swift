@@ -1,6 +1,6 @@
 // Pairs that are said in one segment of a stream and asked for some segments later: nothing but what a model remembers can tell them.
 //
-// Legend: G groups, of each P pairs of a segment; Q questions of a segment, T = 2 G P + Q positions; of a group D segments between a pair and its
+// Legend: G groups, of each P pairs of a segment, or P pairs that all groups share; Q questions of a segment, T = 2 G P + Q or 2 P + Q positions; of a group D segments between a pair and its
 // question, K keys of a segment, R segments after which its keys come again; V values.
 
 import Diagnostics
@@ -11,7 +11,8 @@ import Diagnostics
 /// R segments that follow one another have K keys each for themselves; which value goes with a key is drawn anew each time. Where R is more than D,
 /// a question has one answer among what was said since: it can be found by its key alone. Where R is less, the same keys have come again, and the
 /// question is for the value that they had D segments ago. Symbols: of each group R K keys and as many questions for them, then V values; or keys
-/// are asked for by themselves. In the first D segments of a stream a group's questions are not answered.
+/// are asked for by themselves. Where the groups share their pairs, there is one set of keys, and each pair may be asked for after the D of any group, which
+/// a key's place among the R sets tells. In the first D segments of a stream a group's questions are not answered.
 public struct SegmentRecallGenerator: Sendable, Equatable {
     /// Pairs that are asked for after so many segments.
     public struct Group: Sendable, Equatable {
@@ -42,6 +43,9 @@ public struct SegmentRecallGenerator: Sendable, Equatable {
     /// Whether a question for a key is a symbol of its own, instead of the key.
     public var marksQuestions = true
 
+    /// Whether all groups ask for the same pairs, whose keys come again after one R, which is more than every D.
+    public var sharesPairs = false
+
     /// 16 pairs of a segment, as many questions, two segments later.
     /// - Precondition: there is a group, P is in 1 ... K, Q at least 1, V at least 2.
     public init(pairs: Int = 16, questions: Int = 16, groups: [Group] = [Group(distance: 2)], keys: Int = 16, values: Int = 16) {
@@ -50,10 +54,12 @@ public struct SegmentRecallGenerator: Sendable, Equatable {
     }
 
     /// T.
-    public var length: Int { 2 * groups.count * pairs + questions }
+    public var length: Int { 2 * said.count * pairs + questions }
+    /// The groups that have pairs of their own.
+    private var said: Range<Int> { 0..<(sharesPairs ? 1 : groups.count) }
     /// The first symbol of a group's keys.
     private func firstSymbol(_ group: Int) -> Int { (marksQuestions ? 2 : 1) * keys * groups[..<group].reduce(0) { $0 + $1.recurrence } }
-    private var firstValue: Int { firstSymbol(groups.count) }
+    private var firstValue: Int { firstSymbol(said.count) }
     /// Symbols that are read, of which the last V are answers too.
     public var symbols: Int { firstValue + values }
     /// Segments after which every question is answered.
@@ -61,12 +67,12 @@ public struct SegmentRecallGenerator: Sendable, Equatable {
     private var distances: String { groups.map(\.distance.description).joined(separator: ", ") }
     /// The task in a few words.
     public var summary: String {
-        "segments of \(pairs * groups.count) pairs, \(questions) questions for those of \(distances) segments before, \(values) values"
+        "segments of \(pairs * said.count) pairs, \(questions) questions for those of \(distances) segments before, \(values) values"
     }
     /// The task in checkpoints. Never reworded.
     public var identity: String {
         let distances = groups.map { $0.recurrence == $0.distance + 1 ? "\($0.distance)" : "\($0.distance)/\($0.recurrence)" }.joined(separator: "+")
-        return "segment_recall,_\(pairs)_of_\(keys)_keys,_\(questions)_questions\(marksQuestions ? "" : "_by_key"),_distance_\(distances),_\(values)_values"
+        return "segment_recall,_\(pairs)_of_\(keys)_keys\(sharesPairs ? "_for_all_distances" : ""),_\(questions)_questions\(marksQuestions ? "" : "_by_key"),_distance_\(distances),_\(values)_values"
     }
 
     /// The pairs of a group in a segment: keys as symbols, and values.
@@ -80,16 +86,17 @@ public struct SegmentRecallGenerator: Sendable, Equatable {
     /// A segment of a lane's stream: T symbols, and the answer at each question, `ignoredTarget` elsewhere.
     public func segment(_ segment: Int, seed: UInt64, part: GeneratedPart, lane: Int) -> (inputs: [Int32], targets: [Int32]) {
         var (inputs, targets): ([Int32], [Int32]) = ([], [])
-        for group in groups.indices {
+        for group in said {
             for pair in pairs(seed: seed, part: part, segment: segment, group: group, lane: lane) {
                 inputs += [Int32(pair.key), Int32(firstValue + pair.value)]
                 targets += [ignoredTarget, ignoredTarget]
             }
         }
         let known = groups.enumerated().map { number, group in
-            // What is asked in the first segments was never said.
-            pairs(
-                seed: seed, part: part, segment: segment >= group.distance ? segment - group.distance : segment + 1, group: number, lane: lane)
+            // What is asked in the first segments was never said; of shared pairs it is what the key's set tells.
+            let never = sharesPairs ? segment - group.distance + group.recurrence : segment + 1
+            return pairs(
+                seed: seed, part: part, segment: segment >= group.distance ? segment - group.distance : never, group: sharesPairs ? 0 : number, lane: lane)
         }
         var choices = SeededChoices(seed: seed, path: [part.rawValue, UInt64(segment), UInt64(lane), 1])
         for _ in 0..<questions {
@@ -101,8 +108,13 @@ public struct SegmentRecallGenerator: Sendable, Equatable {
         return (inputs, targets)
     }
 
-    /// The group that a question is for.
-    public func group(ofQuestion symbol: Int32) -> Int { groups.indices.last { firstSymbol($0) <= Int(symbol) } ?? 0 }
+    /// The group that a question of a segment is for.
+    public func group(ofQuestion symbol: Int32, segment: Int) -> Int {
+        guard sharesPairs else { return groups.indices.last { firstSymbol($0) <= Int(symbol) } ?? 0 }
+        let recurrence = groups[0].recurrence
+        let set = Int(symbol) / keys % recurrence
+        return groups.firstIndex { (segment - $0.distance - set) % recurrence == 0 } ?? 0
+    }
 
     /// A segment of some lanes, one after the other.
     public func segments(_ segment: Int, seed: UInt64, part: GeneratedPart, lanes: [Int]) -> SegmentRecallBatch {

@@ -38,18 +38,29 @@ public struct SegmentRecallTaskSettings: TaskSettings {
         guard !distances.isEmpty, Set(distances).count == distances.count else {
             throw section.error("distance", "is \(distances), which is empty or names a distance twice")
         }
-        let recurrences = try section.ints(
+        let sharesPairs = try section.bool(
+            "sharesPairs", "The distances ask for the same pairs, whose keys come again after one recurrence for all.", default: false)
+        let longest = distances.max() ?? 0
+        var recurrences = try section.ints(
             "recurrence",
             "After how many segments the keys of a distance come again, for each of task.distance; up to the distance itself they have come again when "
                 + "they are asked for, with other values.",
-            default: distances.map { $0 + 1 }, defaultText: "one more than the distance", in: SizeLimits.generatedWidth)
-        guard recurrences.count == distances.count || section.fillsIn else {
-            throw section.error("recurrence", "has \(recurrences.count) numbers, and task.distance has \(distances.count)")
+            default: sharesPairs ? [longest + 1] : distances.map { $0 + 1 }, defaultText: "one more than the distance", in: SizeLimits.generatedWidth)
+        let (asked, expected) = sharesPairs ? ("task.sharesPairs asks for one", 1) : ("task.distance has \(distances.count)", distances.count)
+        guard recurrences.count == expected || section.fillsIn else {
+            throw section.error("recurrence", "has \(recurrences.count) numbers, and \(asked)")
+        }
+        if sharesPairs {
+            guard recurrences[0] > longest || section.fillsIn else {
+                throw section.error("recurrence", "is \(recurrences[0]), and pairs that the distances share are asked for after \(longest) segments")
+            }
+            recurrences = [Int](repeating: recurrences[0], count: distances.count)
         }
         generator = SegmentRecallGenerator(
             pairs: pairs, questions: questions,
             groups: zip(distances, recurrences).map { SegmentRecallGenerator.Group(distance: $0, recurrence: $1) }, keys: keys,
             values: try section.int("values", "Different values.", default: standard.values, in: 2...SizeLimits.generatedLength.upperBound))
+        generator.sharesPairs = sharesPairs
         generator.marksQuestions = try section.bool(
             "marksQuestions", "A question for a key is a symbol of its own, instead of the key.", default: generator.marksQuestions)
         examples = try section.int("examples", "Segments of each of 16 streams that one evaluation reads.", default: 32, in: 1..., onResume: .free)
@@ -100,13 +111,13 @@ public final class SegmentRecallTask: LearningTask {
         let width = 3 + 2 * groups.count
         let sums = try communicator.orderedSum(parts: Self.streams / Self.streamsAtOnce, width: width) { group in
             var sums = [Double](repeating: 0, count: width)
-            try read(segments, part, lanes: Array(group * Self.streamsAtOnce..<(group + 1) * Self.streamsAtOnce)) { batch, logits in
+            try read(segments, part, lanes: Array(group * Self.streamsAtOnce..<(group + 1) * Self.streamsAtOnce)) { number, batch, logits in
                 let loss = crossEntropy(logits, targets: batch.targets.viewed(as: [batch.targets.count]))
                 sums[0] += Double(loss.count)
                 sums[1] += loss.negativeLogLikelihood
                 let inputs = batch.inputs.integerArray
                 for (row, target) in batch.targets.integerArray.enumerated() where target >= 0 {
-                    let own = 3 + 2 * generator.group(ofQuestion: inputs[row])
+                    let own = 3 + 2 * generator.group(ofQuestion: inputs[row], segment: number)
                     sums[own] += 1
                     guard logits.largest(inRow: row) == Int(target) else { continue }
                     sums[2] += 1
@@ -124,9 +135,9 @@ public final class SegmentRecallTask: LearningTask {
 
     /// Reads segments of some streams one after the other, the memory going on. Stored keys and values begin with the streams, as many of each as in
     /// training.
-    /// - Parameter onSegment: gets each with its logits, [B T, V].
+    /// - Parameter onSegment: gets each by its number, with its logits, [B T, V].
     private func read(
-        _ segments: Int, _ part: EvaluationPart, lanes: [Int], trace: MemoryTrace? = nil, _ onSegment: (TokenBatch, Tensor) -> Void
+        _ segments: Int, _ part: EvaluationPart, lanes: [Int], trace: MemoryTrace? = nil, _ onSegment: (Int, TokenBatch, Tensor) -> Void
     ) throws {
         var memory = CarriedMemory([:])
         let memorizing = languageModel as? any MemorizingModel
@@ -142,7 +153,7 @@ public final class SegmentRecallTask: LearningTask {
             let pass = ForwardPass(memory: memory, pairs: pairs, trace: number == segments - 1 ? trace : nil)
             pass.resets = batch.resets
             let logits = languageModel.logits(batch.inputs, pass)
-            onSegment(batch, logits.viewed(as: [batch.inputs.count, languageModel.vocabularySize]))
+            onSegment(number, batch, logits.viewed(as: [batch.inputs.count, languageModel.vocabularySize]))
             if let left = pairs?.segment { try own?.append([(lanes, left)]) }
             memory = CarriedMemory(memory.after)
         }
@@ -153,7 +164,7 @@ public final class SegmentRecallTask: LearningTask {
         guard number >= 0 else { throw UserError(.usage, "there is no example \(number)", at: summary, advice: "give a number from 0") }
         let trace = MemoryTrace()
         var (input, answer, expected): ([String], [String], [String]) = ([], [], [])
-        try read(number + generator.longestDistance + 1, .test, lanes: [0], trace: trace) { batch, logits in
+        try read(number + generator.longestDistance + 1, .test, lanes: [0], trace: trace) { _, batch, logits in
             input.append(batch.inputs.integerArray.map(\.description).joined(separator: " "))
             let asked = batch.targets.integerArray.enumerated().filter { $0.element >= 0 }
             answer = asked.map { logits.largest(inRow: $0.offset).description }
