@@ -35,6 +35,8 @@ public enum ModelKind: String, Sendable, CaseIterable {
     case gatedDeltaNet = "gated-deltanet"
     /// The recurrent memory transformer and its associative form: attention within segments, memory tokens between them.
     case recurrentMemory = "recurrent-memory"
+    /// Memformer: attention within segments and to slots, which each segment writes.
+    case memformer
 
     /// What reads the keys of a kind.
     enum Reader {
@@ -55,6 +57,7 @@ public enum ModelKind: String, Sendable, CaseIterable {
         case .eraseAdd: .core(EraseAddConfiguration.self)
         case .gatedDeltaNet: .core(GatedDeltaNetConfiguration.self)
         case .recurrentMemory: .core(RecurrentMemoryConfiguration.self)
+        case .memformer: .core(MemformerConfiguration.self)
         }
     }
 

@@ -8,16 +8,10 @@ import Tensors
 extension RecurrentMemoryConfiguration: SequenceCoreConfiguration {
     /// Reads `layers`, `width`, `heads`, `segment`, `memoryTokens`, `associative`, `keyWidth`, `feedForward` and `dropout`.
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
-        let width = try section.int("width", "The width of embeddings and of every layer.", in: SizeLimits.width)
-        let heads = try section.int("heads", "Attention heads of a layer, a divisor of model.width.", in: SizeLimits.width)
-        guard width % heads == 0 else { throw section.error("heads", "is \(heads), which does not divide model.width, \(width)") }
+        let (width, heads) = try section.widthAndHeads()
         self.init(
             layers: try section.int("layers", "Layers, each attention within a segment and a feed-forward block.", in: SizeLimits.layers),
-            width: width, heads: heads,
-            segment: try section.int(
-                "segment",
-                "Positions of a segment. A gradient reaches what a memory took along from one segment to the next only where sequences, or batch.length, "
-                    + "are longer than one.", default: 64, in: 2...SizeLimits.positions.upperBound))
+            width: width, heads: heads, segment: try section.segment(default: 64))
         memoryTokens = try section.int(
             "memoryTokens", "Tokens at a segment's end that take along what is remembered of it.", default: memoryTokens,
             in: SizeLimits.memoryHeads)

@@ -89,11 +89,16 @@ public final class ForwardPass {
     /// Runs a layer; with `recompute` and a tape its activations are not kept but computed again in the backward pass, with the same dropout. What the
     /// layer remembers from batch to batch goes in and out as without `recompute`, gradients included.
     public func layer(_ inputs: [Tensor], recompute: Bool, _ body: @escaping (_ inputs: [Tensor], _ pass: ForwardPass) -> Tensor) -> Tensor {
+        part(inputs, recompute: recompute) { [body($0, $1)] }[0]
+    }
+
+    /// The same for a part of a model that has several results.
+    public func part(_ inputs: [Tensor], recompute: Bool, _ body: @escaping (_ inputs: [Tensor], _ pass: ForwardPass) -> [Tensor]) -> [Tensor] {
         guard recompute, let tape else { return body(inputs, self) }
         let firstSite = dropout?.site ?? 0
         // The tape keeps the closure: it must not keep this pass, which keeps the tape.
         let lending = LentMemory(self)
-        var declarations: [[MemoryDeclaration]]?
+        var (declarations, count): ([[MemoryDeclaration]]?, Int) = (nil, 0)
         let results = recomputed(inputs, on: tape) { [dropout, numerics, pairs, trace, isTraining, stepsDone, resets] inputs, tape -> [Tensor] in
             let isFirst = declarations == nil
             let part = ForwardPass(
@@ -101,20 +106,20 @@ public final class ForwardPass {
                 pairs: isFirst ? pairs : pairs?.again, trace: isFirst ? trace : nil, isTraining: isTraining, stepsDone: stepsDone)
             part.lent = lending
             part.resets = resets
-            let output = body(inputs, part)
+            let outputs = body(inputs, part)
             if isFirst {
                 if let dropout, let end = part.dropout?.site { dropout.skip(to: end) }
-                declarations = part.kept.map(\.declarations)
+                (declarations, count) = (part.kept.map(\.declarations), outputs.count)
             }
-            return [output] + part.kept.flatMap(\.state.tensors)
+            return outputs + part.kept.flatMap(\.state.tensors)
         }
         lending.source = nil
-        var rest = results.dropFirst()
+        var rest = results.dropFirst(count)
         for names in declarations ?? [] {
             remember(MemoryState(Array(rest.prefix(names.count))), as: names)
             rest = rest.dropFirst(names.count)
         }
-        return results[0]
+        return Array(results.prefix(count))
     }
 }
 

@@ -77,6 +77,17 @@ public func rmsNorm(_ x: Tensor, gain: Tensor, epsilon: Float = 1e-6, outputType
     }
 }
 
+/// Rows at length 1: x / sqrt(|x|^2 + epsilon).
+///
+/// - Parameters:
+///   - x: [..., D].
+///   - epsilon: keeps a row near zero, and its gradient, finite.
+/// - Returns: [..., D].
+public func unitLength(_ x: Tensor, epsilon: Float = 1e-8) -> Tensor {
+    let width = Float(x.shape.columns)
+    return rmsNorm(x, gain: Tensor(repeating: 1 / width.squareRoot(), [x.shape.columns]), epsilon: epsilon / width)
+}
+
 /// Calls `body` with the gradient of x, or with memory that nobody reads when x is a constant.
 private func withInputGradient(_ x: Tensor, _ body: (UnsafeMutablePointer<Float>, _ accumulate: Bool) -> Void) {
     if let node = x.node { return node.withGradient(body) }

@@ -10,6 +10,8 @@ public enum Initializer: Sendable {
     case constant(Float)
     /// Parts of equal size along the first axis, each of one value: a bias that differs from gate to gate.
     case parts([Float])
+    /// One value on the diagonal of the last two extents, 0 elsewhere.
+    case diagonal(Float)
     /// Normal distribution, mean 0.
     case normal(standardDeviation: Float)
     /// The same but for the first row, which is zero: a table whose row 0 stands for padding.
@@ -256,6 +258,9 @@ public final class ParameterStore {
             require(parts.count > 0 && values.count % parts.count == 0, "\(parts.count) equal parts of \(values.count) values of \(parameter.name)")
             let size = values.count / parts.count
             for index in values.indices { values[index] = parts[index / size] }
+        case .diagonal(let value):
+            let (rows, columns) = (parameter.shape[-2], parameter.shape.columns)
+            for index in values.indices { values[index] = index / columns % rows == index % columns ? value : 0 }
         case .normal(let deviation): for index in values.indices { values[index] = deviation * random.nextNormal() }
         case .paddedNormal(let deviation):
             for index in values.indices { values[index] = index < parameter.shape.columns ? 0 : deviation * random.nextNormal() }

@@ -281,6 +281,11 @@ import Testing
         let own = generator.segment(1, seed: 4, part: .training, lane: 3)
         #expect(Array(batch.inputs[..<14]) == own.inputs && Array(batch.targets[..<14]) == own.targets)
         #expect(own.inputs != generator.segment(1, seed: 4, part: .validation, lane: 3).inputs)
+        let several = SegmentRecallLoader(generator, lanes: 4, segments: 3, seed: 4)
+        several.advance()
+        let row = (3..<6).map { generator.segment($0, seed: 4, part: .training, lane: 2) }
+        #expect(several.batch(lanes: [2, 1]).inputs.prefix(42) == row.flatMap(\.inputs)[...])
+        #expect(several.batch(lanes: [1, 2]).targets.suffix(42) == row.flatMap(\.targets)[...])
         #expect(throws: UserError.self) { try loader.seek(to: LoaderPosition(global: [-1])) }
     }
 

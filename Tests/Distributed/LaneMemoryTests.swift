@@ -48,6 +48,10 @@ import TestSupport
                 "core.pending": [35, 48], "core.pendingCount": [],
             ], "48 features x 48 units, lifetime lane, initially 0; 8 lanes hold"
         ),
+        (
+            .carriedSlots, ["core.slots": [6, 48], "core.pending": [35, 48], "core.pendingCount": []],
+            "6 slots x 48 units, lifetime lane, initially core.slotBias, rows of length 1; 8 lanes hold"
+        ),
     ]
 
     @Test("the state of all lanes, written by two ranks, is shown", arguments: states.indices)
@@ -64,7 +68,7 @@ import TestSupport
                 #expect(row["lifetime"] as? String == "lane" && row["lanes"] as? Int == 8)
                 let (minimum, maximum) = (try #require(row["minimum"] as? Double), try #require(row["maximum"] as? Double))
                 // Usage, links and weights are never negative.
-                let signed = ["hidden", "cell", "matrix", "memory", "reads", "convolution", "associations", "pending", "compressed"]
+                let signed = ["hidden", "cell", "matrix", "memory", "reads", "convolution", "associations", "pending", "compressed", "core.slots"]
                 let isSigned = signed.contains { (row["name"] as? String)?.hasSuffix($0) == true }
                 #expect(maximum > 0 && (isSigned ? minimum < 0 : minimum >= 0), "\(row)")
             }

@@ -73,6 +73,8 @@ struct TrainingFixture {
         case carriedDeltaNet
         /// A recurrent memory transformer whose associations, and what it has read of a segment, are carried along the stream of each lane, with dropout.
         case carriedAssociations
+        /// A Memformer whose slots, and what it has read of a segment, are carried along the stream of each lane, with dropout.
+        case carriedSlots
         /// A GRU on a generated task, sequences of another length each step.
         case generated
         /// A Neural Turing Machine on a generated task.
@@ -117,6 +119,8 @@ struct TrainingFixture {
             case .carriedDeltaNet: "{kind: gated-deltanet, layers: 2, width: 48, heads: 3, feedForward: 96, carry: true, dropout: 0.1}"
             case .carriedAssociations:
                 "{kind: recurrent-memory, layers: 2, width: 48, heads: 3, segment: 36, keyWidth: 8, feedForward: 96, carry: true, dropout: 0.1}"
+            case .carriedSlots:
+                "{kind: memformer, layers: 1, width: 48, heads: 3, segment: 36, slots: 6, feedForward: 96, carry: true, dropout: 0.1}"
             case .generated: "{kind: gru, layers: 2, width: 160, dropout: 0.1, stateDropout: 0.1}"
             case .turingMachine: "{kind: ntm, rows: 128, width: 20, readHeads: 2, learnsInitialReads: true, controller: {kind: lstm, width: 96}}"
             case .neuralComputer:
@@ -128,7 +132,7 @@ struct TrainingFixture {
             }
         let isStreamed = [
             .streams, .carried, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedCompression, .carriedDeltaNet,
-            .carriedAssociations,
+            .carriedAssociations, .carriedSlots,
         ].contains(kind)
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
         let task = kind.task(directory)

@@ -125,6 +125,7 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
             ("kind: segment-recall, distance: [0, 2], sharesPairs: true, recurrence: 2", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "recurrence"),
             ("kind: segment-recall, distance: [0, 2], sharesPairs: true, recurrence: [3, 3]", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "asks for one"),
             ("kind: segment-recall, keys: 4", "kind: decoder-only, layers: 1, width: 8, heads: 2, context: 5", "context"),
+            ("kind: segment-recall, keys: 4, segments: 3", "kind: decoder-only, layers: 1, width: 8, heads: 2, context: 35", "36 positions"),
             ("kind: segment-recall", "kind: encoder-decoder, layers: 1, width: 8, heads: 2", "transformer-xl"),
             ("kind: copy", "kind: gru", "width"), ("kind: adding, testLengths: [1]", "kind: gru, width: 8", "testLengths"),
             ("kind: mqar, length: 31", "kind: lstm, width: 8", "length"), ("kind: mqar, vocabulary: 16", "kind: lstm, width: 8", "vocabulary"),
@@ -134,6 +135,8 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
             ("kind: mqar", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "set it to 0"),
             ("kind: mqar", "kind: gated-deltanet, layers: 1, width: 8, heads: 2, convolution: 1", "convolution"),
             ("kind: mqar", "kind: recurrent-memory, layers: 1, width: 8, heads: 2, segment: 1", "segment"),
+            ("kind: mqar", "kind: memformer, layers: 1, width: 8, heads: 3", "heads"),
+            ("kind: mqar", "kind: memformer, layers: 1, width: 8, heads: 2, temperature: 0", "temperature"),
             ("kind: mqar", "kind: encoder-decoder, layers: 1, width: 8, heads: 2", "decoder-only"),
             ("kind: copy", "kind: decoder-only, layers: 1, width: 8, heads: 2", "lstm"),
         ])
@@ -146,8 +149,8 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
         "the run files of these tasks are complete",
         arguments: [
             "copy-lstm", "delayed-copy", "adding", "associative-recall-lstm", "priority-sort-lstm", "repeat-copy-lstm", "overwrite-lstm", "copy-ntm",
-            "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc", "segment-recall-xl", "memory-tiers", "mqar-deltanet", "mqar-attention",
-            "mqar-lstm", "mqar-forgetting",
+            "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc", "segment-recall-xl", "segment-recall-memformer",
+            "memory-tiers", "mqar-deltanet", "mqar-attention", "mqar-lstm", "mqar-forgetting",
         ])
     func runFiles(_ name: String) throws {
         let runs = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../launch/runs")

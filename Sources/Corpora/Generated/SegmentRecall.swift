@@ -116,20 +116,20 @@ public struct SegmentRecallGenerator: Sendable, Equatable {
         return groups.firstIndex { (segment - $0.distance - set) % recurrence == 0 } ?? 0
     }
 
-    /// A segment of some lanes, one after the other.
-    public func segments(_ segment: Int, seed: UInt64, part: GeneratedPart, lanes: [Int]) -> SegmentRecallBatch {
-        let parts = lanes.map { self.segment(segment, seed: seed, part: part, lane: $0) }
+    /// A segment of some lanes, one lane after the other, or several segments of each.
+    public func segments(_ first: Int, count: Int = 1, seed: UInt64, part: GeneratedPart, lanes: [Int]) -> SegmentRecallBatch {
+        let parts = lanes.flatMap { lane in (first..<first + count).map { segment($0, seed: seed, part: part, lane: lane) } }
         return SegmentRecallBatch(lanes: lanes, inputs: parts.flatMap(\.inputs), targets: parts.flatMap(\.targets))
     }
 }
 
-/// A segment of some lanes.
+/// Segments of some lanes.
 public struct SegmentRecallBatch: Sendable, Equatable {
     /// [B].
     public let lanes: [Int]
-    /// [B, T].
+    /// [B, T], or as many times T as there are segments of each lane.
     public let inputs: [Int32]
-    /// [B, T].
+    /// The same.
     public let targets: [Int32]
 }
 
@@ -138,14 +138,16 @@ public final class SegmentRecallLoader: LaneLoader {
     /// What makes the segments.
     public let generator: SegmentRecallGenerator
     public let laneCount: Int
+    private let segments: Int
     private let seed: UInt64
     private var step = 0
 
     /// - Parameters:
     ///   - lanes: L.
+    ///   - segments: of each lane that a step reads, one after the other.
     ///   - seed: of the run.
-    public init(_ generator: SegmentRecallGenerator, lanes: Int, seed: UInt64) {
-        (self.generator, laneCount, self.seed) = (generator, lanes, seed)
+    public init(_ generator: SegmentRecallGenerator, lanes: Int, segments: Int = 1, seed: UInt64) {
+        (self.generator, laneCount, self.segments, self.seed) = (generator, lanes, segments, seed)
     }
 
     public var position: LoaderPosition { LoaderPosition(global: [Int64(step)]) }
@@ -154,7 +156,9 @@ public final class SegmentRecallLoader: LaneLoader {
         step = try position.step(ofTask: generator.summary)
     }
 
-    public func batch(lanes: [Int]) -> SegmentRecallBatch { generator.segments(step, seed: seed, part: .training, lanes: lanes) }
+    public func batch(lanes: [Int]) -> SegmentRecallBatch {
+        generator.segments(step * segments, count: segments, seed: seed, part: .training, lanes: lanes)
+    }
 
     public func advance() { step += 1 }
 }

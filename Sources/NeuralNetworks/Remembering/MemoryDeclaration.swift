@@ -25,6 +25,8 @@ public enum InitialMemory: Sendable, Equatable {
     case oneHot(Int)
     /// The softmax over the last axis of a parameter of the same shape: weights that are learned.
     case softmax(ofParameter: String)
+    /// The rows of a parameter of the same shape, each divided by its length: vectors of length 1 whose directions are learned.
+    case unitRows(ofParameter: String)
 
     /// The values for one sequence.
     /// - Parameters:
@@ -42,6 +44,7 @@ public enum InitialMemory: Sendable, Equatable {
         case .parameter(let name): return parameter(name)
         case .oneHot(let index): return (0..<shape.count).map { $0 % shape.columns == index ? 1 : 0 }
         case .softmax(let name): return Tensors.softmax(Tensor(parameter(name), shape)).array
+        case .unitRows(let name): return unitLength(Tensor(parameter(name), shape)).array
         }
     }
 }
@@ -53,6 +56,7 @@ extension InitialMemory: CustomStringConvertible {
         case .parameter(let name): name
         case .oneHot(let index): "1 at \(index)"
         case .softmax(let name): "softmax of \(name)"
+        case .unitRows(let name): "\(name), rows of length 1"
         }
     }
 }

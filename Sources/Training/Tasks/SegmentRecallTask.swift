@@ -14,6 +14,8 @@ import Tensors
 public struct SegmentRecallTaskSettings: TaskSettings {
     /// What makes the segments.
     public var generator: SegmentRecallGenerator
+    /// Segments of each stream that a training step reads.
+    public var segments: Int
     /// Segments of each stream that one evaluation reads.
     public var examples: Int
     /// What learns it.
@@ -63,11 +65,16 @@ public struct SegmentRecallTaskSettings: TaskSettings {
         generator.sharesPairs = sharesPairs
         generator.marksQuestions = try section.bool(
             "marksQuestions", "A question for a key is a symbol of its own, instead of the key.", default: generator.marksQuestions)
+        segments = try section.int(
+            "segments",
+            "Segments of each stream that a training step reads at once: over how many a gradient flows. Evaluation reads them one by one.",
+            default: 1, in: SizeLimits.generatedWidth)
         examples = try section.int("examples", "Segments of each of 16 streams that one evaluation reads.", default: 32, in: 1..., onResume: .free)
         self.model = try readModelConfiguration(model, of: ModelKind.texts)
-        guard model.fillsIn || self.model.maximumLength ?? .max >= generator.length else {
+        let positions = segments * generator.length
+        guard model.fillsIn || self.model.maximumLength ?? .max >= positions else {
             throw model.error(
-                "context", "is \(self.model.maximumLength ?? 0), and segments have \(generator.length) positions", advice: "raise model.context")
+                "context", "is \(self.model.maximumLength ?? 0), and a step reads \(positions) positions of a stream", advice: "raise model.context")
         }
     }
 
@@ -79,6 +86,7 @@ public struct SegmentRecallTaskSettings: TaskSettings {
 /// Recall over segments with a language model.
 public final class SegmentRecallTask: LearningTask {
     private let generator: SegmentRecallGenerator
+    private let segments: Int
     private let examples: Int
     private let configuration: RunConfiguration
     private let languageModel: any TextLanguageModel
@@ -88,19 +96,20 @@ public final class SegmentRecallTask: LearningTask {
     private static let streamsAtOnce = 4
 
     init(_ configuration: RunConfiguration, _ settings: SegmentRecallTaskSettings) {
-        (generator, examples, self.configuration) = (settings.generator, settings.examples, configuration)
+        (generator, segments, examples, self.configuration) = (settings.generator, settings.segments, settings.examples, configuration)
         guard case .text(let model) = settings.model.makeModel(vocabularySize: generator.symbols).form else { fatalError("a model of pairs") }
         languageModel = model
     }
 
     public var summary: String { generator.summary }
-    public var laneBytes: Int { 8 * generator.length }
+    public var laneBytes: Int { 8 * segments * generator.length }
     public var identity: [(name: String, value: String)] { [("task", generator.identity)] }
     public var files: [RunFile] { [] }
     public var model: any TrainableModel { languageModel }
 
     public func makeLoader(owning lanes: [Int]) throws -> TaskLoader {
-        SegmentRecallLoader(generator, lanes: configuration.batch.lanes, seed: configuration.seed).loader(for: languageModel)
+        let lanes = configuration.batch.lanes
+        return SegmentRecallLoader(generator, lanes: lanes, segments: segments, seed: configuration.seed).loader(for: languageModel)
     }
 
     /// Reads streams that training never sees, from their beginning. Of several distances each has an accuracy, too.
