@@ -7,68 +7,29 @@ import TestSupport
 import Tensors
 import Testing
 
-private struct GoldenCase: Decodable {
-    struct Configuration: Decodable {
-        let layers: Int
-        let width: Int
-        let heads: Int
-        let segment: Int
-        let memoryTokens: Int
-        let keyWidth: Int
-        let feedForward: Int
-        let isAssociative: Bool
-    }
-
-    let name: String
-    let configuration: Configuration
-    let inputs: [String: GoldenTensor]
-    let outputs: [GoldenTensor]
-    let outputGradients: [GoldenTensor]
-    let gradients: [String: GoldenTensor]
-}
-
-private struct GoldenFile: Decodable {
-    let cases: [GoldenCase]
+private struct GoldenConfiguration: Decodable {
+    let layers: Int
+    let width: Int
+    let heads: Int
+    let segment: Int
+    let memoryTokens: Int
+    let keyWidth: Int
+    let feedForward: Int
+    let isAssociative: Bool
 }
 
 @Suite("Recurrent memory transformer")
 struct RecurrentMemoryTests {
     @Test("outputs, last states and all gradients are numpy's")
     func golden() throws {
-        let url = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/recurrent_memory.json")
-        let file = try JSONDecoder().decode(GoldenFile.self, from: Data(contentsOf: url))
+        let file = try GoldenCores<GoldenConfiguration>(named: "recurrent_memory")
         #expect(file.cases.count == 3)
-        for one in file.cases {
-            let settings = one.configuration
+        try file.expectAll(hasGradient: { !$0.contains("pending") }) { store, inputs, settings in
             var configuration = RecurrentMemoryConfiguration(
                 layers: settings.layers, width: settings.width, heads: settings.heads, segment: settings.segment)
             (configuration.memoryTokens, configuration.keyWidth) = (settings.memoryTokens, settings.keyWidth)
             (configuration.feedForward, configuration.isAssociative) = (settings.feedForward, settings.isAssociative)
-            let (store, tape) = (ParameterStore(), Tape())
-            let x = tape.variable(try #require(one.inputs["x"]).tensor)
-            let core = RecurrentMemoryTransformer(store, "core", inputs: x.shape[2], configuration)
-            store.allocate(seed: 1)
-            store.clearGradients()
-            for parameter in store.parameters {
-                let values = try #require(one.inputs[parameter.name], "\(parameter.name)").tensor
-                #expect(values.shape == parameter.shape, "\(parameter.name)")
-                parameter.value.floats.update(from: values.floats, count: values.count)
-            }
-            let state = try core.memory.map { tape.variable(try #require(one.inputs["state.\($0.name)"], "\($0.name)").tensor) }
-            let found = core(x, from: MemoryState(state), ForwardPass(tape: tape))
-            let outputs = [found.outputs] + found.state.tensors
-            #expect(outputs.count == one.outputs.count)
-            func compare(_ actual: Tensor?, _ expected: GoldenTensor?, _ what: String) {
-                let error = deviation(actual?.doubles ?? [], from: expected?.values ?? [.nan]).worst
-                #expect(error < 5e-5, "\(one.name): \(what) is off by \(error)")
-            }
-            for (index, output) in outputs.enumerated() { compare(output, one.outputs[index], "output \(index)") }
-            tape.backward(from: zip(outputs, one.outputGradients).map { ($0, $1.tensor) })
-            for parameter in store.parameters { compare(parameter.gradient, one.gradients[parameter.name], "gradient of \(parameter.name)") }
-            compare(x.node?.gradient, one.gradients["x"], "gradient of x")
-            for (declaration, value) in zip(core.memory, state) where !declaration.name.contains("pending") {
-                compare(value.node?.gradient, one.gradients["state.\(declaration.name)"], "gradient of \(declaration.name)")
-            }
+            return RecurrentMemoryTransformer(store, "core", inputs: inputs, configuration)
         }
     }
 
