@@ -24,18 +24,28 @@ import Testing
         return "\(directory)/\(name)"
     }
 
-    @Test("what was recalled is shown, by layers with a memory and by attention without", arguments: [true, false])
-    func recalled(remembers: Bool) throws {
+    @Test(
+        "what was recalled is shown, by layers with a memory and by attention without",
+        arguments: [
+            ("gated-deltanet, layers: 2, width: 12, heads: 3", "12 keys x 4 values, lifetime sequence, initially 0\n"),
+            (
+                "sparse-delta, layers: 2, width: 12, heads: 3, rows: 25, start: learned",
+                "75 rows x 4 columns, lifetime sequence, initially core.1.start\n"
+            ),
+            ("decoder-only, layers: 1, width: 8, heads: 2, context: 40", nil),
+        ] as [(String, String?)])
+    func recalled(kind: String, memory: String?) throws {
+        let remembers = memory != nil
         try withScratchDirectory { directory in
-            let kind = remembers ? "gated-deltanet, layers: 2, width: 12, heads: 3" : "decoder-only, layers: 1, width: 8, heads: 2, context: 40"
             let run = try trained(
                 directory, "recall", task: "{kind: mqar, vocabulary: 20, pairs: 3, rewrites: 2, length: 24, examples: 20, testLengths: [4]}",
                 model: "{kind: \(kind)}", steps: 3)
             let drawn = try mneme(["memory", "show", run, "--example", "1"]).standardOutput
             #expect(drawn.contains("\nanswer: ") && drawn.contains("\nexpected: "), "\(drawn)")
             #expect(drawn.contains("strengths of writing, layer 1") == remembers, "\(drawn)")
+            #expect(drawn.contains("rows written so far, layer 1") == kind.hasPrefix("sparse-delta"), "\(drawn)")
             let inspected = try mneme(["memory", "inspect", run]).standardOutput
-            #expect(inspected.contains("core.1.memory: 12 keys x 4 values, lifetime sequence, initially 0\n") == remembers, "\(inspected)")
+            #expect(inspected.contains("core.1.memory: \(memory ?? "")") == remembers, "\(inspected)")
             #expect(try jsonObject(mneme(["evaluate", run, "--json"]).standardOutput)["accuracy_length_4"] is Double)
         }
     }
