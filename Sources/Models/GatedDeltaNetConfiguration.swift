@@ -9,21 +9,17 @@ extension GatedDeltaNetConfiguration: SequenceCoreConfiguration {
     /// Reads `layers`, `width`, `heads`, `keyWidth`, `valueWidth`, `convolution`, `delta`, `feedForward` and `dropout`.
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
         self.init(
-            layers: try section.int("layers", "Layers, each a token mixer and a feed-forward block.", in: SizeLimits.layers),
-            width: try section.int("width", "The width of embeddings and of every layer.", in: SizeLimits.width),
+            layers: try section.mixerLayers(), width: try section.mixerWidth(),
             heads: try section.int("heads", "Matrices that a layer remembers in.", in: SizeLimits.memoryHeads))
         let meaning = "model.width divided by model.heads"
         keyWidth = try section.int(
             "keyWidth", "The rows of a matrix: elements of a key.", default: keyWidth, defaultText: meaning, in: SizeLimits.width)
         valueWidth = try section.int(
             "valueWidth", "The columns of a matrix: elements of a value.", default: valueWidth, defaultText: meaning, in: SizeLimits.width)
-        convolution = try section.int(
-            "convolution", "Positions, its own the last, that a position's queries, keys and values are made of.", default: convolution, in: 2...64)
+        convolution = try section.mixerConvolution(default: convolution)
         erases = try section.bool(
             "delta", "A write takes away what was stored under its key. Without it values add up: gated linear attention.", default: erases)
-        feedForward = try section.int(
-            "feedForward", "The inner width of the feed-forward blocks.", default: feedForward, defaultText: "4 times model.width",
-            in: SizeLimits.positions)
+        feedForward = try section.mixerFeedForward(default: feedForward)
         dropout = try section.rate("dropout", "The rate of all dropouts.", default: dropout)
     }
 
@@ -34,5 +30,21 @@ extension GatedDeltaNetConfiguration: SequenceCoreConfiguration {
 
     public func makeCore(_ store: ParameterStore, _ path: String, inputs: Int, lifetime: MemoryLifetime) -> any SequenceCore {
         GatedDeltaNet(store, path, inputs: inputs, self, lifetime: lifetime)
+    }
+}
+
+/// Keys of layers with a token mixer.
+extension ConfigurationSection {
+    func mixerLayers() throws -> Int { try int("layers", "Layers, each a token mixer and a feed-forward block.", in: SizeLimits.layers) }
+    func mixerWidth() throws -> Int { try int("width", "The width of embeddings and of every layer.", in: SizeLimits.width) }
+
+    func mixerConvolution(default value: Int) throws -> Int {
+        try int("convolution", "Positions, its own the last, that a position's queries, keys and values are made of.", default: value, in: 2...64)
+    }
+
+    func mixerFeedForward(default value: Int) throws -> Int {
+        try int(
+            "feedForward", "The inner width of the feed-forward blocks.", default: value, defaultText: "4 times model.width",
+            in: SizeLimits.positions)
     }
 }

@@ -33,6 +33,8 @@ public enum ModelKind: String, Sendable, CaseIterable {
     case eraseAdd = "erase-add"
     /// Gated DeltaNet: layers whose token mixer is the gated delta rule.
     case gatedDeltaNet = "gated-deltanet"
+    /// Sparse Delta Memory: layers that write to and read a few rows of a large memory.
+    case sparseDelta = "sparse-delta"
     /// The recurrent memory transformer and its associative form: attention within segments, memory tokens between them.
     case recurrentMemory = "recurrent-memory"
     /// Memformer: attention within segments and to slots, which each segment writes.
@@ -56,6 +58,7 @@ public enum ModelKind: String, Sendable, CaseIterable {
         case .neuralComputer: .core(DifferentiableNeuralComputerConfiguration.self)
         case .eraseAdd: .core(EraseAddConfiguration.self)
         case .gatedDeltaNet: .core(GatedDeltaNetConfiguration.self)
+        case .sparseDelta: .core(SparseDeltaConfiguration.self)
         case .recurrentMemory: .core(RecurrentMemoryConfiguration.self)
         case .memformer: .core(MemformerConfiguration.self)
         }

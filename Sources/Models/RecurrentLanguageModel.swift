@@ -44,7 +44,7 @@ public final class RecurrentLanguageModel: RememberingLanguageModel {
                 ?? section.rate("dropout", "The rate of dropout on embeddings and on the core's outputs.", default: dropout)
             if carriesMemory, let key = core.learnedStart {
                 throw section.error(
-                    key, "does not go with carry: a lane starts only once, and nothing would be learned", advice: "set one of them to false")
+                    key, "does not go with carry: a lane starts only once, and nothing would be learned", advice: "leave one of them out")
             }
         }
 

@@ -14,11 +14,13 @@ private let operation = Operation("causal convolution")
 ///   - x: float32 [B, T, C].
 ///   - weight: float32 [C, W], W at least 2; the last column weighs the position itself.
 ///   - state: float32 [B, W - 1, C], the positions before the first; `nil` is zeros.
+///   - resets: [B, T], true where what lies before the position is zeros, for it and all later ones; empty for nowhere.
 /// - Returns: y, [B, T, C], and the last W - 1 positions read, [B, W - 1, C].
 /// - Complexity: 2 B T C W flops forward, six times that backward; keeps its inputs alone.
-public func causalConvolution(_ x: Tensor, weight: Tensor, from state: Tensor?) -> (outputs: Tensor, state: Tensor) {
+public func causalConvolution(_ x: Tensor, weight: Tensor, from state: Tensor?, resets: [Bool] = []) -> (outputs: Tensor, state: Tensor) {
     operation.require(x.shape.rank == 3 && weight.shape.rank == 2 && weight.shape[0] == x.shape[2], "x \(x.shape) and weights \(weight.shape)")
-    let convolution = CausalConvolution(x: x.stopGradient(), weight: weight.stopGradient(), state: state?.stopGradient())
+    operation.require(resets.isEmpty || resets.count == x.shape[0] * x.shape[1], "\(resets.count) resets for x \(x.shape)")
+    let convolution = CausalConvolution(x: x.stopGradient(), weight: weight.stopGradient(), state: state?.stopGradient(), resets: resets)
     operation.require(convolution.width >= 2, "a width of \(convolution.width)")
     let stateShape: Shape = [x.shape[0], convolution.width - 1, x.shape[2]]
     operation.require(state.map { $0.shape == stateShape } ?? true, "a state \(state?.shape ?? stateShape), not \(stateShape)")
@@ -36,6 +38,19 @@ private struct CausalConvolution {
     let x: Tensor
     let weight: Tensor
     let state: Tensor?
+    /// [B, T]: the first position that a position sees anything of; empty where that is never limited.
+    private let firstSeen: [Int]
+
+    init(x: Tensor, weight: Tensor, state: Tensor?, resets: [Bool]) {
+        (self.x, self.weight, self.state) = (x, weight, state)
+        var latest = -weight.shape[1]
+        firstSeen = resets.indices.map { place in
+            let position = place % x.shape[1]
+            if position == 0 { latest = -weight.shape[1] }
+            if resets[place] { latest = position }
+            return latest
+        }
+    }
 
     /// W.
     var width: Int { weight.shape[1] }
@@ -50,17 +65,21 @@ private struct CausalConvolution {
         return result
     }
 
-    /// Position t of a sequence, from -(W - 1) on; `nil` is zeros.
-    private func row(_ b: Int, _ t: Int) -> UnsafeMutablePointer<Float>? {
-        if t >= 0 { return x.floats + (b * positions + t) * channels }
-        return state.map { $0.floats + (b * (width - 1) + width - 1 + t) * channels }
+    /// Whether position `seen` of a sequence, from -(W - 1) on, lies behind the latest reset up to position t.
+    private func sees(_ seen: Int, _ b: Int, from t: Int) -> Bool { firstSeen.isEmpty || t < 0 || seen >= firstSeen[b * positions + t] }
+
+    /// Position `seen` of a sequence, from -(W - 1) on, as position t sees it; `nil` is zeros.
+    private func row(_ b: Int, _ seen: Int, from t: Int) -> UnsafeMutablePointer<Float>? {
+        if !sees(seen, b, from: t) { return nil }
+        if seen >= 0 { return x.floats + (b * positions + seen) * channels }
+        return state.map { $0.floats + (b * (width - 1) + width - 1 + seen) * channels }
     }
 
     /// The weighted sum at a position.
     private func sum(_ b: Int, _ t: Int, _ columns: UnsafePointer<Float>, into z: UnsafeMutablePointer<Float>) {
         kernels.multiply(z, columns + (width - 1) * channels, x.floats + (b * positions + t) * channels, channels)
         for j in 0..<width - 1 {
-            if let source = row(b, t - width + 1 + j) { kernels.addProduct(z, columns + j * channels, source, channels) }
+            if let source = row(b, t - width + 1 + j, from: t) { kernels.addProduct(z, columns + j * channels, source, channels) }
         }
     }
 
@@ -71,7 +90,7 @@ private struct CausalConvolution {
             for t in 0..<positions { sum(b, t, columns.floats, into: y.floats + (b * positions + t) * channels) }
             for t in 0..<width - 1 {
                 let target = last.floats + (b * (width - 1) + t) * channels
-                if let source = row(b, positions - width + 1 + t) {
+                if let source = row(b, positions - width + 1 + t, from: positions - 1) {
                     target.update(from: source, count: channels)
                 } else {
                     kernels.fill(target, 0, channels)
@@ -97,7 +116,7 @@ private struct CausalConvolution {
         }
         Workers.forEach(tasks: batch) { b in
             if let last {
-                for t in 0..<width - 1 {
+                for t in 0..<width - 1 where sees(positions - width + 1 + t, b, from: positions - 1) {
                     let place = target(b, positions - width + 1 + t)
                     kernels.add(place, place, last.floats + (b * (width - 1) + t) * channels, channels)
                 }
@@ -115,8 +134,9 @@ private struct CausalConvolution {
                 kernels.multiply(gradient, sigmoids, outputs.floats + (b * positions + t) * channels, channels)
                 for j in 0..<width {
                     let place = t - width + 1 + j
+                    if !sees(place, b, from: t) { continue }
                     kernels.addProduct(target(b, place), gradient, columns.floats + j * channels, channels)
-                    if let source = row(b, place) { kernels.addProduct(parts.floats + (b * width + j) * channels, gradient, source, channels) }
+                    if let source = row(b, place, from: t) { kernels.addProduct(parts.floats + (b * width + j) * channels, gradient, source, channels) }
                 }
             }
         }

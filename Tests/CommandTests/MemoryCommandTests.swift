@@ -28,23 +28,28 @@ import Testing
         "what was recalled is shown, by layers with a memory and by attention without",
         arguments: [
             (
-                "gated-deltanet, layers: 2, width: 12, heads: 3", "strengths of writing, layer 1",
+                "gated-deltanet, layers: 2, width: 12, heads: 3", ["strengths of writing, layer 1"],
                 "core.1.memory: 12 keys x 4 values, lifetime sequence, initially 0\n"
             ),
             (
-                "memformer, layers: 1, width: 8, heads: 2, segment: 6, slots: 3", "what slots take up",
+                "sparse-delta, layers: 2, width: 12, heads: 3, rows: 25, start: learned", ["strengths of writing, layer 1", "rows written so far, layer 1"],
+                "core.1.memory: 75 rows x 4 columns, lifetime sequence, initially core.1.start\n"
+            ),
+            (
+                "memformer, layers: 1, width: 8, heads: 2, segment: 6, slots: 3", ["what slots take up"],
                 "core.slots: 3 slots x 8 units, lifetime sequence, initially core.slotBias, rows of length 1\n"
             ),
-            ("decoder-only, layers: 1, width: 8, heads: 2, context: 40", nil, nil),
-        ] as [(String, String?, String?)])
-    func recalled(kind: String, picture: String?, memory: String?) throws {
+            ("decoder-only, layers: 1, width: 8, heads: 2, context: 40", [], nil),
+        ] as [(String, [String], String?)])
+    func recalled(kind: String, pictures: [String], memory: String?) throws {
         try withScratchDirectory { directory in
             let run = try trained(
                 directory, "recall", task: "{kind: mqar, vocabulary: 20, pairs: 3, rewrites: 2, length: 24, examples: 20, testLengths: [4]}",
                 model: "{kind: \(kind)}", steps: 3)
             let drawn = try mneme(["memory", "show", run, "--example", "1"]).standardOutput
             #expect(drawn.contains("\nanswer: ") && drawn.contains("\nexpected: "), "\(drawn)")
-            #expect(picture.map { drawn.contains($0) } ?? !drawn.contains("what is read"), "\(drawn)")
+            #expect(pictures.allSatisfy { drawn.contains($0) } && (!pictures.isEmpty || !drawn.contains("what is read")), "\(drawn)")
+            #expect(drawn.contains("rows written so far") == kind.hasPrefix("sparse-delta"), "\(drawn)")
             let inspected = try mneme(["memory", "inspect", run]).standardOutput
             #expect(memory.map { inspected.contains($0) } ?? !inspected.contains("lifetime sequence"), "\(inspected)")
             #expect(try jsonObject(mneme(["evaluate", run, "--json"]).standardOutput)["accuracy_length_4"] is Double)

@@ -42,6 +42,11 @@ import TestSupport
             "48 keys x 16 values, lifetime lane, initially 0; 8 lanes hold"
         ),
         (
+            .carriedSparseRows,
+            ["core.0.memory": [192, 16], "core.0.convolution": [3, 144], "core.1.memory": [192, 16], "core.1.convolution": [3, 144]],
+            "192 rows x 16 columns, lifetime lane, initially sums of core.0.startRowBias and core.0.startColumnBias; 8 lanes hold"
+        ),
+        (
             .carriedAssociations,
             [
                 "core.0.associations": [48, 48], "core.0.normalizer": [48], "core.1.associations": [48, 48], "core.1.normalizer": [48],

@@ -97,7 +97,7 @@ struct TrainingEqualityTests {
         arguments: [
             (TrainingFixture.Kind.windows, ["model.width=192"]), (.pairs, ["model.width=192"]), (.recurrent, ["model.width=256"]),
             (.carriedWords, []), (.carriedComputer, []), (.carriedSegments, ["model.width=192"]), (.carriedDeltaNet, ["model.width=192"]),
-            (.carriedAssociations, []), (.memoryNetwork, []), (.keyValueMemory, []), (.eraseAdd, []),
+            (.carriedSparseRows, []), (.carriedAssociations, []), (.memoryNetwork, []), (.keyValueMemory, []), (.eraseAdd, []),
         ])
     func threads(kind: TrainingFixture.Kind, settings: [String]) throws {
         try withScratchDirectory { scratch in

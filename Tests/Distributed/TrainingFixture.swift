@@ -71,6 +71,8 @@ struct TrainingFixture {
         case carriedCompression
         /// A Gated DeltaNet whose matrices and last positions are carried along the stream of each lane, with dropout.
         case carriedDeltaNet
+        /// Sparse Delta Memories that are carried along the stream of each lane, and begin anew from a learned start where a document begins, with dropout.
+        case carriedSparseRows
         /// A recurrent memory transformer whose associations, and what it has read of a segment, are carried along the stream of each lane, with dropout.
         case carriedAssociations
         /// A Memformer whose slots, and what it has read of a segment, are carried along the stream of each lane, with dropout.
@@ -117,6 +119,9 @@ struct TrainingFixture {
                 "{kind: compressive-transformer, layers: 2, width: 48, heads: 4, memory: 40, dropout: 0.1, attentionDropout: 0.1, "
                     + "compression: {slots: 20, rate: 3}}"
             case .carriedDeltaNet: "{kind: gated-deltanet, layers: 2, width: 48, heads: 3, feedForward: 96, carry: true, dropout: 0.1}"
+            case .carriedSparseRows:
+                "{kind: sparse-delta, layers: 2, width: 48, heads: 3, rows: 64, writes: 6, reads: 9, start: factorized, resetAtDocuments: true, "
+                    + "feedForward: 96, carry: true, dropout: 0.1}"
             case .carriedAssociations:
                 "{kind: recurrent-memory, layers: 2, width: 48, heads: 3, segment: 36, keyWidth: 8, feedForward: 96, carry: true, dropout: 0.1}"
             case .carriedSlots:
@@ -132,7 +137,7 @@ struct TrainingFixture {
             }
         let isStreamed = [
             .streams, .carried, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedCompression, .carriedDeltaNet,
-            .carriedAssociations, .carriedSlots,
+            .carriedSparseRows, .carriedAssociations, .carriedSlots,
         ].contains(kind)
         let corpus = kind == .pairs || kind == .prompts ? "pairs" : "text"
         let task = kind.task(directory)

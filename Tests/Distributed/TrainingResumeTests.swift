@@ -87,7 +87,9 @@ struct TrainingResumeTests {
 
     @Test(
         "a model that reads word by word is evaluated and generates after training",
-        arguments: [TrainingFixture.Kind.recurrent, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedDeltaNet])
+        arguments: [
+            TrainingFixture.Kind.recurrent, .carriedWords, .carriedMachine, .carriedComputer, .carriedSegments, .carriedDeltaNet, .carriedSparseRows,
+        ])
     func languageCommands(kind: TrainingFixture.Kind) throws {
         try withScratchDirectory { scratch in
             let run = try TrainingRun(kind, "run", in: scratch)

@@ -73,22 +73,36 @@ private let ruleCases: [OperationCase] = ruleSizes.flatMap { sizes -> [Operation
     }
 }
 
-private let convolutionCases: [OperationCase] = [(2, 5, 3, 4), (1, 2, 7, 4), (3, 9, 20, 2), (5, 1, 2, 3)].map { extents -> OperationCase in
-    let (batch, positions, channels, width): (Int, Int, Int, Int) = extents
+/// B, T, C, W, and whether documents begin on the way.
+private let convolutionSizes: [(Int, Int, Int, Int, Bool)] = [
+    (2, 5, 3, 4, false), (1, 2, 7, 4, false), (3, 9, 20, 2, false), (5, 1, 2, 3, false), (3, 7, 3, 4, true), (2, 2, 5, 5, true),
+]
+
+private let convolutionCases: [OperationCase] = convolutionSizes.map { sizes -> OperationCase in
+    let (batch, positions, channels, width, isReset): (Int, Int, Int, Int, Bool) = sizes
+    let resets: [Bool] = isReset ? documentStarts(batch * positions) : []
     let values = { @Sendable in
         ["x": randomTensor("x", [batch, positions, channels]), "weight": randomTensor("weight", [channels, width]),
          "state": randomTensor("state", [batch, width - 1, channels])]
     }
-    return OperationCase("causal convolution, \(batch) x \(positions) x \(channels), width \(width)", values()) { _, inputs in
-        let found = causalConvolution(inputs["x"]!, weight: inputs["weight"]!, from: inputs["state"])
+    let name = "causal convolution, \(batch) x \(positions) x \(channels), width \(width)\(isReset ? ", documents" : "")"
+    return OperationCase(name, values()) { _, inputs in
+        let found = causalConvolution(inputs["x"]!, weight: inputs["weight"]!, from: inputs["state"], resets: resets)
         return OperationCase.Outcome([found.outputs, found.state])
     } reference: { inputs in
         var (outputs, states): ([ReferenceArray], [ReferenceArray]) = ([], [])
-        for (x, state) in zip(inputs["x"]!.rows, inputs["state"]!.rows) {
+        for (b, (x, state)) in zip(inputs["x"]!.rows, inputs["state"]!.rows).enumerated() {
             var before = state
-            outputs.append(causalConvolution(x, weight: inputs["weight"]!, &before))
+            let steps = x.rows.enumerated().map { t, step -> ReferenceArray in
+                if isReset, resets[b * positions + t] { before = ReferenceArray(repeating: 0, before.shape) }
+                return causalConvolution(.stacked([step]), weight: inputs["weight"]!, &before)[0]
+            }
+            outputs.append(.stacked(steps))
             states.append(before)
         }
         return [.stacked(outputs), .stacked(states)]
     }
 }
+
+/// Places at which a document begins, among them some that follow each other.
+func documentStarts(_ count: Int) -> [Bool] { (0..<count).map { [0, 4, 5].contains($0 % 7) } }

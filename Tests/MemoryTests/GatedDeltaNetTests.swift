@@ -9,28 +9,15 @@ import TestSupport
 import Tensors
 import Testing
 
-private struct GoldenCase: Decodable {
-    struct Configuration: Decodable {
-        let layers: Int
-        let width: Int
-        let heads: Int
-        let keyWidth: Int
-        let valueWidth: Int
-        let convolution: Int
-        let feedForward: Int
-        let erases: Bool
-    }
-
-    let name: String
-    let configuration: Configuration
-    let inputs: [String: GoldenTensor]
-    let outputs: [GoldenTensor]
-    let outputGradients: [GoldenTensor]
-    let gradients: [String: GoldenTensor]
-}
-
-private struct GoldenFile: Decodable {
-    let cases: [GoldenCase]
+private struct GoldenConfiguration: Decodable {
+    let layers: Int
+    let width: Int
+    let heads: Int
+    let keyWidth: Int
+    let valueWidth: Int
+    let convolution: Int
+    let feedForward: Int
+    let erases: Bool
 }
 
 @Suite("Gated DeltaNet")
@@ -104,40 +91,14 @@ struct GatedDeltaNetTests {
 
     @Test("outputs, last states and all gradients are numpy's")
     func golden() throws {
-        let url = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/gated_deltanet.json")
-        let file = try JSONDecoder().decode(GoldenFile.self, from: Data(contentsOf: url))
+        let file = try GoldenCores<GoldenConfiguration>(named: "gated_deltanet")
         #expect(file.cases.count == 3)
-        for one in file.cases {
-            let settings = one.configuration
+        try file.expectAll { store, inputs, settings in
             var configuration = GatedDeltaNetConfiguration(layers: settings.layers, width: settings.width, heads: settings.heads)
             (configuration.keyWidth, configuration.valueWidth) = (settings.keyWidth, settings.valueWidth)
             (configuration.convolution, configuration.feedForward) = (settings.convolution, settings.feedForward)
             configuration.erases = settings.erases
-            let (store, tape) = (ParameterStore(), Tape())
-            let x = tape.variable(try #require(one.inputs["x"]).tensor)
-            let core = GatedDeltaNet(store, "core", inputs: x.shape[2], configuration)
-            store.allocate(seed: 1)
-            store.clearGradients()
-            for parameter in store.parameters {
-                let values = try #require(one.inputs[parameter.name], "\(parameter.name)").tensor
-                #expect(values.shape == parameter.shape, "\(parameter.name)")
-                parameter.value.floats.update(from: values.floats, count: values.count)
-            }
-            let state = try core.memory.map { tape.variable(try #require(one.inputs["state.\($0.name)"]).tensor) }
-            let found = core(x, from: MemoryState(state), ForwardPass(tape: tape))
-            let outputs = [found.outputs] + found.state.tensors
-            #expect(outputs.count == one.outputs.count)
-            func compare(_ actual: Tensor?, _ expected: GoldenTensor?, _ what: String) {
-                let error = deviation(actual?.doubles ?? [], from: expected?.values ?? [.nan]).worst
-                #expect(error < 5e-5, "\(one.name): \(what) is off by \(error)")
-            }
-            for (index, output) in outputs.enumerated() { compare(output, one.outputs[index], "output \(index)") }
-            tape.backward(from: zip(outputs, one.outputGradients).map { ($0, $1.tensor) })
-            for parameter in store.parameters { compare(parameter.gradient, one.gradients[parameter.name], "gradient of \(parameter.name)") }
-            compare(x.node?.gradient, one.gradients["x"], "gradient of x")
-            for (declaration, value) in zip(core.memory, state) {
-                compare(value.node?.gradient, one.gradients["state.\(declaration.name)"], "gradient of \(declaration.name)")
-            }
+            return GatedDeltaNet(store, "core", inputs: inputs, configuration)
         }
     }
 }

@@ -8,7 +8,7 @@ import Tensors
 
 /// Memories with all their options at small and odd sizes, and at sizes where sequences are divided between threads.
 let memoryOperations: [OperationCase] =
-    eraseAddCases + turingMachineCases + neuralComputerCases + endToEndCases + slidingCases + keyValueCases + deltaRuleCases
+    eraseAddCases + turingMachineCases + neuralComputerCases + endToEndCases + slidingCases + keyValueCases + deltaRuleCases + sparseDeltaCases
 
 // MARK: cores
 

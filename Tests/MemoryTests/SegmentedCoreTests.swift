@@ -1,60 +1,10 @@
-// What holds for all cores that read a sequence segment after segment, and how they are compared with golden vectors.
+// What holds for all cores that read a sequence segment after segment.
 
-import Foundation
 import Memory
 import NeuralNetworks
 import TestSupport
 import Tensors
 import Testing
-
-/// A core with inputs, and what an independent program made of them.
-struct SegmentedGoldenCase<Configuration: Decodable>: Decodable {
-    let name: String
-    let configuration: Configuration
-    /// By parameter, `x`, and `state.` with the name of a memory; without the latter a sequence begins.
-    let inputs: [String: GoldenTensor]
-    /// Of the steps, then of the memory after them.
-    let outputs: [GoldenTensor]
-    let outputGradients: [GoldenTensor]
-    let gradients: [String: GoldenTensor]
-}
-
-/// Checks outputs, last states and all gradients of the cases of `Golden/file.json`.
-func expectGolden<Configuration: Decodable>(
-    _ file: String, cases count: Int, _ makeCore: (ParameterStore, _ inputs: Int, Configuration) -> any SequenceCore
-) throws {
-    let url = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/\(file).json")
-    let cases = try JSONDecoder().decode([String: [SegmentedGoldenCase<Configuration>]].self, from: Data(contentsOf: url))["cases"] ?? []
-    #expect(cases.count == count)
-    for one in cases {
-        let (store, tape) = (ParameterStore(), Tape())
-        let x = tape.variable(try #require(one.inputs["x"]).tensor)
-        let core = makeCore(store, x.shape[2], one.configuration)
-        store.allocate(seed: 1)
-        store.clearGradients()
-        for parameter in store.parameters {
-            let values = try #require(one.inputs[parameter.name], "\(parameter.name)").tensor
-            #expect(values.shape == parameter.shape, "\(parameter.name)")
-            parameter.value.floats.update(from: values.floats, count: values.count)
-        }
-        let begins = !one.inputs.keys.contains { $0.hasPrefix("state.") }
-        let state = try begins ? [] : core.memory.map { tape.variable(try #require(one.inputs["state.\($0.name)"], "\($0.name)").tensor) }
-        let found = core(x, from: begins ? nil : MemoryState(state), ForwardPass(tape: tape))
-        let outputs = [found.outputs] + found.state.tensors
-        #expect(outputs.count == one.outputs.count)
-        func compare(_ actual: Tensor?, _ expected: GoldenTensor?, _ what: String) {
-            let error = deviation(actual?.doubles ?? [], from: expected?.values ?? [.nan]).worst
-            #expect(error < 5e-5, "\(one.name): \(what) is off by \(error)")
-        }
-        for (index, output) in outputs.enumerated() { compare(output, one.outputs[index], "output \(index)") }
-        tape.backward(from: zip(outputs, one.outputGradients).map { ($0, $1.tensor) })
-        for parameter in store.parameters { compare(parameter.gradient, one.gradients[parameter.name], "gradient of \(parameter.name)") }
-        compare(x.node?.gradient, one.gradients["x"], "gradient of x")
-        for (declaration, value) in zip(core.memory, state) where !declaration.name.contains("pending") {
-            compare(value.node?.gradient, one.gradients["state.\(declaration.name)"], "gradient of \(declaration.name)")
-        }
-    }
-}
 
 /// A core of two layers of 6 units that reads segments of 4 steps, away from a start at which nothing is remembered.
 enum SmallSegmentedCore: CaseIterable {

@@ -61,6 +61,7 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
             ("decoder-only, layers: 1, width: 32, heads: 2, context: 16, feedForward: 32", "1"),
             ("transformer-xl, layers: 2, width: 32, heads: 1, feedForward: 32, memory: 0, preNorm: true", "1"),
             ("gated-deltanet, layers: 1, width: 32, heads: 1, feedForward: 32, embedding: 32", "[1, 3]"),
+            ("sparse-delta, layers: 1, width: 32, heads: 1, rows: 64, feedForward: 32, embedding: 32, start: learned", "[1, 3]"),
         ])
     func keyValueRecall(_ kind: String, pairs: String) throws {
         let task = try makeTask("kind: mqar, vocabulary: 12, pairs: \(pairs), length: 16, examples: 256, testLengths: [4]", "kind: \(kind)")
@@ -134,6 +135,9 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
             ("kind: mqar", "kind: decoder-only, layers: 1, width: 8, heads: 2, memorizing: {layer: 0}", "memorizing"),
             ("kind: mqar", "kind: transformer-xl, layers: 1, width: 8, heads: 2", "set it to 0"),
             ("kind: mqar", "kind: gated-deltanet, layers: 1, width: 8, heads: 2, convolution: 1", "convolution"),
+            ("kind: mqar", "kind: sparse-delta, layers: 1, width: 8, heads: 2, rows: 10", "9 and 16"),
+            ("kind: mqar", "kind: sparse-delta, layers: 1, width: 8, heads: 2, rows: 9, writes: 10", "writes"),
+            ("kind: mqar", "kind: sparse-delta, layers: 1, width: 8, heads: 2, keyWidth: 3", "keyWidth"),
             ("kind: mqar", "kind: recurrent-memory, layers: 1, width: 8, heads: 2, segment: 1", "segment"),
             ("kind: mqar", "kind: memformer, layers: 1, width: 8, heads: 3", "heads"),
             ("kind: mqar", "kind: memformer, layers: 1, width: 8, heads: 2, temperature: 0", "temperature"),
@@ -150,7 +154,7 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
         arguments: [
             "copy-lstm", "delayed-copy", "adding", "associative-recall-lstm", "priority-sort-lstm", "repeat-copy-lstm", "overwrite-lstm", "copy-ntm",
             "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc", "segment-recall-xl", "segment-recall-memformer",
-            "memory-tiers", "mqar-deltanet", "mqar-attention", "mqar-lstm", "mqar-forgetting",
+            "memory-tiers", "mqar-deltanet", "mqar-attention", "mqar-lstm", "mqar-forgetting", "mqar-sparse-delta",
         ])
     func runFiles(_ name: String) throws {
         let runs = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../launch/runs")

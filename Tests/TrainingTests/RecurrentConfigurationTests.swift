@@ -65,6 +65,7 @@ import Training
             ("{kind: ntm, rows: 3, shifts: 2}", "'model.shifts' is 2, too far for a memory of 3 rows"),
             ("{kind: dnc, controller: {kind: gru}}", "'model.controller.kind'"), ("{kind: dnc, rows: 0}", "'model.rows'"),
             ("{kind: ntm, carry: true, learnsInitialMemory: true}", "'model.learnsInitialMemory' does not go with carry"),
+            ("{kind: sparse-delta, layers: 1, width: 8, heads: 1, carry: true, start: factorized}", "'model.start' does not go with carry"),
             ("{kind: ntm, carry: true, learnsInitialReads: true}", "'model.learnsInitialReads' does not go with carry"),
             ("{kind: dnk}", "'model.kind'"),
         ])

@@ -27,17 +27,22 @@ public enum InitialMemory: Sendable, Equatable {
     case softmax(ofParameter: String)
     /// The rows of a parameter of the same shape, each divided by its length: vectors of length 1 whose directions are learned.
     case unitRows(ofParameter: String)
+    /// The sums of two parameters, which are learned: a number for each row, and for each of H parts of the rows one for each column.
+    case sums(ofRows: String, andColumns: String)
 
     /// The values for one sequence.
     /// - Parameters:
     ///   - shape: of the declaration.
     ///   - store: has the parameter that is named, allocated, with as many values.
     public func values(_ shape: Shape, _ store: ParameterStore) -> [Float] {
-        func parameter(_ name: String) -> [Float] {
-            guard let parameter = store[name], parameter.shape.count == shape.count else {
-                fatalError("memory of shape \(shape) starts from \(name), which is no parameter of its shape")
-            }
+        func values(_ name: String) -> [Float] {
+            guard let parameter = store[name] else { fatalError("memory of shape \(shape) starts from \(name), which is no parameter") }
             return parameter.value.array
+        }
+        func parameter(_ name: String) -> [Float] {
+            let values = values(name)
+            require(values.count == shape.count, "memory of shape \(shape) starts from \(name), which is no parameter of its shape")
+            return values
         }
         switch self {
         case .constant(let value): return [Float](repeating: value, count: shape.count)
@@ -45,6 +50,11 @@ public enum InitialMemory: Sendable, Equatable {
         case .oneHot(let index): return (0..<shape.count).map { $0 % shape.columns == index ? 1 : 0 }
         case .softmax(let name): return Tensors.softmax(Tensor(parameter(name), shape)).array
         case .unitRows(let name): return unitLength(Tensor(parameter(name), shape)).array
+        case .sums(let rowName, let columnName):
+            let (rows, columns, width) = (values(rowName), values(columnName), shape.columns)
+            require(rows.count * width == shape.count, "memory of shape \(shape) starts from \(rows.count) numbers of rows")
+            let rowsOfPart = rows.count * width / columns.count
+            return (0..<shape.count).map { rows[$0 / width] + columns[$0 / width / rowsOfPart * width + $0 % width] }
         }
     }
 }
@@ -57,6 +67,7 @@ extension InitialMemory: CustomStringConvertible {
         case .oneHot(let index): "1 at \(index)"
         case .softmax(let name): "softmax of \(name)"
         case .unitRows(let name): "\(name), rows of length 1"
+        case .sums(let rows, let columns): "sums of \(rows) and \(columns)"
         }
     }
 }
