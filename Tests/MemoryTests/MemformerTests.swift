@@ -72,7 +72,9 @@ struct MemformerTests {
         return (store.parameters.flatMap { $0.gradient.array } + (x.node?.gradient?.array ?? []), held.most)
     }
 
-    @Test("segments that are computed again have the gradients of those that are kept, bit for bit, with dropout", arguments: [DataType.float32, .bfloat16])
+    @Test(
+        "segments that are computed again have the gradients of those that are kept, bit for bit, with dropout",
+        arguments: [DataType.float32, .bfloat16])
     func replay(activations: DataType) {
         for steps in [5, 6, 20, 36] {
             let kept = pass(recompute: false, steps: steps, activations: activations).gradients
