@@ -148,9 +148,8 @@ private func score(_ name: String, _ scores: TaskScores?) throws -> Double { try
         "the run files of these tasks are complete",
         arguments: [
             "copy-lstm", "delayed-copy", "adding", "associative-recall-lstm", "priority-sort-lstm", "repeat-copy-lstm", "overwrite-lstm", "copy-ntm",
-            "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc", "segment-recall-xl", "memory-tiers", "mqar-deltanet", "mqar-attention",
-            "mqar-lstm", "mqar-forgetting",
-            "mqar-sparse-delta",
+            "overwrite-erase-add", "associative-recall-ntm", "priority-sort-ntm", "repeat-copy-dnc", "segment-recall-xl", "memory-tiers",
+            "mqar-deltanet", "mqar-attention", "mqar-lstm", "mqar-forgetting", "mqar-sparse-delta",
         ])
     func runFiles(_ name: String) throws {
         let runs = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../launch/runs")

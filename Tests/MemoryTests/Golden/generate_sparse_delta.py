@@ -175,6 +175,7 @@ cases = [
         convolution=3, feedForward=5, start="learned"),
     make(
         "documents, from a factorised start", 3, 2, 8, 5, True,
-        [False, False, True, True, False, False, False, False] + [True] + [False] * 6 + [True], layers=1, width=5, heads=1, rows=4, writes=3, reads=3, keyWidth=4, valueWidth=4, convolution=4, feedForward=6, start="factorized"),
+        [False, False, True, True, False, False, False, False] + [True] + [False] * 6 + [True], layers=1, width=5, heads=1, rows=4, writes=3,
+        reads=3, keyWidth=4, valueWidth=4, convolution=4, feedForward=6, start="factorized"),
 ]
 print(json.dumps({"cases": cases}, separators=(",", ":")))
