@@ -6,8 +6,8 @@ import NeuralNetworks
 import Tensors
 
 extension SparseDeltaConfiguration: SequenceCoreConfiguration {
-    /// Reads `layers`, `width`, `heads`, `rows`, `writes`, `reads`, `keyWidth`, `valueWidth`, `convolution`, `start`, `resetAtDocuments`, `feedForward`
-    /// and `dropout`.
+    /// Reads `layers`, `width`, `heads`, `rows`, `writes`, `reads`, `keyWidth`, `valueWidth`, `convolution`, `start`, `resetAtDocuments`,
+    /// `feedForward` and `dropout`.
     public init(_ kind: ModelKind, _ section: ConfigurationSection) throws {
         self.init(
             layers: try section.mixerLayers(), width: try section.mixerWidth(),

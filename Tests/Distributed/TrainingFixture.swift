@@ -71,7 +71,8 @@ struct TrainingFixture {
         case carriedCompression
         /// A Gated DeltaNet whose matrices and last positions are carried along the stream of each lane, with dropout.
         case carriedDeltaNet
-        /// Sparse Delta Memories that are carried along the stream of each lane, and begin anew from a learned start where a document begins, with dropout.
+        /// Sparse Delta Memories that are carried along the stream of each lane, and begin anew from a learned start where a document does, with
+        /// dropout.
         case carriedSparseRows
         /// A recurrent memory transformer whose associations, and what it has read of a segment, are carried along the stream of each lane, with dropout.
         case carriedAssociations

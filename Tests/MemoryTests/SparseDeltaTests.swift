@@ -106,7 +106,9 @@ struct SparseDeltaTests {
         for (a, b) in zip(all.state.tensors, rest.state.tensors) { #expect(deviation(a.doubles, from: b.doubles).worst < 1e-5) }
     }
 
-    @Test("what declarations say a memory starts with is what sequences start with, and only rows that are written change", arguments: SparseDeltaStart.allCases)
+    @Test(
+        "what declarations say a memory starts with is what sequences start with, and only rows that are written change",
+        arguments: SparseDeltaStart.allCases)
     func starts(start: SparseDeltaStart) {
         let (store, core) = make(start)
         let initial = core.memory.map { Tensor($0.initial.values($0.shape, store), Shape([1] + $0.shape.array)) }

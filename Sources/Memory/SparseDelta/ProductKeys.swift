@@ -23,8 +23,8 @@ public struct RowAddresses {
 
 private let operation = Operation("product keys")
 
-/// The W rows whose keys are the most like a query, with the softmax over their scores as weights. Row i n + j has the i-th of the first halves and the
-/// j-th of the second halves as its key, so that its score is the sum of two; a gradient reaches the halves that won, and the query.
+/// The W rows whose keys are the most like a query, with the softmax over their scores as weights. Row i n + j has the i-th of the first halves and
+/// the j-th of the second halves as its key, so that its score is the sum of two; a gradient reaches the halves that won, and the query.
 ///
 /// Rows are ordered by their scores. Of equal halves that with the lower number comes first, and of rows with equal scores that whose first half, and
 /// then whose second half, stands before the other's: the same rows are chosen on every machine that computes the same scores.

@@ -1,7 +1,7 @@
-// Sparse Delta Memory (Cabannes et al. 2026): layers that write to and read a few rows of a large memory at every position, in the place of attention.
+// Sparse Delta Memory (Cabannes et al. 2026): layers that write to and read a few rows of a large memory at every position, in place of attention.
 //
-// Legend: B sequences, T steps, I input width, D width, H heads, S rows of a head, K width of a row's key, V width of a row, n = sqrt(S) halves of keys,
-// C = H (2 K + V) channels, L layers.
+// Legend: B sequences, T steps, I input width, D width, H heads, S rows of a head, K width of a row's key, V width of a row, n = sqrt(S) halves of
+// keys, C = H (2 K + V) channels, W width of the convolution, L layers.
 
 import Diagnostics
 import NeuralNetworks
@@ -46,7 +46,7 @@ public struct SparseDeltaConfiguration: Sendable, Equatable {
     /// The rate of dropout on what each block adds.
     public var dropout: Float = 0
 
-    /// 1,024 rows a head of D / H elements, with keys of about as many, feed-forward blocks of 4 D.
+    /// 1,024 rows a head of D / H elements, with keys of as many or one less, feed-forward blocks of 4 D.
     /// - Precondition: all are positive.
     public init(layers: Int, width: Int, heads: Int) {
         precondition(layers > 0 && width > 0 && heads > 0, "\(layers) layers of \(width) with \(heads) heads")
@@ -61,9 +61,9 @@ public struct SparseDeltaConfiguration: Sendable, Equatable {
 
 /// The token mixer of a layer: a position writes to a few rows of each head's memory and reads a few.
 ///
-/// With y = silu(convolution(W_qkv x)) for queries, keys and values, queries and keys are normalised, each by its own mean and deviation alone, with a
-/// gain; `productKeyAddresses` finds the rows that they stand for, by the same product keys for both, so that what is written under a key is found
-/// by a query like it. With g and b of ``DeltaGates``, o is what `sparseDeltaRule` reads, and the output W_o (rmsNorm(o) * sigmoid(W_g x)).
+/// With y = silu(convolution(W_qkv x)) for queries, keys and values, queries and keys are normalised, each by its own mean and deviation alone, with
+/// a gain; `productKeyAddresses` finds the rows that they stand for, by the same product keys for both, so that what is written under a key is
+/// found by a query like it. With g and b of ``DeltaGates``, o is what `sparseDeltaRule` reads, and the output W_o (rmsNorm(o) * sigmoid(W_g x)).
 /// Projections have the type of activations, all else is float32.
 struct SparseDeltaMixer: TokenMixer {
     private let configuration: SparseDeltaConfiguration

@@ -14,8 +14,8 @@ private let operation = Operation("sparse delta rule")
 ///     M[i] = exp(g) M[i] for the rows i that are written;  u = b (v - sum over i of k[i] M[i]);  M[i] = M[i] + k[i] u;  o = sum over j of q[j] M[j]
 ///
 /// Other rows stay as they are, and cost nothing. Where a document begins, a sequence goes on from `start`, as all of them do that bring no state.
-/// Kept for the gradient are the rows that a step writes to as they were before: going back, the memory is unwritten step by step. No result depends on
-/// threads.
+/// Kept for the gradient are the rows that a step writes to as they were before: going back, the memory is unwritten step by step. No result depends
+/// on threads.
 ///
 /// - Parameters:
 ///   - values: float32 [B, T, H V], v.
@@ -28,8 +28,8 @@ private let operation = Operation("sparse delta rule")
 ///   - start: float32 [H S, V], what a sequence begins with; `nil` is zeros.
 ///   - resets: [B, T], true where a sequence begins anew before the step; empty for nowhere.
 /// - Returns: o, [B, T, H V], and the state after the last step, [B, H S, V].
-/// - Complexity: a step and head cost 2 V (3 W + R) flops forward, three times that backward; a call B H S V moves for the state, and as many for each
-///   reset. Keeps B T H (W + 1) V numbers, and B H S V for each reset.
+/// - Complexity: a step and head cost 2 V (3 W + R) flops forward, three times that backward; a call moves B H S V numbers for the state, a reset
+///   H S V. Keeps B T H (W + 1) V numbers, and H S V for each reset.
 public func sparseDeltaRule(
     _ values: Tensor, strengths: Tensor, logDecays: Tensor, writes: RowAddresses, reads: RowAddresses, rows: Int, from state: Tensor?,
     start: Tensor? = nil, resets: [Bool] = []

@@ -174,7 +174,8 @@ cases = [
         "from a learned start", 2, 3, 6, 4, False, layers=1, width=4, heads=2, rows=16, writes=4, reads=2, keyWidth=6, valueWidth=2,
         convolution=3, feedForward=5, start="learned"),
     make(
-        "documents, from a factorised start", 3, 2, 8, 5, True, [False, False, True, True, False, False, False, False] + [True] + [False] * 6 + [True],
-        layers=1, width=5, heads=1, rows=4, writes=3, reads=3, keyWidth=4, valueWidth=4, convolution=4, feedForward=6, start="factorized"),
+        "documents, from a factorised start", 3, 2, 8, 5, True,
+        [False, False, True, True, False, False, False, False] + [True] + [False] * 6 + [True], layers=1, width=5, heads=1, rows=4, writes=3,
+        reads=3, keyWidth=4, valueWidth=4, convolution=4, feedForward=6, start="factorized"),
 ]
 print(json.dumps({"cases": cases}, separators=(",", ":")))
