@@ -1,7 +1,7 @@
 // Pairs that are said in one segment of a stream and asked for some segments later: nothing but what a model remembers can tell them.
 //
-// Legend: G groups, of each P pairs of a segment, or P pairs that all groups share; Q questions of a segment, T = 2 G P + Q or 2 P + Q positions; of a group D segments between a pair and its
-// question, K keys of a segment, R segments after which its keys come again; V values.
+// Legend: G groups, of each P pairs of a segment, or P pairs that all groups share; Q questions of a segment, T = 2 G P + Q or 2 P + Q positions; of
+// a group D segments between a pair and its question, K keys of a segment, R segments after which its keys come again; V values.
 
 import Diagnostics
 
@@ -11,8 +11,8 @@ import Diagnostics
 /// R segments that follow one another have K keys each for themselves; which value goes with a key is drawn anew each time. Where R is more than D,
 /// a question has one answer among what was said since: it can be found by its key alone. Where R is less, the same keys have come again, and the
 /// question is for the value that they had D segments ago. Symbols: of each group R K keys and as many questions for them, then V values; or keys
-/// are asked for by themselves. Where the groups share their pairs, there is one set of keys, and each pair may be asked for after the D of any group, which
-/// a key's place among the R sets tells. In the first D segments of a stream a group's questions are not answered.
+/// are asked for by themselves. Where the groups share their pairs, there are R sets of K keys for all, each pair may be asked for after the D of any
+/// group, and which it is the key's set tells. In the first D segments of a stream a group's questions are not answered.
 public struct SegmentRecallGenerator: Sendable, Equatable {
     /// Pairs that are asked for after so many segments.
     public struct Group: Sendable, Equatable {

@@ -4,25 +4,9 @@ Written from the equations, step by step: nothing here knows chunks. Derivatives
 function below is analytic. Inputs are rounded to float32 first.
 """
 
-import json
-import sys
-
 import numpy as np
 
-STEP = 1e-30
-
-
-def layer_norm(x, gain, bias):
-    centred = x - x.mean(-1, keepdims=True)
-    return centred / np.sqrt((centred * centred).mean(-1, keepdims=True) + 1e-5) * gain + bias
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def gelu(x):
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+from complex_step import gelu, golden_case, layer_norm, print_cases, sigmoid
 
 
 def unit(x):
@@ -103,25 +87,7 @@ def make(name, seed, batch, steps, inputs, **c):
         if key.endswith("stepBias"):
             value = value - 2
         values[key] = value.astype(np.float32).astype(np.float64)
-    outputs = core(c, values)
-    seeds = [random.standard_normal(o.shape).astype(np.float32).astype(np.float64) for o in outputs]
-    gradients = {}
-    for key, value in values.items():
-        gradient = np.zeros(value.size)
-        changed = {k: v.astype(np.complex128) for k, v in values.items()}
-        flat = changed[key].reshape(-1)
-        for i in range(value.size):
-            flat[i] += 1j * STEP
-            gradient[i] = sum((o * s).sum() for o, s in zip(core(c, changed), seeds)).imag / STEP
-            flat[i] -= 1j * STEP
-        gradients[key] = gradient.reshape(value.shape)
-    def tensor(a):
-        return {"shape": list(a.shape), "values": [float(f"{v:.9g}") for v in a.reshape(-1)]}
-    print(name, file=sys.stderr)
-    return {
-        "name": name, "configuration": c, "inputs": {k: tensor(v) for k, v in values.items()}, "outputs": [tensor(o) for o in outputs],
-        "outputGradients": [tensor(s) for s in seeds], "gradients": {k: tensor(v) for k, v in gradients.items()},
-    }
+    return golden_case(name, c, lambda v: core(c, v), values, random)
 
 
 cases = [
@@ -129,4 +95,4 @@ cases = [
     make("two chunks", 2, 1, 70, 4, layers=1, width=4, heads=2, keyWidth=4, valueWidth=3, convolution=3, feedForward=5, erases=True),
     make("nothing erased, in steps", 3, 2, 5, 4, layers=1, width=5, heads=1, keyWidth=3, valueWidth=2, convolution=4, feedForward=6, erases=False),
 ]
-print(json.dumps({"cases": cases}, separators=(",", ":")))
+print_cases(cases)

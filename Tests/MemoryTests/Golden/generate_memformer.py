@@ -4,21 +4,9 @@ Written from the equations, one sequence, one head and one slot after the other.
 are rounded to float32 first.
 """
 
-import json
-import sys
-
 import numpy as np
 
-STEP = 1e-30
-
-
-def layer_norm(x, gain, bias):
-    centred = x - x.mean(-1, keepdims=True)
-    return centred / np.sqrt((centred * centred).mean(-1, keepdims=True) + 1e-5) * gain + bias
-
-
-def gelu(x):
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+from complex_step import gelu, golden_case, layer_norm, print_cases
 
 
 def softmax(scores):
@@ -159,29 +147,7 @@ def make(name, seed, batch, steps, inputs, pending, **c):
     if pending is not None:
         values["state.core.pendingCount"] = np.full(batch, float(pending))
         values["state.core.pending"][:, pending:] = 0
-    outputs = core(c, values)
-    seeds = [random.standard_normal(o.shape).astype(np.float32).astype(np.float64) for o in outputs[:-2]]
-    gradients = {}
-    for key, value in values.items():
-        if "pending" in key:
-            continue
-        gradient = np.zeros(value.size)
-        changed = {k: v.astype(np.complex128) for k, v in values.items()}
-        flat = changed[key].reshape(-1)
-        for i in range(value.size):
-            flat[i] += 1j * STEP
-            gradient[i] = sum((o * s).sum() for o, s in zip(core(c, changed), seeds)).imag / STEP
-            flat[i] -= 1j * STEP
-        gradients[key] = gradient.reshape(value.shape)
-
-    def tensor(a):
-        return {"shape": list(a.shape), "values": [float(f"{v:.9g}") for v in a.reshape(-1)]}
-
-    print(name, file=sys.stderr)
-    return {
-        "name": name, "configuration": c, "inputs": {k: tensor(v) for k, v in values.items()}, "outputs": [tensor(o) for o in outputs],
-        "outputGradients": [tensor(s) for s in seeds], "gradients": {k: tensor(v) for k, v in gradients.items()},
-    }
+    return golden_case(name, c, lambda v: core(c, v), values, random, pending=2)
 
 
 common = dict(layers=2, width=4, heads=2, slots=3, feedForward=5, segment=3)
@@ -189,4 +155,4 @@ cases = [
     make("two segments and a half", 1, 2, 8, 3, None, temperature=0.5, **common),
     make("from within a segment", 11, 1, 5, 4, 2, temperature=0.25, **common),
 ]
-print(json.dumps({"cases": cases}, separators=(",", ":")))
+print_cases(cases)
