@@ -66,7 +66,8 @@ struct LostRanks {
     ) throws -> Int? {
         trainer?.checkpoints.abandon()
         let step = trainer?.copies?.step
-        trainer?.directory?.end(.stopped, step: step ?? trainer?.step ?? 0, exitCode: .stoppedOnRequest, message: why)
+        // The records of the sessions that follow take its place: a disk that takes nothing now may still take the checkpoint.
+        try? trainer?.directory?.end(.stopped, step: step ?? trainer?.step ?? 0, exitCode: .stoppedOnRequest, message: why)
         guard try communicator.allReduced(trainer?.copies == nil ? 0 : 1, .minimum) == 1, let trainer, let copies = trainer.copies else { return nil }
         trainer.counters.seconds = trainer.elapsed
         // A bank of the run is brought up to the weights at the next checkpoint: until then it is on the disk as the last one left it.
@@ -84,7 +85,7 @@ struct LostRanks {
                     claiming: configuration.directory, ranks: communicator.size, mostStarts: configuration.recovery.starts,
                     environment: trainer.surroundings.environment, timing: trainer.surroundings.lockTiming, report: trainer.surroundings.report) : nil
         }
-        defer { directory?.end(.stopped, step: step, exitCode: .stoppedOnRequest, message: why) }
+        defer { try? directory?.end(.stopped, step: step, exitCode: .stoppedOnRequest, message: why) }
         let checkpoints = try RunCheckpoints(
             configuration, communicator: communicator, directory: directory, registry: trainer.registry, perNode: configuration.checkpointPerNode,
             report: trainer.surroundings.report)

@@ -143,7 +143,7 @@ public final class RunDirectory {
         let directory = try RunDirectory(
             claiming: configuration.directory, ranks: 0, mostStarts: configuration.recovery.starts, environment: environment) { _ in }
         guard directory.previous?.outcome != .finished else { return directory.abandon() }
-        directory.end(.failed, step: directory.previous?.step ?? 0, exitCode: .unavailable)
+        try directory.end(.failed, step: directory.previous?.step ?? 0, exitCode: .unavailable)
     }
 
     /// Notes where the session stands.
@@ -157,7 +157,8 @@ public final class RunDirectory {
     }
 
     /// Notes how the session ended, and gives the directory back.
-    package func end(_ outcome: SessionRecord.Outcome, step: Int, exitCode: ExitCode, message: String? = nil) {
+    /// - Throws: `UserError` (.inputOutput) where that cannot be written: to those who read the record, the session died without a word.
+    package func end(_ outcome: SessionRecord.Outcome, step: Int, exitCode: ExitCode, message: String? = nil) throws {
         record.outcome = outcome
         record.step = step
         record.exitCode = exitCode.rawValue
@@ -179,10 +180,12 @@ public final class RunDirectory {
             record.mayBeStartedAgain = false
         default: record.mayBeStartedAgain = false
         }
-        // What happened is told in other ways too: a full disk takes nothing more with it.
-        if lock.isHeld { try? writeRecord() }
-        lock.release()
+        defer { lock.release() }
+        if lock.isHeld { try writeRecord() }
     }
+
+    /// Notes the error that ended the session, as far as that can be written: the error is told in other ways too.
+    func end(by error: any Error, step: Int) { try? end(.failed, step: step, exitCode: error.exitCode, message: "\(error)") }
 
     /// Gives the directory back without a word.
     package func abandon() { lock.release() }

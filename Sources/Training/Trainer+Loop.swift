@@ -17,23 +17,27 @@ extension Trainer {
             trace?.finish()
             bank?.close()
         }
+        let outcome: TrainingOutcome
         do {
-            let outcome = try trainSteps()
+            outcome = try trainSteps()
             if copies != nil, try !communicator.agrees(true) { throw PartnerCopies.lost(during: step) }
-            switch outcome {
-            case .finished: directory?.end(.finished, step: step, exitCode: .finished)
-            case .stopped(let signal, let step):
-                directory?.end(.stopped, step: step, exitCode: .stoppedOnRequest, message: StopSignals.name(signal))
-            }
-            return outcome
         } catch let back as GoesBack {
             try? checkpoints.finish()
-            directory?.end(.stopped, step: step, exitCode: .stoppedOnRequest, message: "goes back: \(back.reason)")
+            // The session that begins at once writes a record of its own.
+            try? directory?.end(.stopped, step: step, exitCode: .stoppedOnRequest, message: "goes back: \(back.reason)")
             throw back
         } catch {
             if copies != nil, LostRanks.mayBeMeant(by: error) { throw error }
             throw ended(by: error)
         }
+        try communicator.onEveryRank {
+            switch outcome {
+            case .finished: try directory?.end(.finished, step: step, exitCode: .finished)
+            case .stopped(let signal, let step):
+                try directory?.end(.stopped, step: step, exitCode: .stoppedOnRequest, message: StopSignals.name(signal))
+            }
+        }
+        return outcome
     }
 
     /// Ends the session with an error.
@@ -48,7 +52,7 @@ extension Trainer {
             }
         }
         let error = withoutProgress(error)
-        directory?.end(.failed, step: step, exitCode: error.exitCode, message: "\(error)")
+        directory?.end(by: error, step: step)
         return error
     }
 

@@ -264,7 +264,7 @@ public final class Trainer {
             if surroundings.traces { trace = try TraceFile(directory: configuration.directory, since: begin, communicator, ledger) }
         } catch {
             bank?.close()
-            directory?.end(.failed, step: directory?.previous?.step ?? 0, exitCode: error.exitCode, message: "\(error)")
+            directory?.end(by: error, step: directory?.previous?.step ?? 0)
             throw error
         }
     }

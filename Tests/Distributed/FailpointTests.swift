@@ -88,6 +88,31 @@ import Testing
         }
     }
 
+    @Test("a record of the session that cannot be written, the last one too, is said, and the next session has nothing to do twice", arguments: [1, 2])
+    func recordFails(ranks: Int) throws {
+        guard ranks == 1 || MPIRun.launcher != nil else { return }
+        try withScratchDirectory { scratch in
+            let whole = try run("whole", in: scratch)
+            try whole.train(ranks: ranks)
+            // Until a session comes to its end without having passed the place that often.
+            var writes = 0
+            while writes < 100 {
+                let run = try run("run-\(writes)", in: scratch)
+                let end = try session(run, failpoint: "session.write:\(writes):error@0", ranks: ranks)
+                if end.status == 0 { break }
+                #expect(end.status == 74, "\(writes): \(end.status) \(end.standardError)")
+                #expect(end.standardError.contains("the failpoint session.write says so"), "\(writes): \(end.standardError)")
+                let second = try session(run, failpoint: nil, ranks: ranks)
+                #expect(second.status == 0, "\(writes): \(second.standardError)")
+                try run.expectSame(as: whole)
+                #expect(hidden(run) == [])
+                writes += 1
+            }
+            // At each of the six checkpoints, and at the end.
+            #expect(writes >= 7 && writes < 100)
+        }
+    }
+
     @Test("--fresh: killed or failing anywhere before its first checkpoint, the earlier run is as it was")
     func fresh() throws {
         try withScratchDirectory { scratch in

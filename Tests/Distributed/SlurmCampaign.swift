@@ -46,8 +46,17 @@ struct SlurmCampaign {
                     try slurm.ask("scontrol", "update", "JobId=\(job.number)", "EndTime=now+5")
                 })
             try add(chain(slurm, scratch))
+            // The run was finished by the first of them.
+            let again = try slurm.submit("train.sbatch", run(Self.firstRun, in: scratch))
+            #expect(try again.end() == "COMPLETED", "\(again.log)")
+            let time = try again.field("RunTime")
+            #expect(time <= "00:00:02", "\(time)")
+            try write(rows, finishedRun: time)
         }
     }
+
+    /// The name of the run that is stopped first.
+    private static let firstRun = "USR-before-the-limit-requeued"
 
     private func run(_ name: String, in scratch: String, steps: Int = steps) throws -> TrainingRun {
         try TrainingRun(.windows, name, in: scratch, "steps=\(steps)", "checkpoint.every=1000000", "evaluation.every=50", "parallel.threads=1").onOneBackend
@@ -103,7 +112,8 @@ struct SlurmCampaign {
         return row
     }
 
-    private func write(_ rows: [Row]) throws {
+    /// - Parameter finishedRun: how long Slurm counts the job that starts a finished run again.
+    private func write(_ rows: [Row], finishedRun: String? = nil) throws {
         let date = Date().formatted(.iso8601.year().month().day())
         let text = """
             # A run under a real Slurm, \(date)
@@ -116,7 +126,7 @@ struct SlurmCampaign {
             | stopped by | stops | went on | restarts that nobody asked for | finished steps lost | bits of one session | seconds in all |
             | --- | --- | --- | --- | --- | --- | --- |
             \(rows.map { "| \($0.stop) | \($0.tried) | \($0.goneOn) | \($0.others) | \($0.lost) | \($0.isSame ? "equal" : "**different**") | \(Int($0.seconds)) |" }.joined(separator: "\n"))
-
+            \(finishedRun.map { "\nThe first run, which was finished, was started again by the same script: Slurm counts \($0) for the job.\n" } ?? "")
             """
         try text.write(toFile: "\(Slurm.repository)/Benchmarks/results/slurm-\(date).md", atomically: true, encoding: .utf8)
     }

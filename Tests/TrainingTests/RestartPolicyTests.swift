@@ -21,7 +21,7 @@ import Training
         try directory.note(step: step)
         if let checkpoint { try directory.note(step: checkpoint, checkpoint: checkpoint) }
         if let exitCode {
-            directory.end(exitCode == .stoppedOnRequest ? .stopped : .failed, step: step, exitCode: exitCode, message: message)
+            try directory.end(exitCode == .stoppedOnRequest ? .stopped : .failed, step: step, exitCode: exitCode, message: message)
         } else {
             directory.abandon()
         }
@@ -94,7 +94,7 @@ import Training
             #expect(SessionRecord.read(configuration.directory)?.exitCode == 73)
             let holder = try RunDirectory(claiming: configuration.directory, ranks: 1, environment: [:]) { _ in }
             #expect(throws: UserError.self) { try mayBeStartedAgain() }
-            holder.end(.finished, step: 12, exitCode: .finished)
+            try holder.end(.finished, step: 12, exitCode: .finished)
             #expect(try mayBeStartedAgain() == false)
             #expect(SessionRecord.read(configuration.directory)?.outcome == .finished)
         }

@@ -102,7 +102,7 @@ import Training
         let accuracy = accuracies.last.map { ",\"validation_accuracy\":\($0)" } ?? ""
         let lines = losses.enumerated().map { "{\"step\":\($0 + 1),\"loss\":\($1)\($0 == losses.count - 1 ? accuracy : "")}\n" }.joined()
         try lines.write(toFile: "\(point.directory)/metrics.jsonl", atomically: true, encoding: .utf8)
-        if let code { directory.end(.failed, step: 3, exitCode: code, message: "no") } else { directory.end(.finished, step: steps, exitCode: .finished) }
+        if let code { try directory.end(.failed, step: 3, exitCode: code, message: "no") } else { try directory.end(.finished, step: steps, exitCode: .finished) }
     }
 
     private func loss() throws -> Metric { try #require(Metric.named("training_loss")) }

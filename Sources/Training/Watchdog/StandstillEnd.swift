@@ -18,7 +18,7 @@ final class StandstillEnd: @unchecked Sendable {
         if directory != nil {
             let isWritten = DispatchSemaphore(value: 0)
             Thread { [self] in
-                directory?.end(.failed, step: max(0, ledger.entry.step - 1), exitCode: .unavailable, message: reason)
+                try? directory?.end(.failed, step: max(0, ledger.entry.step - 1), exitCode: .unavailable, message: reason)
                 isWritten.signal()
             }.start()
             _ = isWritten.wait(timeout: .now() + 2)
