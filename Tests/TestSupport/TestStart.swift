@@ -9,6 +9,8 @@ import TestStart
 /// as the program does at its start.
 @_cdecl("mneme_tests_start")
 public func startTests() {
+    // A shell that starts the tests in its background has both ignored, and a script that inherits that cannot catch them.
+    for number in [SIGINT, SIGQUIT] { signal(number, SIG_DFL) }
     guard let value = getenv("MNEME_INSTRUCTION_SET") else { return }
     do {
         let name = String(cString: value)
