@@ -71,7 +71,7 @@ public struct EngramLayer {
     ) {
         (self.addresses, self.gate) = (addresses, gate)
         table = store.add(
-            "\(path).table", [addresses.rows, rowWidth], .normal(standardDeviation: 0.02), decays: false,
+            "\(path).table", [addresses.rows, rowWidth], .normal(standardDeviation: 0.02), decays: false, isTable: true,
             gradient: .table(rows: addresses.rows, width: rowWidth))
         hiddenNorm = store.add("\(path).hiddenNorm.weight", [width], .ones)
         keyNorm = store.add("\(path).keyNorm.weight", [width], .ones)
