@@ -73,7 +73,9 @@ final class AdamW: Optimizer {
         settings.epsilon = configuration.epsilon
         settings.biasCorrection1 = 1 / (1 - power(settings.beta1, step))
         settings.biasCorrection2 = 1 / (1 - power(settings.beta2, step))
-        forEach(ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: false) { offset, state, count, gradients, settings in
+        forEach(
+            ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: false
+        ) { offset, state, count, gradients, settings in
             Kernels.active.adamW(
                 values + offset, firstMoment.base + state, secondMoment.base + state, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
@@ -105,7 +107,9 @@ final class StochasticGradientDescent: Optimizer {
         settings.weightDecay = configuration.weightDecay
         settings.beta1 = configuration.momentum
         settings.nesterov = configuration.nesterov
-        forEach(ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: momentum == nil) { offset, state, count, gradients, settings in
+        forEach(
+            ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: momentum == nil
+        ) { offset, state, count, gradients, settings in
             Kernels.active.sgd(
                 values + offset, momentum.map { $0.base + state }, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
@@ -140,7 +144,9 @@ final class RMSProp: Optimizer {
         settings.beta1 = configuration.momentum
         settings.beta2 = configuration.smoothing
         settings.epsilon = configuration.epsilon
-        forEach(ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: false) { offset, state, count, gradients, settings in
+        forEach(
+            ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: false
+        ) { offset, state, count, gradients, settings in
             Kernels.active.rmsProp(
                 values + offset, squaredAverage.base + state, momentum.map { $0.base + state }, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
@@ -171,7 +177,9 @@ final class Adagrad: Optimizer {
         settings.gradientScale = gradientScale
         settings.weightDecay = configuration.weightDecay
         settings.epsilon = configuration.epsilon
-        forEach(ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: configuration.epsilon > 0) { offset, state, count, gradients, settings in
+        forEach(
+            ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: configuration.epsilon > 0
+        ) { offset, state, count, gradients, settings in
             Kernels.active.adagrad(
                 values + offset, squaredSum.base + state, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
