@@ -3,9 +3,10 @@
 
     Benchmarks/facts.py edit --people 10000 --scratch DIR     trains launch/runs/biographies-lookup.yaml with its bank, deletes 100 people, puts 100 new ones
     Benchmarks/facts.py heart --people 10000 --scratch DIR    trains launch/runs/biographies-by-heart.yaml for 100 exposures of every person
+    Benchmarks/facts.py table --people 10000 --scratch DIR    the same with launch/runs/biographies-engram.yaml, which reads what n-grams own in a table
     Benchmarks/facts.py picture --scratch DIR --output FILE   draws bits recalled against the number of facts, of all runs in DIR
 
-The decoder is the same everywhere: two layers of width 64, 0.25 million parameters. Bits are those of evaluation over all people: by heart, of every attribute its
+The decoder is the same everywhere: two layers of width 64, 0.25 million parameters beside a table's rows. Bits are those of evaluation over all people: by heart, of every attribute its
 bits less the mean cross-entropy of its value; by lookup, its bits times the share that is right. Exit code 1: a figure that must hold does not.
 """
 
@@ -31,9 +32,9 @@ def evaluated(options, run, *words):
     return json.loads(mneme(options, "evaluate", run, "--json", *words))
 
 
-def heart(options):
-    run = options.scratch / f"heart-{options.people}"
-    mneme(options, "train", HERE.parent / "launch/runs/biographies-by-heart.yaml", "--set", f"run={run}", "--set", f"task.people={options.people}",
+def learned(options, kind, file):
+    run = options.scratch / f"{kind}-{options.people}"
+    mneme(options, "train", HERE.parent / "launch/runs" / file, "--set", f"run={run}", "--set", f"task.people={options.people}",
           "--set", f"steps={math.ceil(options.people * options.exposures / 128)}")
     print(json.dumps(evaluated(options, run)))
 
@@ -74,10 +75,11 @@ recall of all                                      {before['recall']:.4f}, in ot
 
 
 def picture(options):
-    points = {"by heart": [], "looked up in a bank": []}
+    kinds = {"heart": "by heart", "table": "in rows that n-grams own", "lookup": "looked up in a bank"}
+    points = {kind: [] for kind in kinds.values()}
     rows = []
     for path in sorted(options.scratch.glob("*-*/metrics.jsonl"), key=lambda path: int(path.parent.name.split("-")[-1])):
-        kind = {"heart": "by heart", "lookup": "looked up in a bank"}.get(path.parent.name.split("-")[0])
+        kind = kinds.get(path.parent.name.split("-")[0])
         if kind is None:
             continue
         count = int(path.parent.name.split("-")[-1])
@@ -120,7 +122,7 @@ def svg(points):
     for index, (name, curve) in enumerate(points.items()):
         if not curve:
             continue
-        colour = ["#d1661b", "#1f5fa8"][index]
+        colour = ["#d1661b", "#2b8a3e", "#1f5fa8"][index]
         line = "L".join("{:.1f} {:.1f}".format(*place(*point)) for point in curve)
         parts.append(f'<path d="M{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for point in curve:
@@ -133,7 +135,7 @@ def svg(points):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["heart", "edit", "picture"])
+    parser.add_argument("what", choices=["heart", "table", "edit", "picture"])
     parser.add_argument("--mneme", default=HERE.parent / ".build/release/mneme", type=Path, help="the program (default: the release build)")
     parser.add_argument("--people", type=int, default=10000)
     parser.add_argument("--exposures", type=int, default=100, help="how often each person is learned by heart (default: 100)")
@@ -141,7 +143,8 @@ def main():
     parser.add_argument("--scratch", type=Path, required=True, help="a folder for the runs")
     parser.add_argument("--output", type=Path, default=Path("facts.svg"))
     options = parser.parse_args()
-    {"heart": heart, "edit": edit, "picture": picture}[options.what](options)
+    {"heart": lambda options: learned(options, "heart", "biographies-by-heart.yaml"),
+     "table": lambda options: learned(options, "table", "biographies-engram.yaml"), "edit": edit, "picture": picture}[options.what](options)
 
 
 main()

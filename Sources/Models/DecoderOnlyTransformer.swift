@@ -35,12 +35,20 @@ public final class DecoderOnlyTransformer: MemorizingModel {
     private let output: OutputProjection
 
     private struct Block {
+        /// What the n-grams own that end at a position; `nil` for layers that read no table.
+        let engram: EngramLayer?
         let attentionNorm: LayerNorm
         let attention: SelfAttention
         /// What attends in its place where the layer also sees earlier segments.
         let memorizing: MemorizingAttention?
         let feedForwardNorm: LayerNorm
         let feedForward: FeedForward
+
+        /// The hidden states with what the n-grams own that end there.
+        func read(_ hidden: Tensor, _ rows: Tensor?, _ pass: ForwardPass) -> Tensor {
+            guard let engram, let rows else { return hidden }
+            return addDropout(hidden, engram(hidden, rows: rows, pass), rate: 0, nil)
+        }
     }
 
     /// Declares the parameters: N(0, 0.02), and N(0, 0.02 / sqrt(2 L)) where a block writes to the residual stream. The caller allocates.
@@ -52,6 +60,8 @@ public final class DecoderOnlyTransformer: MemorizingModel {
         let residual = Initializer.normal(standardDeviation: 0.02 / Float(2 * configuration.layers).squareRoot())
         tokenEmbedding = Embedding(store, "tokenEmbedding", rows: vocabularySize, width: width, initializer: normal, gradient: .dense)
         positionEmbedding = Embedding(store, "positionEmbedding", rows: configuration.context, width: width, initializer: normal, gradient: .dense)
+        let engrams = configuration.engram?.makeLayers(
+            store, path: { "blocks.\($0).engram" }, width: width, vocabularySize: vocabularySize, initializer: normal, outputInitializer: residual) ?? [:]
         blocks = (0..<configuration.layers).map { [store] index in
             let path = "blocks.\(index)"
             let attentionNorm = LayerNorm(store, "\(path).attentionNorm", width: width)
@@ -59,7 +69,7 @@ public final class DecoderOnlyTransformer: MemorizingModel {
                 store, "\(path).attention", width: width, heads: configuration.heads, initializer: normal, outputInitializer: residual,
                 dropoutRate: configuration.dropout)
             return Block(
-                attentionNorm: attentionNorm, attention: attention,
+                engram: engrams[index], attentionNorm: attentionNorm, attention: attention,
                 memorizing: configuration.memorizing.flatMap {
                     $0.layer == index
                         ? MemorizingAttention(store, "\(path).attention", attention, positions: configuration.context, nearest: $0.nearest) : nil
@@ -82,13 +92,15 @@ public final class DecoderOnlyTransformer: MemorizingModel {
             let onKeysAndValues = onKeysAndValues.map { body in { body(index, $0) } }
             let isLast = index == blocks.count - 1
             let stored = storedPairs
+            let rows = block.engram?.addresses.rows(of: inputs, resets: pass.resets)
             x = pass.layer([x], recompute: configuration.recompute) { inputs, pass in
-                let normal = block.attentionNorm(inputs[0], pass)
+                let read = block.read(inputs[0], rows, pass)
+                let normal = block.attentionNorm(read, pass)
                 let mask = AttentionMask(causal: true)
                 let mixed =
                     block.memorizing?(normal, mask: mask, pass, pairs: pass.pairs ?? stored, onKeysAndValues: onKeysAndValues)
                     ?? block.attention(normal, mask: mask, pass, onKeysAndValues: onKeysAndValues)
-                let x = addDropout(inputs[0], mixed, rate: rate, pass.dropout)
+                let x = addDropout(read, mixed, rate: rate, pass.dropout)
                 let normalized = block.feedForwardNorm(x, pass)
                 if isLast { pass.onContextVectors?(normalized) }
                 return addDropout(x, block.feedForward(normalized, pass), rate: rate, pass.dropout)
@@ -127,10 +139,13 @@ public final class DecoderOnlyTransformer: MemorizingModel {
         private let model: DecoderOnlyTransformer
         private let cache: KeyValueCache
         private let pass = ForwardPass()
+        /// What each sequence has read.
+        private var read: [[Int32]]
         let firstLogits: Tensor?
 
         init(_ model: DecoderOnlyTransformer, _ prompts: [[Int32]], _ maximumNewTokens: Int) {
             self.model = model
+            read = prompts
             let lengths = prompts.map(\.count)
             let longest = lengths.max() ?? 0
             let width = model.configuration.width
@@ -152,6 +167,7 @@ public final class DecoderOnlyTransformer: MemorizingModel {
             let positions = embedding(pass(model.positionEmbedding.weight), Tensor(cache.lengths.map { Int32($0) }, [count, 1]))
             x = addDropout(x, positions, rate: 0, nil)
             for (index, block) in model.blocks.enumerated() {
+                x = block.read(x, block.engram?.addresses.rows(ofNext: tokens, after: read), pass)
                 let normal = block.attentionNorm(x, pass)
                 let mixed =
                     block.memorizing?.step(normal, pass, pairs: model.storedPairs) { cache.append($0, layer: index) }
@@ -160,9 +176,13 @@ public final class DecoderOnlyTransformer: MemorizingModel {
                 x = addDropout(x, block.feedForward(block.feedForwardNorm(x, pass), pass), rate: 0, nil)
             }
             cache.advance(to: cache.lengths.map { $0 + 1 })
+            for (index, token) in tokens.enumerated() { read[index].append(token) }
             return model.output(model.finalNorm(x, pass), pass).viewed(as: [count, model.vocabularySize])
         }
 
-        func reorder(_ parents: [Int]) { cache.reorder(parents) }
+        func reorder(_ parents: [Int]) {
+            cache.reorder(parents)
+            read = parents.map { read[$0] }
+        }
     }
 }

@@ -35,6 +35,8 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
     public var recompute = false
     /// The layer that attends to what was read before the segment; `nil` where none does. Only decoder-only.
     public var memorizing: MemorizingConfiguration?
+    /// The table of n-grams' rows that layers read; `nil` where none does. Only decoder-only.
+    public var engram: EngramConfiguration?
 
     /// A Transformer of some size; without dropout and label smoothing, for 1024 positions. `feedForward` is 4 D where it is not given.
     public init(_ layout: Layout = .decoderOnly, layers: Int, width: Int, heads: Int, feedForward: Int? = nil) {
@@ -65,7 +67,10 @@ public struct TransformerConfiguration: ModelConfiguration, Equatable {
                 preNorm: try section.bool("preNorm", "Normalise before each sublayer instead of after it.", default: false))
         }
         recompute = try section.recompute(default: recompute)
-        if kind == .decoderOnly { memorizing = try section.memorizing(layers: layers) }
+        if kind == .decoderOnly {
+            memorizing = try section.memorizing(layers: layers)
+            engram = try section.engram(layers: layers, width: width)
+        }
     }
 
     public var kind: ModelKind { layout == .decoderOnly ? .decoderOnly : .encoderDecoder }

@@ -15,15 +15,18 @@ public struct ParameterRange: Sendable, Equatable {
     public var stateOffset: Int
     /// True when weight decay applies: matrices and embeddings, not biases and normalisation gains.
     public var decays: Bool
+    /// True when the learning rate is multiplied by `OptimizerConfiguration.tableRate`.
+    public var isTable: Bool
     /// The gradients where they are rows; `nil` where they are in the flat gradient memory.
     public var rows: GradientRows?
 
     /// A range of the flat parameter memory, in elements. Its state lies at the same place of the slots unless another is given.
-    public init(offset: Int, count: Int, stateOffset: Int? = nil, decays: Bool, rows: GradientRows? = nil) {
+    public init(offset: Int, count: Int, stateOffset: Int? = nil, decays: Bool, isTable: Bool = false, rows: GradientRows? = nil) {
         self.offset = offset
         self.count = count
         self.stateOffset = stateOffset ?? offset
         self.decays = decays
+        self.isTable = isTable
         self.rows = rows
     }
 }

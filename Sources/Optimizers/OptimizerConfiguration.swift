@@ -51,6 +51,9 @@ public struct OptimizerConfiguration: Sendable, Equatable {
     public var clipPer = ClipScope.all
     /// What the gradient is divided by.
     public var reduction = LossReduction.mean
+    /// What the learning rate is multiplied by for tables of rows that are found by an address, above 0.
+    /// - Source: Engram (arXiv 2601.07372), whose tables learn five times as fast as the rest.
+    public var tableRate = 5.0
 
     /// A configuration; what is left out has PyTorch's default for the rule.
     ///
@@ -102,6 +105,7 @@ public struct OptimizerConfiguration: Sendable, Equatable {
                 advice: "set optimizer.momentum or leave nesterov out")
         }
         try require(smoothing >= 0 && smoothing < 1, "smoothing", smoothing, "at least 0 and below 1")
+        try require(tableRate.isFinite && tableRate > 0, "tableRate", tableRate, "above 0")
         try require(initialAccumulator.isFinite && initialAccumulator >= 0, "initialAccumulator", initialAccumulator, "at least 0")
         try require(clip.isFinite && clip >= 0, "clip", clip, "at least 0; 0 means no clipping")
     }

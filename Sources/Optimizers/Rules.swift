@@ -4,19 +4,22 @@
 import Diagnostics
 import Kernels
 
-/// Calls `body` for parts of each range, on all threads, with the weight decay that the range has.
-/// - Parameter restsWithoutGradient: whether, without weight decay, a parameter whose gradient is zero stays as it is, and its state as well.
+/// Calls `body` for parts of each range, on all threads, with the weight decay and the learning rate that the range has.
+/// - Parameters:
+///   - tableRate: ``OptimizerConfiguration/tableRate``.
+///   - restsWithoutGradient: whether, without weight decay, a parameter whose gradient is zero stays as it is, and its state as well.
 private func forEach(
-    _ ranges: [ParameterRange], within parameterCount: Int, _ gradients: UnsafePointer<Float>, _ settings: UpdateSettings, restsWithoutGradient: Bool,
+    _ ranges: [ParameterRange], within parameterCount: Int, _ gradients: UnsafePointer<Float>, _ settings: UpdateSettings, tableRate: Double,
+    restsWithoutGradient: Bool,
     _ body: (_ offset: Int, _ state: Int, _ count: Int, _ gradients: UnsafePointer<Float>, _ settings: UpdateSettings) -> Void
 ) {
-    var plain = settings
-    plain.weightDecay = 0
     for range in ranges {
         require(
             range.offset >= 0 && range.count >= 0 && range.stateOffset >= 0 && range.stateOffset + range.count <= parameterCount,
             "range \(range.offset) ..< \(range.offset + range.count), with its state at \(range.stateOffset), is outside \(parameterCount) parameters")
-        let settings = range.decays ? settings : plain
+        var settings = settings
+        if !range.decays { settings.weightDecay = 0 }
+        if range.isTable { settings.learningRate *= tableRate }
         guard let rows = range.rows else {
             Workers.parallel(range.count, minimum: 1 << 15) { part in
                 body(range.offset + part.lowerBound, range.stateOffset + part.lowerBound, part.count, gradients + (range.offset + part.lowerBound), settings)
@@ -70,7 +73,9 @@ final class AdamW: Optimizer {
         settings.epsilon = configuration.epsilon
         settings.biasCorrection1 = 1 / (1 - power(settings.beta1, step))
         settings.biasCorrection2 = 1 / (1 - power(settings.beta2, step))
-        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: false) { offset, state, count, gradients, settings in
+        forEach(
+            ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: false
+        ) { offset, state, count, gradients, settings in
             Kernels.active.adamW(
                 values + offset, firstMoment.base + state, secondMoment.base + state, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
@@ -102,7 +107,9 @@ final class StochasticGradientDescent: Optimizer {
         settings.weightDecay = configuration.weightDecay
         settings.beta1 = configuration.momentum
         settings.nesterov = configuration.nesterov
-        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: momentum == nil) { offset, state, count, gradients, settings in
+        forEach(
+            ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: momentum == nil
+        ) { offset, state, count, gradients, settings in
             Kernels.active.sgd(
                 values + offset, momentum.map { $0.base + state }, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
@@ -137,7 +144,9 @@ final class RMSProp: Optimizer {
         settings.beta1 = configuration.momentum
         settings.beta2 = configuration.smoothing
         settings.epsilon = configuration.epsilon
-        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: false) { offset, state, count, gradients, settings in
+        forEach(
+            ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: false
+        ) { offset, state, count, gradients, settings in
             Kernels.active.rmsProp(
                 values + offset, squaredAverage.base + state, momentum.map { $0.base + state }, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)
@@ -168,7 +177,9 @@ final class Adagrad: Optimizer {
         settings.gradientScale = gradientScale
         settings.weightDecay = configuration.weightDecay
         settings.epsilon = configuration.epsilon
-        forEach(ranges, within: parameterCount, gradients, settings, restsWithoutGradient: configuration.epsilon > 0) { offset, state, count, gradients, settings in
+        forEach(
+            ranges, within: parameterCount, gradients, settings, tableRate: configuration.tableRate, restsWithoutGradient: configuration.epsilon > 0
+        ) { offset, state, count, gradients, settings in
             Kernels.active.adagrad(
                 values + offset, squaredSum.base + state, gradients, settings,
                 lowPrecision: lowPrecision.map { $0 + offset }, count)

@@ -34,6 +34,8 @@ public final class Parameter {
     public let shape: Shape
     /// True when weight decay applies (matrices, not biases or norm gains).
     public let decays: Bool
+    /// True for rows that are found by an address, of which each is trained rarely: they have a learning rate of their own.
+    public let isTable: Bool
     /// The place in the store's order.
     public let index: Int
     /// How the values start.
@@ -102,10 +104,11 @@ public final class Parameter {
         if gradientForm == .rows { rows = RowGradient(tableRows: shape[0], width: shape[1]) }
     }
 
-    init(name: String, shape: Shape, decays: Bool, index: Int, initializer: Initializer, gradientForm: GradientForm) {
+    init(name: String, shape: Shape, decays: Bool, isTable: Bool, index: Int, initializer: Initializer, gradientForm: GradientForm) {
         self.name = name
         self.shape = shape
         self.decays = decays
+        self.isTable = isTable
         self.index = index
         self.initializer = initializer
         self.gradientForm = gradientForm
@@ -139,13 +142,14 @@ public final class ParameterStore {
     /// - Parameter gradient: `.rows` for a table [V, D] of which a step reads few rows. Whatever its operations contribute, and whoever reads it, the
     ///   gradient is bit for bit the dense one; a contribution to the whole table makes it dense for that step.
     public func add(
-        _ name: String, _ shape: Shape, _ initializer: Initializer, decays: Bool? = nil, gradient: GradientForm = .dense
+        _ name: String, _ shape: Shape, _ initializer: Initializer, decays: Bool? = nil, isTable: Bool = false, gradient: GradientForm = .dense
     ) -> Parameter {
         require(flatValues == nil, "parameter \(name) was added after allocation")
         require(names[name] == nil, "two parameters are named \(name)")
         require(gradient == .dense || shape.rank == 2, "the gradient of \(name), of shape \(shape), has no rows")
         let parameter = Parameter(
-            name: name, shape: shape, decays: decays ?? (shape.rank >= 2), index: parameters.count, initializer: initializer, gradientForm: gradient)
+            name: name, shape: shape, decays: decays ?? (shape.rank >= 2), isTable: isTable, index: parameters.count, initializer: initializer,
+            gradientForm: gradient)
         names[name] = parameter.index
         parameters.append(parameter)
         return parameter

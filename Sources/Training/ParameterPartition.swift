@@ -61,7 +61,7 @@ package struct ParameterPartition {
         guard let tree else {
             ownParts = Array(parts.indices)
             pieces = parameters.map {
-                Piece(parameter: $0.index, range: ParameterRange(offset: $0.offset, count: $0.shape.count, decays: $0.decays))
+                Piece(parameter: $0.index, range: ParameterRange(offset: $0.offset, count: $0.shape.count, decays: $0.decays, isTable: $0.isTable))
             }
             return
         }
@@ -78,7 +78,8 @@ package struct ParameterPartition {
                 pieces.append(
                     Piece(
                         parameter: parameter.index,
-                        range: ParameterRange(offset: elements.lowerBound, count: elements.count, stateOffset: state, decays: parameter.decays)))
+                        range: ParameterRange(
+                            offset: elements.lowerBound, count: elements.count, stateOffset: state, decays: parameter.decays, isTable: parameter.isTable)))
             }
             state += elements.count
         }

@@ -387,6 +387,9 @@ extension OptimizerConfiguration {
         clipPer = try section.choice("clipPer", "What the norm is taken over.", default: ClipScope.all)
         reduction = try section.choice(
             "reduction", "What the gradient is divided by: predicted tokens or answers, lanes, or nothing.", default: LossReduction.mean)
+        tableRate = try section.double(
+            "tableRate", "What the learning rate is multiplied by for tables of rows that are found by an address (model.engram).", default: tableRate,
+            in: Double.leastNonzeroMagnitude...)
         func momentum() throws -> Double { try section.double("momentum", "Momentum, 0 for none.", default: standard.momentum, in: 0..<1) }
         func epsilon() throws -> Double {
             try section.double("epsilon", "Added to the denominator after the square root.", default: standard.epsilon, in: 0...)

@@ -132,6 +132,25 @@ struct OptimizerTests {
         #expect(values.map(\.bitPattern) == resumed.map(\.bitPattern))
     }
 
+    @Test("a table learns at its own rate, decay and all, and the rest as before", arguments: OptimizerKind.allCases)
+    func tableRate(kind: OptimizerKind) throws {
+        let count = 40
+        let gradients = (0..<count).map { Float($0) * 0.1 - 1.7 }
+        func run(learningRate: Double, tableRate: Double, isTable: Bool) throws -> [Float] {
+            var configuration = OptimizerConfiguration(kind: kind, weightDecay: 0.1)
+            configuration.tableRate = tableRate
+            let optimizer = try makeOptimizer(configuration, parameterCount: count)
+            var values = (0..<count).map { Float($0) * 0.37 - 5 }
+            let ranges = [ParameterRange(offset: 0, count: 20, decays: true, isTable: isTable), ParameterRange(offset: 20, count: 20, decays: true)]
+            for step in 1...3 { optimizer.step(values: &values, gradients: gradients, ranges: ranges, learningRate: learningRate, gradientScale: 1, step: step) }
+            return values
+        }
+        let (slow, fast) = (try run(learningRate: 0.01, tableRate: 1, isTable: false), try run(learningRate: 0.04, tableRate: 1, isTable: false))
+        let mixed = try run(learningRate: 0.01, tableRate: 4, isTable: true)
+        #expect(mixed == Array(fast.prefix(20)) + slow.suffix(20) && slow != fast)
+        #expect(try run(learningRate: 0.01, tableRate: 4, isTable: false) == slow)
+    }
+
     @Test("slots have stable names")
     func slots() throws {
         func names(_ kind: OptimizerKind, momentum: Double = 0) throws -> [String] {
