@@ -97,7 +97,7 @@ let tests: [Target] = [
         name: "ModelsTests", dependencies: ["Models", "Memory", "NeuralNetworks", "Tensors", "Kernels", "Configuration", "Diagnostics", "TestSupport"], resources: [.copy("Golden")]),
     .testTarget(name: "MemoryTests", dependencies: ["Memory", "Reference", "NeuralNetworks", "Tensors", "Kernels", "Diagnostics", "TestSupport"], exclude: ["Golden"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Diagnostics", "TestSupport"]),
-    .executableTarget(name: "distributed-checks", dependencies: ["MemoryBanks", "Tensors", "Checkpoints", "Collectives", "Storage", "Diagnostics", "TestSupport"], path: "Tests/DistributedChecks"),
+    .executableTarget(name: "distributed-checks", dependencies: ["MemoryBanks", "Tensors", "Checkpoints", "Collectives", "Storage", "Diagnostics", "CSignals", "TestSupport"], path: "Tests/DistributedChecks"),
     .testTarget(name: "DistributedTests", dependencies: ["TestSupport", "Tensors", "Training", "Collectives", "Checkpoints", "HDF5", "Diagnostics", "mneme", "distributed-checks"], path: "Tests/Distributed"),
     .testTarget(name: "InputsTests", dependencies: ["Inputs", "Corpora", "Diagnostics", "TestSupport", "mneme"]),
     .testTarget(name: "CorporaTests", dependencies: ["Corpora", "Inputs", "Storage", "TestSupport", "Diagnostics"]),

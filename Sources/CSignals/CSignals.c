@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static atomic_int caught, interrupts;
@@ -13,14 +14,27 @@ static void handle(int signal) {
     if (signal == SIGINT && atomic_fetch_add(&interrupts, 1) > 0) _exit(128 + SIGINT);
 }
 
+/* Gives the calling thread a stack for handlers, unless it has one. While oneDNN computes a product for AVX or AVX2, the stack pointer of its thread may
+   point into a buffer of the heap (2.6 does so): a handler that ran there would write over what lies before the buffer. */
+static int have_stack_for_handlers(void) {
+    stack_t stack;
+    if (sigaltstack(0, &stack) != 0) return -1;
+    if (!(stack.ss_flags & SS_DISABLE)) return 0;
+    /* The registers of AVX-512 and AMX alone take up to 11 KiB of it. It is kept as long as the thread may get signals. */
+    stack = (stack_t){.ss_size = 1 << 16};
+    stack.ss_sp = malloc(stack.ss_size);
+    return stack.ss_sp == 0 ? -1 : sigaltstack(&stack, 0);
+}
+
 int mneme_catch_signal(int signal) {
+    if (have_stack_for_handlers() != 0) return -1;
     struct sigaction action;
     if (sigaction(signal, 0, &action) != 0) return -1;
     /* nohup's wish. */
     if (signal == SIGHUP && action.sa_handler == SIG_IGN) return 0;
     action = (struct sigaction){0};
     action.sa_handler = handle;
-    action.sa_flags = SA_RESTART;
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
     sigemptyset(&action.sa_mask);
     if (sigaction(signal, &action, 0) != 0) return -1;
     /* A parent that blocked the signal for itself has blocked it here too. */
@@ -81,7 +95,7 @@ int mneme_end_by_foreign_faults(void) {
         /* Asked for again: a handler that hands on to itself would never end. */
         if ((before.sa_flags & SA_SIGINFO) && before.sa_sigaction == handle_fault) continue;
         previous[faults[index]] = before;
-        action.sa_flags = SA_SIGINFO | (before.sa_flags & SA_ONSTACK) | SA_NODEFER;
+        action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
         if (sigaction(faults[index], &action, 0) != 0) return -1;
     }
     return 0;

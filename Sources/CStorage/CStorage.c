@@ -88,7 +88,7 @@ int mneme_end_on_lost_mapping(int status) {
     if (sigaction(SIGBUS, 0, &before) != 0) return -1;
     if (before.sa_flags & SA_SIGINFO && before.sa_sigaction == handle_lost_mapping) return 0;
     action.sa_sigaction = handle_lost_mapping;
-    action.sa_flags = SA_SIGINFO | (before.sa_flags & SA_ONSTACK) | SA_NODEFER;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     sigemptyset(&action.sa_mask);
     return sigaction(SIGBUS, &action, 0);
 }

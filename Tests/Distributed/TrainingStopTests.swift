@@ -114,6 +114,14 @@ struct TrainingStopTests {
         }
     }
 
+    @Test("signals that come while oneDNN computes change no number and no memory", arguments: ["DEFAULT", "AVX2"])
+    func duringProducts(instructions: String) throws {
+        let run = try MPIRun.start(
+            ranks: nil, executable: "distributed-checks", arguments: ["signals"], extraEnvironment: ["ONEDNN_MAX_CPU_ISA": instructions]
+        ).finish()
+        #expect(run.status == 0, "\(run.status): \(run.standardError.suffix(400))")
+    }
+
     @Test("a fault that another process sends ends a session without the words of a crash", arguments: [SIGSEGV, SIGABRT, SIGQUIT, SIGBUS])
     func faultsFromOutside(signal: Int32) throws {
         try withScratchDirectory { scratch in

@@ -27,6 +27,7 @@ struct DistributedChecks {
         "kill-while-computing": { try killRankOne($0) { _ in computeForAMinute() } },
         "measure": measure,
         "bank-edits": editBankUntilKilled,
+        "signals": SignalChecks.products,
     ]
 
     static func main() {
