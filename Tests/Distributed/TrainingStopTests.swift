@@ -14,14 +14,15 @@ struct TrainingStopTests {
     }
 
     /// Sends a signal when four steps are logged, and checks the end of the session.
-    private func stopped(_ run: TrainingRun, _ session: StartedRun, signal: Int32, to target: () -> Int32) throws {
+    /// - Parameter steps: those of the run.
+    private func stopped(_ run: TrainingRun, _ session: StartedRun, signal: Int32, before steps: Int = steps, to target: () -> Int32) throws {
         let isThere = session.wait { run.metrics.count >= 4 }
         try #require(isThere && kill(target(), signal) == 0)
         let end = try session.finish()
         #expect(end.status == 75, "\(end.standardError)")
         #expect(end.standardError.contains("a checkpoint is written, start the run again to go on"), "\(end.standardError)")
         let logged = run.metrics.count
-        #expect(logged < Self.steps && run.checkpointSteps == [logged], "\(logged) steps, checkpoints \(run.checkpointSteps)")
+        #expect(logged < steps && run.checkpointSteps == [logged], "\(logged) steps, checkpoints \(run.checkpointSteps)")
         let last = run.metrics.last ?? ""
         #expect(!last.contains("validation_loss"), "a stop does not wait for an evaluation: \(last)")
     }
@@ -105,12 +106,14 @@ struct TrainingStopTests {
     @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGXCPU])
     func theLaunchScriptPassesItOn(signal: Int32) throws {
         try withScratchDirectory { scratch in
-            let run = try run("stopped", in: scratch)
+            // So many that the run cannot be at its end before the signal has gone through script and launcher to the ranks.
+            let steps = 100 * Self.steps
+            let run = try run("stopped", in: scratch).with("steps=\(steps)")
             let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../launch/mpirun").standardized
             let session = try MPIRun.start(
                 ranks: nil, executable: script.path, arguments: ["2"] + run.arguments,
                 extraEnvironment: MPIRun.environment.merging(["MNEME": MPIRun.productsFolder.path + "/mneme"]) { $1 })
-            try stopped(run, session, signal: signal) { session.identifier }
+            try stopped(run, session, signal: signal, before: steps) { session.identifier }
         }
     }
 
