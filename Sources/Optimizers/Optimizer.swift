@@ -20,7 +20,8 @@ public struct ParameterRange: Sendable, Equatable {
     /// The gradients where they are rows; `nil` where they are in the flat gradient memory.
     public var rows: GradientRows?
 
-    /// A range of the flat parameter memory, in elements. Its state lies at the same place of the slots unless another is given.
+    /// A range of the flat parameter memory, in elements. Its state lies at the same place of the slots unless another is given; it is no table, and its
+    /// gradients are in the flat memory, unless that is said.
     public init(offset: Int, count: Int, stateOffset: Int? = nil, decays: Bool, isTable: Bool = false, rows: GradientRows? = nil) {
         self.offset = offset
         self.count = count

@@ -131,10 +131,12 @@ struct SlurmTests {
             }
             #expect(!job.log.contains("lost without a word"), "\(job.log)")
             try run.expectSame(as: whole, step: Self.steps)
-            // A start of a run that is finished has nothing to do. How long that takes is measured by the campaign, where nothing else runs.
+            // A start of a run that is finished ends at once.
             let again = try slurm.submit("train.sbatch", run)
             #expect(try again.end() == "COMPLETED")
             #expect(again.log.contains("resuming at step \(Self.steps)"), "\(again.log)")
+            let time = try again.field("RunTime")
+            #expect(time <= "00:00:02", "\(time)")
             try run.expectSame(as: whole, step: Self.steps)
         }
     }
